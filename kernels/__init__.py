@@ -1,0 +1,8 @@
+"""What is tuned: operations, workloads and the backends that compute them.
+
+Imported as ``autotune_cli.kernels``. Importing it loads neither torch nor a kernel library.
+"""
+
+from autotune_cli.kernels.registry import Prepared, register
+
+__all__ = ["Prepared", "register"]

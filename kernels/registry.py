@@ -1,0 +1,219 @@
+"""Operations and backends find each other here. Imports no torch and no kernel library."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import itertools
+import pkgutil
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from autotune_cli.kernels.workload import AttentionWorkload, TopkWorkload
+
+    AnyWorkload = AttentionWorkload | TopkWorkload
+
+Knob = bool | int | float | str | None
+FAMILIES = ("attention", "topk")
+
+
+@dataclass(frozen=True)
+class Device:
+    """What candidates are planned for. ``capability`` is CUDA's (9, 0) for an H200; None on a CPU."""
+
+    kind: str
+    name: str
+    capability: tuple[int, int] | None = None
+    multiprocessors: int = 0
+    memory_bytes: int = 0
+    l2_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A backend with fixed knobs."""
+
+    backend: str
+    knobs: tuple[tuple[str, Knob], ...] = ()
+
+    @property
+    def key(self) -> str:
+        """``flashinfer.decode(path=fa3,page_size=16)``; stable across runs."""
+        inner = ",".join(f"{name}={_text(value)}" for name, value in self.knobs)
+        return f"{self.backend}({inner})" if inner else self.backend
+
+    @property
+    def label(self) -> str:
+        """Short text for tables: ``flashinfer.decode fa3 page 16``; knobs left at None are not shown."""
+        parts = [self.backend]
+        for name, value in self.knobs:
+            word = name.removesuffix("_size").replace("_", " ")
+            if value is None:
+                continue
+            if isinstance(value, bool):
+                parts.append(word if value else f"no {word}")
+            else:
+                parts.append(value if isinstance(value, str) else f"{word} {value:g}")
+        return " ".join(parts)
+
+
+def _text(value: Knob) -> str:
+    return str(value).lower() if isinstance(value, bool) or value is None else f"{value}"
+
+
+@dataclass
+class Prepared:
+    """A candidate ready to be launched.
+
+    ``run`` launches the kernels on the current stream and returns the output: a tensor, or ``(out, lse)`` with the
+    base-2 log-sum-exp. It is called many times, may be captured into a CUDA graph, and must not synchronise.
+    ``plan`` is the host work of a new batch (FlashInfer's ``plan``), timed apart.
+    """
+
+    run: Callable[[], Any]
+    plan: Callable[[], None] | None = None
+
+
+@dataclass(frozen=True)
+class Backend:
+    """A library's kernel behind one Python call; see :func:`register` for the fields."""
+
+    name: str
+    operations: tuple[str, ...]
+    prepare: Callable[..., Prepared | Callable[[], Any]]
+    knobs: Mapping[str, tuple[Knob, ...]] | Callable[[Any, Device], Iterable[Mapping[str, Knob]]]
+    requires: tuple[str, ...] = ()
+    install: str = ""
+    devices: tuple[str, ...] = ("cuda",)
+    unsupported: Callable[[Any, Device, Mapping[str, Knob]], str | None] | None = None
+    default: Callable[[Any, Device, Mapping[str, Knob]], bool] | None = None
+    build: Callable[..., None] | None = None
+    source: Path = field(default=Path())
+
+    def candidates(self, workload: AnyWorkload, device: Device) -> Iterator[Candidate]:
+        """Every setting of the knobs worth a name for this workload, supported or not."""
+        if callable(self.knobs):
+            for knobs in self.knobs(workload, device):
+                yield Candidate(self.name, tuple(knobs.items()))
+        else:
+            for values in itertools.product(*self.knobs.values()):
+                yield Candidate(self.name, tuple(zip(self.knobs, values, strict=True)))
+
+    def missing(self) -> str | None:
+        """The first module of ``requires`` that can't be found, or None."""
+        for module in self.requires:
+            if importlib.util.find_spec(module) is None:
+                return module
+        return None
+
+    def why_unsupported(self, workload: AnyWorkload, device: Device, candidate: Candidate) -> str | None:
+        if device.kind not in self.devices:
+            return f"needs {' or '.join(self.devices)}, this is {device.kind}"
+        if self.unsupported is None:
+            return None
+        return self.unsupported(workload, device, dict(candidate.knobs))
+
+    def is_default(self, workload: AnyWorkload, device: Device, candidate: Candidate) -> bool:
+        return self.default is not None and self.default(workload, device, dict(candidate.knobs))
+
+    @cached_property
+    def source_hash(self) -> str:
+        """First 16 hex digits of the SHA-256 of the backend's file: part of a result's identity."""
+        try:
+            return hashlib.sha256(self.source.read_bytes()).hexdigest()[:16]
+        except OSError:
+            return "unknown"
+
+
+class Registry:
+    """Backends by name, in the order in which they were registered."""
+
+    def __init__(self) -> None:
+        self._backends: dict[str, Backend] = {}
+        self._discovered = False
+
+    def add(self, backend: Backend) -> None:
+        known = self._backends.get(backend.name)
+        if known is not None and known.source != backend.source:
+            raise ValueError(f"a backend named {backend.name!r} is already registered by {known.source}")
+        self._backends[backend.name] = backend
+
+    def discover(self) -> None:
+        """Import every file of ``kernels/<family>/backends``, in name order."""
+        if self._discovered:
+            return
+        self._discovered = True
+        for family in FAMILIES:
+            package = importlib.import_module(f"autotune_cli.kernels.{family}.backends")
+            for module in sorted(info.name for info in pkgutil.iter_modules(package.__path__)):
+                importlib.import_module(f"{package.__name__}.{module}")
+
+    def all(self) -> list[Backend]:
+        self.discover()
+        return list(self._backends.values())
+
+    def of(self, operation: str) -> list[Backend]:
+        return [backend for backend in self.all() if operation in backend.operations]
+
+    def get(self, name: str) -> Backend:
+        self.discover()
+        return self._backends[name]
+
+
+REGISTRY = Registry()
+
+
+def register(
+    *operations: str,
+    name: str,
+    knobs: Mapping[str, Iterable[Knob]] | Callable[[Any, Device], Iterable[Mapping[str, Knob]]] | None = None,
+    requires: tuple[str, ...] = (),
+    install: str = "",
+    devices: tuple[str, ...] = ("cuda",),
+    unsupported: Callable[[Any, Device, Mapping[str, Knob]], str | None] | None = None,
+    default: Callable[[Any, Device, Mapping[str, Knob]], bool] | None = None,
+    build: Callable[..., None] | None = None,
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Register the decorated function as a backend of the named operations.
+
+    The function is called as ``prepare(problem, **knobs)`` in a worker process and returns a callable that launches
+    the kernel and returns its output, or a :class:`Prepared`. It imports its library itself.
+
+    Args:
+        operations: such as ``"attention.decode"``.
+        name: unique, ``library.variant``.
+        knobs: values to try by name (their product), or a function ``(workload, device)`` that yields one mapping a
+            candidate.
+        requires: modules that must be importable; otherwise its candidates are ``unavailable``.
+        install: the command that installs them.
+        devices: ``"cuda"``, ``"cpu"`` or both.
+        unsupported: ``(workload, device, knobs)`` to the reason why a candidate doesn't apply, or None.
+        default: ``(workload, device, knobs)``: is this what SGLang runs when nobody tunes?
+        build: ``(workload, **knobs)``: compiles what the candidate needs, outside its time limit.
+
+    Raises:
+        ValueError: an unknown operation, or a name that another file has taken.
+    """
+    from autotune_cli.kernels.workload import OPERATIONS
+
+    unknown = [operation for operation in operations if operation not in OPERATIONS]
+    if unknown or not operations:
+        raise ValueError(f"unknown operation {', '.join(unknown) or '(none)'}; known: {', '.join(OPERATIONS)}")
+
+    def decorate(prepare: Callable[..., Any]) -> Callable[..., Any]:
+        table = knobs if callable(knobs) else {key: tuple(values) for key, values in (knobs or {}).items()}
+        source = Path(inspect.getsourcefile(prepare) or "").resolve()
+        REGISTRY.add(
+            Backend(
+                name, operations, prepare, table, requires, install, devices, unsupported, default, build, source
+            )
+        )
+        return prepare
+
+    return decorate
