@@ -1,0 +1,128 @@
+"""One class per failure a user can meet: its message template and its exit code (DESIGN: 0 to 4)."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+EXIT_OK = 0
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_NOT_COMPARABLE = 3
+EXIT_INCOMPLETE = 4
+
+
+class AutotuneError(Exception):
+    """A failure with a clear line for the user. Subclasses set ``template`` and ``exit_code``."""
+
+    template = "{detail}"
+    exit_code = EXIT_USAGE
+
+    def __init__(self, **values: object) -> None:
+        self.values = values
+        super().__init__(self.template.format(**values))
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """``; did you mean 'x'?`` for the closest known name, or the empty string."""
+    match = difflib.get_close_matches(name.lower(), list(known), n=1, cutoff=0.4)
+    return f"; did you mean {match[0]!r}?" if match else ""
+
+
+class BadOption(AutotuneError):
+    """An option whose value makes no sense."""
+
+    template = "{option}: {detail}"
+
+
+class UnknownName(AutotuneError):
+    """A model, operation, backend, timer ... that doesn't exist."""
+
+    template = "unknown {what} {name!r}{hint} (known: {known})"
+
+    def __init__(self, what: str, name: str, known: Iterable[str]) -> None:
+        names = list(known)
+        super().__init__(what=what, name=name, known=", ".join(names), hint=nearest(name, names))
+
+
+class BadGeometry(AutotuneError):
+    """Head counts that don't divide, sizes that are negative or zero."""
+
+    template = "{where}: {detail}"
+
+
+class BadConfig(AutotuneError):
+    """A Hugging Face config.json that can't be read as an attention geometry."""
+
+    template = "{path}: {detail}"
+
+
+class BadName(AutotuneError):
+    """A result name that would leave its folder."""
+
+    template = "--name {name!r}: {detail}"
+
+
+class EmptySuite(AutotuneError):
+    """Filters that leave no workload."""
+
+    template = "no workload is left: {detail}"
+
+
+class NoMemory(AutotuneError):
+    """A workload larger than the device."""
+
+    template = "{workload} needs about {needed_gb:.1f} GB, {device} has {available_gb:.1f} GB; narrow it with --batch or --context"
+
+
+class NoDevice(AutotuneError):
+    """A GPU was asked for and there is none, or not that one."""
+
+    template = "{detail}"
+
+
+class BadKernels(AutotuneError):
+    """A --kernels file that can't be loaded."""
+
+    template = "--kernels {path}: {detail}"
+
+
+class SlowBuild(AutotuneError):
+    """The environment makes FlashInfer build kernels without optimisation."""
+
+    template = (
+        "{variable}={value} makes FlashInfer build unoptimised kernels, whose times mean nothing: "
+        "unset {variable} and delete what was built under it ({cache})"
+    )
+
+
+class BadFile(AutotuneError):
+    """A result file that can't be used."""
+
+    template = "{path}: {detail}"
+
+
+class NewerSchema(BadFile):
+    """A result file written by a newer version of this program."""
+
+    template = "{path}: schema version {found} is newer than {known}, the newest this version reads; upgrade kernel-autotune"
+
+
+class CannotWrite(AutotuneError):
+    """A full disk, a read-only folder ..."""
+
+    template = "can't write {path}: {detail}"
+    exit_code = EXIT_INCOMPLETE
+
+
+class NothingToResume(AutotuneError):
+    """--resume without a journal that fits."""
+
+    template = "nothing to resume: {detail}"
+
+
+class NoWorker(AutotuneError):
+    """The worker process doesn't even start."""
+
+    template = "the worker process does not start: {detail}"
+    exit_code = EXIT_INCOMPLETE
