@@ -105,7 +105,9 @@ class BadFile(AutotuneError):
 class NewerSchema(BadFile):
     """A result file written by a newer version of this program."""
 
-    template = "{path}: schema version {found} is newer than {known}, the newest this version reads; upgrade kernel-autotune"
+    template = (
+        "{path}: schema version {found} is newer than {known}, the newest this version reads; upgrade kernel-autotune"
+    )
 
 
 class CannotWrite(AutotuneError):

@@ -3,6 +3,8 @@
 Imported as ``autotune_cli.kernels``. Importing it loads neither torch nor a kernel library.
 """
 
+from __future__ import annotations
+
 from autotune_cli.kernels.registry import Prepared, register
 
 __all__ = ["Prepared", "register"]

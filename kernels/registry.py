@@ -94,6 +94,7 @@ class Backend:
     unsupported: Callable[[Any, Device, Mapping[str, Knob]], str | None] | None = None
     default: Callable[[Any, Device, Mapping[str, Knob]], bool] | None = None
     build: Callable[..., None] | None = None
+    launch_knobs: tuple[str, ...] = ()
     source: Path = field(default=Path())
 
     def candidates(self, workload: AnyWorkload, device: Device) -> Iterator[Candidate]:
@@ -124,11 +125,20 @@ class Backend:
 
     @cached_property
     def source_hash(self) -> str:
-        """First 16 hex digits of the SHA-256 of the backend's file: part of a result's identity."""
-        try:
-            return hashlib.sha256(self.source.read_bytes()).hexdigest()[:16]
-        except OSError:
-            return "unknown"
+        """First 16 hex digits of the SHA-256 of the backend's file and of the helpers beside it (``_*.py``)."""
+        helpers = [path for path in self.source.parent.glob("_*.py") if path.name != "__init__.py"]
+        return source_hash([self.source, *sorted(helpers)])
+
+
+def source_hash(paths: Iterable[Path]) -> str:
+    """First 16 hex digits of the SHA-256 of files: part of a result's identity."""
+    digest = hashlib.sha256()
+    try:
+        for path in paths:
+            digest.update(path.read_bytes())
+    except OSError:
+        return "unknown"
+    return digest.hexdigest()[:16]
 
 
 class Registry:
@@ -179,6 +189,7 @@ def register(
     unsupported: Callable[[Any, Device, Mapping[str, Knob]], str | None] | None = None,
     default: Callable[[Any, Device, Mapping[str, Knob]], bool] | None = None,
     build: Callable[..., None] | None = None,
+    launch_knobs: tuple[str, ...] = (),
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register the decorated function as a backend of the named operations.
 
@@ -196,6 +207,8 @@ def register(
         unsupported: ``(workload, device, knobs)`` to the reason why a candidate doesn't apply, or None.
         default: ``(workload, device, knobs)``: is this what SGLang runs when nobody tunes?
         build: ``(workload, **knobs)``: compiles what the candidate needs, outside its time limit.
+        launch_knobs: knobs that only decide which kernels run with how many blocks. Candidates that differ in nothing
+            else and fire the same kernels with the same launch shape are one candidate.
 
     Raises:
         ValueError: an unknown operation, or a name that another file has taken.
@@ -211,7 +224,18 @@ def register(
         source = Path(inspect.getsourcefile(prepare) or "").resolve()
         REGISTRY.add(
             Backend(
-                name, operations, prepare, table, requires, install, devices, unsupported, default, build, source
+                name,
+                operations,
+                prepare,
+                table,
+                requires,
+                install,
+                devices,
+                unsupported,
+                default,
+                build,
+                launch_knobs,
+                source,
             )
         )
         return prepare

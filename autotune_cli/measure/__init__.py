@@ -1,0 +1,1 @@
+"""Timers, GPU conditions and statistics."""

@@ -6,13 +6,14 @@ measured has rounds, one that wasn't has a reason.
 
 from __future__ import annotations
 
-from typing import Literal
+import json
+from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, NonNegativeFloat, NonNegativeInt, PositiveFloat, model_validator
 
 from autotune_cli.kernels.workload import Workload
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Final = 1
 
 KnobValue = bool | int | float | str | None
 Status = Literal[
@@ -287,3 +288,10 @@ class RunFile(Record):
         return self.environments[self.environment]
 
 
+def schema_text() -> str:
+    """What docs/run.schema.json holds."""
+    return json.dumps(RunFile.model_json_schema(), indent=2) + "\n"
+
+
+if __name__ == "__main__":
+    print(schema_text(), end="")

@@ -1,0 +1,71 @@
+"""Clock, temperature, power and throttling of a GPU, through NVML. Reads only: nothing is ever set."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+from autotune_cli.results.schema import Conditions
+
+# Bits of nvmlDeviceGetCurrentClocksEventReasons (nvml.h) that slow a kernel down. Idle and application clocks don't.
+THROTTLE_BITS: dict[int, str] = {
+    0x4: "power cap",
+    0x8: "hardware slowdown",
+    0x10: "sync boost",
+    0x20: "thermal (software)",
+    0x40: "thermal (hardware)",
+    0x80: "power brake",
+}
+# A power cap trims the clock a little at heavy loads and is normal; the others mean that something is wrong.
+_ALWAYS_DROP = frozenset({"hardware slowdown", "thermal (software)", "thermal (hardware)", "power brake"})
+# nvbench's rule: below this share of the usual clock a sample says nothing about the kernel.
+SLOWEST_CLOCK = 0.75
+
+
+class Gpu:
+    """NVML's view of one GPU; every reading that NVML refuses is None."""
+
+    def __init__(self, uuid: str) -> None:
+        import pynvml
+
+        self._nvml: Any = pynvml
+        pynvml.nvmlInit()
+        self._handle = pynvml.nvmlDeviceGetHandleByUUID(uuid if uuid.startswith("GPU-") else f"GPU-{uuid}")
+
+    def driver(self) -> str | None:
+        value = self._read(self._nvml.nvmlSystemGetDriverVersion, handle=False)
+        return value.decode() if isinstance(value, bytes) else value
+
+    def power_limit_w(self) -> float | None:
+        milliwatts = self._read(self._nvml.nvmlDeviceGetEnforcedPowerLimit)
+        return milliwatts / 1e3 if milliwatts else None
+
+    def max_sm_clock_mhz(self) -> float | None:
+        return self._read(self._nvml.nvmlDeviceGetMaxClockInfo, self._nvml.NVML_CLOCK_SM) or None
+
+    def conditions(self, number: int) -> Conditions:
+        """A reading for round ``number``; take it while the GPU works."""
+        bits = self._read(self._nvml.nvmlDeviceGetCurrentClocksEventReasons) or 0
+        power = self._read(self._nvml.nvmlDeviceGetPowerUsage)
+        return Conditions(
+            round=number,
+            sm_clock_mhz=self._read(self._nvml.nvmlDeviceGetClockInfo, self._nvml.NVML_CLOCK_SM),
+            memory_clock_mhz=self._read(self._nvml.nvmlDeviceGetClockInfo, self._nvml.NVML_CLOCK_MEM),
+            temperature_c=self._read(self._nvml.nvmlDeviceGetTemperature, self._nvml.NVML_TEMPERATURE_GPU),
+            power_w=None if power is None else power / 1e3,
+            throttle=tuple(word for bit, word in THROTTLE_BITS.items() if bits & bit),
+        )
+
+    def _read(self, function: Any, *arguments: Any, handle: bool = True) -> Any:
+        with contextlib.suppress(self._nvml.NVMLError):
+            return function(self._handle, *arguments) if handle else function(*arguments)
+        return None
+
+
+def is_throttled(conditions: Conditions, usual_sm_clock_mhz: float | None) -> bool:
+    """Must the round be dropped? ``usual`` is the median clock of the rounds so far."""
+    if _ALWAYS_DROP.intersection(conditions.throttle):
+        return True
+    if usual_sm_clock_mhz is None or conditions.sm_clock_mhz is None:
+        return False
+    return conditions.sm_clock_mhz < SLOWEST_CLOCK * usual_sm_clock_mhz

@@ -1,0 +1,44 @@
+"""Which kernels a launch fires, with their launch shapes."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+from autotune_cli.results.schema import Kernel
+
+_DEVICE_CATEGORIES = ("kernel", "gpu_memcpy", "gpu_memset")
+
+
+def fired(launch: Callable[[], Any], device: str) -> tuple[Kernel, ...]:
+    """The kernels of one launch in order. On a CPU, the outermost torch operators."""
+    if device == "cpu":
+        with profile(activities=[ProfilerActivity.CPU]) as session:
+            launch()
+        outermost = [event for event in session.events() if event.cpu_parent is None]
+        return tuple(Kernel(name=event.name) for event in outermost)
+    torch.cuda.synchronize()
+    with profile(activities=[ProfilerActivity.CUDA], acc_events=True) as session:
+        launch()
+        torch.cuda.synchronize()
+    # Grid and block are in the exported trace only.
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "trace.json"
+        session.export_chrome_trace(str(path))
+        events = json.loads(path.read_text())["traceEvents"]
+    found = [event for event in events if event.get("cat") in _DEVICE_CATEGORIES]
+    found.sort(key=lambda event: float(event["ts"]))
+    return tuple(_kernel(event) for event in found)
+
+
+def _kernel(event: dict[str, Any]) -> Kernel:
+    arguments = event.get("args", {})
+    return Kernel(
+        name=event["name"], grid=arguments.get("grid"), block=arguments.get("block"), us=float(event.get("dur", 0.0))
+    )

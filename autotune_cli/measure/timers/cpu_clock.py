@@ -1,0 +1,34 @@
+"""Wall time of a call on the CPU. The caches are warm: flushing them between calls would dominate a short run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+from autotune_cli.measure.timers.base import Launch, Sample
+
+
+class CpuClock:
+    """``time.perf_counter_ns`` around each call."""
+
+    name = "cpu_clock"
+    l2 = "warm"
+
+    def measure(
+        self, launches: Sequence[Launch], iterations: int, started: Callable[[int], None] = lambda index: None
+    ) -> list[Sample]:
+        samples = []
+        for index, launch in enumerate(launches):
+            started(index)
+            launch()
+            times = []
+            for _ in range(iterations):
+                begin = time.perf_counter_ns()
+                launch()
+                times.append((time.perf_counter_ns() - begin) / 1e3)
+            samples.append(Sample(tuple(times)))
+        return samples
+
+
+def make(l2: str) -> CpuClock:
+    return CpuClock()

@@ -1,0 +1,128 @@
+"""Kernel time as CUPTI records it, through torch's profiler.
+
+One profiler session a pass. Before and after every iteration runs a tiny marker kernel that no attention or top-k
+kernel resembles; what lies between two markers belongs to the iteration, eager or in a CUDA graph's replay alike.
+The time of an iteration is the union of its kernels' intervals: gaps, in which the device waits for the host, and
+overlaps (programmatic dependent launch) are not counted twice or at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch._C._autograd import DeviceType
+from torch.profiler import ProfilerActivity, profile
+
+from autotune_cli.measure.flush import Flush
+from autotune_cli.measure.timers.base import Launch, MeasurementError, Sample
+
+# torch.erfinv: its kernel has this word in its name, and nobody's attention or top-k uses it.
+MARKER = "erfinv"
+
+
+class Activity(NamedTuple):
+    """One kernel, copy or fill on the device, times in nanoseconds."""
+
+    start: int
+    duration: int
+    name: str
+
+
+class Cupti:
+    """CUPTI kernel records through ``torch.profiler``."""
+
+    name = "cupti"
+
+    def __init__(self, l2: str) -> None:
+        self.l2 = l2
+        self._flush = Flush() if l2 == "cold" else None
+        self._half = torch.full((1,), 0.5, device="cuda")
+        self._marked = torch.empty_like(self._half)
+
+    def measure(
+        self, launches: Sequence[Launch], iterations: int, started: Callable[[int], None] = lambda index: None
+    ) -> list[Sample]:
+        torch.cuda.synchronize()
+        # acc_events: keep what earlier cycles recorded; without it torch warns at every session.
+        with profile(activities=[ProfilerActivity.CUDA], acc_events=True) as session:
+            for index, launch in enumerate(launches):
+                started(index)
+                for _ in range(iterations):
+                    if self._flush is not None:
+                        self._flush()
+                    self._mark()
+                    launch()
+                    self._mark()
+                # A hang or a fault belongs to the launch that has just been started.
+                torch.cuda.synchronize()
+        blocks = list(iterations_of(_activities(session)))
+        if len(blocks) != len(launches) * iterations:
+            raise MeasurementError(f"{len(blocks)} iterations recorded, {len(launches) * iterations} launched")
+        return [sample(blocks[index * iterations : (index + 1) * iterations], index) for index in range(len(launches))]
+
+    def _mark(self) -> None:
+        torch.erfinv(self._half, out=self._marked)
+
+
+def make(l2: str) -> Cupti:
+    return Cupti(l2)
+
+
+def _activities(session: profile) -> list[Activity]:
+    assert session.profiler is not None
+    results: Any = session.profiler.kineto_results
+    found = [
+        Activity(event.start_ns(), event.duration_ns(), event.name())
+        for event in results.events()
+        if event.device_type() == DeviceType.CUDA
+    ]
+    return sorted(found)
+
+
+def iterations_of(activities: Iterable[Activity]) -> Iterable[list[Activity]]:
+    """What ran between each pair of markers. ``activities`` are sorted by start."""
+    current: list[Activity] | None = None
+    for activity in activities:
+        if MARKER in activity.name:
+            if current is None:
+                current = []
+            else:
+                yield current
+                current = None
+        elif current is not None:
+            current.append(activity)
+
+
+def busy_us(activities: Sequence[Activity]) -> float:
+    """Length of the union of the intervals, in microseconds."""
+    total, end = 0, 0
+    for activity in sorted(activities):
+        stop = activity.start + activity.duration
+        total += max(0, stop - max(activity.start, end))
+        end = max(end, stop)
+    return total / 1e3
+
+
+def sample(blocks: Sequence[Sequence[Activity]], launch: int) -> Sample:
+    """Times and kernels of one launch's iterations.
+
+    Raises:
+        MeasurementError: no kernel ran, or not the same ones each time.
+    """
+    names = [tuple(activity.name for activity in block) for block in blocks]
+    first = names[0]
+    if not first:
+        raise MeasurementError("no kernel was recorded", launch)
+    for index, other in enumerate(names):
+        if sorted(other) != sorted(first):
+            raise MeasurementError(
+                f"iteration {index} ran {len(other)} kernels ({', '.join(sorted(set(other) ^ set(first)))[:200]}), "
+                f"iteration 0 ran {len(first)}: the same iteration must show the same kernels each time",
+                launch,
+            )
+    times = tuple(busy_us(block) for block in blocks)
+    if min(times) <= 0.0:
+        raise MeasurementError("a kernel without duration was recorded", launch)
+    return Sample(times, first)

@@ -1,0 +1,113 @@
+"""What a timing depends on, field by field: equal identities may be reused, and a miss explains itself."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+
+from autotune_cli.kernels.workload import AttentionWorkload, TopkWorkload
+from autotune_cli.results.schema import Environment, Settings
+
+METHOD = 1
+"""Bump when the way of measuring changes, so that older results are measured again."""
+
+CANDIDATES = "candidates"
+_SEPARATOR = "; "
+# More names than this on each side of a difference say nothing more to a reader.
+_NAMED = 4
+# What a field is called on the side that lacks it, by the field's first word.
+_ABSENT = {"variable": "not set", "library": "not recorded", "source": "absent"}
+
+
+def identity(
+    workload: AttentionWorkload | TopkWorkload,
+    environment: Environment,
+    settings: Settings,
+    sources: Mapping[str, str],
+    candidate_keys: Iterable[str],
+) -> dict[str, str]:
+    """Every field that the outcome of a workload depends on, one readable text each.
+
+    Not in it: what is measured anew in each run (bandwidth, matrix rate), Python's version (it launches kernels but
+    doesn't change them) and the budget (a workload that ran out of it is never reused).
+
+    Args:
+        sources: source hash of each backend with a candidate for this workload, by name.
+        candidate_keys: keys of the planned candidates, unsupported and unavailable ones too.
+    """
+    fields = {
+        "method": str(METHOD),
+        "workload": workload.key,
+        # Not in the key's text, yet it decides every request's length.
+        "lengths rule": str(workload.lengths_rule),
+        "device": environment.device,
+        "capability": _dotted(environment.capability),
+        "multiprocessors": str(environment.multiprocessors or ""),
+        "L2 bytes": str(environment.l2_bytes or ""),
+        "power limit": _number(environment.power_limit_w, "W"),
+        "max SM clock": _number(environment.max_sm_clock_mhz, "MHz"),
+        "threads": str(environment.threads or ""),
+        "driver": environment.driver or "",
+        "cuda": environment.cuda or "",
+        **{f"library {name}": version for name, version in sorted(environment.libraries.items())},
+        **{f"variable {name}": value for name, value in sorted(environment.variables.items())},
+        "timer": settings.timer,
+        "l2": settings.l2,
+        "rounds": str(settings.rounds),
+        "iterations": str(settings.iterations),
+        "exhaustive": "yes" if settings.exhaustive else "no",
+        "seed": str(settings.seed),
+        # A longer limit can turn a timeout into the winner.
+        "timeout": _number(settings.timeout_s, "s"),
+        **{f"source {name}": digest for name, digest in sorted(sources.items())},
+        CANDIDATES: _SEPARATOR.join(sorted(set(candidate_keys))),
+    }
+    # An unset field is left out, but a variable set to nothing is a value.
+    return {name: text for name, text in fields.items() if text or name.startswith("variable ")}
+
+
+def explain(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
+    """The fields that differ, as ``driver 580.1 -> 580.2`` and ``candidates: +x, -y``; empty if none does."""
+    names = [*new, *(name for name in old if name not in new)]
+    return [_difference(name, old, new) for name in names if old.get(name) != new.get(name)]
+
+
+def environment_key(environment: Environment) -> str:
+    """12 hex digits that name an environment in a file.
+
+    Measured rates are left out: they differ a little each time, and one machine would get a new key each run.
+    """
+    fields = environment.model_dump(mode="python", exclude={"copy_gb_per_s", "matmul_tflop_per_s"})
+    # ASCII escapes keep this possible for text that isn't valid UTF-8.
+    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode("ascii")).hexdigest()[:12]
+
+
+def _difference(name: str, old: Mapping[str, str], new: Mapping[str, str]) -> str:
+    if name == CANDIDATES:
+        before, after = (_split(side.get(name, "")) for side in (old, new))
+        return f"{name}: " + ", ".join([*_signed("+", after - before), *_signed("-", before - after)])
+    absent = _ABSENT.get(name.split(" ", 1)[0], "none")
+    return f"{name} {_shown(old.get(name, absent))} -> {_shown(new.get(name, absent))}"
+
+
+def _signed(sign: str, keys: set[str]) -> list[str]:
+    listed = [f"{sign}{key}" for key in sorted(keys)[:_NAMED]]
+    return [*listed, f"{sign}{len(keys) - _NAMED} more"] if len(keys) > _NAMED else listed
+
+
+def _split(text: str) -> set[str]:
+    return set(text.split(_SEPARATOR)) - {""}
+
+
+def _shown(text: str) -> str:
+    """One line, and never invisible."""
+    return text if text and text.isprintable() else repr(text)
+
+
+def _dotted(capability: tuple[int, int] | None) -> str:
+    return "" if capability is None else f"{capability[0]}.{capability[1]}"
+
+
+def _number(value: float | None, unit: str) -> str:
+    return "" if value is None else f"{value:.10g} {unit}"

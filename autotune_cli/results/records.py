@@ -1,0 +1,188 @@
+"""The lines of a journal (see :mod:`autotune_cli.results.journal`), and what they add up to."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import Field, PositiveFloat, TypeAdapter, ValidationError, model_validator
+
+from autotune_cli.errors import BadFile, NewerSchema
+from autotune_cli.results.explain_errors import problems
+from autotune_cli.results.files import reject_constant
+from autotune_cli.results.schema import CandidateResult, Conditions, Environment, Record, Settings, WorkloadResult
+
+JOURNAL_VERSION: Final = 1
+
+
+class JournalHeader(Record):
+    """The first line: what is being run."""
+
+    record: Literal["header"] = "header"
+    journal_version: Literal[1] = JOURNAL_VERSION
+    kind: Literal["run", "cache"]
+    name: str
+    created: str
+    """ISO 8601, UTC."""
+    command: tuple[str, ...]
+    environment: Environment
+    settings: Settings
+    workloads: dict[str, dict[str, str]]
+    """Identity of each workload by its key, in the order of the plan."""
+
+
+class Vetted(Record):
+    """A candidate's result of the vetting."""
+
+    record: Literal["vetted"] = "vetted"
+    workload: str
+    candidate: CandidateResult
+
+
+class RoundRecord(Record):
+    """One round of a race. A dropped round has no times."""
+
+    conditions: Conditions
+    times: dict[str, PositiveFloat]
+    """Microseconds by candidate key."""
+    noise_of: str | None = None
+    noise_us: PositiveFloat | None = None
+    """Time of the second copy of ``noise_of``."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> RoundRecord:
+        if self.conditions.dropped and (self.times or self.noise_us is not None):
+            raise ValueError(f"round {self.conditions.round} was dropped, yet has times")
+        if self.noise_us is not None and self.noise_of is None:
+            raise ValueError(f"round {self.conditions.round}: the noise of nothing")
+        return self
+
+
+class Round(Record):
+    """A round of a workload's race."""
+
+    record: Literal["round"] = "round"
+    workload: str
+    round: RoundRecord
+
+
+class Done(Record):
+    """A workload's final result."""
+
+    record: Literal["done"] = "done"
+    result: WorkloadResult
+
+
+Line = JournalHeader | Vetted | Round | Done
+_LINE: TypeAdapter[Line] = TypeAdapter(Annotated[Line, Field(discriminator="record")])
+
+
+@dataclass
+class JournalState:
+    """What a journal holds, by workload key.
+
+    A candidate vetted twice, or a workload done twice: the last counts, as it was repeated for a reason. A round that
+    is there twice: the first counts, as candidates were dropped from the race because of it.
+    """
+
+    header: JournalHeader
+    vetted: dict[str, dict[str, CandidateResult]] = field(default_factory=dict)
+    """By candidate key."""
+    rounds: dict[str, dict[int, RoundRecord]] = field(default_factory=dict)
+    """By round number, in the order of the file."""
+    done: dict[str, WorkloadResult] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    """For the user: a last line that was cut off."""
+    end: int = 0
+    """Bytes up to the end of the last whole line."""
+
+    def add(self, line: Line) -> None:
+        """Count a line.
+
+        Raises:
+            ValueError: a second header, or a workload that the header doesn't name.
+        """
+        if isinstance(line, JournalHeader):
+            raise ValueError("a second header")
+        key = line.result.key if isinstance(line, Done) else line.workload
+        if key not in self.header.workloads:
+            raise ValueError(f"the header names no workload {key!r}")
+        if isinstance(line, Vetted):
+            self.vetted.setdefault(key, {})[line.candidate.key] = line.candidate
+        elif isinstance(line, Round):
+            self.rounds.setdefault(key, {}).setdefault(line.round.conditions.round, line.round)
+        else:
+            self.done[key] = line.result
+
+
+def read_state(data: bytes, path: Path) -> JournalState:
+    """What the bytes of a journal add up to; a last line that is cut off or garbage is noted and left out.
+
+    Raises:
+        NewerSchema: written by a newer version.
+        BadFile: no header, or garbage before the last line; the message says in which line.
+    """
+    first, newline, rest = data.partition(b"\n")
+    if not newline:
+        raise BadFile(path=path, detail="the journal has no whole header")
+    header = read_header(first, path)
+    state = JournalState(header, end=len(first) + 1)
+    lines = rest.split(b"\n")
+    unfinished = lines.pop()  # empty if the last line is whole
+    for index, text in enumerate(lines):
+        last = index == len(lines) - 1 and not unfinished
+        try:
+            state.add(_parse(text))
+        except ValueError as error:
+            if not last:
+                raise BadFile(path=path, detail=f"line {index + 2}: {error}") from error
+            state.notes.append(f"{path}: line {index + 2}, the last, can't be read and is left out: {error}")
+            return state
+        state.end += len(text) + 1
+    if unfinished:
+        state.notes.append(f"{path}: line {len(lines) + 2}, the last, is cut off and is left out")
+    return state
+
+
+def read_header(first: bytes, path: Path) -> JournalHeader:
+    """The header in a journal's first line.
+
+    Raises:
+        NewerSchema: written by a newer version.
+        BadFile: no header.
+    """
+    try:
+        document = _json(first)
+        version = document.get("journal_version") if isinstance(document, dict) else None
+        if type(version) is int and version > JOURNAL_VERSION:
+            raise NewerSchema(path=path, found=version, known=JOURNAL_VERSION)
+        line = _validated(first, document)
+    except ValueError as error:
+        raise BadFile(path=path, detail=f"line 1: {error}") from error
+    if not isinstance(line, JournalHeader):
+        raise BadFile(path=path, detail="line 1: not a header")
+    return line
+
+
+def _parse(text: bytes) -> Line:
+    return _validated(text, _json(text))
+
+
+def _json(text: bytes) -> Any:
+    try:
+        return json.loads(text.decode("utf-8"), parse_constant=reject_constant)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"not JSON: column {error.colno}: {error.msg}") from error
+    except UnicodeDecodeError as error:
+        raise ValueError("not UTF-8 text") from error
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+
+
+def _validated(text: bytes, document: Any) -> Line:
+    try:
+        return _LINE.validate_json(text, strict=True)
+    except ValidationError as error:
+        raise ValueError(problems(error, document)) from error

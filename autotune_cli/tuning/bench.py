@@ -1,0 +1,214 @@
+"""A worker's bench: inputs, prepared candidates, vetting and rounds. Lives in the worker process; imports torch."""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from autotune_cli.kernels.family import Problem, family
+from autotune_cli.kernels.registry import REGISTRY, AnyWorkload, Candidate
+from autotune_cli.measure.conditions import Gpu
+from autotune_cli.measure.environment import device_of
+from autotune_cli.measure.fired import fired
+from autotune_cli.measure.statistics import median
+from autotune_cli.measure.timers import MeasurementError, Timer
+from autotune_cli.results.schema import CaseEvidence, Conditions, Environment, HostTime
+from autotune_cli.tuning.faults import Fault, fault_of, is_healthy
+from autotune_cli.tuning.jobs import Entry, RoundDone, RoundFailed, Vetted
+from autotune_cli.tuning.launching import Launch, checksum, poison, prepare
+
+# Host times are medians of this many calls: enough to see 20 us from 200 us, cheap beside the vetting.
+_HOST_CALLS = 5
+
+Phase = Callable[[str, str], None]
+
+
+class Bench:
+    """Holds the tensors of one workload at a time."""
+
+    def __init__(self, environment: Environment, gpu: Gpu | None, timer: Timer, seed: int, phase: Phase) -> None:
+        self.environment = environment
+        self.device = device_of(environment)
+        self.timer = timer
+        self._gpu = gpu
+        self._seed = seed
+        self._phase = phase
+        self._workload: AnyWorkload | None = None
+        self._problems: dict[str, Problem] = {}
+        self._checksums: dict[str, tuple[int, ...]] = {}
+        self._launches: dict[Entry, Launch] = {}
+
+    def vet(self, workload: AnyWorkload, candidate: Candidate, rough_iterations: int) -> Vetted:
+        """Build, run, compare with the reference on every case, record kernels and one rough time."""
+        self._open(workload)
+        build_s: float | None = None
+        try:
+            build = REGISTRY.get(candidate.backend).build
+            if build is not None:
+                self._phase("build", candidate.key)
+                begin = time.perf_counter()
+                build(workload, **dict(candidate.knobs))
+                build_s = time.perf_counter() - begin
+            self._phase("vet", candidate.key)
+            launch = self._launch(Entry(candidate))
+            evidence = self._check_all(workload, candidate, launch)
+            begin = time.perf_counter()
+            kernels = fired(launch.run, self.device.kind)
+            host = self._host_time(launch)
+            rough = median(self.timer.measure([launch.run], rough_iterations)[0].us)
+            spent = time.perf_counter() - begin
+        except (Exception, SystemExit) as error:
+            fault = fault_of(error)
+            self._forget(Entry(candidate))
+            return Vetted(fault.status, fault.reason, build_s=build_s, healthy=self._is_healthy(fault))
+        wrong = [case for case in evidence if not case.ok]
+        reason = None
+        if wrong:
+            self._forget(Entry(candidate))
+            reason = f"wrong on {', '.join(case.case for case in wrong)}: {wrong[0].message}"
+        return Vetted(
+            "incorrect" if wrong else "ok", reason, evidence, kernels, rough, host, build_s, spent, healthy=True
+        )
+
+    def round(
+        self, workload: AnyWorkload, number: int, entries: tuple[Entry, ...], iterations: int
+    ) -> RoundDone | RoundFailed:
+        """One interleaved pass over ``entries``. What isn't among them any more is freed."""
+        self._open(workload)
+        for entry in [entry for entry in self._launches if entry not in entries]:
+            self._forget(entry)
+        current: list[Entry | None] = [None]
+        readings: list[Conditions] = []
+
+        def started(index: int) -> None:
+            current[0] = entries[index]
+            self._phase("round", entries[index].candidate.key)
+            if self._gpu is not None:
+                readings.append(self._gpu.conditions(number))
+
+        begin = time.perf_counter()
+        try:
+            runs = []
+            for entry in entries:
+                current[0] = entry
+                self._phase("prepare", entry.candidate.key)
+                runs.append(self._launch(entry).run)
+            samples = self.timer.measure(runs, iterations, started)
+        except MeasurementError as error:
+            entry_at_fault = None if error.launch is None else entries[error.launch]
+            return RoundFailed(entry_at_fault, "error", str(error), True, time.perf_counter() - begin)
+        except (Exception, SystemExit) as error:
+            fault = fault_of(error)
+            if current[0] is not None:
+                self._forget(current[0])
+            return RoundFailed(
+                current[0], fault.status, fault.reason, self._is_healthy(fault), time.perf_counter() - begin
+            )
+        return RoundDone(
+            tuple(median(sample.us) for sample in samples),
+            _worst(readings, number),
+            time.perf_counter() - begin,
+        )
+
+    def recheck(self, workload: AnyWorkload, candidate: Candidate) -> CaseEvidence:
+        """Check the timed case once more: a race may have shown what one run did not."""
+        self._open(workload)
+        self._phase("recheck", candidate.key)
+        case = family(workload.operation).cases(workload)[0]
+        return self._check(workload, case, self._launch(Entry(candidate)))
+
+    def _open(self, workload: AnyWorkload) -> None:
+        if self._workload == workload:
+            return
+        self._launches.clear()
+        self._problems.clear()
+        self._checksums.clear()
+        self._workload = workload
+        gc.collect()
+        if self.device.kind == "cuda":
+            torch.cuda.empty_cache()
+
+    def _problem(self, workload: AnyWorkload, case: str) -> Problem:
+        if case not in self._problems:
+            self._problems[case] = family(workload.operation).make_problem(workload, case, self.device.kind, self._seed)
+        return self._problems[case]
+
+    def _launch(self, entry: Entry) -> Launch:
+        """The prepared candidate, captured where the workload says graph."""
+        if entry not in self._launches:
+            assert self._workload is not None
+            case = family(self._workload.operation).cases(self._workload)[0]
+            problem = self._problem(self._workload, case)
+            self._launches[entry] = prepare(entry.candidate, problem, captured=problem.graph)
+        return self._launches[entry]
+
+    def _check_all(self, workload: AnyWorkload, candidate: Candidate, launch: Launch) -> tuple[CaseEvidence, ...]:
+        first, *others = family(workload.operation).cases(workload)
+        evidence = [self._check(workload, first, launch)]
+        for case in others:
+            # Captured once, on the timed case; the others run eagerly, planned the same way.
+            other = prepare(candidate, self._problem(workload, case), captured=False)
+            evidence.append(self._check(workload, case, other))
+        return tuple(evidence)
+
+    def _check(self, workload: AnyWorkload, case: str, launch: Launch) -> CaseEvidence:
+        """Run on poisoned outputs, judge the output, and see that the inputs are what they were."""
+        problem = self._problem(workload, case)
+        if case not in self._checksums:
+            self._checksums[case] = checksum(problem)
+        poison(launch.run())
+        output = launch.run()
+        self._synchronize()
+        verdict = problem.check(output)
+        if checksum(problem) != self._checksums[case]:
+            # The next candidate must not run on spoilt inputs.
+            self._problems.pop(case)
+            self._checksums.pop(case)
+            self._launches.clear()
+            return CaseEvidence(case=case, ok=False, measure="inputs", message="it changes its inputs")
+        finite = verdict.error == verdict.error and abs(verdict.error) != float("inf")
+        return CaseEvidence(
+            case=case,
+            ok=verdict.ok,
+            measure=verdict.measure,
+            error=verdict.error if finite else None,
+            limit=verdict.limit,
+            message=verdict.message,
+        )
+
+    def _host_time(self, launch: Launch) -> HostTime:
+        def timed(call: Callable[[], Any]) -> float:
+            times = []
+            for _ in range(_HOST_CALLS):
+                self._synchronize()
+                begin = time.perf_counter_ns()
+                call()
+                times.append((time.perf_counter_ns() - begin) / 1e3)
+            return median(times)
+
+        if self.device.kind == "cpu":
+            return HostTime()
+        return HostTime(plan_us=timed(launch.plan) if launch.plan else None, launch_us=timed(launch.run))
+
+    def _forget(self, entry: Entry) -> None:
+        self._launches.pop(entry, None)
+
+    def _is_healthy(self, fault: Fault) -> bool:
+        return not fault.fatal and is_healthy(self.device.kind)
+
+    def _synchronize(self) -> None:
+        if self.device.kind == "cuda":
+            torch.cuda.synchronize()
+
+
+def _worst(readings: list[Conditions], number: int) -> Conditions:
+    """The reading with the lowest clock, with every throttle reason that was seen."""
+    if not readings:
+        return Conditions(round=number)
+    lowest = min(readings, key=lambda reading: reading.sm_clock_mhz or 0.0)
+    reasons = sorted({reason for reading in readings for reason in reading.throttle})
+    return lowest.model_copy(update={"throttle": tuple(reasons)})

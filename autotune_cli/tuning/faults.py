@@ -1,0 +1,58 @@
+"""What an exception in a worker means for the candidate, and for the worker."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from autotune_cli.results.schema import Status
+
+# After one of these the CUDA context is gone for good: every later call fails.
+_STICKY = (
+    "illegal memory access",
+    "misaligned address",
+    "illegal instruction",
+    "unspecified launch failure",
+    "device-side assert",
+    "hardware stack error",
+    "invalid program counter",
+    "an illegal address space",
+)
+_OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory", "std::bad_alloc")
+_LONGEST = 300
+
+
+@dataclass(frozen=True)
+class Fault:
+    status: Status
+    reason: str
+    fatal: bool = False
+    """The worker must be replaced."""
+
+
+def fault_of(error: BaseException) -> Fault:
+    """The status of a candidate that raised ``error``."""
+    text = f"{type(error).__name__}: {error}".strip()
+    lowered = text.lower()
+    first = text.splitlines()[0][:_LONGEST] if text else type(error).__name__
+    if isinstance(error, SystemExit):
+        return Fault("crashed", f"it calls exit({error.code!r})")
+    if any(words in lowered for words in _STICKY):
+        words = next(words for words in _STICKY if words in lowered)
+        return Fault("crashed", f"{words} ({first})", fatal=True)
+    if isinstance(error, MemoryError | torch.OutOfMemoryError) or any(words in lowered for words in _OUT_OF_MEMORY):
+        return Fault("out_of_memory", first)
+    return Fault("error", first)
+
+
+def is_healthy(device: str) -> bool:
+    """Can this process still compute? Frees what a failed candidate left behind."""
+    if device != "cuda":
+        return True
+    try:
+        torch.cuda.synchronize()
+        torch.cuda.empty_cache()
+        return float(torch.ones(8, device="cuda").sum()) == 8.0
+    except Exception:  # any failure at all means: replace the process; the fault itself is already recorded
+        return False

@@ -1,0 +1,173 @@
+"""What crosses the border between the parent and a worker: small picklable records, no tensors.
+
+A job is called with the worker's :class:`~autotune_cli.tuning.bench.Bench` and returns a record of this file or of the
+schema. The parent never imports torch, a kernel library or a user's kernel file.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from autotune_cli.kernels.registry import Candidate
+from autotune_cli.results.schema import CaseEvidence, Conditions, Environment, HostTime, Kernel, Status
+
+if TYPE_CHECKING:
+    from autotune_cli.kernels.registry import AnyWorkload
+    from autotune_cli.tuning.bench import Bench
+
+
+@dataclass(frozen=True)
+class WorkerSettings:
+    """What a worker needs to know when it starts."""
+
+    device: str
+    """``cuda`` or ``cpu``."""
+    timer: str | None = None
+    """None: the best one for the device."""
+    l2: str = "cold"
+    seed: int = 0
+    kernel_files: tuple[str, ...] = ()
+    """Users' files that register backends."""
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A candidate and, where it can't be measured here, why."""
+
+    candidate: Candidate
+    default: bool = False
+    status: Status | None = None
+    reason: str | None = None
+    fix: str | None = None
+
+
+@dataclass(frozen=True)
+class PlannedWorkload:
+    """All candidates of a workload, and what the parent needs to know of their backends (which it never imports)."""
+
+    workload: AnyWorkload
+    candidates: tuple[Planned, ...]
+    sources: dict[str, str]
+    """Hash of each backend's source, and of the operation's inputs and judge (``problem``)."""
+    launch_knobs: dict[str, tuple[str, ...]]
+    """By backend; see :func:`autotune_cli.kernels.registry.register`."""
+
+
+@dataclass(frozen=True)
+class BackendInfo:
+    """One line of ``autotune kernels``."""
+
+    name: str
+    operations: tuple[str, ...]
+    knobs: str
+    missing: str | None
+    install: str
+    devices: tuple[str, ...]
+    source: str
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A worker's greeting."""
+
+    environment: Environment
+    timer: str
+    l2: str
+
+
+@dataclass(frozen=True)
+class Vetted:
+    """The outcome of vetting one candidate."""
+
+    status: Status
+    reason: str | None = None
+    evidence: tuple[CaseEvidence, ...] = ()
+    kernels: tuple[Kernel, ...] = ()
+    rough_us: float | None = None
+    host: HostTime = HostTime()
+    build_s: float | None = None
+    device_s: float = 0.0
+    healthy: bool = True
+    """False: the process can't be trusted any more (a sticky CUDA error) and must be replaced."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One place in a round: a candidate, or its second copy for the A/A check."""
+
+    candidate: Candidate
+    copy: int = 0
+
+
+@dataclass(frozen=True)
+class RoundDone:
+    """Times of one round in the order of its entries: the median of the iterations, in microseconds."""
+
+    us: tuple[float, ...]
+    conditions: Conditions
+    device_s: float
+
+
+@dataclass(frozen=True)
+class RoundFailed:
+    """A round that one entry broke (or, with None, that was lost as a whole)."""
+
+    entry: Entry | None
+    status: Status
+    reason: str
+    healthy: bool
+    device_s: float
+
+
+@dataclass(frozen=True)
+class Plan:
+    workloads: tuple[AnyWorkload, ...]
+
+    def __call__(self, bench: Bench) -> list[PlannedWorkload]:
+        from autotune_cli.tuning.plan import plan
+
+        return [plan(workload, bench.device) for workload in self.workloads]
+
+
+@dataclass(frozen=True)
+class ListBackends:
+    def __call__(self, bench: Bench) -> list[BackendInfo]:
+        from autotune_cli.tuning.plan import backends
+
+        return backends()
+
+
+@dataclass(frozen=True)
+class Vet:
+    workload: AnyWorkload
+    candidate: Candidate
+    rough_iterations: int = 5
+
+    def __call__(self, bench: Bench) -> Vetted:
+        return bench.vet(self.workload, self.candidate, self.rough_iterations)
+
+
+@dataclass(frozen=True)
+class RunRound:
+    workload: AnyWorkload
+    number: int
+    entries: tuple[Entry, ...]
+    iterations: int
+
+    def __call__(self, bench: Bench) -> RoundDone | RoundFailed:
+        return bench.round(self.workload, self.number, self.entries, self.iterations)
+
+
+@dataclass(frozen=True)
+class Recheck:
+    """Is the candidate still right after it was measured?"""
+
+    workload: AnyWorkload
+    candidate: Candidate
+
+    def __call__(self, bench: Bench) -> CaseEvidence:
+        return bench.recheck(self.workload, self.candidate)
+
+
+Job = Any

@@ -1,0 +1,86 @@
+"""Turning a candidate into something that can be launched again and again: eagerly, or as a CUDA graph's replay."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from autotune_cli.kernels.family import Problem
+from autotune_cli.kernels.registry import REGISTRY, Candidate, Prepared
+
+# torch asks for a few eager runs on a side stream before a capture, so that lazy allocations are over.
+_RUNS_BEFORE_CAPTURE = 2
+
+
+@dataclass
+class Launch:
+    """``run`` launches and returns the output; ``plan`` is the host work of a new batch, where there is any."""
+
+    run: Callable[[], Any]
+    plan: Callable[[], None] | None = None
+    keep: Any = None
+    """What must stay alive as long as ``run``."""
+
+
+def prepare(candidate: Candidate, problem: Problem, captured: bool) -> Launch:
+    """Prepare a candidate on a problem, and capture it if asked."""
+    result = REGISTRY.get(candidate.backend).prepare(problem, **dict(candidate.knobs))
+    prepared = result if isinstance(result, Prepared) else Prepared(result)
+    if not captured:
+        return Launch(prepared.run, prepared.plan, prepared)
+    return _capture(prepared)
+
+
+def _capture(prepared: Prepared) -> Launch:
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        for _ in range(_RUNS_BEFORE_CAPTURE):
+            prepared.run()
+    torch.cuda.current_stream().wait_stream(side)
+    torch.cuda.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        output = prepared.run()
+
+    def replay() -> Any:
+        graph.replay()
+        return output
+
+    return Launch(replay, prepared.plan, (graph, prepared))
+
+
+def tensors_of(output: Any) -> Iterator[torch.Tensor]:
+    """The tensors of an output: a tensor or a tuple of them."""
+    if isinstance(output, torch.Tensor):
+        yield output
+    elif isinstance(output, tuple | list):
+        for part in output:
+            yield from tensors_of(part)
+
+
+def poison(output: Any) -> None:
+    """Fill an output with what no right answer holds, so that elements left unwritten show.
+
+    A candidate that allocates its output anew gets, most likely, a block that was poisoned here and freed.
+    """
+    for tensor in tensors_of(output):
+        value = float("nan") if tensor.is_floating_point() else -7
+        if tensor.dtype == torch.bool:
+            continue
+        tensor.fill_(value)
+        torch.empty_like(tensor).fill_(value)
+
+
+def checksum(problem: Problem) -> tuple[int, ...]:
+    """A sum over the bits of every input tensor."""
+    sums = []
+    for tensor in problem.inputs():
+        bits = tensor.detach().reshape(-1).view(torch.uint8)
+        if bits.numel() % 4 == 0 and bits.data_ptr() % 4 == 0:
+            bits = bits.view(torch.int32)
+        sums.append(int(bits.sum(dtype=torch.int64)))
+    return tuple(sums)

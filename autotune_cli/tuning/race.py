@@ -1,0 +1,166 @@
+"""The race of one workload: who is measured next, who drops out, when it ends. Numbers only; no processes.
+
+Rounds are interleaved: every candidate still in the race is measured once a round, from a start that rotates. A
+candidate drops out when the interval of its ratio to the best lies above 1 + the tie margin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from autotune_cli.measure.statistics import Ratio, median, paired_ratio
+
+
+@dataclass(frozen=True)
+class RacePolicy:
+    """How precise a race is. Defaults: measured on an H200, see docs/benchmarks.md."""
+
+    rounds: int = 10
+    """Rounds of a candidate that stays in."""
+    most_rounds: int = 20
+    """When intervals are still wide after ``rounds``."""
+    separated_rounds: int = 7
+    """Before a race with only one candidate left may end early."""
+    iterations: int = 25
+    """Timed calls a round."""
+    rough_iterations: int = 5
+    """Timed calls in the vetting."""
+    rough_margin: float = 1.3
+    """A candidate whose rough time is beyond this times the best rough time isn't raced: clocks move times by 15 %."""
+    early_margins: tuple[float, ...] = (0.10, 0.03)
+    """A candidate that is slower by more than this after 1, 2 ... rounds drops out: tens of times the usual spread."""
+    tie_margin: float = 0.005
+    """Closer than this to the best is a tie; never below the workload's own A/A noise."""
+    precision: float = 0.005
+    """Half-width of a ratio's interval, relative, at which more rounds are of no use."""
+    exhaustive: bool = False
+    """Nobody drops out."""
+
+
+@dataclass
+class Race:
+    """The rounds so far. ``default`` is never dropped; ``copy`` times are of a second copy of ``anchor`` (A/A)."""
+
+    policy: RacePolicy
+    keys: list[str]
+    """Candidates in the order of preference."""
+    default: str | None = None
+    times: dict[str, dict[int, float]] = field(default_factory=dict)
+    copies: dict[int, float] = field(default_factory=dict)
+    dropped: dict[str, str] = field(default_factory=dict)
+    """Candidates that are out, and why."""
+
+    def __post_init__(self) -> None:
+        for key in self.keys:
+            self.times.setdefault(key, {})
+
+    @property
+    def anchor(self) -> str | None:
+        """The candidate whose second copy is measured: the default, or else the first that is in."""
+        if self.default is not None and self.default not in self.dropped:
+            return self.default
+        running = self.running
+        return running[0] if running else None
+
+    @property
+    def running(self) -> list[str]:
+        return [key for key in self.keys if key not in self.dropped]
+
+    @property
+    def noise(self) -> float | None:
+        """A/A: how far two copies of the same candidate are apart, |ratio - 1|; None without copies."""
+        anchor = self.anchor
+        if anchor is None:
+            return None
+        ratio = paired_ratio(self.copies, self.times[anchor])
+        return None if ratio is None else abs(ratio.value - 1.0)
+
+    @property
+    def best(self) -> str | None:
+        """The running candidate with the lowest median."""
+        measured = [key for key in self.running if self.times[key]]
+        return min(measured, key=lambda key: (median(list(self.times[key].values())), key), default=None)
+
+    def order(self, number: int) -> list[str]:
+        """The running candidates, starting with another one each round."""
+        running = self.running
+        if not running:
+            return []
+        start = number % len(running)
+        return running[start:] + running[:start]
+
+    def add(self, number: int, times: Mapping[str, float], copy: float | None) -> None:
+        """Take in a round and drop who is now clearly slower."""
+        for key, us in times.items():
+            self.times[key][number] = us
+        if copy is not None:
+            self.copies[number] = copy
+        self._eliminate()
+
+    def drop(self, key: str, why: str) -> None:
+        self.dropped[key] = why
+
+    def cut_rough(self, rough: Mapping[str, float]) -> None:
+        """Keep those out of the race that the vetting's one time shows to be far behind."""
+        if self.policy.exhaustive or not rough:
+            return
+        limit = self.policy.rough_margin * min(rough.values())
+        for key in self.running:
+            if key != self.default and rough.get(key, 0.0) > limit:
+                self.drop(key, f"its rough time is over {self.policy.rough_margin:g} times the best one's")
+
+    def _eliminate(self) -> None:
+        best = self.best
+        if best is None or self.policy.exhaustive:
+            return
+        for key in self.running:
+            ratio = paired_ratio(self.times[key], self.times[best])
+            if key in (best, self.default) or ratio is None:
+                continue
+            rounds = len(self.times[key])
+            early = self.policy.early_margins
+            if rounds <= len(early):
+                if ratio.value > 1.0 + early[rounds - 1]:
+                    self.drop(key, f"{ratio.value:.3f} times the best one's time after {_rounds(rounds)}")
+            elif ratio.low > 1.0 + self.policy.tie_margin:
+                self.drop(key, f"{ratio.low:.3f} times the best one's time or more, after {_rounds(rounds)}")
+
+    def finished(self) -> str | None:
+        """Why no further round is needed, or None."""
+        best, running = self.best, self.running
+        if not running:
+            return "nobody left"
+        if best is None:
+            return None
+        counts = [len(self.times[key]) for key in running]
+        fewest = min(counts)
+        if fewest >= self.policy.most_rounds:
+            return "rounds"
+        rivals = [key for key in running if key != best]
+        widest = max((_half(paired_ratio(self.times[key], self.times[best])) for key in rivals), default=0.0)
+        precise = widest <= self.policy.precision
+        if fewest >= self.policy.rounds and precise:
+            return "precise"
+        clear = all(self._is_clear(key, best) for key in rivals)
+        if not self.policy.exhaustive and fewest >= self.policy.separated_rounds and clear and precise:
+            return "separated"
+        return None
+
+    def _is_clear(self, key: str, best: str) -> bool:
+        ratio = paired_ratio(self.times[key], self.times[best])
+        return ratio is not None and ratio.low > 1.0 + self.policy.tie_margin
+
+
+def _rounds(number: int) -> str:
+    return f"{number} round{'' if number == 1 else 's'}"
+
+
+def _half(ratio: Ratio | None) -> float:
+    return float("inf") if ratio is None else (ratio.high - ratio.low) / (2.0 * ratio.value)
+
+
+def usual_clock(clocks: Sequence[float | None]) -> float | None:
+    """Median SM clock of the rounds so far, in MHz."""
+    known = [clock for clock in clocks if clock]
+    return median(known) if known else None

@@ -1,0 +1,379 @@
+"""A whole tuning run: plan, reuse, share the workloads out to the workers, write."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from autotune_cli import __version__
+from autotune_cli.errors import AutotuneError, BadFile, NoMemory, NothingToResume
+from autotune_cli.kernels.models.memory import memory_bytes
+from autotune_cli.kernels.registry import AnyWorkload
+from autotune_cli.kernels.workload import cost
+from autotune_cli.measure.floor import floor_us
+from autotune_cli.measure.statistics import percentile
+from autotune_cli.results.cache import CacheStore, lookup
+from autotune_cli.results.files import read_run
+from autotune_cli.results.identity import environment_key, explain, identity
+from autotune_cli.results.journal import Journal, find_resumable
+from autotune_cli.results.records import JournalHeader, JournalState
+from autotune_cli.results.runs import new_run_path, write_run
+from autotune_cli.results.schema import Environment, RunFile, Settings, WorkloadResult
+from autotune_cli.tuning.budget import Budget
+from autotune_cli.tuning.jobs import Plan, PlannedWorkload, Ready, WorkerSettings
+from autotune_cli.tuning.process import Worker
+from autotune_cli.tuning.progress import Progress
+from autotune_cli.tuning.race import RacePolicy
+from autotune_cli.tuning.session import Interrupted, Known, Session, SessionSettings
+
+# Planning imports kernel files only; a user's file may take its time.
+_PLAN_TIMEOUT_S = 120.0
+# FlashInfer's workspaces, the flush buffer and torch's own context, beside a workload's tensors.
+_OVERHEAD_BYTES = 3 << 30
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to tune and how."""
+
+    name: str
+    workloads: tuple[AnyWorkload, ...]
+    worker: WorkerSettings
+    policy: RacePolicy
+    root: Path
+    use_cache: bool = True
+    gpus: tuple[str | None, ...] = (None,)
+    """CUDA_VISIBLE_DEVICES of each worker; None: the first GPU, or the CPU."""
+    backends: tuple[str, ...] = ()
+    """Only these; empty: all."""
+    page_sizes: tuple[int, ...] = ()
+    timeout_s: float = 60.0
+    budget_s: float | None = None
+    resume: bool = False
+    explain_miss: bool = False
+    command: tuple[str, ...] = ()
+
+
+@dataclass
+class Outcome:
+    """What a run came to."""
+
+    path: Path
+    run: RunFile
+    interrupted: bool = False
+    measured: int = 0
+    journal: Path | None = None
+    """Kept for --resume after an interruption."""
+
+
+@dataclass
+class _State:
+    """Shared by the threads of a run."""
+
+    results: dict[str, WorkloadResult] = field(default_factory=dict)
+    errors: list[BaseException] = field(default_factory=list)
+    interrupted: bool = False
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+def tune(request: Request, progress: Progress, stop: threading.Event) -> Outcome:
+    """Tune every workload and write the result file.
+
+    Setting ``stop`` (Ctrl-C) ends the workers; what was measured is written, and the journal stays for ``resume``.
+
+    Raises:
+        AutotuneError: bad input, no device, a file that can't be written. Nothing measured is lost: the journal stays.
+    """
+    begin = time.monotonic()
+    workers = [Worker(request.worker, gpu) for gpu in request.gpus]
+    try:
+        ready = workers[0].start()
+        return _Run(request, progress, stop, workers, ready, begin).go()
+    finally:
+        for worker in workers:
+            worker.kill()
+        progress.end()
+
+
+class _Run:
+    def __init__(
+        self,
+        request: Request,
+        progress: Progress,
+        stop: threading.Event,
+        workers: Sequence[Worker],
+        ready: Ready,
+        begin: float,
+    ) -> None:
+        self.request = request
+        self.progress = progress
+        self.stop = stop
+        self.workers = workers
+        self.environment: Environment = ready.environment
+        self.environment_key = environment_key(ready.environment)
+        self.begin = begin
+        self.created = datetime.now(UTC)
+        policy = request.policy
+        self.settings = Settings(
+            timer=ready.timer,
+            l2="cold" if ready.l2 == "cold" else "warm",
+            rounds=policy.rounds,
+            iterations=policy.iterations,
+            seed=request.worker.seed,
+            exhaustive=policy.exhaustive,
+            budget_s=request.budget_s,
+            timeout_s=request.timeout_s,
+        )
+        self.state = _State()
+        self.store = CacheStore(request.root, request.name)
+
+    def go(self) -> Outcome:
+        self._check_memory()
+        planned = self._plan()
+        identities = {plan.workload.key: self._identity(plan) for plan in planned}
+        journal, known = self._journal(identities)
+        with journal:
+            path = self._path(journal)
+            self.progress.begin(self.environment, self.settings, [plan.workload.key for plan in planned])
+            todo = self._reuse(planned, identities, known)
+            self._measure(todo, identities, journal, known)
+            if self.state.errors:
+                raise self.state.errors[0]
+            run = self._run_file(planned)
+            self._write(path, run)
+            if not self.state.interrupted:
+                journal.finish()
+        measured = sum(not result.reused for result in run.workloads)
+        return Outcome(path, run, self.state.interrupted, measured, journal.path if self.state.interrupted else None)
+
+    def _check_memory(self) -> None:
+        device = self.environment
+        layouts = max(1, len(self.request.page_sizes) or 3)
+        for workload in self.request.workloads:
+            needed = memory_bytes(workload, layouts) + (_OVERHEAD_BYTES if device.device_kind == "cuda" else 0)
+            if device.memory_bytes and needed > device.memory_bytes:
+                raise NoMemory(
+                    workload=workload.key,
+                    needed_gb=needed / 1e9,
+                    device=device.device,
+                    available_gb=device.memory_bytes / 1e9,
+                )
+
+    def _plan(self) -> list[PlannedWorkload]:
+        planned: list[PlannedWorkload] = self.workers[0].ask(Plan(self.request.workloads), _PLAN_TIMEOUT_S)
+        return [self._narrow(plan) for plan in planned]
+
+    def _narrow(self, plan: PlannedWorkload) -> PlannedWorkload:
+        """Only the backends and page sizes that were asked for. The default stays: it is what the rest is held to."""
+        request = self.request
+
+        def wanted(backend: str, page: object) -> bool:
+            library = backend.split(".")[0]
+            named = not request.backends or backend in request.backends or library in request.backends
+            return named and (not request.page_sizes or page is None or page in request.page_sizes)
+
+        kept = [
+            entry
+            for entry in plan.candidates
+            if entry.default or wanted(entry.candidate.backend, dict(entry.candidate.knobs).get("page_size"))
+        ]
+        return replace(plan, candidates=tuple(kept))
+
+    def _identity(self, plan: PlannedWorkload) -> dict[str, str]:
+        keys = [entry.candidate.key for entry in plan.candidates]
+        used = {entry.candidate.backend for entry in plan.candidates} | {"problem"}
+        sources = {name: digest for name, digest in plan.sources.items() if name in used}
+        return identity(plan.workload, self.environment, self.settings, sources, keys)
+
+    # The journal.
+
+    def _journal(self, identities: dict[str, dict[str, str]]) -> tuple[Journal, JournalState | None]:
+        header = JournalHeader(
+            kind="cache" if self.request.use_cache else "run",
+            name=self.request.name,
+            created=self.created.isoformat(timespec="seconds"),
+            command=self.request.command,
+            environment=self.environment,
+            settings=self.settings,
+            workloads=identities,
+        )
+        if not self.request.resume:
+            return Journal.create(self.request.root, header, self.created), None
+        path = find_resumable(self.request.root, self.request.name)
+        if path is None:
+            raise NothingToResume(detail=f"no unfinished run of {self.request.name!r} in {self.request.root / 'runs'}")
+        journal, known = Journal.resume(path)
+        for note in known.notes:
+            self.progress.note(note)
+        self._check_resumable(journal, known, header)
+        self.created = datetime.fromisoformat(known.header.created)
+        return journal, known
+
+    def _check_resumable(self, journal: Journal, known: JournalState, header: JournalHeader) -> None:
+        if known.header.kind != header.kind:
+            option = "--no-cache" if known.header.kind == "run" else "--cache"
+            journal.close()
+            raise NothingToResume(detail=f"{journal.path.name} was begun with {option}; give it again")
+        changes: list[str] = []
+        for key, fields in header.workloads.items():
+            stored = known.header.workloads.get(key)
+            changes += ["another suite"] if stored is None else explain(stored, fields)
+        if set(known.header.workloads) - set(header.workloads):
+            changes.append("another suite")
+        if changes:
+            journal.close()
+            listed = "; ".join(dict.fromkeys(changes))
+            raise NothingToResume(detail=f"{journal.path.name} was begun under other conditions: {listed}")
+
+    def _path(self, journal: Journal) -> Path:
+        if self.request.use_cache:
+            return self.store.path
+        if self.request.resume:
+            # An interrupted run has written what it had; the same run now completes that file.
+            path = journal.path.with_name(journal.path.name.removeprefix(".").removesuffix("journal") + "json")
+            with contextlib.suppress(BadFile):
+                if path.exists() and not read_run(path).complete:
+                    return path
+        return new_run_path(self.request.root, self.request.name, self.created)
+
+    # Reuse.
+
+    def _reuse(
+        self, planned: Sequence[PlannedWorkload], identities: dict[str, dict[str, str]], known: JournalState | None
+    ) -> list[PlannedWorkload]:
+        """Take what the journal and the cache have; return what is left to measure."""
+        cached = None
+        if self.request.use_cache:
+            cached, notes = self.store.load()
+            for note in notes:
+                self.progress.note(note)
+        todo = []
+        for plan in planned:
+            key = plan.workload.key
+            result = known.done.get(key) if known else None
+            if result is None and self.request.use_cache:
+                result, reasons = lookup(cached, key, identities[key])
+                if result is not None:
+                    result = result.model_copy(update={"reused": True, "environment": self.environment_key})
+                elif self.request.explain_miss or reasons != ["not in the cache"]:
+                    self.progress.note(f"{key}: measured again: {'; '.join(reasons)}")
+            if result is None:
+                todo.append(plan)
+            else:
+                self.state.results[key] = result
+                self.progress.done(result)
+        return todo
+
+    # Measuring.
+
+    def _measure(
+        self,
+        todo: Sequence[PlannedWorkload],
+        identities: dict[str, dict[str, str]],
+        journal: Journal,
+        known: JournalState | None,
+    ) -> None:
+        waiting: queue.SimpleQueue[PlannedWorkload] = queue.SimpleQueue()
+        for plan in todo:
+            waiting.put(plan)
+        spent = time.monotonic() - self.begin
+        left = None if self.request.budget_s is None else max(0.0, self.request.budget_s - spent)
+        count = min(len(self.workers), max(1, len(todo)))
+        budget = Budget(left, len(todo), count)
+        settings = SessionSettings(self.request.policy, self.request.timeout_s, self.environment_key)
+
+        def work(worker: Worker) -> None:
+            try:
+                self._same_device(worker.start())
+                while not self.stop.is_set():
+                    try:
+                        plan = waiting.get_nowait()
+                    except queue.Empty:
+                        return
+                    key = plan.workload.key
+                    facts = Known(known.vetted.get(key, {}), known.rounds.get(key, {})) if known else Known()
+                    session = Session(
+                        plan, identities[key], settings, worker, journal, self.progress, budget.share(), self.stop,
+                        facts, self._floor(plan.workload),
+                    )  # fmt: skip
+                    result = session.run()
+                    journal.done(result)
+                    with self.state.lock:
+                        self.state.results[key] = result
+                    self.progress.done(result)
+            except Interrupted as error:
+                self._interrupted(error)
+            except BaseException as error:  # handed to the main thread, which raises it
+                with self.state.lock:
+                    self.state.errors.append(error)
+                self.stop.set()
+
+        threads = [
+            threading.Thread(target=work, args=(worker,), name=f"gpu-{i}")
+            for i, worker in enumerate(self.workers[:count])
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            self._join(thread)
+        if self.stop.is_set() and not self.state.errors:
+            self.state.interrupted = True
+
+    def _join(self, thread: threading.Thread) -> None:
+        while thread.is_alive():
+            thread.join(0.1)
+            if self.stop.is_set():
+                # Wakes threads that wait for an answer.
+                for worker in self.workers:
+                    worker.interrupt()
+                thread.join(5.0)
+
+    def _interrupted(self, error: Interrupted) -> None:
+        with self.state.lock:
+            self.state.interrupted = True
+            if error.partial is not None:
+                self.state.results[error.partial.key] = error.partial
+
+    def _same_device(self, ready: Ready) -> None:
+        other = ready.environment
+        if (other.device, other.memory_bytes) != (self.environment.device, self.environment.memory_bytes):
+            raise AutotuneError(
+                detail=f"--gpus: {self.environment.device} and {other.device} differ; tune them in runs of their own"
+            )
+
+    def _floor(self, workload: AnyWorkload) -> float | None:
+        device = self.environment
+        return floor_us(cost(workload), device.copy_gb_per_s, device.matmul_tflop_per_s)
+
+    # The file.
+
+    def _run_file(self, planned: Sequence[PlannedWorkload]) -> RunFile:
+        results = [self.state.results[plan.workload.key] for plan in planned if plan.workload.key in self.state.results]
+        noises = [result.noise for result in results if result.noise is not None]
+        return RunFile(
+            kind="cache" if self.request.use_cache else "run",
+            name=self.request.name,
+            created=self.created.isoformat(timespec="seconds"),
+            program=f"kernel-autotune {__version__}",
+            command=self.request.command,
+            environments={self.environment_key: self.environment},
+            environment=self.environment_key,
+            settings=self.settings,
+            noise_floor=percentile(noises, 95.0),
+            complete=not self.state.interrupted and all(result.stopped != "budget" for result in results),
+            wall_s=round(time.monotonic() - self.begin, 3),
+            workloads=tuple(results),
+        )
+
+    def _write(self, path: Path, run: RunFile) -> None:
+        if self.request.use_cache:
+            for note in self.store.save(run):
+                self.progress.note(note)
+        else:
+            write_run(path, run)

@@ -1,0 +1,311 @@
+"""The tuning of one workload: vet, race, choose. Talks to a worker, a journal and a watcher."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from autotune_cli.kernels.registry import Candidate
+from autotune_cli.measure.conditions import is_throttled
+from autotune_cli.results.journal import Journal
+from autotune_cli.results.records import RoundRecord
+from autotune_cli.results.schema import CandidateResult, Choice, Conditions, Status, WorkloadResult
+from autotune_cli.tuning.budget import Share
+from autotune_cli.tuning.choose import choose
+from autotune_cli.tuning.duplicates import mark_duplicates
+from autotune_cli.tuning.jobs import Entry, PlannedWorkload, Recheck, RoundDone, RoundFailed, RunRound, Vet, Vetted
+from autotune_cli.tuning.outcome import candidate_result, finished_candidate, planned_result
+from autotune_cli.tuning.process import BUILD_TIMEOUT_S, Worker, WorkerDied, WorkerTimeout
+from autotune_cli.tuning.progress import Progress
+from autotune_cli.tuning.race import Race, RacePolicy, usual_clock
+
+# Throttled or lost rounds in a row after which a race goes on with what it has.
+_MOST_LOST_ROUNDS = 10
+
+
+class Interrupted(Exception):
+    """The user wants to stop. ``partial`` is the workload's result so far, if it has one."""
+
+    def __init__(self, partial: WorkloadResult | None = None) -> None:
+        super().__init__("interrupted")
+        self.partial = partial
+
+
+@dataclass
+class Known:
+    """What a journal knows of a workload."""
+
+    vetted: Mapping[str, CandidateResult] = field(default_factory=dict)
+    rounds: Mapping[int, RoundRecord] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class SessionSettings:
+    """What all workloads of a run share."""
+
+    policy: RacePolicy
+    timeout_s: float
+    environment: str
+    """Key of the environment in the result file."""
+
+
+class Session:
+    """Tunes one workload. One thread; the worker may be replaced underneath."""
+
+    def __init__(
+        self,
+        planned: PlannedWorkload,
+        identity: Mapping[str, str],
+        settings: SessionSettings,
+        worker: Worker,
+        journal: Journal,
+        progress: Progress,
+        share: Share,
+        stop: threading.Event,
+        known: Known,
+        floor_us: float | None,
+    ) -> None:
+        self._planned = planned
+        self._workload = planned.workload
+        self._key = planned.workload.key
+        self._identity = dict(identity)
+        self._settings = settings
+        self._policy = settings.policy
+        self._worker = worker
+        self._journal = journal
+        self._progress = progress
+        self._share = share
+        self._stop = stop
+        self._known = known
+        self._floor_us = floor_us
+        self._by_key: dict[str, Candidate] = {entry.candidate.key: entry.candidate for entry in planned.candidates}
+        self._results: dict[str, CandidateResult] = {}
+        self._conditions: list[Conditions] = []
+        self._device_s = 0.0
+        self._lost = 0
+
+    def run(self) -> WorkloadResult:
+        """Vet, race, choose.
+
+        Raises:
+            Interrupted: the stop event was set; what was measured is in the journal.
+        """
+        begin = time.monotonic()
+        race: Race | None = None
+        stopped = "interrupted"
+        try:
+            self._vet_all()
+            race = self._make_race()
+            stopped = self._run_race(race)
+            self._recheck(race)
+        except Interrupted:
+            partial = None
+            if race is not None and any(race.times.values()):
+                partial = self._result(race, "interrupted", time.monotonic() - begin)
+            raise Interrupted(partial) from None
+        return self._result(race, stopped, time.monotonic() - begin)
+
+    # Vetting.
+
+    def _vet_all(self) -> None:
+        ready = [planned for planned in self._planned.candidates if planned.status is None]
+        for planned in self._planned.candidates:
+            if planned.status is not None:
+                self._results[planned.candidate.key] = planned_result(planned)
+        self._progress.open(self._key, list(self._results.values()), [planned.candidate.label for planned in ready])
+        for planned in ready:
+            key = planned.candidate.key
+            known = self._known.vetted.get(key)
+            if known is None:
+                some_right = any(result.status == "ok" for result in self._vetted())
+                if self._share.vetting_is_over() and some_right:
+                    skipped = Vetted("skipped", "the budget was spent before its turn")
+                    self._results[key] = candidate_result(planned, skipped)
+                    continue
+                known = candidate_result(planned, self._vet(planned.candidate))
+                self._journal.vetted(self._key, known)
+            self._results[key] = known
+            self._progress.vetted(self._key, known)
+        self._results = mark_duplicates(self._results, self._workload.mode, self._planned.launch_knobs)
+
+    def _vetted(self) -> list[CandidateResult]:
+        return [result for result in self._results.values() if result.rough_us is not None]
+
+    def _vet(self, candidate: Candidate) -> Vetted:
+        self._check_stop()
+        # Without a right candidate the budget waits: a workload that is left without a winner helps nobody.
+        left = self._share.left_s() if any(result.status == "ok" for result in self._vetted()) else float("inf")
+        limit = self._settings.timeout_s
+        try:
+            vetted: Vetted = self._worker.ask(
+                Vet(self._workload, candidate, self._policy.rough_iterations),
+                min(limit, left),
+                self._phase,
+                min(BUILD_TIMEOUT_S, left),
+            )
+        except WorkerTimeout as error:
+            self._check_stop()
+            if left < limit or self._worker.phase[0] == "build":
+                return Vetted("skipped", f"the budget was spent while it was measured ({error})")
+            return Vetted("timeout", str(error))
+        except WorkerDied as error:
+            self._check_stop()
+            return Vetted("crashed", str(error))
+        self._device_s += vetted.device_s
+        if not vetted.healthy:
+            self._worker.kill()
+        return vetted
+
+    # The race.
+
+    def _make_race(self) -> Race:
+        right = [key for key in self._by_key if self._results[key].status == "ok"]
+        default = next((key for key in right if self._results[key].default), None)
+        race = Race(self._policy, right, default)
+        race.cut_rough({key: self._results[key].rough_us or 0.0 for key in right})
+        for number in sorted(self._known.rounds):
+            record = self._known.rounds[number]
+            self._conditions.append(record.conditions)
+            times = {key: us for key, us in record.times.items() if key in race.times}
+            if not record.conditions.dropped:
+                race.add(number, times, record.noise_us if record.noise_of == race.anchor else None)
+        return race
+
+    def _run_race(self, race: Race) -> str:
+        number = 1 + max((conditions.round for conditions in self._conditions), default=-1)
+        while True:
+            reason = race.finished()
+            if reason is not None:
+                return reason
+            if self._lost >= _MOST_LOST_ROUNDS:
+                return "lost rounds"
+            if self._share.is_over() and race.best is not None:
+                return "budget"
+            self._round(race, number)
+            number += 1
+
+    def _round(self, race: Race, number: int) -> None:
+        self._check_stop()
+        anchor = race.anchor
+        assert anchor is not None
+        order = [Entry(self._by_key[key]) for key in race.order(number)]
+        # Far from the first copy, so that the two see different moments of the round.
+        order.insert((order.index(Entry(self._by_key[anchor])) + 1 + len(order) // 2) % (len(order) + 1),
+                     Entry(self._by_key[anchor], copy=1))  # fmt: skip
+        try:
+            outcome = self._worker.ask(
+                RunRound(self._workload, number, tuple(order), self._policy.iterations),
+                self._settings.timeout_s,
+                self._phase,
+            )
+        except (WorkerTimeout, WorkerDied) as error:
+            self._check_stop()
+            status: Status = "timeout" if isinstance(error, WorkerTimeout) else "crashed"
+            self._fail(race, self._worker.phase[1] or None, Vetted(status, f"in round {number}: {error}"))
+            return
+        self._device_s += outcome.device_s
+        if isinstance(outcome, RoundFailed):
+            if not outcome.healthy:
+                self._worker.kill()
+            key = None if outcome.entry is None else outcome.entry.candidate.key
+            self._fail(race, key, Vetted(outcome.status, f"in round {number}: {outcome.reason}"))
+            return
+        self._take(race, number, order, outcome)
+
+    def _take(self, race: Race, number: int, order: list[Entry], outcome: RoundDone) -> None:
+        usual = usual_clock([conditions.sm_clock_mhz for conditions in self._conditions if not conditions.dropped])
+        dropped = is_throttled(outcome.conditions, usual)
+        conditions = outcome.conditions.model_copy(update={"dropped": dropped})
+        self._conditions.append(conditions)
+        if dropped:
+            self._lost += 1
+            self._journal.round(self._key, RoundRecord(conditions=conditions, times={}))
+            return
+        self._lost = 0
+        times = {entry.candidate.key: us for entry, us in zip(order, outcome.us, strict=True) if entry.copy == 0}
+        copy = next(us for entry, us in zip(order, outcome.us, strict=True) if entry.copy == 1)
+        record = RoundRecord(conditions=conditions, times=times, noise_of=race.anchor, noise_us=copy)
+        self._journal.round(self._key, record)
+        race.add(number, times, copy)
+        self._progress.round(self._key, race)
+
+    def _fail(self, race: Race, key: str | None, failure: Vetted) -> None:
+        """A candidate that was right breaks in the race: it leaves it; the others go on."""
+        self._lost += 1
+        if key is None or key not in race.times:
+            return
+        race.drop(key, failure.reason or failure.status)
+        self._set_failed(key, failure)
+
+    def _set_failed(self, key: str, failure: Vetted) -> None:
+        failed = self._results[key].model_copy(update={"status": failure.status, "reason": failure.reason})
+        self._results[key] = failed
+        self._journal.vetted(self._key, failed)
+        self._progress.vetted(self._key, failed)
+
+    def _recheck(self, race: Race) -> None:
+        """The winner must still be right after it was measured; if it isn't, the next one is asked."""
+        while True:
+            choice = self._choose(race)
+            if choice is None:
+                return
+            self._check_stop()
+            key = choice.winner
+            try:
+                case = self._worker.ask(
+                    Recheck(self._workload, self._by_key[key]), self._settings.timeout_s, self._phase
+                )
+            except (WorkerTimeout, WorkerDied) as error:
+                self._check_stop()
+                status: Status = "timeout" if isinstance(error, WorkerTimeout) else "crashed"
+                failure = Vetted(status, f"checked again after the race: {error}")
+            else:
+                if case.ok:
+                    return
+                failure = Vetted("incorrect", f"wrong after the race, right before it: {case.message}")
+                self._results[key] = self._results[key].model_copy(
+                    update={"evidence": (*self._results[key].evidence, case)}
+                )
+            race.drop(key, failure.reason or failure.status)
+            self._set_failed(key, failure)
+
+    # The result.
+
+    def _choose(self, race: Race) -> Choice | None:
+        default = next((key for key in self._by_key if self._results[key].default), None)
+        margin = max(self._policy.tie_margin, race.noise or 0.0)
+        return choose({key: race.times[key] for key in race.running}, race.running, default, margin)
+
+    def _result(self, race: Race | None, stopped: str, wall_s: float) -> WorkloadResult:
+        assert race is not None
+        choice = self._choose(race)
+        anchor = race.anchor
+        copies = sorted(race.copies) if anchor is not None else []
+        return WorkloadResult(
+            workload=self._workload,
+            key=self._key,
+            environment=self._settings.environment,
+            identity=self._identity,
+            candidates=tuple(finished_candidate(self._results[key], race) for key in self._by_key),
+            choice=choice,
+            conditions=tuple(self._conditions),
+            floor_us=self._floor_us,
+            noise=race.noise,
+            noise_of=anchor if copies else None,
+            noise_rounds=tuple(copies),
+            noise_rounds_us=tuple(race.copies[number] for number in copies),
+            stopped=stopped,
+            device_s=round(self._device_s, 4),
+            wall_s=round(wall_s, 3),
+            measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+
+    def _phase(self, name: str, subject: str) -> None:
+        self._progress.phase(self._key, name, subject)
+
+    def _check_stop(self) -> None:
+        if self._stop.is_set():
+            raise Interrupted()

@@ -1,0 +1,126 @@
+"""The worker process: the only place where a GPU or a kernel library is touched.
+
+Started by :mod:`autotune_cli.tuning.process` as ``python -m autotune_cli.tuning.worker FD``. It reads jobs from the
+connection on that file descriptor and answers with ``("phase", name, subject)`` while it works, then with
+``("result", value)`` or ``("raised", kind, message, traceback)``.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import faulthandler
+import importlib.util
+import os
+import random
+import signal
+import sys
+import traceback
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from autotune_cli.tuning.bench import Bench
+    from autotune_cli.tuning.jobs import WorkerSettings
+
+_PR_SET_PDEATHSIG = 1
+KERNEL_FILE_ERROR = "kernel-file"
+NO_DEVICE_ERROR = "no-device"
+
+
+def main() -> None:
+    """Serve jobs until the parent closes the connection."""
+    faulthandler.enable()
+    # The parent asks with SIGUSR1 where a hanging worker hangs.
+    faulthandler.register(signal.SIGUSR1, all_threads=False)
+    _die_with_parent()
+    connection: Connection = Connection(int(sys.argv[1]))
+    settings: WorkerSettings = connection.recv()
+    try:
+        bench = _start(settings, connection)
+    except _Refusal as refusal:
+        connection.send(("raised", refusal.kind, str(refusal), ""))
+        return
+    except Exception as error:
+        connection.send(("raised", type(error).__name__, str(error), traceback.format_exc()))
+        return
+    while True:
+        try:
+            job = connection.recv()
+        except EOFError:
+            return
+        try:
+            answer: tuple[Any, ...] = ("result", job(bench))
+        except Exception as error:
+            answer = ("raised", type(error).__name__, str(error), traceback.format_exc())
+        connection.send(answer)
+
+
+class _Refusal(Exception):
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+def _start(settings: WorkerSettings, connection: Connection) -> Bench:
+    for path in settings.kernel_files:
+        load_kernel_file(path)
+
+    import torch
+
+    if settings.device == "cuda" and not torch.cuda.is_available():
+        raise _Refusal(NO_DEVICE_ERROR, "torch sees no NVIDIA GPU")
+    random.seed(settings.seed)
+    torch.manual_seed(settings.seed)
+
+    from autotune_cli.measure.environment import collect
+    from autotune_cli.measure.timers import default_timer, make_timer
+    from autotune_cli.tuning.bench import Bench
+    from autotune_cli.tuning.jobs import Ready
+
+    connection.send(("phase", "probe", settings.device))
+    timer = make_timer(settings.timer or default_timer(settings.device), settings.device, settings.l2)
+    environment, gpu = collect(settings.device)
+    bench = Bench(
+        environment, gpu, timer, settings.seed, lambda name, subject: connection.send(("phase", name, subject))
+    )
+    connection.send(("result", Ready(environment, timer.name, timer.l2)))
+    return bench
+
+
+def load_kernel_file(path: str) -> None:
+    """Run a user's file that registers backends.
+
+    Raises:
+        _Refusal: it can't be read or raises, with the line at fault.
+    """
+    name = f"autotune_user_{abs(hash(path))}_{Path(path).stem}"
+    try:
+        specification = importlib.util.spec_from_file_location(name, path)
+        if specification is None or specification.loader is None:
+            raise _Refusal(KERNEL_FILE_ERROR, "not a Python file")
+        module = importlib.util.module_from_spec(specification)
+        # Triton and inspect look a function's source up through its module.
+        sys.modules[name] = module
+        specification.loader.exec_module(module)
+    except SyntaxError as error:
+        raise _Refusal(KERNEL_FILE_ERROR, f"line {error.lineno}: {error.msg}") from error
+    except (Exception, SystemExit) as error:
+        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == path]
+        place = f"line {frames[-1].lineno}: " if frames else ""
+        raise _Refusal(KERNEL_FILE_ERROR, f"{place}{type(error).__name__}: {error}") from error
+
+
+def _die_with_parent() -> None:
+    """Have the kernel kill this process when the parent dies, however it dies (Linux)."""
+    parent = os.getppid()
+    try:
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    except (OSError, AttributeError):
+        return
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+if __name__ == "__main__":
+    main()

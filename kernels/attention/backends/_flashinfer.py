@@ -1,0 +1,203 @@
+"""What the FlashInfer backends share: who may run what, arguments of ``plan``, modules to compile.
+
+FlashInfer 0.6.10 and later. Rules marked [S] were read in the source of 0.6.18. No import of torch or FlashInfer here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from autotune_cli.kernels.registry import Device
+from autotune_cli.kernels.workload import AttentionWorkload, DType
+
+if TYPE_CHECKING:
+    import torch
+
+    from autotune_cli.kernels.attention.problem import AttentionProblem, PagedKV
+
+REQUIRES = ("flashinfer",)
+INSTALL = "pip install 'kernel-autotune[cuda]'"
+PAGE_SIZES = (1, 16, 64)
+# SGLang plans with page size 1, whatever its pool's page size is.
+SGLANG_PAGE_SIZE = 1
+HEAD_DIMS = (64, 128, 256)
+HALF: tuple[DType, ...] = ("bfloat16", "float16")
+
+# SGLang's workspace for most models; larger ones follow from :func:`workspace_bytes`.
+_WORKSPACE = 384 << 20
+# fa2's plan spreads a batch over 2 blocks per multiprocessor; 160 covers Hopper (132) and Blackwell (148).
+_GRID = 2 * 160
+
+
+def why_not(workload: AttentionWorkload, device: Device, path: str, kv_dtype: DType | None = None) -> str | None:
+    """Why the path (``fa2``, ``fa3``, ...) can't compute the workload, or None.
+
+    ``kv_dtype``: of the keys it reads, if that isn't the cache's (ragged kernels read the new tokens' own).
+    """
+    g = workload.geometry
+    kv_dtype = kv_dtype or g.cache_dtype
+    if g.dtype not in HALF:
+        return f"FlashInfer's kernels take bfloat16 or float16 queries, not {g.dtype}"
+    if kv_dtype not in (g.dtype, "float8_e4m3fn"):
+        return f"keys must have the queries' dtype or float8_e4m3fn, not {kv_dtype}"
+    if g.head_dim not in HEAD_DIMS:
+        return f"FlashInfer is built for head dims 64, 128 and 256, not {g.head_dim}"
+    capability = device.capability or (0, 0)
+    if capability < (8, 0):
+        return f"needs compute capability 8.0, this is {capability[0]}.{capability[1]}"
+    if path == "fa3":
+        if capability[0] != 9:
+            return f"fa3 is for compute capability 9.0, this is {capability[0]}.{capability[1]}"
+        if kv_dtype == "float8_e4m3fn":
+            return "fa3 reads an FP8 cache only for FP8 queries"
+    return None
+
+
+def auto_path(workload: AttentionWorkload, device: Device, kv_dtype: DType | None = None) -> str:
+    """What ``backend="auto"`` resolves to in prefill: fa3 where it can, else fa2 (determine_attention_backend [S])."""
+    return "fa2" if why_not(workload, device, "fa3", kv_dtype) else "fa3"
+
+
+def plan_heads(problem: AttentionProblem, *, kv_dtype: torch.dtype, prefill: bool) -> dict[str, Any]:
+    """What every ``plan`` is told of the layer. A softcap or window that only ``run`` is told is ignored [S]."""
+    g = problem.geometry
+    return {
+        "num_qo_heads": g.num_qo_heads,
+        "num_kv_heads": g.num_kv_heads,
+        "head_dim_qk" if prefill else "head_dim": g.head_dim,
+        "sm_scale": g.scale,
+        "logits_soft_cap": g.softcap,
+        "window_left": -1 if g.window_left is None else g.window_left,
+        "q_data_type": problem.dtype,
+        "kv_data_type": kv_dtype,
+    }
+
+
+def in_window(problem: AttentionProblem, pages: PagedKV) -> PagedKV:
+    """Only the pages that some query of a request sees, as SGLang hands them over for a windowed layer."""
+    window = problem.geometry.window_left
+    if window is None:
+        return pages
+    return pages.seen_from([max(0, kv - qo - window) for qo, kv in zip(*problem.lengths, strict=True)])
+
+
+def plan_paged(problem: AttentionProblem, pages: PagedKV, *, causal: bool) -> dict[str, Any]:
+    """Arguments of ``BatchPrefillWithPagedKVCacheWrapper.plan``.
+
+    Indptrs on the CPU, indices on the GPU: otherwise plan copies and waits. ``max_token_per_sequence`` spares a slow
+    ``max`` over a tensor; its twin ``max_sequence_kv`` must not be given: 0.6.18 then fails to plan fa2 and fa3 [S].
+    """
+    return {
+        "qo_indptr": problem.qo_indptr,
+        "paged_kv_indptr": pages.indptr,
+        "paged_kv_indices": pages.indices,
+        "paged_kv_last_page_len": pages.last_page_len,
+        "page_size": pages.page_size,
+        "causal": causal,
+        "max_token_per_sequence": max(problem.lengths.qo),
+        **plan_heads(problem, kv_dtype=problem.cache_dtype, prefill=True),
+    }
+
+
+def plan_ragged(problem: AttentionProblem) -> dict[str, Any]:
+    """Arguments of ``BatchPrefillWithRaggedKVCacheWrapper.plan`` over the new tokens."""
+    return {
+        "qo_indptr": problem.qo_indptr,
+        "kv_indptr": problem.qo_indptr,
+        "causal": True,
+        **plan_heads(problem, kv_dtype=problem.dtype, prefill=True),
+    }
+
+
+def paged_wrapper_arguments(problem: AttentionProblem, pages: PagedKV, path: str) -> dict[str, Any]:
+    """Arguments of the paged prefill wrapper; under CUDA graphs with the buffers it keeps."""
+    arguments = _wrapper_arguments(problem, path)
+    if problem.graph:
+        arguments |= {
+            "qo_indptr_buf": problem.qo_indptr.to(problem.device),
+            "paged_kv_indptr_buf": pages.indptr.to(problem.device),
+            "paged_kv_indices_buf": pages.indices.clone(),
+            "paged_kv_last_page_len_buf": pages.last_page_len.to(problem.device),
+        }
+    return arguments
+
+
+def ragged_wrapper_arguments(problem: AttentionProblem, path: str) -> dict[str, Any]:
+    """Arguments of the ragged prefill wrapper; under CUDA graphs with the buffers it keeps."""
+    arguments = _wrapper_arguments(problem, path)
+    if problem.graph:
+        arguments |= {
+            "qo_indptr_buf": problem.qo_indptr.to(problem.device),
+            "kv_indptr_buf": problem.qo_indptr.to(problem.device),
+        }
+    return arguments
+
+
+def _wrapper_arguments(problem: AttentionProblem, path: str) -> dict[str, Any]:
+    return {
+        "float_workspace_buffer": problem.workspace(workspace_bytes(problem)),
+        "kv_layout": "NHD",
+        "use_cuda_graph": problem.graph,
+        "backend": path,
+    }
+
+
+def workspace_bytes(problem: AttentionProblem, split_tokens: int | None = None) -> int:
+    """Room for fa2's partial results: float32 [heads, tiles, tile, head_dim + 1] and a quarter more.
+
+    Tiles are counted as PrefillSplitQOKVIndptr does [S]: under CUDA graphs for the worst spread of the same tokens,
+    with a fixed split one for each part of each request, else no more than the grid. At least SGLang's 384 MiB.
+    """
+    g, lengths = problem.geometry, problem.lengths
+    rows, batch = sum(lengths.qo), len(lengths.qo)
+    packed = (rows - batch + 1 if problem.graph else rows // batch) * g.group
+    tile = 128 if packed > 64 and g.head_dim < 256 else 64 if packed > 16 else 16
+    tiles = -(-_GRID // g.num_kv_heads)
+    if problem.graph:
+        tiles = max(tiles, -(-rows * g.group // tile) + batch - 1)
+    if split_tokens is not None:
+        pairs = zip(*lengths, strict=True)
+        tiles = max(tiles, sum(-(-qo * g.group // tile) * -(-kv // split_tokens) for qo, kv in pairs))
+    size = int(1.25 * 4 * g.num_qo_heads * tiles * tile * (g.head_dim + 1))
+    return max(_WORKSPACE, -(-size >> 20) << 20)
+
+
+def module_arguments(workload: AttentionWorkload, kv_dtype: DType | None = None) -> dict[str, Any]:
+    """Arguments that the ``gen_*_module`` functions of decode and prefill share."""
+    import torch
+
+    g = workload.geometry
+    q = getattr(torch, g.dtype)
+    return {
+        "dtype_q": q,
+        "dtype_kv": getattr(torch, kv_dtype or g.cache_dtype),
+        "dtype_o": q,
+        "dtype_idx": torch.int32,
+        "head_dim_qk": g.head_dim,
+        "head_dim_vo": g.head_dim,
+        "pos_encoding_mode": 0,
+        "use_logits_soft_cap": g.softcap is not None,
+    }
+
+
+def prefill_module_arguments(
+    workload: AttentionWorkload, path: str, *, window: bool, kv_dtype: DType | None = None
+) -> dict[str, Any]:
+    """Arguments of ``gen_batch_prefill_module``: one module holds the paged and the ragged kernels of a path."""
+    return {
+        "backend": path,
+        "use_sliding_window": window,
+        "use_fp16_qk_reduction": False,
+        **module_arguments(workload, kv_dtype),
+    }
+
+
+def build_prefill(
+    workload: AttentionWorkload, path: str, *, window: bool | None = None, kv_dtype: DType | None = None
+) -> None:
+    """Compile (or find) the prefill module of a path; minutes when it is new."""
+    from flashinfer.jit.attention import gen_batch_prefill_module
+
+    window = workload.geometry.window_left is not None if window is None else window
+    arguments = prefill_module_arguments(workload, path, window=window, kv_dtype=kv_dtype)
+    gen_batch_prefill_module(**arguments).build_and_load()

@@ -1,0 +1,133 @@
+"""FlashInfer's batched paged decode: CUDA cores, tensor cores (fa2) and fa3. SGLang's decode."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from autotune_cli.kernels.attention.backends import _flashinfer as common
+from autotune_cli.kernels.registry import Device, Knob, Prepared, register
+from autotune_cli.kernels.workload import AttentionWorkload
+
+if TYPE_CHECKING:
+    from autotune_cli.kernels.attention.problem import AttentionProblem, PagedKV
+
+# Group sizes the CUDA-core kernel is compiled for (DISPATCH_GQA_GROUP_SIZE in FlashInfer's utils.cuh).
+GROUPS = (1, 2, 3, 4, 6, 8)
+SPLITS = (512, 2048)
+
+
+def knobs(workload: AttentionWorkload, device: Device) -> Iterator[dict[str, Knob]]:
+    """``split``: tokens of a KV part, None = FlashInfer's choice, False = one part. ``pdl``: None = on where it can be.
+
+    PDL (programmatic dependent launch) and splits act on fa2 only; fixed splits on its tensor cores only.
+    """
+    for page_size in common.PAGE_SIZES:
+        for pdl in (None, False):
+            yield {"path": "cuda_cores", "page_size": page_size, "split": None, "pdl": pdl}
+        for split in (None, *SPLITS, False):
+            for pdl in (None, False):
+                yield {"path": "tensor_cores", "page_size": page_size, "split": split, "pdl": pdl}
+        yield {"path": "fa3", "page_size": page_size, "split": None, "pdl": None}
+
+
+def unsupported(workload: AttentionWorkload, device: Device, knobs: Mapping[str, Knob]) -> str | None:
+    g = workload.geometry
+    path = str(knobs["path"])
+    reason = common.why_not(workload, device, path)
+    if reason is None and path == "cuda_cores" and g.group not in GROUPS:
+        return f"the CUDA-core kernel is built for GQA groups 1, 2, 3, 4, 6 and 8, not {g.group}"
+    if reason is None and workload.mode == "graph" and knobs["split"] in SPLITS:
+        return "a fixed split can outgrow the grid of a captured graph when requests grow (FlashInfer doesn't allow it)"
+    return reason
+
+
+def default(workload: AttentionWorkload, device: Device, knobs: Mapping[str, Knob]) -> bool:
+    """SGLang: fa2, page size 1; tensor cores for FP8 caches and for 4 or more queries to a KV head."""
+    g = workload.geometry
+    tensor_cores = g.cache_dtype == "float8_e4m3fn" or g.group >= 4
+    path = "tensor_cores" if tensor_cores else "cuda_cores"
+    return dict(knobs) == {"path": path, "page_size": common.SGLANG_PAGE_SIZE, "split": None, "pdl": None}
+
+
+def wrapper_arguments(problem: AttentionProblem, pages: PagedKV, path: str, split: Any) -> dict[str, Any]:
+    """Arguments of ``BatchDecodeWithPagedKVCacheWrapper``; under CUDA graphs with the buffers it keeps."""
+    split_tokens = split if split in SPLITS else None
+    arguments: dict[str, Any] = {
+        "float_workspace_buffer": problem.workspace(common.workspace_bytes(problem, split_tokens)),
+        "kv_layout": "NHD",
+        "use_cuda_graph": problem.graph,
+        "use_tensor_cores": path != "cuda_cores",
+        "backend": "fa3" if path == "fa3" else "fa2",
+    }
+    if problem.graph:
+        arguments |= {
+            "paged_kv_indptr_buffer": pages.indptr.to(problem.device),
+            "paged_kv_indices_buffer": pages.indices.clone(),
+            "paged_kv_last_page_len_buffer": pages.last_page_len.to(problem.device),
+        }
+    return arguments
+
+
+def plan_arguments(problem: AttentionProblem, pages: PagedKV, split: Any) -> dict[str, Any]:
+    """Arguments of ``plan``. At page size 1 the trimmed pages are the window, and SGLang passes none."""
+    arguments = {
+        "indptr": pages.indptr,
+        "indices": pages.indices,
+        "last_page_len": pages.last_page_len,
+        "page_size": pages.page_size,
+        **common.plan_heads(problem, kv_dtype=problem.cache_dtype, prefill=False),
+    }
+    if pages.page_size == 1:
+        arguments["window_left"] = -1
+    if split is False:
+        arguments["disable_split_kv"] = True
+    elif split is not None:
+        arguments["fixed_split_size"] = max(1, split // pages.page_size)
+    return arguments
+
+
+def module_arguments(workload: AttentionWorkload, page_size: int) -> dict[str, Any]:
+    """Arguments of ``gen_batch_decode_module`` (the CUDA-core kernel)."""
+    return {"use_sliding_window": windowed(workload, page_size), **common.module_arguments(workload)}
+
+
+def windowed(workload: AttentionWorkload, page_size: int) -> bool:
+    """Does the kernel have to mask a window (see :func:`plan_arguments`)?"""
+    return workload.geometry.window_left is not None and page_size != 1
+
+
+def build(workload: AttentionWorkload, *, path: str, page_size: int, split: Any, pdl: Any) -> None:
+    if path != "cuda_cores":
+        backend = "fa3" if path == "fa3" else "fa2"
+        common.build_prefill(workload, backend, window=windowed(workload, page_size))
+        return
+    from flashinfer.jit.attention import gen_batch_decode_module
+
+    gen_batch_decode_module(**module_arguments(workload, page_size)).build_and_load()
+
+
+@register(
+    "attention.decode",
+    name="flashinfer.decode",
+    knobs=knobs,
+    requires=common.REQUIRES,
+    install=common.INSTALL,
+    unsupported=unsupported,
+    default=default,
+    build=build,
+)
+def prepare(problem: AttentionProblem, *, path: str, page_size: int, split: Any, pdl: Any) -> Prepared:
+    import torch
+    from flashinfer.decode import BatchDecodeWithPagedKVCacheWrapper
+
+    pages = common.in_window(problem, problem.paged(page_size))
+    wrapper = BatchDecodeWithPagedKVCacheWrapper(**wrapper_arguments(problem, pages, path, split))
+    arguments = plan_arguments(problem, pages, split)
+    wrapper.plan(**arguments)
+    out = torch.empty_like(problem.q)
+    cache = (pages.k, pages.v)
+    return Prepared(
+        run=lambda: wrapper.run(problem.q, cache, out=out, enable_pdl=pdl),
+        plan=lambda: wrapper.plan(**arguments),
+    )

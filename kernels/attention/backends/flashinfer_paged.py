@@ -1,0 +1,61 @@
+"""FlashInfer's paged prefill: one causal call over all pages of each request, new tokens included."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from autotune_cli.kernels.attention.backends import _flashinfer as common
+from autotune_cli.kernels.registry import Device, Knob, Prepared, register
+from autotune_cli.kernels.workload import AttentionWorkload
+
+if TYPE_CHECKING:
+    from autotune_cli.kernels.attention.problem import AttentionProblem
+
+
+def unsupported(workload: AttentionWorkload, device: Device, knobs: Mapping[str, Knob]) -> str | None:
+    return common.why_not(workload, device, str(knobs["path"]))
+
+
+def default(workload: AttentionWorkload, device: Device, knobs: Mapping[str, Knob]) -> bool:
+    """SGLang's paged branch (fa2, page size 1) stands in for windowed extends.
+
+    Its own way there, ragged plus paged with a custom mask over the prefix, is not a candidate.
+    """
+    return (
+        workload.operation == "attention.extend"
+        and workload.geometry.window_left is not None
+        and dict(knobs) == {"path": "fa2", "page_size": common.SGLANG_PAGE_SIZE}
+    )
+
+
+def build(workload: AttentionWorkload, *, path: str, page_size: int) -> None:
+    common.build_prefill(workload, path)
+
+
+@register(
+    "attention.prefill",
+    "attention.extend",
+    name="flashinfer.paged",
+    knobs={"path": ("fa2", "fa3"), "page_size": common.PAGE_SIZES},
+    requires=common.REQUIRES,
+    install=common.INSTALL,
+    unsupported=unsupported,
+    default=default,
+    build=build,
+)
+def prepare(problem: AttentionProblem, *, path: str, page_size: int) -> Prepared:
+    import torch
+    from flashinfer.prefill import BatchPrefillWithPagedKVCacheWrapper
+
+    pages = common.in_window(problem, problem.paged(page_size))
+    wrapper = BatchPrefillWithPagedKVCacheWrapper(**common.paged_wrapper_arguments(problem, pages, path))
+    arguments = common.plan_paged(problem, pages, causal=True)
+    wrapper.plan(**arguments)
+    cache = (pages.k, pages.v)
+    # Without out, run fills one with zeros first: a kernel more.
+    out = torch.empty_like(problem.q)
+    return Prepared(
+        run=lambda: wrapper.run(problem.q, cache, out=out),
+        plan=lambda: wrapper.plan(**arguments),
+    )

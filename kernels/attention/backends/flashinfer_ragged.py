@@ -1,0 +1,49 @@
+"""FlashInfer's ragged prefill: new tokens that have no prefix, keys and values not in pages. SGLang's prefill."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from autotune_cli.kernels.attention.backends import _flashinfer as common
+from autotune_cli.kernels.registry import Device, Knob, Prepared, register
+from autotune_cli.kernels.workload import AttentionWorkload
+
+if TYPE_CHECKING:
+    from autotune_cli.kernels.attention.problem import AttentionProblem
+
+
+def unsupported(workload: AttentionWorkload, device: Device, knobs: Mapping[str, Knob]) -> str | None:
+    # The new tokens' keys come from the layer, in the model's dtype, whatever the cache's is.
+    return common.why_not(workload, device, str(knobs["path"]), workload.geometry.dtype)
+
+
+def default(workload: AttentionWorkload, device: Device, knobs: Mapping[str, Knob]) -> bool:
+    """SGLang: ragged with backend "auto" when no request of the batch has a prefix."""
+    return knobs["path"] == common.auto_path(workload, device, workload.geometry.dtype)
+
+
+def build(workload: AttentionWorkload, *, path: str) -> None:
+    common.build_prefill(workload, path, kv_dtype=workload.geometry.dtype)
+
+
+@register(
+    "attention.prefill",
+    name="flashinfer.ragged",
+    knobs={"path": ("fa2", "fa3")},
+    requires=common.REQUIRES,
+    install=common.INSTALL,
+    unsupported=unsupported,
+    default=default,
+    build=build,
+)
+def prepare(problem: AttentionProblem, *, path: str) -> Prepared:
+    import torch
+    from flashinfer.prefill import BatchPrefillWithRaggedKVCacheWrapper
+
+    wrapper = BatchPrefillWithRaggedKVCacheWrapper(**common.ragged_wrapper_arguments(problem, path))
+    arguments = common.plan_ragged(problem)
+    wrapper.plan(**arguments)
+    q, k, v = problem.q, problem.k, problem.v
+    out = torch.empty_like(q)
+    return Prepared(run=lambda: wrapper.run(q, k, v, out=out), plan=lambda: wrapper.plan(**arguments))

@@ -1,0 +1,118 @@
+"""SGLang's extend: ragged over the new tokens, paged over the prefix, and a merge of the two states."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from autotune_cli.kernels.attention.backends import _flashinfer as common
+from autotune_cli.kernels.registry import Device, Knob, Prepared, register
+from autotune_cli.kernels.workload import AttentionWorkload
+
+if TYPE_CHECKING:
+    import torch
+
+    from autotune_cli.kernels.attention.problem import AttentionProblem
+
+
+def unsupported(workload: AttentionWorkload, device: Device, knobs: Mapping[str, Knob]) -> str | None:
+    if workload.geometry.window_left is not None:
+        return "a window over the prefix needs a custom mask when new tokens and prefix are computed apart"
+    for name, dtype in (("ragged", workload.geometry.dtype), ("paged", workload.geometry.cache_dtype)):
+        reason = common.why_not(workload, device, str(knobs[name]), dtype)
+        if reason:
+            return f"{name}: {reason}"
+    return None
+
+
+def default(workload: AttentionWorkload, device: Device, knobs: Mapping[str, Knob]) -> bool:
+    """SGLang: ragged with backend "auto"; paged fixed to fa2 and page size 1."""
+    ragged = common.auto_path(workload, device, workload.geometry.dtype)
+    return workload.geometry.window_left is None and dict(knobs) == {
+        "ragged": ragged,
+        "paged": "fa2",
+        "page_size": common.SGLANG_PAGE_SIZE,
+    }
+
+
+def build(workload: AttentionWorkload, *, ragged: str, paged: str, page_size: int) -> None:
+    from flashinfer.cascade import get_cascade_module
+
+    common.build_prefill(workload, ragged, kv_dtype=workload.geometry.dtype)
+    common.build_prefill(workload, paged)
+    get_cascade_module()
+
+
+def merge_heads(heads: int, head_dim: int, element_size: int) -> int:
+    """Heads to merge in one row of FlashInfer's MergeState, which launches (head_dim / vector, heads) threads.
+
+    That is more than the 1024 of a block for, say, 96 heads of 128. A merge is a matter of each (token, head) alone, so
+    the largest divisor that fits does, with the other heads as more tokens. Limit: SGLang's ``_safe_merge_state``.
+    """
+    most = 1024 // (head_dim // max(16 // element_size, head_dim // 32))
+    return max(count for count in range(1, heads + 1) if heads % count == 0 and count <= most)
+
+
+def merge(
+    heads: int, first: tuple[torch.Tensor, torch.Tensor], second: tuple[torch.Tensor, torch.Tensor]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Merge two states ``(out [tokens, heads, dim], lse [tokens, heads])``; ``heads``: see :func:`merge_heads`."""
+    from flashinfer.cascade import merge_state
+
+    shape, dim = first[1].shape, first[0].shape[-1]
+    flat = [part for out, lse in (first, second) for part in (out.view(-1, heads, dim), lse.view(-1, heads))]
+    out, lse = merge_state(*flat)
+    return out.view(*shape, dim), lse.view(shape)
+
+
+def states(problem: AttentionProblem) -> list[dict[str, Any]]:
+    """``out`` and ``lse`` for ``run`` of both wrappers."""
+    import torch
+
+    q = problem.q
+    return [
+        {
+            "out": torch.empty_like(q),
+            "lse": torch.empty(q.shape[:2], dtype=torch.float32, device=q.device),
+            "return_lse": True,
+        }
+        for _ in range(2)
+    ]
+
+
+@register(
+    "attention.extend",
+    name="flashinfer.ragged_paged_merge",
+    knobs={"ragged": ("fa2", "fa3"), "paged": ("fa2", "fa3"), "page_size": common.PAGE_SIZES},
+    requires=common.REQUIRES,
+    install=common.INSTALL,
+    unsupported=unsupported,
+    default=default,
+    build=build,
+)
+def prepare(problem: AttentionProblem, *, ragged: str, paged: str, page_size: int) -> Prepared:
+    from flashinfer.prefill import BatchPrefillWithPagedKVCacheWrapper, BatchPrefillWithRaggedKVCacheWrapper
+
+    g = problem.geometry
+    # Of the prefix all keys are before all queries: no causal mask there.
+    pages = problem.paged(page_size, "prefix")
+    over_new = BatchPrefillWithRaggedKVCacheWrapper(**common.ragged_wrapper_arguments(problem, ragged))
+    over_prefix = BatchPrefillWithPagedKVCacheWrapper(**common.paged_wrapper_arguments(problem, pages, paged))
+    ragged_plan = common.plan_ragged(problem)
+    paged_plan = common.plan_paged(problem, pages, causal=False)
+
+    def plan() -> None:
+        over_new.plan(**ragged_plan)
+        over_prefix.plan(**paged_plan)
+
+    plan()
+    q, k, v, cache = problem.q, problem.k, problem.v, (pages.k, pages.v)
+    new_state, prefix_state = states(problem)
+    heads = merge_heads(g.num_qo_heads, g.head_dim, q.element_size())
+
+    def run() -> tuple[torch.Tensor, torch.Tensor]:
+        first = over_new.run(q, k, v, **new_state)
+        second = over_prefix.run(q, cache, **prefix_state)
+        return merge(heads, first, second)
+
+    return Prepared(run=run, plan=plan)

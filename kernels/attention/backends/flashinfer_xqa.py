@@ -1,0 +1,99 @@
+"""XQA, TensorRT-LLM's decode kernel in FlashInfer: no plan, block tables. Hopper."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from autotune_cli.kernels.attention.backends import _flashinfer as common
+from autotune_cli.kernels.registry import Device, Knob, Prepared, register
+from autotune_cli.kernels.workload import AttentionWorkload
+
+if TYPE_CHECKING:
+    import torch
+
+    from autotune_cli.kernels.attention.problem import AttentionProblem, PagedKV
+
+# nbValidRows <= 32 in FlashInfer's xqa/mha.cu: query heads of one KV head.
+MAX_GROUP = 32
+# Semaphores take the first 8 MiB; the rest holds partial results of long sequences.
+_WORKSPACE = 256 << 20
+
+
+def unsupported(workload: AttentionWorkload, device: Device, knobs: Mapping[str, Knob]) -> str | None:
+    g = workload.geometry
+    if device.capability != (9, 0):
+        return "only tried on compute capability 9.0"
+    if g.dtype not in common.HALF:
+        return f"XQA takes bfloat16 or float16 queries, not {g.dtype}"
+    if g.cache_dtype not in (g.dtype, "float8_e4m3fn"):
+        return f"the cache must have the queries' dtype or float8_e4m3fn, not {g.cache_dtype}"
+    if g.softcap is not None:
+        return "XQA has no softcap"
+    if g.head_dim % 16 or g.head_dim > 256:
+        return f"XQA on Hopper takes head dims up to 256 in steps of 16, not {g.head_dim}"
+    if g.group > MAX_GROUP:
+        return f"XQA takes GQA groups up to {MAX_GROUP}, not {g.group}"
+    return None
+
+
+def run_arguments(
+    problem: AttentionProblem, pages: PagedKV, workspace: torch.Tensor, out: torch.Tensor
+) -> dict[str, Any]:
+    """Arguments of ``xqa_batch_decode_with_kv_cache``. It skips what lies before a window by itself."""
+    g = problem.geometry
+    return {
+        "query": problem.q,
+        "kv_cache": (pages.k, pages.v),
+        "workspace_buffer": workspace,
+        "block_tables": pages.block_tables,
+        "seq_lens": pages.seq_lens,
+        "max_seq_len": max(pages.lengths),
+        "bmm1_scale": g.scale,
+        "bmm2_scale": 1.0,
+        "window_left": -1 if g.window_left is None else g.window_left,
+        "out": out,
+        "kv_layout": "NHD",
+    }
+
+
+def module_arguments(workload: AttentionWorkload, page_size: int) -> dict[str, Any]:
+    """Arguments of ``gen_xqa_module``."""
+    import torch
+
+    g = workload.geometry
+    q = getattr(torch, g.dtype)
+    return {
+        "input_dtype": q,
+        "kv_cache_dtype": getattr(torch, g.cache_dtype),
+        "page_size": page_size,
+        "head_dim": g.head_dim,
+        "head_group_ratio": g.group,
+        "use_sliding_window": g.window_left is not None,
+        "output_dtype": q,
+    }
+
+
+def build(workload: AttentionWorkload, *, page_size: int) -> None:
+    from flashinfer.jit.xqa import gen_xqa_module
+
+    gen_xqa_module(**module_arguments(workload, page_size)).build_and_load()
+
+
+@register(
+    "attention.decode",
+    name="flashinfer.xqa",
+    knobs={"page_size": (16, 64)},
+    requires=common.REQUIRES,
+    install=common.INSTALL,
+    unsupported=unsupported,
+    build=build,
+)
+def prepare(problem: AttentionProblem, *, page_size: int) -> Prepared:
+    import torch
+    from flashinfer.decode import xqa_batch_decode_with_kv_cache
+
+    # Its own: the semaphores must be zero at first, and the kernel leaves them so; other kernels wouldn't.
+    workspace = torch.zeros(_WORKSPACE, dtype=torch.uint8, device=problem.device)
+    arguments = run_arguments(problem, problem.paged(page_size), workspace, torch.empty_like(problem.q))
+    return Prepared(run=lambda: xqa_batch_decode_with_kv_cache(**arguments))

@@ -1,0 +1,71 @@
+"""Attention written out in torch: two products and a softmax. Knows windows and softcaps; for CPUs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from autotune_cli.kernels.attention.backends import torch_sdpa
+from autotune_cli.kernels.registry import Device, Knob, Prepared, register
+from autotune_cli.kernels.workload import AttentionWorkload
+
+if TYPE_CHECKING:
+    import torch
+
+    from autotune_cli.kernels.attention.problem import AttentionProblem
+
+
+def knobs(workload: AttentionWorkload, device: Device) -> Iterator[dict[str, Knob]]:
+    """``block``: queries computed at once; small ones stay in the CPU's cache. A decode step has one."""
+    for block in (1,) if workload.operation == "attention.decode" else (64, 256):
+        yield {"block": block}
+
+
+def unsupported(workload: AttentionWorkload, device: Device, knobs: Mapping[str, Knob]) -> str | None:
+    return "takes no FP8 queries" if workload.geometry.dtype == "float8_e4m3fn" else None
+
+
+def default(workload: AttentionWorkload, device: Device, knobs: Mapping[str, Knob]) -> bool:
+    """Where scaled_dot_product_attention can't: with a softcap."""
+    return workload.geometry.softcap is not None and knobs["block"] in (1, 64)
+
+
+@register(
+    "attention.decode",
+    "attention.prefill",
+    "attention.extend",
+    name="torch.eager",
+    knobs=knobs,
+    devices=("cpu",),
+    unsupported=unsupported,
+    default=default,
+)
+def prepare(problem: AttentionProblem, *, block: int) -> Prepared:
+    import torch
+
+    g = problem.geometry
+    out = torch.empty_like(problem.q)
+    requests = []
+    for index, qo in enumerate(problem.lengths.qo):
+        start = int(problem.qo_indptr[index])
+        rows = slice(start, start + qo)
+        load, seen = torch_sdpa.key_value_source(problem, index, rows)
+        requests.append((rows, load, torch_sdpa.visible(qo, seen, g.window_left, problem.device)))
+
+    def run() -> torch.Tensor:
+        for rows, load, mask in requests:
+            # [KV heads, 1, tokens, dim] against queries [KV heads, group, block, dim]
+            k, v = (part.float().transpose(0, 1)[:, None] for part in load())
+            for first in range(rows.start, rows.stop, block):
+                part = slice(first, min(first + block, rows.stop))
+                seen = mask[part.start - rows.start : part.stop - rows.start]
+                q = problem.q[part].float().view(-1, g.num_kv_heads, g.group, g.head_dim).permute(1, 2, 0, 3)
+                scores = (q @ k.mT) * g.scale
+                if g.softcap is not None:
+                    scores = torch.tanh(scores / g.softcap) * g.softcap
+                weights = scores.masked_fill(~seen, -math.inf).softmax(-1)
+                out[part] = (weights @ v).permute(2, 0, 1, 3).flatten(1, 2)
+        return out
+
+    return Prepared(run=run)

@@ -1,0 +1,166 @@
+"""torch's scaled_dot_product_attention, one request at a time: the baseline, and what there is on a CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from autotune_cli.kernels.registry import Device, Knob, Prepared, register
+from autotune_cli.kernels.workload import AttentionWorkload
+
+if TYPE_CHECKING:
+    import torch
+
+    from autotune_cli.kernels.attention.problem import AttentionProblem
+
+_KERNELS = {"cpu": ("flash", "math"), "cuda": ("flash", "cudnn", "efficient", "math")}
+# The math kernel holds all scores of a request in float32; beyond this it is no candidate.
+_MAX_SCORES_BYTES = 4 << 30
+
+
+def knobs(workload: AttentionWorkload, device: Device) -> Iterator[dict[str, Knob]]:
+    """``kernel``: the one of torch's SDPA kernels to use."""
+    for kernel in _KERNELS.get(device.kind, ()):
+        yield {"kernel": kernel}
+
+
+def unsupported(workload: AttentionWorkload, device: Device, knobs: Mapping[str, Knob]) -> str | None:
+    g, kernel = workload.geometry, knobs["kernel"]
+    if g.softcap is not None:
+        return "scaled_dot_product_attention has no softcap"
+    if g.dtype == "float8_e4m3fn":
+        return "scaled_dot_product_attention takes no FP8 queries"
+    if kernel == "math":
+        scores = max(qo * kv for qo, kv in zip(*workload.lengths, strict=True)) * g.num_qo_heads * 4
+        if scores > _MAX_SCORES_BYTES:
+            return f"its scores of one request would take {scores / 2**30:.0f} GiB"
+    if device.kind == "cuda" and kernel in ("flash", "cudnn"):
+        if g.dtype == "float32":
+            return f"the {kernel} kernel takes bfloat16 or float16"
+        if g.window_left is not None and workload.operation != "attention.decode":
+            return f"a window needs a mask, which the {kernel} kernel doesn't take"
+        if kernel == "cudnn" and workload.operation == "attention.extend":
+            return "torch can't ask the cudnn kernel for a causal mask aligned to the end"
+    return None
+
+
+def default(workload: AttentionWorkload, device: Device, knobs: Mapping[str, Knob]) -> bool:
+    """On a CPU: the kernel that torch picks itself."""
+    return device.kind == "cpu" and workload.geometry.softcap is None and knobs["kernel"] == "flash"
+
+
+@register(
+    "attention.decode",
+    "attention.prefill",
+    "attention.extend",
+    name="torch.sdpa",
+    knobs=knobs,
+    devices=("cuda", "cpu"),
+    unsupported=unsupported,
+    default=default,
+)
+def prepare(problem: AttentionProblem, *, kernel: str) -> Prepared:
+    import torch
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+
+    backend = {
+        "flash": SDPBackend.FLASH_ATTENTION,
+        "cudnn": SDPBackend.CUDNN_ATTENTION,
+        "efficient": SDPBackend.EFFICIENT_ATTENTION,
+        "math": SDPBackend.MATH,
+    }[kernel]
+    out = torch.empty_like(problem.q)
+    # The efficient kernel knows no GQA: its keys and values are repeated, a copy that it pays for.
+    repeat = problem.geometry.group if kernel == "efficient" else 1
+    requests = [_Request(problem, kernel, index, repeat) for index in range(len(problem.lengths.qo))]
+
+    def run() -> torch.Tensor:
+        with sdpa_kernel([backend]):
+            for request in requests:
+                out[request.rows] = request.attend()
+        return out
+
+    return Prepared(run=run)
+
+
+class _Request:
+    """What one request's call needs, made once."""
+
+    def __init__(self, problem: AttentionProblem, kernel: str, index: int, repeat: int) -> None:
+        qo, kv = problem.lengths.qo[index], problem.lengths.kv[index]
+        start = int(problem.qo_indptr[index])
+        self.rows = slice(start, start + qo)
+        self._q = problem.q[self.rows].transpose(0, 1)[None]
+        self._load, seen = key_value_source(problem, index, self.rows)
+        self._repeat = repeat
+        self._options: dict[str, Any] = {
+            "scale": problem.geometry.scale,
+            "enable_gqa": repeat == 1 and problem.geometry.group > 1,
+            **_mask(problem, kernel, qo, kv, seen),
+        }
+
+    def attend(self) -> torch.Tensor:
+        """[queries, heads, head dim]"""
+        from torch.nn.functional import scaled_dot_product_attention
+
+        k, v = (part.transpose(0, 1)[None] for part in self._load())
+        if self._repeat > 1:
+            k, v = k.repeat_interleave(self._repeat, dim=1), v.repeat_interleave(self._repeat, dim=1)
+        return scaled_dot_product_attention(self._q, k, v, **self._options)[0].transpose(0, 1)
+
+
+def key_value_source(
+    problem: AttentionProblem, index: int, rows: slice
+) -> tuple[Callable[[], tuple[torch.Tensor, torch.Tensor]], int]:
+    """How to load a request's keys and values [tokens, KV heads, head dim] in the model's dtype; how many they are.
+
+    A prefill reads the ragged new tokens. Others gather from the pages (of size 1), as they would have to in a server,
+    and only what lies in the window.
+    """
+    if problem.workload.operation == "attention.prefill":
+        ragged = problem.k[rows], problem.v[rows]
+        return lambda: ragged, len(ragged[0])
+    pages = problem.paged(1)
+    qo, kv, window = problem.lengths.qo[index], problem.lengths.kv[index], problem.geometry.window_left
+    first = 0 if window is None else max(0, kv - qo - window)
+    indices = pages.tables[index][first:].to(problem.device)
+
+    def load() -> tuple[torch.Tensor, torch.Tensor]:
+        return gather(pages.k, indices, problem.dtype), gather(pages.v, indices, problem.dtype)
+
+    return load, kv - first
+
+
+def gather(cache: torch.Tensor, indices: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """[tokens, KV heads, head dim] of a cache with page size 1, widened if it is FP8 (which torch can't index)."""
+    import torch
+
+    flat = cache[:, 0]
+    if cache.dtype == torch.float8_e4m3fn:
+        return flat.view(torch.uint8).index_select(0, indices).view(cache.dtype).to(dtype)
+    return flat.index_select(0, indices)
+
+
+def visible(qo: int, seen: int, window: int | None, device: str) -> torch.Tensor:
+    """[qo, seen] bool: causal, aligned to the end, within the window."""
+    import torch
+
+    own = torch.arange(seen - qo, seen, device=device)[:, None]
+    key = torch.arange(seen, device=device)[None, :]
+    mask = key <= own
+    return mask if window is None else mask & (key >= own - window)
+
+
+def _mask(problem: AttentionProblem, kernel: str, qo: int, kv: int, seen: int) -> dict[str, Any]:
+    """The cheapest way to say the mask: none, ``is_causal``, a bias that torch knows, or a matrix."""
+    window = problem.geometry.window_left
+    if qo == 1:
+        return {}
+    if window is None or kv <= window + 1:
+        if qo == seen:
+            return {"is_causal": True}
+        if problem.device == "cuda" and kernel in ("flash", "efficient"):
+            from torch.nn.attention.bias import causal_lower_right
+
+            return {"attn_mask": causal_lower_right(qo, seen)}  # type: ignore[no-untyped-call]
+    return {"attn_mask": visible(qo, seen, window, problem.device)}

@@ -1,0 +1,261 @@
+"""Attention problems: the inputs of a batch, its KV cache in pages, and the judge of outputs.
+
+All candidates of a case share its tensors; every page size holds the same logical keys and values.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+
+from autotune_cli.kernels.attention.reference import Reference, compute_reference, judge
+from autotune_cli.kernels.family import Verdict
+from autotune_cli.kernels.workload import AttentionWorkload, Geometry, Lengths
+
+if TYPE_CHECKING:
+    from autotune_cli.kernels.registry import AnyWorkload
+
+CASES = ("workload", "edges")
+# Logits get a spread of about 1.5: neither uniform weights (then a wrong scale hardly shows) nor one-hot.
+KEY_SCALE = 1.5
+# In the edge case of a soft-capped model, odd requests get logits with a spread of this share of the cap. Logits
+# around 1 would hardly be capped, and a kernel without the cap would pass.
+CAPPED_SHARE = 0.2
+# What the KV slots beyond a request's length hold. Kernels load whole tiles and multiply masked values by a weight
+# of 0, which is legitimate but turns NaN and infinity into NaN; so: finite, and huge enough to ruin what reads it.
+GARBAGE = {torch.float8_e4m3fn: 448.0}
+GARBAGE_ELSE = 3.0e4
+_CHUNK = 1 << 24
+
+
+@dataclass(frozen=True)
+class PagedKV:
+    """A KV cache in pages, as a serving engine hands it to kernels (FlashInfer's NHD layout).
+
+    Page 0 belongs to nobody and holds garbage; the requests' pages are scattered at random.
+    """
+
+    page_size: int
+    k: torch.Tensor
+    """[pages, page_size, kv heads, head dim], in the cache's dtype."""
+    v: torch.Tensor
+    tables: tuple[torch.Tensor, ...]
+    """Page ids of each request, int32 on the CPU; empty where the request has no token."""
+    lengths: tuple[int, ...]
+    """Tokens of each request in these pages."""
+
+    @cached_property
+    def indptr(self) -> torch.Tensor:
+        """[batch + 1] int32 on the CPU: where each request's pages begin in ``indices``."""
+        return indptr([len(table) for table in self.tables])
+
+    @cached_property
+    def indices(self) -> torch.Tensor:
+        """[total pages] int32 on the device."""
+        return torch.cat(self.tables).to(self.k.device)
+
+    @cached_property
+    def last_page_len(self) -> torch.Tensor:
+        """[batch] int32 on the CPU: tokens in the last page; 0 for a request without a page."""
+        pairs = zip(self.tables, self.lengths, strict=True)
+        return torch.tensor([n - (len(t) - 1) * self.page_size if n else 0 for t, n in pairs], dtype=torch.int32)
+
+    @cached_property
+    def block_tables(self) -> torch.Tensor:
+        """[batch, most pages] int32 on the device; filled up with page 0, the garbage."""
+        padded = torch.nn.utils.rnn.pad_sequence(list(self.tables), batch_first=True, padding_value=0)
+        return padded.to(self.k.device)
+
+    @cached_property
+    def seq_lens(self) -> torch.Tensor:
+        """[batch] int32 on the device."""
+        return torch.tensor(self.lengths, dtype=torch.int32, device=self.k.device)
+
+    def seen_from(self, first: Sequence[int]) -> PagedKV:
+        """Without the whole pages before token ``first[i]`` of request ``i``: what a sliding window leaves."""
+        drop = [token // self.page_size for token in first]
+        tables = tuple(table[pages:] for table, pages in zip(self.tables, drop, strict=True))
+        lengths = tuple(n - pages * self.page_size for n, pages in zip(self.lengths, drop, strict=True))
+        return PagedKV(self.page_size, self.k, self.v, tables, lengths)
+
+
+def cases(workload: AnyWorkload) -> tuple[str, ...]:
+    """``workload``: itself, timed. ``edges``: a small batch of the same geometry with awkward lengths."""
+    return CASES
+
+
+def make_problem(workload: AnyWorkload, case: str, device: str, seed: int) -> AttentionProblem:
+    """Draw the inputs of a case on ``device``; the same seed gives the same inputs there.
+
+    Raises:
+        ValueError: an unknown case, another family's workload, or FP8 queries (their scales are not modelled).
+    """
+    if not isinstance(workload, AttentionWorkload):
+        raise ValueError(f"{workload.operation} is not an attention workload")
+    if workload.geometry.dtype == "float8_e4m3fn":
+        raise ValueError("FP8 queries are not supported: a workload would have to state their scales")
+    if case == "workload":
+        return AttentionProblem(workload, workload.lengths, device, seed)
+    if case == "edges":
+        return AttentionProblem(workload, edge_lengths(workload), device, seed, edges=True)
+    raise ValueError(f"unknown case {case!r}; known: {', '.join(CASES)}")
+
+
+def edge_lengths(workload: AttentionWorkload) -> Lengths:
+    """Lengths around the page sizes 16 and 64, beyond the window, and (extend) with and without a prefix."""
+    window = workload.geometry.window_left
+    around = [1, 15, 16, 17, 63, 64, 65]
+    if workload.operation == "attention.extend":
+        pairs = [(1, 0), (5, 15), (16, 16), (17, 0), (1, 63), (33, 65), (65, 64), (130, 200), (1, 1000)]
+        if window is not None:
+            pairs += [(3, window + 70), (window + 5, 0), (window + 5, 20), (2, max(0, window - 1))]
+        return Lengths(tuple(new for new, _ in pairs), tuple(new + prefix for new, prefix in pairs))
+    # 2085 keys in a decode step: more than one part under every fixed KV split that is tried.
+    around += [200, 2085] if workload.operation == "attention.decode" else [130, 257]
+    if window is not None:
+        around += [max(1, window), window + 1, window + 2, window + 70]
+    if workload.operation == "attention.decode":
+        return Lengths((1,) * len(around), tuple(around))
+    return Lengths(tuple(around), tuple(around))
+
+
+class AttentionProblem:
+    """One batch on one device; everything heavy is made when first asked for, and kept."""
+
+    def __init__(
+        self, workload: AttentionWorkload, lengths: Lengths, device: str, seed: int, edges: bool = False
+    ) -> None:
+        self.workload = workload
+        self.geometry: Geometry = workload.geometry
+        self.lengths = lengths
+        self.device = device
+        self.graph = workload.mode == "graph"
+        self.seed = seed
+        self.dtype: torch.dtype = getattr(torch, self.geometry.dtype)
+        self.cache_dtype: torch.dtype = getattr(torch, self.geometry.cache_dtype)
+        self._edges = edges
+        self._generator = torch.Generator(device).manual_seed(seed)
+        heads, dim = self.geometry.num_kv_heads, self.geometry.head_dim
+        # Drawn here and in this order, so that the values don't depend on what candidates ask for first.
+        self.q = self._normal(sum(lengths.qo), self.geometry.num_qo_heads, dim, self.dtype, 1.0)
+        self._keys = self._normal(sum(lengths.kv), heads, dim, self.cache_dtype, KEY_SCALE)
+        self._values = self._normal(sum(lengths.kv), heads, dim, self.cache_dtype, 1.0)
+        if edges and self.geometry.softcap is not None:
+            for number, (start, stop) in enumerate(spans(lengths.qo)):
+                if number % 2:
+                    self.q[start:stop] *= CAPPED_SHARE * self.geometry.softcap / KEY_SCALE
+        self._pages: dict[int, PagedKV] = {}
+        self._workspaces: dict[int, torch.Tensor] = {}
+
+    @cached_property
+    def qo_indptr(self) -> torch.Tensor:
+        """[batch + 1] int32 on the CPU: where each request's queries begin in ``q``."""
+        return indptr(self.lengths.qo)
+
+    @cached_property
+    def k(self) -> torch.Tensor:
+        """[new tokens, kv heads, head dim]: keys of the new tokens, ragged, in the model's dtype."""
+        return self._new(self._keys)
+
+    @cached_property
+    def v(self) -> torch.Tensor:
+        return self._new(self._values)
+
+    @property
+    def prefix(self) -> tuple[int, ...]:
+        """Tokens of each request before its new ones."""
+        return tuple(kv - qo for qo, kv in zip(*self.lengths, strict=True))
+
+    @cached_property
+    def reference(self) -> Reference:
+        """The exact output; see :mod:`.reference`."""
+        return compute_reference(self.geometry, self.lengths, self.q, self._keys, self._values)
+
+    def paged(self, page_size: int, part: Literal["all", "prefix"] = "all") -> PagedKV:
+        """The KV cache in pages of ``page_size``: all tokens, or the ones before each request's new tokens."""
+        whole = self._pages.get(page_size)
+        if whole is None:
+            whole = self._pages[page_size] = self._fill_pages(page_size)
+        if part == "all":
+            return whole
+        counts = [-(-n // page_size) for n in self.prefix]
+        tables = tuple(table[:count] for table, count in zip(whole.tables, counts, strict=True))
+        return PagedKV(page_size, whole.k, whole.v, tables, self.prefix)
+
+    def workspace(self, size: int) -> torch.Tensor:
+        """``size`` bytes (uint8), zero at first, shared by all candidates that ask for as much."""
+        if size not in self._workspaces:
+            self._workspaces[size] = torch.zeros(size, dtype=torch.uint8, device=self.device)
+        return self._workspaces[size]
+
+    def inputs(self) -> list[torch.Tensor]:
+        """Tensors that no candidate may change. Ask after a candidate is prepared: pages are made on demand."""
+        held = [self.q, self._keys, self._values]
+        held += [tensor for name in ("k", "v") if (tensor := self.__dict__.get(name)) is not None]
+        for pages in self._pages.values():
+            held += [pages.k, pages.v]
+        return held
+
+    def check(self, output: Any) -> Verdict:
+        """Judge ``out`` or ``(out, lse)``; limits and measures: :func:`.reference.judge`."""
+        return judge(output, self.reference, self.geometry, self.lengths)
+
+    def _normal(self, tokens: int, heads: int, dim: int, dtype: torch.dtype, scale: float) -> torch.Tensor:
+        """Normal values, drawn in float32 a chunk at a time (64 MiB) so that a large cache fits."""
+        result = torch.empty(tokens, heads, dim, dtype=dtype, device=self.device)
+        step = max(1, _CHUNK // (heads * dim))
+        for start in range(0, tokens, step):
+            shape = (min(step, tokens - start), heads, dim)
+            drawn = torch.randn(shape, generator=self._generator, device=self.device)
+            result[start : start + step] = (drawn * scale).to(dtype)
+        return result
+
+    def _new(self, logical: torch.Tensor) -> torch.Tensor:
+        """The new tokens' part. FP8 keys and values widen exactly, so all layouts hold the same numbers."""
+        if self.lengths.qo == self.lengths.kv:
+            return logical.to(self.dtype)
+        ends = itertools.accumulate(self.lengths.kv)
+        parts = [logical[end - qo : end] for qo, end in zip(self.lengths.qo, ends, strict=True)]
+        return torch.cat([_bits(part) for part in parts]).view(logical.dtype).to(self.dtype)
+
+    def _fill_pages(self, page_size: int) -> PagedKV:
+        counts = [-(-n // page_size) for n in self.lengths.kv]
+        shuffle = torch.Generator().manual_seed(self.seed + page_size)
+        order = 1 + torch.randperm(sum(counts), generator=shuffle, dtype=torch.int32)
+        tables: tuple[torch.Tensor, ...] = torch.split(order, counts)  # type: ignore[no-untyped-call]
+        rows = torch.cat([_slots(t, n, page_size) for t, n in zip(tables, self.lengths.kv, strict=True)])
+        rows = rows.to(self.device)
+        shape = (1 + sum(counts), page_size, self.geometry.num_kv_heads, self.geometry.head_dim)
+        caches = []
+        for logical in (self._keys, self._values):
+            garbage = GARBAGE.get(self.cache_dtype, GARBAGE_ELSE)
+            cache = torch.empty(shape, dtype=self.cache_dtype, device=self.device).fill_(garbage)
+            _bits(cache).view(-1, *shape[2:]).index_copy_(0, rows, _bits(logical))
+            caches.append(cache)
+        return PagedKV(page_size, caches[0], caches[1], tables, self.lengths.kv)
+
+
+def spans(lengths: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """(start, stop) of each request in a ragged tensor."""
+    return itertools.pairwise(itertools.accumulate(lengths, initial=0))
+
+
+def indptr(lengths: Sequence[int]) -> torch.Tensor:
+    """[len + 1] int32 on the CPU, where FlashInfer's plan wants it: on the GPU it costs a blocking copy."""
+    return torch.tensor(list(itertools.accumulate(lengths, initial=0)), dtype=torch.int32)
+
+
+def _slots(table: torch.Tensor, tokens: int, page_size: int) -> torch.Tensor:
+    """[tokens] int64: the row of each token in a cache seen as [pages * page_size, ...]."""
+    token = torch.arange(tokens)
+    return table.long()[token // page_size] * page_size + token % page_size
+
+
+def _bits(tensor: torch.Tensor) -> torch.Tensor:
+    """FP8 as bytes: torch indexes and joins FP8 tensors only in part."""
+    return tensor.view(torch.uint8) if tensor.dtype == torch.float8_e4m3fn else tensor

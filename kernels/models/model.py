@@ -1,0 +1,88 @@
+"""What the program knows of a model: its attention layers before tensor parallelism, and its top-k."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt
+
+from autotune_cli.errors import BadGeometry
+from autotune_cli.kernels.models.options import check_tp
+from autotune_cli.kernels.workload import DType, Geometry
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class LayerKind(_Frozen):
+    """Attention layers of one shape in a model; heads are those of the whole model."""
+
+    count: PositiveInt
+    """Layers of this kind."""
+    num_qo_heads: PositiveInt
+    num_kv_heads: PositiveInt
+    head_dim: PositiveInt
+    window: PositiveInt | None = None
+    """Tokens a query sees, itself included (Hugging Face's ``sliding_window``); None: all of them."""
+    softcap: PositiveFloat | None = None
+
+    def geometry(self, dtype: DType, kv_dtype: DType | None, tp: int, where: str) -> Geometry:
+        """The layer on one of ``tp`` GPUs: heads are shared out, KV heads replicated when there are too few.
+
+        Raises :class:`BadGeometry`, led by ``where``, when the heads can't be shared out evenly.
+        """
+        queries, keys = self.num_qo_heads, self.num_kv_heads
+        if queries % tp:
+            raise BadGeometry(where=where, detail=f"{queries} query heads don't divide by {tp}")
+        if tp <= keys and keys % tp:
+            raise BadGeometry(where=where, detail=f"{keys} KV heads don't divide by {tp}")
+        if tp > keys and tp % keys:
+            detail = f"{keys} KV heads can't be replicated evenly: {tp} is no multiple of {keys}"
+            raise BadGeometry(where=where, detail=detail)
+        return Geometry(
+            num_qo_heads=queries // tp,
+            num_kv_heads=max(1, keys // tp),
+            head_dim=self.head_dim,
+            dtype=dtype,
+            kv_dtype=None if kv_dtype == dtype else kv_dtype,
+            window_left=None if self.window is None else self.window - 1,
+            softcap=self.softcap,
+        )
+
+
+class Model(_Frozen):
+    """A model's kinds of attention layers, and the top-k of its sparse indexer if it has one."""
+
+    name: str
+    source: str
+    """Where the numbers come from: a Hugging Face repository or a path."""
+    checked: str = ""
+    """What the numbers were checked against."""
+    dtype: DType = "bfloat16"
+    num_attention_heads: PositiveInt
+    layers: tuple[LayerKind, ...] = ()
+    """Full attention first. Empty: the attention isn't tuned, see ``notes``."""
+    topk: PositiveInt | None = None
+    """Keys that a sparse indexer selects for each query; None: the model has none."""
+    max_context: PositiveInt | None = None
+    """``max_position_embeddings``, in tokens."""
+    notes: tuple[str, ...] = ()
+    """For people: what is left out, or differs from the file."""
+
+    @property
+    def has_full_layers(self) -> bool:
+        """Does any layer see the whole context?"""
+        return any(layer.window is None for layer in self.layers)
+
+    def geometries(
+        self, tp: int = 1, dtype: DType | None = None, kv_dtype: DType | None = None
+    ) -> tuple[Geometry, ...]:
+        """One geometry for each kind of layer, in the order of ``layers``, on one of ``tp`` GPUs.
+
+        Raises :class:`BadOption` for a ``tp`` that is no positive whole number, :class:`BadGeometry` for one that
+        the heads don't divide by.
+        """
+        tp = check_tp(tp)
+        where = f"{self.name} --tp {tp}"
+        if self.num_attention_heads % tp:
+            raise BadGeometry(where=where, detail=f"{self.num_attention_heads} query heads don't divide by {tp}")
+        return tuple(layer.geometry(dtype or self.dtype, kv_dtype, tp, where) for layer in self.layers)

@@ -1,0 +1,135 @@
+"""What users type to narrow a suite, turned into checked values. Accepts text (``1,8``) or sequences."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import cast, get_args
+
+from autotune_cli.errors import BadOption, UnknownName
+from autotune_cli.kernels.workload import DISTRIBUTIONS, OPERATIONS, Distribution, DType, Mode
+
+MOST = 10_000_000
+"""The largest batch or context taken (tokens): ten times the longest contexts served today."""
+
+SHORT_OPERATIONS: dict[str, tuple[str, ...]] = {
+    "attention": ("attention.decode", "attention.prefill", "attention.extend"),
+    "decode": ("attention.decode",),
+    "prefill": ("attention.prefill",),
+    "extend": ("attention.extend",),
+    "topk": ("topk.select",),
+}
+SHORT_DTYPES: dict[str, DType] = {
+    "bf16": "bfloat16",
+    "fp16": "float16",
+    "half": "float16",
+    "fp32": "float32",
+    "fp8": "float8_e4m3fn",
+    "fp8_e4m3": "float8_e4m3fn",  # SGLang's name for it in --kv-cache-dtype
+}
+DTYPES: tuple[DType, ...] = get_args(DType)
+
+Numbers = str | int | Iterable[int | str] | None
+Names = str | Iterable[str] | None
+
+
+def parse_numbers(option: str, value: Numbers) -> tuple[int, ...] | None:
+    """Whole numbers from 1 to :data:`MOST`, repeats dropped; None stays None (not given).
+
+    Raises :class:`BadOption` naming ``option``.
+    """
+    if value is None:
+        return None
+    items: Sequence[int | str]
+    if isinstance(value, int):
+        items = (value,)
+    elif isinstance(value, str):
+        items = value.split(",")
+    else:
+        items = [part for item in value for part in (item.split(",") if isinstance(item, str) else (item,))]
+    if not items:
+        raise BadOption(option=option, detail="is empty")
+    return tuple(dict.fromkeys(_number(option, item) for item in items))
+
+
+def _number(option: str, item: object) -> int:
+    if isinstance(item, bool) or not isinstance(item, int | str):
+        raise BadOption(option=option, detail=f"{item!r} is no whole number")
+    text = str(item).strip()
+    if not re.fullmatch(r"[+-]?[0-9]+", text):
+        raise BadOption(option=option, detail=f"{text[:40]!r} is no whole number (give numbers like 1,8,64)")
+    # int() refuses text of more than 4300 digits.
+    if len(text) > 100 or int(text) > MOST:
+        raise BadOption(option=option, detail=f"{text[:40]} is more than {MOST}")
+    if int(text) < 1:
+        raise BadOption(option=option, detail=f"{text} must be at least 1")
+    return int(text)
+
+
+def parse_operations(value: Names) -> tuple[str, ...]:
+    """Operations by full or short name, in the program's order; None: all of them. Raises :class:`UnknownName`."""
+    names = _names("--op", value)
+    if names is None:
+        return OPERATIONS
+    chosen: set[str] = set()
+    for name in names:
+        known = SHORT_OPERATIONS.get(name, (name,))
+        if not set(known) <= set(OPERATIONS):
+            raise UnknownName("operation", name, (*OPERATIONS, *SHORT_OPERATIONS))
+        chosen.update(known)
+    return tuple(operation for operation in OPERATIONS if operation in chosen)
+
+
+def parse_modes(value: Names, device_kind: str) -> tuple[Mode, ...] | None:
+    """Deployment modes; None: the default of each operation. ``graph`` on a CPU raises :class:`BadOption`."""
+    names = _names("--mode", value)
+    if names is None:
+        return None
+    chosen: list[Mode] = []
+    for name in names:
+        if name not in ("eager", "graph", "both"):
+            raise UnknownName("mode", name, ("eager", "graph", "both"))
+        chosen += cast("list[Mode]", ["eager", "graph"] if name == "both" else [name])
+    if device_kind == "cpu" and "graph" in chosen:
+        raise BadOption(option="--mode", detail="a graph is CUDA's; on a CPU there is only eager")
+    return tuple(dict.fromkeys(chosen))
+
+
+def parse_dtype(value: str | None) -> DType | None:
+    """A dtype by torch's name or a short one (bf16, fp8 ...). Raises :class:`UnknownName`."""
+    if value is None:
+        return None
+    name = value.strip().lower().removeprefix("torch.")
+    name = SHORT_DTYPES.get(name, name)
+    if name not in DTYPES:
+        raise UnknownName("dtype", value, (*DTYPES, *SHORT_DTYPES))
+    return name
+
+
+def parse_scores(value: Names) -> tuple[Distribution, ...]:
+    """Distributions of top-k scores; None: all of them. Timing is on the first. Raises :class:`UnknownName`."""
+    names = _names("--scores", value)
+    if names is None:
+        return DISTRIBUTIONS
+    for name in names:
+        if name not in DISTRIBUTIONS:
+            raise UnknownName("distribution of scores", name, DISTRIBUTIONS)
+    return cast("tuple[Distribution, ...]", tuple(dict.fromkeys(names)))
+
+
+def _names(option: str, value: Names) -> list[str] | None:
+    if value is None:
+        return None
+    items = [value] if isinstance(value, str) else list(value)
+    names = [part.strip().lower() for item in items for part in item.split(",") if part.strip()]
+    if not names:
+        raise BadOption(option=option, detail="is empty")
+    return names
+
+
+def check_tp(tp: object) -> int:
+    """Tensor parallelism: GPUs that share a layer's heads. Raises :class:`BadOption`."""
+    numbers = parse_numbers("--tp", tp if isinstance(tp, int | str) else str(tp))
+    if numbers is None or len(numbers) != 1:
+        raise BadOption(option="--tp", detail=f"{tp!r} is not one number")
+    return numbers[0]

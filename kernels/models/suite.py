@@ -1,0 +1,202 @@
+"""A suite: the workloads of a model on a device, a grid of batch shapes for each kind of its layers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import cast
+
+from pydantic import BaseModel, ConfigDict
+
+from autotune_cli.errors import BadOption, EmptySuite
+from autotune_cli.kernels.models.catalog import load_model
+from autotune_cli.kernels.models.config import read_config
+from autotune_cli.kernels.models.grids import DeviceKind, Shape, grid_for
+from autotune_cli.kernels.models.model import LayerKind, Model
+from autotune_cli.kernels.models.narrow import Wanted, narrow
+from autotune_cli.kernels.models.options import (
+    Names,
+    Numbers,
+    check_tp,
+    parse_dtype,
+    parse_modes,
+    parse_numbers,
+    parse_operations,
+    parse_scores,
+)
+from autotune_cli.kernels.workload import (
+    AttentionOperation,
+    AttentionWorkload,
+    Distribution,
+    Geometry,
+    Mode,
+    TopkWorkload,
+    Workload,
+)
+
+# The embedded default on a CPU: what one of eight GPUs has of Llama-3.1-8B, and DeepSeek-V3.2's top-k.
+CPU_MODEL = Model(
+    name="cpu",
+    source="embedded: Llama-3.1-8B's attention at --tp 8, DeepSeek-V3.2's top-k",
+    dtype="float32",
+    num_attention_heads=4,
+    layers=(LayerKind(count=32, num_qo_heads=4, num_kv_heads=1, head_dim=128),),
+    topk=2048,
+)
+# Decode runs from a CUDA graph in servers; prefill, extend and the indexer of a prefill don't.
+_DEFAULT_MODE: dict[str, Mode] = {"attention.decode": "graph"}
+
+
+class Suite(BaseModel):
+    """A named list of workloads, no two alike."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    """``<model>`` or ``<model>-tp<N>``: safe in a file name."""
+    workloads: tuple[Workload, ...]
+    notes: tuple[str, ...] = ()
+    """For people: what of the model or the request is left out, and why."""
+
+
+def choose_model(
+    name: str | None, config: str | Path | None, device_kind: DeviceKind, operations: Names = None
+) -> Model:
+    """The model of ``--model`` or ``--config``, or the default of the device when neither is given.
+
+    The default is ``cpu`` on a CPU; on a GPU ``llama-3.1-8b``, or ``deepseek-v3.2`` when only top-k is asked for.
+    Raises :class:`UnknownName`, :class:`BadConfig`, :class:`BadOption`.
+    """
+    if name is not None and config is not None:
+        raise BadOption(option="--config", detail="give --model or --config, not both")
+    if config is not None:
+        return read_config(config)
+    if name is None:
+        if device_kind == "cpu":
+            return CPU_MODEL
+        only_topk = parse_operations(operations) == ("topk.select",)
+        return load_model("deepseek-v3.2" if only_topk else "llama-3.1-8b")
+    if name.strip().lower() != CPU_MODEL.name:
+        return load_model(name)
+    if device_kind != "cpu":
+        raise BadOption(option="--model", detail="'cpu' is the embedded suite for machines without a GPU")
+    return CPU_MODEL
+
+
+def build_suite(
+    model: Model | str | None,
+    device_kind: DeviceKind,
+    *,
+    tp: int = 1,
+    operations: Names = None,
+    modes: Names = None,
+    batches: Numbers = None,
+    contexts: Numbers = None,
+    new: Numbers = None,
+    dtype: str | None = None,
+    kv_dtype: str | None = None,
+    scores: Names = None,
+) -> Suite:
+    """The workloads of ``model`` on a ``cuda`` or ``cpu`` device; options take text as typed or sequences.
+
+    ``batches`` and ``contexts`` narrow the grid, or replace it where it lacks them; for an extend, ``contexts`` are
+    all keys (prefix and new), ``new`` the new tokens; for a top-k they are rows and width. ``dtype`` is of queries
+    and outputs, ``kv_dtype`` of the cache, ``scores`` the distributions on which a top-k must be right.
+
+    Raises :class:`BadOption`, :class:`UnknownName`, :class:`BadGeometry` and, when nothing is left,
+    :class:`EmptySuite`.
+    """
+    chosen = parse_operations(operations)
+    chosen_modes = parse_modes(modes, device_kind)
+    wanted = Wanted(
+        parse_numbers("--batch", batches), parse_numbers("--context", contexts), parse_numbers("--new", new)
+    )
+    compute, cache, distributions = parse_dtype(dtype), parse_dtype(kv_dtype), parse_scores(scores)
+    tp = check_tp(tp)
+    if not isinstance(model, Model):
+        model = choose_model(model, None, device_kind, operations)
+    notes = list(model.notes)
+    if compute is None and device_kind == "cpu" and model.layers and model.dtype != "float32":
+        compute = "float32"
+        notes.append(f"float32 instead of {model.dtype}, which is slow on most CPUs (--dtype changes that)")
+    geometries = model.geometries(tp, compute, cache)
+
+    workloads: dict[str, AttentionWorkload | TopkWorkload] = {}
+    for operation in chosen:
+        default = _DEFAULT_MODE.get(operation, "eager") if device_kind == "cuda" else "eager"
+        found: list[AttentionWorkload | TopkWorkload] = []
+        for mode in chosen_modes or (default,):
+            if operation == "topk.select":
+                found += _topk_workloads(model, device_kind, wanted, mode, distributions)
+                continue
+            for layer, geometry in zip(model.layers, geometries, strict=True):
+                shapes = _attention_shapes(model, layer, operation, device_kind, wanted)
+                found += [_attention_workload(operation, geometry, shape, mode) for shape in shapes]
+        if not found and operations is not None:
+            notes.append(f"{operation}: {_why_none(model, operation)}")
+        workloads.update((workload.key, workload) for workload in found)
+    if not workloads:
+        reasons = dict.fromkeys(_why_none(model, operation) for operation in chosen)
+        raise EmptySuite(detail=f"{model.name}: {'; '.join(reasons)}")
+    return Suite(
+        name=model.name if tp == 1 else f"{model.name}-tp{tp}",
+        workloads=tuple(workloads.values()),
+        notes=tuple(dict.fromkeys(notes)),
+    )
+
+
+def _attention_workload(operation: str, geometry: Geometry, shape: Shape, mode: Mode) -> AttentionWorkload:
+    return AttentionWorkload(
+        operation=cast("AttentionOperation", operation),
+        geometry=geometry,
+        batch=shape.batch,
+        new=shape.new,
+        context=shape.context,
+        mode=mode,
+        spread=shape.spread,
+    )
+
+
+def _topk_workloads(
+    model: Model, device_kind: DeviceKind, wanted: Wanted, mode: Mode, distributions: tuple[Distribution, ...]
+) -> list[TopkWorkload]:
+    if model.topk is None:
+        return []
+    return [
+        TopkWorkload(
+            operation="topk.select",
+            rows=shape.batch,
+            width=shape.context,
+            k=model.topk,
+            mode=mode,
+            spread=shape.spread,
+            distributions=distributions,
+        )
+        for shape in narrow("topk.select", grid_for(device_kind, False).topk, wanted)
+    ]
+
+
+def _attention_shapes(
+    model: Model, layer: LayerKind, operation: str, device_kind: DeviceKind, wanted: Wanted
+) -> list[Shape]:
+    beside_full = layer.window is not None and model.has_full_layers
+    shapes = narrow(operation, grid_for(device_kind, beside_full).of(operation), wanted)
+    kept = []
+    for shape in shapes:
+        # A model is not asked for more than it was made for, unless the user asks.
+        if wanted.contexts is None and model.max_context is not None and shape.context > model.max_context:
+            continue
+        # A context within the window is the same computation as in the full layers.
+        if beside_full and layer.window is not None and shape.context <= layer.window:
+            continue
+        kept.append(shape)
+    return kept
+
+
+def _why_none(model: Model, operation: str) -> str:
+    if operation == "topk.select":
+        return "it has no sparse indexer, so no top-k; deepseek-v3.2 has"
+    if not model.layers:
+        return "its attention isn't tuned yet, only its top-k"
+    if operation == "attention.extend":
+        return "no shape fits; an extend needs --context above --new"
+    return "no shape of the grid fits the model's longest context; give --context"

@@ -1,0 +1,80 @@
+"""What FlashInfer's top-k functions have in common: their knobs and how one is set. Registers no backend.
+
+Rules read in 0.6.18.post1 (``flashinfer/topk.py``, ``data/include/flashinfer/topk.cuh``): ``ShouldUseFilteredTopK``
+takes the filtered kernel for tie-breaking and graph safety before it looks at ``FLASHINFER_TOPK_ALGO``, and the
+multi-CTA radix kernel, whatever the variable says, where the filtered one doesn't fit.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from autotune_cli.kernels.registry import Device, Knob
+    from autotune_cli.kernels.workload import TopkWorkload
+
+VARIABLE = "FLASHINFER_TOPK_ALGO"
+ALGORITHMS = ("auto", "filtered", "multi_cta")
+TIE_BREAKS = {"none": 0, "small": 1, "large": 2}
+"""flashinfer.TopKTieBreak"""
+# FILTERED_TOPK_MAX_K and FILTERED_TOPK_SMEM_DYNAMIC.
+FILTERED_MAX_K = 2048
+FILTERED_SHARED_KIB = 128
+# Shared memory of a multiprocessor, KiB (CUDA programming guide, technical specifications by compute capability).
+SHARED_KIB = {(7, 5): 64, (8, 6): 100, (8, 9): 100, (12, 0): 100, (12, 1): 100}
+
+
+def knobs(workload: TopkWorkload, device: Device) -> Iterator[Mapping[str, Knob]]:
+    """Settings that differ in what they run or promise.
+
+    ``deterministic`` fixes the order of the output, ``tie_break`` which of equal scores are taken, ``dsa_graph_safe``
+    (what SGLang's flashinfer backend sets) that the kernel doesn't depend on the longest length. The last two
+    ignore the algorithm.
+    """
+    for deterministic in (False, True):
+        promise: dict[str, Knob] = {"deterministic": True} if deterministic else {}
+        for algorithm in ALGORITHMS:
+            yield {"algorithm": algorithm, **promise}
+        yield {"algorithm": "auto", **promise, "dsa_graph_safe": True}
+    for tie_break in ("small", "large"):
+        yield {"algorithm": "auto", "tie_break": tie_break}
+
+
+def unsupported(workload: TopkWorkload, device: Device, knobs: Mapping[str, Knob]) -> str | None:
+    """Why FlashInfer refuses these knobs, or would silently run another algorithm."""
+    forced = next((name for name in ("tie_break", "dsa_graph_safe") if knobs.get(name)), None)
+    if forced is None and knobs["algorithm"] != "filtered":
+        return None
+    name = f"{forced} runs the filtered algorithm, which" if forced else "the filtered algorithm"
+    if workload.k > FILTERED_MAX_K:
+        return f"{name} needs k <= {FILTERED_MAX_K}, this is k = {workload.k}"
+    shared = SHARED_KIB.get(device.capability or (0, 0), FILTERED_SHARED_KIB)
+    if shared < FILTERED_SHARED_KIB:
+        return f"{name} needs {FILTERED_SHARED_KIB} KiB of shared memory, {device.name} has {shared}"
+    if forced is None and workload.width <= workload.k:
+        return f"{name} needs rows longer than k; FlashInfer runs multi_cta on {workload.width} scores"
+    return None
+
+
+@contextmanager
+def chosen(algorithm: str) -> Iterator[None]:
+    """FlashInfer sees ``algorithm`` within, whatever the user's environment says; it reads it on every call."""
+    before = os.environ.pop(VARIABLE, None)
+    if algorithm != "auto":
+        os.environ[VARIABLE] = algorithm
+    try:
+        yield
+    finally:
+        os.environ.pop(VARIABLE, None)
+        if before is not None:
+            os.environ[VARIABLE] = before
+
+
+def build(workload: TopkWorkload, **knobs: Knob) -> None:
+    """Compile the one module that holds every top-k kernel (minutes, if FlashInfer's cache hasn't got it)."""
+    from flashinfer.jit.topk import gen_topk_module
+
+    gen_topk_module().build_and_load()

@@ -1,0 +1,113 @@
+"""Every top-k candidate on a real GPU, eager and captured.
+
+sgl-kernel's may be wrong anywhere (which is why there is a check); the others must be right everywhere.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import pytest
+import torch
+
+from autotune_cli.kernels.family import Verdict
+from autotune_cli.kernels.registry import REGISTRY, Candidate, Device, Prepared
+from autotune_cli.kernels.topk.problem import TopkProblem, cases, make_problem
+from autotune_cli.kernels.workload import TopkWorkload
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU"),
+]
+
+SHAPES = [(16, 262144, "even"), (64, 16384, "even"), (8, 65536, "uneven"), (3, 1000, "uneven")]
+SGL = "sgl_kernel.fast_topk_v2"
+
+
+def load(rows: int, width: int, spread: str, mode: str = "eager") -> TopkWorkload:
+    return TopkWorkload(operation="topk.select", rows=rows, width=width, k=2048, spread=spread, mode=mode)  # type: ignore[arg-type]
+
+
+@functools.cache
+def device() -> Device:
+    properties = torch.cuda.get_device_properties(0)
+    return Device("cuda", properties.name, (properties.major, properties.minor), properties.multi_processor_count)
+
+
+@functools.lru_cache(maxsize=1)
+def drawn(workload: TopkWorkload, case: str) -> TopkProblem:
+    return make_problem(workload, case, "cuda", 7)
+
+
+def candidates(workload: TopkWorkload) -> list[Candidate]:
+    return [
+        candidate
+        for backend in REGISTRY.of("topk.select")
+        if backend.missing() is None
+        for candidate in backend.candidates(workload, device())
+        if backend.why_unsupported(workload, device(), candidate) is None
+    ]
+
+
+def output(problem: TopkProblem, candidate: Candidate, mode: str) -> torch.Tensor:
+    made = REGISTRY.get(candidate.backend).prepare(problem, **dict(candidate.knobs))
+    run = made.run if isinstance(made, Prepared) else made
+    eager: torch.Tensor = run()
+    torch.cuda.synchronize()
+    if mode == "eager":
+        return eager
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        captured: torch.Tensor = run()
+    captured.fill_(-7)
+    for _ in range(2):
+        graph.replay()
+    torch.cuda.synchronize()
+    return captured
+
+
+def verdict(problem: TopkProblem, candidate: Candidate, mode: str) -> Verdict:
+    before = [t.clone() for t in problem.inputs()]
+    found = problem.check(output(problem, candidate, mode))
+    assert all(torch.equal(a, b) for a, b in zip(before, problem.inputs(), strict=True)), "changed its inputs"
+    return found
+
+
+@pytest.mark.parametrize("mode", ["eager", "graph"])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_every_candidate_but_sgl_is_right(shape: tuple[int, int, str], mode: str) -> None:
+    workload = load(*shape, mode)
+    wrong, right = [], dict.fromkeys(cases(workload), 0)
+    for case in cases(workload):
+        problem = drawn(workload, case)
+        for candidate in candidates(workload):
+            found = verdict(problem, candidate, mode)
+            right[case] += found.ok
+            if not found.ok and candidate.backend != SGL:
+                wrong.append(f"{candidate.key} on {case}: {found.message}")
+    assert all(right.values()), right
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize(
+    ("shape", "case"), [((16, 262144, "even"), "normal"), ((64, 16384, "even"), "narrow")], ids=str
+)
+def test_sgl_kernel_is_judged_wrong(shape: tuple[int, int, str], case: str) -> None:
+    if REGISTRY.get(SGL).missing():
+        pytest.skip("sgl_kernel is not installed")
+    found = verdict(drawn(load(*shape), case), Candidate(SGL), "eager")
+    assert not found.ok
+    assert found.error >= 1
+    assert "misses" in found.message
+
+
+def test_the_check_is_fast_enough_to_run_on_every_candidate() -> None:
+    problem = drawn(load(64, 65536, "even"), "normal")
+    out = torch.topk(problem.scores, 2048).indices.int()
+    problem.check(out)
+    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    start.record()
+    assert problem.check(out).ok
+    end.record()
+    torch.cuda.synchronize()
+    assert start.elapsed_time(end) < 20.0  # ms; 3 or so expected

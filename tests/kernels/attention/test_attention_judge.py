@@ -1,0 +1,121 @@
+"""``check`` accepts what is right and names what is wrong."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from attention_cases import OPERATIONS, attend, problem
+
+from autotune_cli.kernels.attention.problem import make_problem
+from autotune_cli.kernels.workload import TopkWorkload
+
+DTYPES = [{"dtype": "bfloat16"}, {"dtype": "float16"}, {"dtype": "float32"}, {"kv_dtype": "float8_e4m3fn"}]
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("extra", [{}, {"window_left": 40}, {"softcap": 30.0}], ids=str)
+def test_right_is_right(operation: str, dtype: dict[str, Any], extra: dict[str, Any]) -> None:
+    made = problem(operation, **dtype, **extra)
+    out, lse = attend(made)
+    for output in (out, (out, lse)):
+        verdict = made.check(output)
+        assert verdict.ok, verdict
+        # Rounding of the output alone leaves room for the kernel's own.
+        assert verdict.error < verdict.limit / 2
+
+
+BREAKS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "mask hides a query's own key": ({}, {"offset": -1}),
+    "last key lost": ({}, {"lost": 1}),
+    "no scale": ({}, {"scale": 1.0}),
+    "scale of another head dim": ({}, {"scale": 128**-0.5}),
+    "no softcap": ({"softcap": 30.0}, {"softcap": False}),
+    "window one too wide": ({"window_left": 40}, {"window": 41}),
+    "window one too narrow": ({"window_left": 40}, {"window": 39}),
+    "window ignored": ({"window_left": 40}, {"window": 10**6}),
+    "stale page of 1": ({"num_qo_heads": 32, "num_kv_heads": 8}, {"stale_page": 1}),
+    "stale page of 16": ({}, {"stale_page": 16}),
+    "stale page of 64": ({}, {"stale_page": 64}),
+}
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("name", BREAKS)
+def test_wrong_is_caught(operation: str, dtype: dict[str, Any], name: str) -> None:
+    extra, broken = BREAKS[name]
+    made = problem(operation, **dtype, **extra)
+    verdict = made.check(attend(made, **broken)[0])
+    assert not verdict.ok
+    assert verdict.error > verdict.limit
+    assert verdict.message
+
+
+@pytest.mark.parametrize("operation", ["attention.prefill", "attention.extend"])
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_a_look_ahead_is_caught(operation: str, dtype: dict[str, Any]) -> None:
+    made = problem(operation, **dtype)
+    assert not made.check(attend(made, offset=1)[0]).ok
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_one_wrong_row_among_thousands_is_caught_and_named(dtype: dict[str, Any]) -> None:
+    made = problem("attention.extend", num_qo_heads=16, **dtype)
+    out = attend(made)[0]
+    token = sum(made.lengths.qo[:7]) + 2
+    out[token, 9] = out[token, 8]
+    verdict = made.check(out)
+    assert not verdict.ok
+    assert verdict.measure == "error norm of the worst row"
+    assert "request 7 (130 new on 200), token 2, head 9" in verdict.message
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_what_was_not_written_is_caught(value: float) -> None:
+    made = problem("attention.decode")
+    out = attend(made)[0]
+    out[4, 1, 7] = value
+    verdict = made.check(out)
+    assert not verdict.ok
+    assert verdict.error == 1
+    assert "request 4 (1 new on 62), token 0, head 1" in verdict.message
+
+
+def test_log_sum_exp_is_judged_too() -> None:
+    made = problem("attention.prefill")
+    out, lse = attend(made)
+    assert made.check((out, lse)).ok
+    natural = made.check((out, lse * 0.6931471805599453))
+    assert not natural.ok
+    assert natural.measure == "log-sum-exp error"
+    lse[3, 1] = float("nan")
+    assert not made.check((out, lse)).ok
+    assert not made.check((out, lse.double())).ok
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda out: None, "is a NoneType"),
+        (lambda out: out[:-1], "has shape"),
+        (lambda out: out.float(), "is torch.float32, not torch.bfloat16"),
+        (lambda out: out.to("meta"), "is on meta"),
+    ],
+)
+def test_wrong_form_is_named(spoil: Any, words: str) -> None:
+    made = problem("attention.decode")
+    verdict = made.check(spoil(attend(made)[0]))
+    assert not verdict.ok
+    assert words in verdict.message
+
+
+def test_unknown_problems_are_refused() -> None:
+    shape = problem("attention.decode").workload
+    with pytest.raises(ValueError, match="unknown case 'edge'"):
+        make_problem(shape, "edge", "cpu", 0)
+    with pytest.raises(ValueError, match="not an attention workload"):
+        make_problem(TopkWorkload(operation="topk.select", rows=1, width=4, k=2, mode="eager"), "edges", "cpu", 0)
+    with pytest.raises(ValueError, match="FP8 queries"):
+        problem("attention.decode", dtype="float8_e4m3fn")

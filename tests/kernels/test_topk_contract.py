@@ -1,0 +1,74 @@
+"""What our top-k backends rely on, held against the FlashInfer that is installed."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from autotune_cli.kernels.topk.backends import _flashinfer
+
+
+@pytest.fixture(scope="module")
+def flashinfer(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
+    with pytest.MonkeyPatch.context() as patch:
+        # Importing it makes folders and a log there, in the home directory otherwise.
+        patch.setenv("FLASHINFER_WORKSPACE_BASE", str(tmp_path_factory.mktemp("flashinfer")))
+        return pytest.importorskip("flashinfer", reason="FlashInfer is not installed")
+
+
+def parameters(function: object) -> dict[str, object]:
+    return {name: p.default for name, p in inspect.signature(function).parameters.items()}  # type: ignore[arg-type]
+
+
+def test_top_k_takes_what_we_pass(flashinfer: ModuleType) -> None:
+    known = parameters(flashinfer.top_k)
+    assert list(known)[:2] == ["input", "k"]
+    # Our knobs' absence is FlashInfer's default; unsorted is ours to rely on.
+    expected = {"sorted": False, "deterministic": False, "tie_break": 0, "dsa_graph_safe": False}
+    assert expected.items() <= known.items()
+
+
+def test_top_k_ragged_transform_takes_what_we_pass(flashinfer: ModuleType) -> None:
+    known = parameters(flashinfer.top_k_ragged_transform)
+    assert list(known)[:4] == ["input", "offsets", "lengths", "k"]
+    assert {"deterministic": False, "tie_break": 0, "dsa_graph_safe": False}.items() <= known.items()
+
+
+def test_tie_breaks_have_our_numbers(flashinfer: ModuleType) -> None:
+    # By its full name: the package has a function of the name topk too.
+    members = importlib.import_module("flashinfer.topk").TopKTieBreak
+    assert {str(member): int(member) for member in members} == _flashinfer.TIE_BREAKS
+
+
+def test_the_module_to_build_is_found_by_our_hook(flashinfer: ModuleType) -> None:
+    from flashinfer.jit.topk import gen_topk_module
+
+    assert not inspect.signature(gen_topk_module).parameters
+    assert callable(inspect.getattr_static(inspect.signature(gen_topk_module).return_annotation, "build_and_load"))
+
+
+def test_the_kernels_read_the_algorithm_on_every_call(flashinfer: ModuleType) -> None:
+    folder = Path(flashinfer.__file__ or "").parent
+    source = (folder / "data/include/flashinfer/topk.cuh").read_text(encoding="utf-8")
+    override = source.partition("TopKAlgoOverride GetTopKAlgoOverride()")[2].partition("\n}")[0]
+    assert f'std::getenv("{_flashinfer.VARIABLE}")' in override
+    assert "static" not in override, "it would be read once"
+    for algorithm in _flashinfer.ALGORITHMS[1:]:
+        assert f'"{algorithm}"' in override
+    assert f"FILTERED_TOPK_MAX_K = {_flashinfer.FILTERED_MAX_K};" in source
+    assert f'os.environ.get("{_flashinfer.VARIABLE}")' in (folder / "topk.py").read_text(encoding="utf-8")
+
+
+def test_sgl_kernel_takes_what_we_pass() -> None:
+    if importlib.util.find_spec("sgl_kernel") is None:
+        pytest.skip("sgl_kernel is not installed")
+    try:
+        from sgl_kernel import fast_topk_v2
+    except (ImportError, OSError) as error:
+        pytest.skip(f"sgl_kernel can't be loaded here: {error}")
+    assert list(parameters(fast_topk_v2))[:3] == ["score", "lengths", "topk"]

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autotune_cli.results.toggles import CACHE_VARIABLES, cache_toggle, parse_bool
+
+OURS, SGLANG = CACHE_VARIABLES
+
+
+@pytest.mark.parametrize("text", ["true", "TRUE", "True", "1", "yes", "Yes", "y", "Y"])
+def test_yes(text: str) -> None:
+    assert parse_bool(text) is True
+    assert cache_toggle(None, {SGLANG: text}) == (True, SGLANG, None)
+
+
+@pytest.mark.parametrize("text", ["false", "FALSE", "0", "no", "No", "n", "N"])
+def test_no(text: str) -> None:
+    assert parse_bool(text) is False
+    assert cache_toggle(None, {SGLANG: text}) == (False, SGLANG, None)
+
+
+@pytest.mark.parametrize("text", ["", " ", "on", "off", "2", "-1", " 1", "true ", "t", "f", "nope", "ja", "１"])
+@pytest.mark.parametrize("name", CACHE_VARIABLES)
+def test_anything_else_warns_and_takes_the_default(name: str, text: str) -> None:
+    toggle = cache_toggle(None, {name: text})
+    assert toggle.on is True
+    assert toggle.source == "default"
+    assert toggle.warning is not None
+    assert toggle.warning.startswith(f"{name}={text!r} ")
+
+
+def test_an_unreadable_variable_does_not_fall_through() -> None:
+    toggle = cache_toggle(None, {OURS: "maybe", SGLANG: "0"})
+    assert toggle.on is True
+    assert toggle.warning is not None
+    assert OURS in toggle.warning
+
+
+def test_default_is_on() -> None:
+    assert cache_toggle(None, {}) == (True, "default", None)
+
+
+@given(
+    option=st.none() | st.booleans(), ours=st.none() | st.sampled_from("10"), theirs=st.none() | st.sampled_from("10")
+)
+def test_precedence(option: bool | None, ours: str | None, theirs: str | None) -> None:
+    environ = {name: value for name, value in ((OURS, ours), (SGLANG, theirs)) if value is not None}
+    expected = next((v for v in (option, *(None if x is None else x == "1" for x in (ours, theirs))) if v is not None), True)
+    assert cache_toggle(option, environ).on is expected
+
+
+def test_an_option_hides_a_bad_variable() -> None:
+    assert cache_toggle(False, {OURS: "maybe"}) == (False, "option", None)
