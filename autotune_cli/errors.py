@@ -72,7 +72,10 @@ class EmptySuite(AutotuneError):
 class NoMemory(AutotuneError):
     """A workload larger than the device."""
 
-    template = "{workload} needs about {needed_gb:.1f} GB, {device} has {available_gb:.1f} GB; narrow it with --batch or --context"
+    template = (
+        "{workload} needs about {needed_gb:.1f} GB, {device} has {available_gb:.1f} GB; "
+        "narrow it with --batch or --context"
+    )
 
 
 class NoDevice(AutotuneError):
@@ -88,12 +91,9 @@ class BadKernels(AutotuneError):
 
 
 class SlowBuild(AutotuneError):
-    """The environment makes FlashInfer build kernels without optimisation."""
+    """The environment makes kernels slow that are fast in production."""
 
-    template = (
-        "{variable}={value} makes FlashInfer build unoptimised kernels, whose times mean nothing: "
-        "unset {variable} and delete what was built under it ({cache})"
-    )
+    template = "{variable}={value} {effect}, so times would mean nothing: unset {variable}{also}"
 
 
 class BadFile(AutotuneError):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 if TYPE_CHECKING:
     import torch
 
-    from autotune_cli.kernels.registry import AnyWorkload
+    from autotune_cli.kernels.workload import AnyWorkload
 
 
 @dataclass(frozen=True)

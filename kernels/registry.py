@@ -12,12 +12,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from autotune_cli.kernels.workload import AttentionWorkload, TopkWorkload
-
-    AnyWorkload = AttentionWorkload | TopkWorkload
+from autotune_cli.kernels.workload import OPERATIONS, AnyWorkload
 
 Knob = bool | int | float | str | None
 FAMILIES = ("attention", "topk")
@@ -57,7 +54,7 @@ class Candidate:
             if value is None:
                 continue
             if isinstance(value, bool):
-                parts.append(word if value else f"no {word}")
+                parts.append(word if value else f"{word} off")
             else:
                 parts.append(value if isinstance(value, str) else f"{word} {value:g}")
         return " ".join(parts)
@@ -213,8 +210,6 @@ def register(
     Raises:
         ValueError: an unknown operation, or a name that another file has taken.
     """
-    from autotune_cli.kernels.workload import OPERATIONS
-
     unknown = [operation for operation in operations if operation not in OPERATIONS]
     if unknown or not operations:
         raise ValueError(f"unknown operation {', '.join(unknown) or '(none)'}; known: {', '.join(OPERATIONS)}")

@@ -182,7 +182,8 @@ class TopkWorkload(_Frozen):
         return f"{self.operation} {self.shape}{even} k{self.k} {self.mode} {self.dtype}{scores}"
 
 
-Workload = Annotated[AttentionWorkload | TopkWorkload, Field(discriminator="operation")]
+AnyWorkload = AttentionWorkload | TopkWorkload
+Workload = Annotated[AnyWorkload, Field(discriminator="operation")]
 
 
 class Cost(NamedTuple):

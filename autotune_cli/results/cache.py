@@ -12,7 +12,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from autotune_cli.errors import BadFile, CannotWrite
-from autotune_cli.results.files import cannot_write, dump_run, read_run, remove_temporaries, write_atomic
+from autotune_cli.results.files import cannot_write, dump_run, make_folder, read_run, remove_temporaries, write_atomic
 from autotune_cli.results.identity import explain
 from autotune_cli.results.runs import check_name
 from autotune_cli.results.schema import RunFile, WorkloadResult
@@ -95,7 +95,7 @@ class CacheStore:
     @contextmanager
     def _locked(self) -> Iterator[None]:
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(self.path.parent)
             # One of its own each time, as a FileLock is reentrant for its thread.
             lock = FileLock(self._lock_path, timeout=LOCK_TIMEOUT_S)
             lock.acquire()

@@ -64,7 +64,7 @@ def write_atomic(path: Path, text: str) -> None:
         CannotWrite: a full disk, a read-only folder, a folder of that name ... The old file is untouched.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         target = _target(path)
         # In the target's folder, as a rename doesn't cross file systems.
         temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}.tmp")
@@ -89,6 +89,18 @@ def remove_temporaries(path: Path) -> None:
             if match and match["target"] == target.name:
                 with suppress(OSError):
                     (target.parent / name).unlink()
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it.
+
+    Raises:
+        OSError: it can't be made; a file in its place is "not a directory", as everywhere else.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)) from error
 
 
 def sync_folder(folder: Path) -> None:

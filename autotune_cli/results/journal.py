@@ -21,7 +21,7 @@ from types import TracebackType
 from pydantic import BaseModel
 
 from autotune_cli.errors import BadFile, NothingToResume
-from autotune_cli.results.files import cannot_write, dump_line, plain, sync_folder
+from autotune_cli.results.files import cannot_write, dump_line, make_folder, plain, sync_folder
 from autotune_cli.results.records import (
     Done,
     JournalHeader,
@@ -64,7 +64,7 @@ class Journal:
         check_name(header.name)
         folder = root / RUNS
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
             path, descriptor = _create(folder, f".{header.name}.{time_stamp(now)}")
         except OSError as error:
             cannot_write(folder, error)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from autotune_cli.errors import BadName
-from autotune_cli.results.files import cannot_write, dump_run, write_atomic
+from autotune_cli.results.files import cannot_write, dump_run, make_folder, write_atomic
 from autotune_cli.results.schema import RunFile
 
 RUNS = "runs"
@@ -89,7 +89,7 @@ def new_run_path(root: Path, name: str, now: datetime) -> Path:
     check_name(name)
     folder = root / RUNS
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         _remove_stale_reservations(folder)
         for stem in numbered(f"{name}.{time_stamp(now)}"):
             path = folder / f"{stem}.json"

@@ -156,8 +156,8 @@ class CandidateResult(Record):
             raise ValueError(f"{self.key}: {len(self.rounds)} round numbers for {len(self.rounds_us)} times")
         if len(set(self.rounds)) != len(self.rounds):
             raise ValueError(f"{self.key}: a round is there twice")
-        if self.status == "ok" and (not self.rounds_us or self.median_us is None):
-            raise ValueError(f"{self.key}: status ok without rounds")
+        if self.rounds_us and self.median_us is None:
+            raise ValueError(f"{self.key}: rounds without a median")
         if self.status in ("unsupported", "unavailable", "skipped", *FAILED) and not self.reason:
             raise ValueError(f"{self.key}: status {self.status} without a reason")
         if self.status == "duplicate" and not self.same_as:
@@ -227,6 +227,9 @@ class WorkloadResult(Record):
         keys = [candidate.key for candidate in self.candidates]
         if len(set(keys)) != len(keys):
             raise ValueError(f"{self.key}: a candidate is there twice")
+        for candidate in self.candidates:
+            if candidate.status == "ok" and not candidate.rounds_us:
+                raise ValueError(f"{candidate.key}: status ok without rounds")
         if self.choice is not None:
             by_key = {candidate.key: candidate for candidate in self.candidates}
             for key in (*self.choice.tie_set, self.choice.best):

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 
 from autotune_cli.kernels.family import Problem, family
-from autotune_cli.kernels.registry import REGISTRY, AnyWorkload, Candidate
+from autotune_cli.kernels.registry import REGISTRY, Candidate
+from autotune_cli.kernels.workload import AnyWorkload
 from autotune_cli.measure.conditions import Gpu
 from autotune_cli.measure.environment import device_of
 from autotune_cli.measure.fired import fired
@@ -19,7 +20,7 @@ from autotune_cli.measure.timers import MeasurementError, Timer
 from autotune_cli.results.schema import CaseEvidence, Conditions, Environment, HostTime
 from autotune_cli.tuning.faults import Fault, fault_of, is_healthy
 from autotune_cli.tuning.jobs import Entry, RoundDone, RoundFailed, Vetted
-from autotune_cli.tuning.launching import Launch, checksum, poison, prepare
+from autotune_cli.tuning.launching import InputGuard, Launch, poison, prepare
 
 # Host times are medians of this many calls: enough to see 20 us from 200 us, cheap beside the vetting.
 _HOST_CALLS = 5
@@ -39,7 +40,7 @@ class Bench:
         self._phase = phase
         self._workload: AnyWorkload | None = None
         self._problems: dict[str, Problem] = {}
-        self._checksums: dict[str, tuple[int, ...]] = {}
+        self._guards: dict[str, InputGuard] = {}
         self._launches: dict[Entry, Launch] = {}
 
     def vet(self, workload: AnyWorkload, candidate: Candidate, rough_iterations: int) -> Vetted:
@@ -126,7 +127,7 @@ class Bench:
             return
         self._launches.clear()
         self._problems.clear()
-        self._checksums.clear()
+        self._guards.clear()
         self._workload = workload
         gc.collect()
         if self.device.kind == "cuda":
@@ -135,6 +136,7 @@ class Bench:
     def _problem(self, workload: AnyWorkload, case: str) -> Problem:
         if case not in self._problems:
             self._problems[case] = family(workload.operation).make_problem(workload, case, self.device.kind, self._seed)
+            self._guards[case] = InputGuard(self._problems[case])
         return self._problems[case]
 
     def _launch(self, entry: Entry) -> Launch:
@@ -143,7 +145,9 @@ class Bench:
             assert self._workload is not None
             case = family(self._workload.operation).cases(self._workload)[0]
             problem = self._problem(self._workload, case)
-            self._launches[entry] = prepare(entry.candidate, problem, captured=problem.graph)
+            self._launches[entry] = prepare(
+                entry.candidate, problem, captured=problem.graph, before_run=self._guards[case].learn
+            )
         return self._launches[entry]
 
     def _check_all(self, workload: AnyWorkload, candidate: Candidate, launch: Launch) -> tuple[CaseEvidence, ...]:
@@ -151,23 +155,22 @@ class Bench:
         evidence = [self._check(workload, first, launch)]
         for case in others:
             # Captured once, on the timed case; the others run eagerly, planned the same way.
-            other = prepare(candidate, self._problem(workload, case), captured=False)
+            problem = self._problem(workload, case)
+            other = prepare(candidate, problem, captured=False, before_run=self._guards[case].learn)
             evidence.append(self._check(workload, case, other))
         return tuple(evidence)
 
     def _check(self, workload: AnyWorkload, case: str, launch: Launch) -> CaseEvidence:
         """Run on poisoned outputs, judge the output, and see that the inputs are what they were."""
         problem = self._problem(workload, case)
-        if case not in self._checksums:
-            self._checksums[case] = checksum(problem)
         poison(launch.run())
         output = launch.run()
         self._synchronize()
         verdict = problem.check(output)
-        if checksum(problem) != self._checksums[case]:
+        if not self._guards[case].unchanged():
             # The next candidate must not run on spoilt inputs.
             self._problems.pop(case)
-            self._checksums.pop(case)
+            self._guards.pop(case)
             self._launches.clear()
             return CaseEvidence(case=case, ok=False, measure="inputs", message="it changes its inputs")
         finite = verdict.error == verdict.error and abs(verdict.error) != float("inf")

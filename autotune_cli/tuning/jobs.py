@@ -6,14 +6,14 @@ schema. The parent never imports torch, a kernel library or a user's kernel file
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from autotune_cli.kernels.registry import Candidate
 from autotune_cli.results.schema import CaseEvidence, Conditions, Environment, HostTime, Kernel, Status
 
 if TYPE_CHECKING:
-    from autotune_cli.kernels.registry import AnyWorkload
+    from autotune_cli.kernels.workload import AnyWorkload
     from autotune_cli.tuning.bench import Bench
 
 
@@ -85,7 +85,7 @@ class Vetted:
     evidence: tuple[CaseEvidence, ...] = ()
     kernels: tuple[Kernel, ...] = ()
     rough_us: float | None = None
-    host: HostTime = HostTime()
+    host: HostTime = field(default_factory=HostTime)
     build_s: float | None = None
     device_s: float = 0.0
     healthy: bool = True

@@ -25,10 +25,13 @@ class Launch:
     """What must stay alive as long as ``run``."""
 
 
-def prepare(candidate: Candidate, problem: Problem, captured: bool) -> Launch:
-    """Prepare a candidate on a problem, and capture it if asked."""
+def prepare(
+    candidate: Candidate, problem: Problem, captured: bool, before_run: Callable[[], None] = lambda: None
+) -> Launch:
+    """Prepare a candidate on a problem, and capture it if asked. ``before_run`` is called before its first run."""
     result = REGISTRY.get(candidate.backend).prepare(problem, **dict(candidate.knobs))
     prepared = result if isinstance(result, Prepared) else Prepared(result)
+    before_run()
     if not captured:
         return Launch(prepared.run, prepared.plan, prepared)
     return _capture(prepared)
@@ -75,12 +78,25 @@ def poison(output: Any) -> None:
         torch.empty_like(tensor).fill_(value)
 
 
-def checksum(problem: Problem) -> tuple[int, ...]:
-    """A sum over the bits of every input tensor."""
-    sums = []
-    for tensor in problem.inputs():
-        bits = tensor.detach().reshape(-1).view(torch.uint8)
-        if bits.numel() % 4 == 0 and bits.data_ptr() % 4 == 0:
-            bits = bits.view(torch.int32)
-        sums.append(int(bits.sum(dtype=torch.int64)))
-    return tuple(sums)
+class InputGuard:
+    """Notices a candidate that changes its inputs."""
+
+    def __init__(self, problem: Problem) -> None:
+        self._problem = problem
+        self._sums: dict[int, int] = {}
+
+    def learn(self) -> None:
+        """Take the sums of inputs that weren't there before: page layouts are made when first asked for."""
+        for tensor in self._problem.inputs():
+            if tensor.data_ptr() not in self._sums:
+                self._sums[tensor.data_ptr()] = _bit_sum(tensor)
+
+    def unchanged(self) -> bool:
+        return all(self._sums.get(tensor.data_ptr()) in (None, _bit_sum(tensor)) for tensor in self._problem.inputs())
+
+
+def _bit_sum(tensor: torch.Tensor) -> int:
+    bits = tensor.detach().reshape(-1).view(torch.uint8)
+    if bits.numel() % 4 == 0 and bits.data_ptr() % 4 == 0:
+        bits = bits.view(torch.int32)
+    return int(bits.sum(dtype=torch.int64))

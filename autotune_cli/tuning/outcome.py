@@ -15,7 +15,7 @@ def planned_result(planned: Planned) -> CandidateResult:
 
 
 def candidate_result(planned: Planned, vetted: Vetted) -> CandidateResult:
-    """A candidate after its vetting. Status ``eliminated`` until it has rounds: the race says more."""
+    """A candidate after its vetting."""
     return _record(planned, vetted, planned.fix)
 
 

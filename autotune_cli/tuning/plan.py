@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from autotune_cli import kernels
-from autotune_cli.kernels.registry import REGISTRY, AnyWorkload, Backend, Device, source_hash
+from autotune_cli.kernels.registry import REGISTRY, Backend, Device, source_hash
+from autotune_cli.kernels.workload import AnyWorkload
 from autotune_cli.tuning.jobs import BackendInfo, Planned, PlannedWorkload
 
 

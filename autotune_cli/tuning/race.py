@@ -7,7 +7,7 @@ candidate drops out when the interval of its ratio to the best lies above 1 + th
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from autotune_cli.measure.statistics import Ratio, median, paired_ratio
 
@@ -36,6 +36,21 @@ class RacePolicy:
     """Half-width of a ratio's interval, relative, at which more rounds are of no use."""
     exhaustive: bool = False
     """Nobody drops out."""
+
+    @classmethod
+    def for_cpu(cls, exhaustive: bool = False) -> RacePolicy:
+        """On a CPU other processes disturb: ties are wider, and precision of half a percent can't be had."""
+        return cls(iterations=10, rough_iterations=3, most_rounds=12, rough_margin=2.0, early_margins=(0.5, 0.2),
+                   tie_margin=0.03, precision=0.03, exhaustive=exhaustive)  # fmt: skip
+
+    def with_rounds(self, rounds: int) -> RacePolicy:
+        """The same with another number of rounds."""
+        return replace(
+            self,
+            rounds=rounds,
+            most_rounds=max(rounds, min(self.most_rounds, 2 * rounds)),
+            separated_rounds=min(self.separated_rounds, rounds),
+        )
 
 
 @dataclass

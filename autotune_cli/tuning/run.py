@@ -14,8 +14,7 @@ from pathlib import Path
 from autotune_cli import __version__
 from autotune_cli.errors import AutotuneError, BadFile, NoMemory, NothingToResume
 from autotune_cli.kernels.models.memory import memory_bytes
-from autotune_cli.kernels.registry import AnyWorkload
-from autotune_cli.kernels.workload import cost
+from autotune_cli.kernels.workload import AnyWorkload, cost
 from autotune_cli.measure.floor import floor_us
 from autotune_cli.measure.statistics import percentile
 from autotune_cli.results.cache import CacheStore, lookup

@@ -18,7 +18,7 @@ from autotune_cli.kernels.family import Verdict
 from autotune_cli.kernels.workload import AttentionWorkload, Geometry, Lengths
 
 if TYPE_CHECKING:
-    from autotune_cli.kernels.registry import AnyWorkload
+    from autotune_cli.kernels.workload import AnyWorkload
 
 CASES = ("workload", "edges")
 # Logits get a spread of about 1.5: neither uniform weights (then a wrong scale hardly shows) nor one-hot.

@@ -52,8 +52,8 @@ LIMITS = {
 # Kernels may compute in the cache's format: XQA's Hopper kernel rounds queries and weights to e4m3 as well. Done so in
 # torch, the edge case comes out 2.5e-2 off, its worst row 1e-1: no more than storing the cache in FP8 has cost already.
 FP8_LIMITS = Limits(6e-2, 2e-1, 1e-1)
-# FlashInfer caps logits with tanh.approx.f32, off by 2^-11 of the value (PTX ISA), whatever the output's dtype. With such
-# a tanh in torch and caps of 20 to 50: 2e-3, worst row 1.1e-2, log-sum-exp 1.9e-2. Without the cap: worst row 2.5e-1.
+# FlashInfer caps logits with tanh.approx.f32, off by 2^-11 of the value (PTX ISA), whatever the output's dtype. With
+# such a tanh in torch and caps of 20 to 50: 2e-3, worst row 1.1e-2, log-sum-exp 1.9e-2. Uncapped: worst row 2.5e-1.
 TANH_LIMITS = Limits(5e-3, 3e-2, 6e-2)
 
 

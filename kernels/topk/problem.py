@@ -14,7 +14,7 @@ from autotune_cli.kernels.workload import TopkWorkload
 
 if TYPE_CHECKING:
     from autotune_cli.kernels.family import Verdict
-    from autotune_cli.kernels.registry import AnyWorkload
+    from autotune_cli.kernels.workload import AnyWorkload
 
 LENGTHS_CASE = "lengths"
 # What a score past its row's length holds: far above any real finite score, so that reading it shows.

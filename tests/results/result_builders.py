@@ -56,7 +56,7 @@ def decode(batch: int = 64, context: int = 8192) -> AttentionWorkload:
     )
 
 
-def candidate(key: str = KEYS[0], us: float = 491.25, rounds: int = 3, **changes: Any) -> CandidateResult:
+def candidate(key: str = KEYS[0], us: float = 491.25, count: int = 3, **changes: Any) -> CandidateResult:
     fields: dict[str, Any] = {
         "key": key,
         "backend": key.partition("(")[0],
@@ -65,8 +65,8 @@ def candidate(key: str = KEYS[0], us: float = 491.25, rounds: int = 3, **changes
         "status": "ok",
         "kernels": (Kernel(name="void k<int>", grid=(1, 2, 3), block=(128, 1, 1), us=us),),
         "evidence": (CaseEvidence(case="normal", ok=True, measure="error norm", error=1e-4, limit=1e-2),),
-        "rounds": tuple(range(rounds)),
-        "rounds_us": tuple(us + 0.123456789 * i for i in range(rounds)),
+        "rounds": tuple(range(count)),
+        "rounds_us": tuple(us + 0.123456789 * i for i in range(count)),
         "median_us": us,
         "interval_us": (us - 0.5, us + 0.5),
         "host": HostTime(plan_us=12.0, launch_us=3.5),
@@ -127,7 +127,9 @@ def header(*workloads: AttentionWorkload | TopkWorkload, name: str = "llama") ->
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 times = st.floats(min_value=1e-6, max_value=1e9)
-knob_values = st.one_of(st.booleans(), st.integers(-(2**70), 2**70), st.floats(allow_nan=False, allow_infinity=False), texts, st.none())
+knob_values = st.one_of(
+    st.booleans(), st.integers(-(2**70), 2**70), st.floats(allow_nan=False, allow_infinity=False), texts, st.none()
+)
 
 
 @st.composite
@@ -152,7 +154,9 @@ def candidates(draw: st.DrawFn, key: str) -> CandidateResult:
 @st.composite
 def runs(draw: st.DrawFn) -> RunFile:
     env = environment(
-        draw(texts), variables=draw(st.dictionaries(texts, texts, max_size=3)), capability=draw(st.none() | st.just((9, 0)))
+        draw(texts),
+        variables=draw(st.dictionaries(texts, texts, max_size=3)),
+        capability=draw(st.none() | st.just((9, 0))),
     )
     batches = draw(st.lists(st.integers(1, 2**40), unique=True, max_size=3))
     results = [

@@ -53,14 +53,14 @@ def test_round_trip(tmp_path: Path, run: RunFile) -> None:
 def test_short_records_have_a_line_each() -> None:
     assert json.loads(TEXT) == json.loads(GOOD.model_dump_json())
     assert '"rounds_us": [491.25, 491.373456789, 491.496913578],\n' in TEXT
-    long = dump_run(run_file(result(candidates=(candidate(rounds=200),), choice=None)))
+    long = dump_run(run_file(result(candidates=(candidate(count=200),), choice=None)))
     rounds_line = next(line for line in long.splitlines() if '"rounds_us"' in line)
     assert rounds_line.count(",") >= 199
 
 
 def test_size_of_a_large_run() -> None:
     kernels = tuple(GOOD.workloads[0].candidates[0].kernels * 2)
-    many = tuple(candidate(f"flashinfer.decode(path=fa3,page_size={i})", rounds=10, kernels=kernels) for i in range(40))
+    many = tuple(candidate(f"flashinfer.decode(path=fa3,page_size={i})", count=10, kernels=kernels) for i in range(40))
     large = run_file(*(result(decode(batch), candidates=many, choice=None) for batch in range(1, 25)))
     assert len(dump_run(large)) < 2_000_000
 
@@ -91,7 +91,10 @@ def test_text_that_is_not_unicode_is_written_readably(tmp_path: Path) -> None:
         (lambda d: d.__setitem__("settings", []), "settings: must be an object"),
         (lambda d: d.__setitem__("name", 5), "name: must be text"),
         (lambda d: d.__setitem__("complete", "yes"), "complete: must be true or false"),
-        (lambda d: d["workloads"][0]["workload"].__setitem__("batch", 0), "workloads[0].workload.batch: must be a number greater than 0"),
+        (
+            lambda d: d["workloads"][0]["workload"].__setitem__("batch", 0),
+            "workloads[0].workload.batch: must be a number greater than 0",
+        ),
         (
             lambda d: d["workloads"][0]["workload"].__setitem__("operation", "attention.foo"),
             "workloads[0].workload: operation must be one of 'attention.decode', 'attention.prefill', "
@@ -103,8 +106,8 @@ def test_text_that_is_not_unicode_is_written_readably(tmp_path: Path) -> None:
             'workloads[0].candidates[0].knobs["a b"]: must be true or false, a whole number, a number or text',
         ),
         (
-            lambda d: d["environments"][d["environment"]].__setitem__("capability", [9]),
-            f'environments["{GOOD.environment}"].capability[1]: is missing',
+            lambda d: d["environments"].__setitem__("1a", {**d["environments"][d["environment"]], "capability": [9]}),
+            'environments["1a"].capability[1]: is missing',
         ),
         (
             lambda d: d["workloads"].append(copy.deepcopy(d["workloads"][0])),
@@ -118,15 +121,13 @@ def test_text_that_is_not_unicode_is_written_readably(tmp_path: Path) -> None:
     ],
 )
 def test_wrong_content_is_placed(tmp_path: Path, change: Callable[[Any], None], message: str) -> None:
-    said = refused(tmp_path, edited(change))
-    if message.startswith("environments["):
-        assert said.startswith(message)
-    else:
-        assert said == message
+    assert refused(tmp_path, edited(change)) == message
 
 
 def test_the_first_three_problems_are_shown(tmp_path: Path) -> None:
-    said = refused(tmp_path, edited(lambda d: [d["settings"].__setitem__(key, None) for key in list(d["settings"])[:5]]))
+    said = refused(
+        tmp_path, edited(lambda d: [d["settings"].__setitem__(key, None) for key in list(d["settings"])[:5]])
+    )
     assert said.count("settings.") == 3
     assert said.endswith("; and 2 more")
 
@@ -175,7 +176,9 @@ def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_older_schema_is_upgraded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(upgrade.UPGRADES, 0, lambda d: {**{k: v for k, v in d.items() if k != "title"}, "name": d["title"]})
+    monkeypatch.setitem(
+        upgrade.UPGRADES, 0, lambda d: {**{k: v for k, v in d.items() if k != "title"}, "name": d["title"]}
+    )
 
     def age(document: dict[str, Any]) -> None:
         document["schema_version"] = 0
@@ -245,9 +248,8 @@ def test_any_edit_is_read_or_refused(tmp_path: Path, seed: int) -> None:
         try:
             read_run(tmp_path / "x.json")
             outcomes.add("read")
-        except BadFile as error:
+        except BadFile:
             outcomes.add("refused")
-            assert "Traceback" not in str(error)
     assert outcomes == {"read", "refused"}
 
 

@@ -47,7 +47,9 @@ def test_default_is_on() -> None:
 )
 def test_precedence(option: bool | None, ours: str | None, theirs: str | None) -> None:
     environ = {name: value for name, value in ((OURS, ours), (SGLANG, theirs)) if value is not None}
-    expected = next((v for v in (option, *(None if x is None else x == "1" for x in (ours, theirs))) if v is not None), True)
+    expected = next(
+        (v for v in (option, *(None if x is None else x == "1" for x in (ours, theirs))) if v is not None), True
+    )
     assert cache_toggle(option, environ).on is expected
 
 

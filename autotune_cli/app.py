@@ -1,0 +1,49 @@
+"""The Typer application: wiring only. Imports neither torch, pandas nor a kernel library."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from autotune_cli import __version__
+from autotune_cli.commands.kernels import kernels
+from autotune_cli.commands.tune import tune
+from autotune_cli.errors import EXIT_INCOMPLETE, AutotuneError
+
+app = typer.Typer(
+    name="autotune",
+    help="Finds the fastest correct attention and top-k kernels for LLM serving on this GPU.",
+    no_args_is_help=True,
+    add_completion=False,
+    # Plain help: rich's panels cost more time than everything else here together.
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+app.command()(tune)
+app.command()(kernels)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"kernel-autotune {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Show the version."),
+) -> None:
+    pass
+
+
+def main() -> None:
+    """The entry point: a failure a user can meet is one line and its exit code, never a traceback."""
+    try:
+        app()
+    except AutotuneError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(EXIT_INCOMPLETE)

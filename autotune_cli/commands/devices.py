@@ -1,0 +1,72 @@
+"""Which device a command runs on. Asks NVML, never CUDA: the parent must not touch a GPU."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Mapping
+from typing import Literal
+
+from autotune_cli.errors import BadOption, NoDevice
+
+DeviceKind = Literal["cuda", "cpu"]
+
+
+def visible_gpus(environ: Mapping[str, str] = os.environ) -> list[str]:
+    """CUDA_VISIBLE_DEVICES entries of the GPUs this process may use, one each."""
+    restricted = environ.get("CUDA_VISIBLE_DEVICES")
+    if restricted is not None:
+        return [entry.strip() for entry in restricted.split(",") if entry.strip() and entry.strip() != "-1"]
+    return [str(index) for index in range(_nvml_count())]
+
+
+def choose_device(device: str, gpus: str | None) -> tuple[DeviceKind, tuple[str | None, ...]]:
+    """The device kind and, for each worker, its CUDA_VISIBLE_DEVICES.
+
+    Args:
+        device: ``auto``, ``cuda`` or ``cpu``.
+        gpus: ``0,1``, ``all`` or None: the first.
+
+    Raises:
+        BadOption: a malformed list.
+        NoDevice: a GPU was asked for that isn't there.
+    """
+    if device not in ("auto", "cuda", "cpu"):
+        raise BadOption(option="--device", detail=f"{device!r} is none of auto, cuda, cpu")
+    if device == "cpu":
+        if gpus is not None:
+            raise BadOption(option="--gpus", detail="makes no sense with --device cpu")
+        return "cpu", (None,)
+    found = visible_gpus()
+    if not found:
+        if device == "cuda" or gpus is not None:
+            raise NoDevice(detail="no NVIDIA GPU on this machine; --device cpu tunes torch's CPU kernels")
+        return "cpu", (None,)
+    if gpus is None:
+        return "cuda", (found[0],)
+    if gpus == "all":
+        return "cuda", tuple(found)
+    return "cuda", tuple(found[index] for index in _indices(gpus, len(found)))
+
+
+def _indices(text: str, count: int) -> list[int]:
+    indices: list[int] = []
+    for part in text.split(","):
+        if not part.strip().isdecimal():
+            raise BadOption(option="--gpus", detail=f"{text!r} is neither 'all' nor numbers with commas between")
+        index = int(part)
+        if index >= count:
+            raise NoDevice(detail=f"--gpus {text}: no GPU {index}, this machine has {count} (0 to {count - 1})")
+        if index in indices:
+            raise BadOption(option="--gpus", detail=f"GPU {index} is there twice")
+        indices.append(index)
+    return indices
+
+
+def _nvml_count() -> int:
+    with contextlib.suppress(Exception):  # no driver, no library, no permission: no GPU
+        import pynvml
+
+        pynvml.nvmlInit()
+        return int(pynvml.nvmlDeviceGetCount())
+    return 0

@@ -1,0 +1,78 @@
+"""Options as typed to values, with one clear line for each mistake."""
+
+from __future__ import annotations
+
+import re
+from typing import TypeVar
+
+from autotune_cli.errors import BadOption, UnknownName
+
+_UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+Number = TypeVar("Number", int, float)
+
+
+def duration(option: str, text: str | None) -> float | None:
+    """Seconds of ``60``, ``60s``, ``5m`` or ``1h``.
+
+    Raises:
+        BadOption: anything else, or nothing above zero.
+    """
+    if text is None:
+        return None
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*", text.lower())
+    if match is None or match[2] not in _UNITS:
+        raise BadOption(option=option, detail=f"{text!r} is no time; write 60s, 5m or 1h")
+    seconds = float(match[1]) * _UNITS[match[2]]
+    if seconds <= 0:
+        raise BadOption(option=option, detail="must be more than zero")
+    return seconds
+
+
+def numbers(option: str, text: str | None) -> tuple[int, ...]:
+    """Positive whole numbers with commas between; empty for None.
+
+    Raises:
+        BadOption: anything else.
+    """
+    if text is None:
+        return ()
+    result = []
+    for part in text.split(","):
+        if not part.strip().isdecimal() or int(part) < 1:
+            raise BadOption(option=option, detail=f"{part.strip()!r} is no whole number above zero")
+        result.append(int(part))
+    return tuple(dict.fromkeys(result))
+
+
+def at_least(option: str, value: Number, least: Number) -> Number:
+    """The value itself.
+
+    Raises:
+        BadOption: it is smaller.
+    """
+    if value < least:
+        raise BadOption(option=option, detail=f"{value} is below {least}")
+    return value
+
+
+def backends(text: str | None, has_own: bool = False) -> tuple[str, ...]:
+    """Names of backends or libraries, with commas between.
+
+    Names in a user's own kernel file are known to the worker only, so with one any name may be right.
+
+    Raises:
+        UnknownName: with the nearest known name.
+    """
+    if text is None:
+        return ()
+    from autotune_cli.kernels.registry import REGISTRY
+
+    full = [backend.name for backend in REGISTRY.all()]
+    known = [*dict.fromkeys(name.split(".")[0] for name in full), *full]
+    result = []
+    for part in text.split(","):
+        name = part.strip()
+        if name not in known and not has_own:
+            raise UnknownName("backend", name, known)
+        result.append(name)
+    return tuple(result)

@@ -1,0 +1,238 @@
+"""``autotune tune``: parse, call the engine, render, exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from autotune_cli.results.schema import RunFile
+    from autotune_cli.tuning.run import Outcome, Request
+
+_SUITE = "What to tune"
+_HOW = "How to measure"
+_FILES = "Files"
+
+
+def tune(
+    model: Annotated[
+        str | None, typer.Option(help="A known model; 'autotune tune --model ?' lists them.", rich_help_panel=_SUITE)
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(help="A Hugging Face config.json on disk, instead of --model.", rich_help_panel=_SUITE),
+    ] = None,
+    tp: Annotated[int, typer.Option(help="Tensor parallelism: the shapes one of TP GPUs sees.")] = 1,
+    op: Annotated[str | None, typer.Option(help="Operations: decode, prefill, extend, topk; commas between.")] = None,
+    batch: Annotated[str | None, typer.Option(help="Batch sizes (top-k: rows), commas between.")] = None,
+    context: Annotated[str | None, typer.Option(help="Keys a request (top-k: scores a row), commas between.")] = None,
+    new: Annotated[str | None, typer.Option(help="New tokens a request of an extend, commas between.")] = None,
+    mode: Annotated[
+        str | None, typer.Option(help="eager, graph or both. Default: graph for decode, eager for the rest.")
+    ] = None,
+    dtype: Annotated[str | None, typer.Option(help="bfloat16, float16 or float32 instead of the model's.")] = None,
+    kv_dtype: Annotated[str | None, typer.Option(help="Type of the KV cache, such as float8_e4m3fn.")] = None,
+    scores: Annotated[
+        str | None, typer.Option(help="Top-k: score distributions to be right on. Default: all, narrow ones too.")
+    ] = None,
+    backend: Annotated[
+        str | None,
+        typer.Option(help="Only these backends (flashinfer, flashinfer.decode, torch ...), and the default."),
+    ] = None,
+    page_size: Annotated[str | None, typer.Option(help="Only these KV page sizes.")] = None,
+    kernels: Annotated[
+        list[Path] | None, typer.Option(help="A Python file that registers your own backends; may be repeated.")
+    ] = None,
+    cache: Annotated[
+        bool | None,
+        typer.Option(
+            "--cache/--no-cache",
+            help="Reuse and keep results in cache/<name>.json, or write a fresh runs/<name>.<time>.json. "
+            "Also AUTOTUNE_CACHE, then SGLANG_FLASHINFER_AUTOTUNE_CACHE. Default: cache.",
+        ),
+    ] = None,
+    explain_miss: Annotated[
+        bool, typer.Option("--explain-miss", help="Say field by field why a cached result was not used.")
+    ] = False,
+    name: Annotated[str | None, typer.Option(help="Name of the result. Default: the model's.")] = None,
+    root: Annotated[
+        Path, typer.Option(envvar="AUTOTUNE_ROOT", help="Folder of cache/ and runs/.", show_default="current folder")
+    ] = Path(),
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was killed.")] = False,
+    budget: Annotated[
+        str | None, typer.Option(help="Time for the whole run, such as 60s or 5m, shared out fairly.")
+    ] = None,
+    exhaustive: Annotated[
+        bool, typer.Option("--exhaustive", help="Measure every candidate to full precision; nobody drops out.")
+    ] = False,
+    rounds: Annotated[int | None, typer.Option(help="Rounds of a candidate that stays in the race.")] = None,
+    timeout: Annotated[float, typer.Option(help="Seconds a candidate may take; builds count apart.")] = 60.0,
+    timer: Annotated[str | None, typer.Option(help="cupti, events (GPU) or cpu_clock. Default: the best one.")] = None,
+    warm: Annotated[bool, typer.Option("--warm-l2", help="Don't flush the L2 cache between iterations.")] = False,
+    seed: Annotated[int, typer.Option(help="Seed of the inputs.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cuda or cpu.")] = "auto",
+    gpus: Annotated[str | None, typer.Option(help="GPUs to share the workloads out to: 0,1 or all.")] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the result's path and a summary as JSON, for scripts.")
+    ] = False,
+    every: Annotated[bool, typer.Option("--all", help="Show every candidate of every workload.")] = False,
+) -> None:
+    """Find the fastest kernel and knobs that are right, for each workload of a model on this device.
+
+    Exit code: 0 every workload has a winner, 2 bad usage or input, 4 the run could not be completed.
+    """
+    from rich.console import Console
+
+    from autotune_cli.errors import EXIT_INCOMPLETE
+    from autotune_cli.render.summary import print_run
+    from autotune_cli.render.watch import Lines, LiveTable
+    from autotune_cli.tuning.run import tune as run_tuning
+
+    errors = Console(stderr=True)
+    request = _request(locals(), errors)
+    watcher = LiveTable(errors) if errors.is_terminal and not as_json else Lines(errors)
+    stop = threading.Event()
+    with _Signals(stop, errors):
+        outcome = run_tuning(request, watcher, stop)
+    if as_json:
+        typer.echo(json.dumps(_summary(outcome), indent=1))
+    else:
+        output = Console()
+        if not output.is_terminal:
+            output = Console(width=160)
+        print_run(output, outcome.run, every)
+        verb = "wrote" if outcome.measured or not request.use_cache else "nothing to measure:"
+        output.print(f"{verb} {outcome.path} ({outcome.run.wall_s:.1f} s)", highlight=False, soft_wrap=True)
+    if outcome.interrupted:
+        errors.print("interrupted; go on with the same command and --resume", style="yellow")
+        raise typer.Exit(EXIT_INCOMPLETE)
+    if any(result.choice is None for result in outcome.run.workloads):
+        raise typer.Exit(EXIT_INCOMPLETE)
+
+
+def _request(options: dict[str, Any], errors: Console) -> Request:
+    """The engine's request from the options as typed.
+
+    Raises:
+        AutotuneError: something in them makes no sense.
+    """
+    from rich.text import Text
+
+    from autotune_cli.commands.devices import choose_device
+    from autotune_cli.commands.parsing import at_least, backends, duration, numbers
+    from autotune_cli.kernels.models import build_suite, choose_model
+    from autotune_cli.results.runs import check_name
+    from autotune_cli.results.toggles import cache_toggle
+    from autotune_cli.tuning.guard import refuse_slow_builds
+    from autotune_cli.tuning.jobs import WorkerSettings
+    from autotune_cli.tuning.race import RacePolicy
+    from autotune_cli.tuning.run import Request
+
+    kind, gpus = choose_device(options["device"], options["gpus"])
+    refuse_slow_builds(os.environ, kind)
+    suite = build_suite(
+        choose_model(options["model"], options["config"], kind, options["op"]),
+        kind,
+        tp=options["tp"],
+        operations=options["op"],
+        modes=options["mode"],
+        batches=options["batch"],
+        contexts=options["context"],
+        new=options["new"],
+        dtype=options["dtype"],
+        kv_dtype=options["kv_dtype"],
+        scores=options["scores"],
+    )
+    toggle = cache_toggle(options["cache"], os.environ)
+    for note in (*suite.notes, *([toggle.warning] if toggle.warning else [])):
+        errors.print(Text(f"note: {note}", style="yellow"), soft_wrap=True)
+    name = suite.name if options["name"] is None else options["name"]
+    check_name(name)
+    files = tuple(str(path.resolve()) for path in options["kernels"] or ())
+    policy = RacePolicy(exhaustive=options["exhaustive"])
+    if kind == "cpu":
+        policy = RacePolicy.for_cpu(options["exhaustive"])
+    if options["rounds"] is not None:
+        policy = policy.with_rounds(at_least("--rounds", options["rounds"], 3))
+    return Request(
+        name=name,
+        workloads=suite.workloads,
+        worker=WorkerSettings(kind, options["timer"], "warm" if options["warm"] else "cold", options["seed"], files),
+        policy=policy,
+        root=options["root"],
+        use_cache=toggle.on,
+        gpus=gpus,
+        backends=backends(options["backend"], has_own=bool(files)),
+        page_sizes=numbers("--page-size", options["page_size"]),
+        timeout_s=at_least("--timeout", options["timeout"], 0.1),
+        budget_s=duration("--budget", options["budget"]),
+        resume=options["resume"],
+        explain_miss=options["explain_miss"],
+        command=("autotune", *sys.argv[1:]),
+    )
+
+
+def _summary(outcome: Outcome) -> dict[str, Any]:
+    """What ``--json`` prints."""
+    from autotune_cli.measure.statistics import geometric_mean
+
+    run: RunFile = outcome.run
+    workloads: list[dict[str, Any]] = []
+    for result in run.workloads:
+        choice = result.choice
+        winner = None if choice is None else result.candidate(choice.winner)
+        workloads.append(
+            {
+                "workload": result.key,
+                "winner": None if winner is None else winner.key,
+                "time_us": None if winner is None else winner.median_us,
+                "interval_us": None if winner is None else winner.interval_us,
+                "default": None if choice is None else choice.default,
+                "speedup": None if choice is None else choice.speedup,
+                "ties": 0 if choice is None else len(choice.tie_set),
+                "incorrect": [candidate.key for candidate in result.candidates if candidate.status == "incorrect"],
+                "reused": result.reused,
+            }
+        )
+    ratios = [entry["speedup"] for entry in workloads if entry["speedup"]]
+    mean = geometric_mean(ratios)
+    return {
+        "path": str(outcome.path),
+        "complete": run.complete,
+        "wall_s": run.wall_s,
+        "noise_floor": run.noise_floor,
+        "speedup": None if mean is None else {"geometric_mean": mean.value, "low": mean.low, "high": mean.high},
+        "workloads": workloads,
+    }
+
+
+class _Signals:
+    """Ctrl-C and SIGTERM set the stop event; a second one ends the program at once."""
+
+    def __init__(self, stop: threading.Event, console: Console) -> None:
+        self._stop = stop
+        self._console = console
+        self._before: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._before[number] = signal.signal(number, self._on_signal)
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self._stop.is_set():
+            raise KeyboardInterrupt
+        self._stop.set()

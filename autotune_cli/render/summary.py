@@ -1,0 +1,157 @@
+"""The table of a run, one row a workload, and the table of one workload's candidates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from autotune_cli.measure.statistics import geometric_mean
+from autotune_cli.render.text import (
+    batch_and_context,
+    counts,
+    default_cell,
+    header,
+    microseconds,
+    percent,
+    share_of_floor,
+    speedup,
+    warnings_of,
+    with_interval,
+)
+from autotune_cli.results.schema import MEASURED, CandidateResult, RunFile, WorkloadResult
+
+_STYLES = {
+    "ok": "",
+    "eliminated": "dim",
+    "duplicate": "dim",
+    "skipped": "yellow",
+    "unsupported": "dim",
+    "unavailable": "yellow",
+    "incorrect": "bold red",
+    "error": "red",
+    "timeout": "red",
+    "crashed": "red",
+    "out_of_memory": "red",
+}
+
+
+def print_run(console: Console, run: RunFile, every_candidate: bool = False) -> None:
+    """The whole result: header, a row a workload, what was wrong, counts and the mean speed-up."""
+    for line in header(run.device, run.settings, run.noise_floor):
+        console.print(line, style="dim", highlight=False)
+    console.print()
+    if every_candidate:
+        for result in run.workloads:
+            console.print(candidate_table(result))
+            console.print()
+    console.print(workload_table(run.workloads))
+    print_warnings(console, run.workloads)
+    console.print(totals(run), highlight=False)
+
+
+def print_warnings(console: Console, results: Sequence[WorkloadResult]) -> None:
+    """In red: what was fast but wrong. The same words on several workloads are one line."""
+    grouped: dict[str, list[WorkloadResult]] = {}
+    for result in results:
+        for line in warnings_of(result):
+            grouped.setdefault(line, []).append(result)
+    for line, where in grouped.items():
+        shapes = ", ".join(" x ".join(batch_and_context(result.workload)) for result in where)
+        console.print(Text(f"  ! {where[0].workload.operation} {shapes}: {line}", style="red"), soft_wrap=True)
+
+
+def workload_table(results: Sequence[WorkloadResult]) -> Table:
+    """One row a workload."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column("operation", no_wrap=True)
+    table.add_column("batch", justify="right", no_wrap=True)
+    table.add_column("context", justify="right", no_wrap=True)
+    table.add_column("mode", no_wrap=True)
+    table.add_column("winner", overflow="fold")
+    table.add_column("time us", justify="right", no_wrap=True)
+    table.add_column("default us", justify="right", no_wrap=True)
+    table.add_column("speed-up", justify="right", no_wrap=True)
+    table.add_column("floor", justify="right", no_wrap=True)
+    table.add_column("ties", justify="right", no_wrap=True)
+    for result in results:
+        table.add_row(*_workload_row(result))
+    return table
+
+
+def _workload_row(result: WorkloadResult) -> list[RenderableType]:
+    workload, choice = result.workload, result.choice
+    batch, context = batch_and_context(workload)
+    default = default_cell(result)
+    default_text = Text(default, style="red" if default == "wrong" else "")
+    front: list[RenderableType] = [workload.operation, batch, context, workload.mode]
+    if choice is None:
+        return [*front, Text("none", style="red"), "-", default_text, "-", "-", "-"]
+    winner = result.candidate(choice.winner)
+    name = Text(winner.label, style="dim" if result.reused else "")
+    if winner.default:
+        name.append(" (default)", style="dim")
+    gain = Text(speedup(choice.speedup, choice.speedup_interval), style="green" if (choice.speedup or 0) > 1 else "")
+    ties = str(len(choice.tie_set)) if len(choice.tie_set) > 1 else "-"
+    time = with_interval(winner.median_us, winner.interval_us)
+    return [*front, name, time, default_text, gain, percent(share_of_floor(result)), ties]
+
+
+def candidate_table(result: WorkloadResult, rows: int | None = None) -> Table:
+    """The candidates of one workload, the fastest first; at most ``rows`` of them."""
+    table = Table(
+        title=result.key, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0)
+    )
+    table.add_column("candidate", overflow="fold")
+    table.add_column("status", no_wrap=True)
+    table.add_column("time us", justify="right", no_wrap=True)
+    table.add_column("rounds", justify="right", no_wrap=True)
+    table.add_column("", overflow="fold")
+    ordered = sorted(result.candidates, key=_by_time)
+    for candidate in ordered[:rows]:
+        table.add_row(*candidate_row(candidate, result), style=_STYLES[candidate.status])
+    if rows is not None and len(ordered) > rows:
+        table.add_row(f"... {len(ordered) - rows} more", style="dim")
+    return table
+
+
+def candidate_row(candidate: CandidateResult, result: WorkloadResult) -> list[RenderableType]:
+    choice = result.choice
+    marks = []
+    if choice is not None and candidate.key == choice.winner:
+        marks.append("winner")
+    elif choice is not None and candidate.key in choice.tie_set:
+        marks.append("tie")
+    if candidate.default:
+        marks.append("default")
+    if candidate.reason:
+        marks.append(candidate.reason)
+    if candidate.fix:
+        marks.append(f"get it: {candidate.fix}")
+    time = with_interval(candidate.median_us, candidate.interval_us)
+    if candidate.median_us is None and candidate.rough_us is not None:
+        time = f"~{microseconds(candidate.rough_us)}"
+    rounds = str(len(candidate.rounds)) if candidate.rounds else ""
+    return [candidate.label, candidate.status.replace("_", " "), time, rounds, "; ".join(marks)]
+
+
+def _by_time(candidate: CandidateResult) -> tuple[int, float, str]:
+    group = 0 if candidate.status in MEASURED else 1 if candidate.rough_us else 2
+    return group, candidate.median_us or candidate.rough_us or 0.0, candidate.key
+
+
+def totals(run: RunFile) -> str:
+    """The line below the table."""
+    line = counts(run.workloads)
+    ratios = [result.choice.speedup for result in run.workloads if result.choice and result.choice.speedup]
+    mean = geometric_mean(ratios)
+    if mean is not None:
+        line += f" | {mean.value:.2f}x over the defaults that are right"
+        if len(ratios) > 1:
+            line += f" ({mean.low:.2f} .. {mean.high:.2f})"
+    reused = sum(result.reused for result in run.workloads)
+    if reused:
+        line += f" | {reused} from the cache"
+    return line

@@ -1,0 +1,211 @@
+"""Progress of a run: a live table on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from autotune_cli.measure.statistics import median, median_interval
+from autotune_cli.render.summary import workload_table
+from autotune_cli.render.text import header, microseconds, plural, with_interval
+from autotune_cli.results.schema import CandidateResult, Environment, Settings, WorkloadResult
+from autotune_cli.tuning.progress import Progress
+from autotune_cli.tuning.race import Race
+
+_SHOWN_CANDIDATES = 8
+_REFRESH_PER_SECOND = 4.0
+_WORDS = {
+    "probe": "measuring the device",
+    "build": "building",
+    "vet": "checking",
+    "prepare": "preparing",
+    "round": "timing",
+    "recheck": "checking again",
+}
+
+
+class _Open:
+    """A workload in work."""
+
+    def __init__(self, key: str, labels: Sequence[str]) -> None:
+        self.key = key
+        self.left = list(labels)
+        self.vetted: dict[str, CandidateResult] = {}
+        self.race: Race | None = None
+        self.phase = ""
+
+
+class _Watcher(Progress):
+    """What both kinds of watchers keep."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.lock = threading.RLock()
+        self.total = 0
+        self.results: list[WorkloadResult] = []
+        self.open_ones: dict[str, _Open] = {}
+        self.started = time.monotonic()
+
+    def begin(self, environment: Environment, settings: Settings, keys: Sequence[str]) -> None:
+        with self.lock:
+            self.total = len(keys)
+            self.started = time.monotonic()
+            for line in header(environment, settings):
+                self.console.print(line, style="dim", highlight=False)
+
+    def note(self, text: str) -> None:
+        with self.lock:
+            self.console.print(Text(f"note: {text}", style="yellow"), soft_wrap=True)
+
+    def open(self, key: str, candidates: Sequence[CandidateResult], labels: Sequence[str]) -> None:
+        with self.lock:
+            self.open_ones[key] = _Open(key, labels)
+
+    def phase(self, key: str, name: str, subject: str) -> None:
+        with self.lock:
+            if key in self.open_ones:
+                self.open_ones[key].phase = f"{_WORDS.get(name, name)} {subject}"
+
+    def vetted(self, key: str, candidate: CandidateResult) -> None:
+        with self.lock:
+            self.open_ones[key].vetted[candidate.key] = candidate
+
+    def round(self, key: str, race: Race) -> None:
+        with self.lock:
+            self.open_ones[key].race = race
+
+    def done(self, result: WorkloadResult) -> None:
+        with self.lock:
+            self.open_ones.pop(result.key, None)
+            self.results.append(result)
+
+    def time_left(self) -> str:
+        """From the workloads that were measured so far."""
+        measured = sum(not result.reused for result in self.results)
+        left = self.total - len(self.results)
+        if not measured or not left:
+            return ""
+        seconds = (time.monotonic() - self.started) / measured * left
+        return f"about {seconds:.0f} s left" if seconds < 100 else f"about {seconds / 60:.0f} min left"
+
+
+class Lines(_Watcher):
+    """One line a workload: for logs and pipes."""
+
+    def open(self, key: str, candidates: Sequence[CandidateResult], labels: Sequence[str]) -> None:
+        super().open(key, candidates, labels)
+        with self.lock:
+            self.console.print(
+                f"[{len(self.results) + 1}/{self.total}] {key}: {plural(len(labels), 'candidate')}",
+                highlight=False,
+                markup=False,
+                soft_wrap=True,
+            )
+
+    def phase(self, key: str, name: str, subject: str) -> None:
+        if name == "build":
+            with self.lock:
+                building = f"  {_WORDS[name]} {subject}"
+                if self.open_ones[key].phase != building:
+                    self.open_ones[key].phase = building
+
+    def done(self, result: WorkloadResult) -> None:
+        super().done(result)
+        with self.lock:
+            words = "no winner"
+            if result.choice is not None:
+                winner = result.candidate(result.choice.winner)
+                words = f"{winner.label} {with_interval(winner.median_us, winner.interval_us)} us"
+                if result.choice.speedup is not None:
+                    words += f", {result.choice.speedup:.2f}x the default"
+            if result.reused:
+                words += " (cache)"
+            left = self.time_left()
+            self.console.print(
+                f"[{len(self.results)}/{self.total}] {result.key}: {words}{f'; {left}' if left else ''}",
+                highlight=False,
+                markup=False,
+                soft_wrap=True,
+            )
+
+
+class LiveTable(_Watcher):
+    """Finished workloads above, the candidates of the current one below, then how far it is."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(console)
+        self._live = Live(
+            get_renderable=self._render, console=console, refresh_per_second=_REFRESH_PER_SECOND, transient=True
+        )
+
+    def begin(self, environment: Environment, settings: Settings, keys: Sequence[str]) -> None:
+        super().begin(environment, settings, keys)
+        self._live.start()
+
+    def end(self) -> None:
+        self._live.stop()
+
+    def _render(self) -> Group:
+        with self.lock:
+            # The terminal's height bounds the table; the newest results matter most.
+            room = max(3, self.console.height - _SHOWN_CANDIDATES - 8)
+            parts: list[object] = []
+            if self.results:
+                parts.append(workload_table(self.results[-room:]))
+                parts.append(Text())
+            for work in self.open_ones.values():
+                parts.append(self._candidates(work))
+            parts.append(self._bar())
+            return Group(*parts)  # type: ignore[arg-type]
+
+    def _candidates(self, work: _Open) -> Table:
+        table = Table(title=work.key, title_justify="left", title_style="bold", box=None, pad_edge=False)
+        table.add_column("candidate", no_wrap=True, width=52)
+        table.add_column("time us", justify="right", no_wrap=True, width=18)
+        table.add_column("", no_wrap=True)
+        rows = []
+        race = work.race
+        for key, candidate in work.vetted.items():
+            times = list(race.times.get(key, {}).values()) if race is not None else []
+            if times:
+                text, value = with_interval(median(times), median_interval(times)), median(times)
+            else:
+                value = candidate.rough_us or float("inf")
+                text = f"~{microseconds(candidate.rough_us)}" if candidate.rough_us else "-"
+            out = race is not None and key in race.dropped
+            word = candidate.status.replace("_", " ") if candidate.status != "ok" else "out" if out else ""
+            if candidate.default:
+                word = f"default {word}"
+            style = "red" if candidate.status not in ("ok", "duplicate", "skipped") else "dim" if out else ""
+            rows.append((out, value, candidate.label, text, word, style))
+        # What is wrong stays in sight however slow it is.
+        rows.sort(key=lambda row: (row[0], row[5] != "red" and row[1] == float("inf"), row[1]))
+        for _, _, label, text, word, style in rows[:_SHOWN_CANDIDATES]:
+            table.add_row(label, text, word, style=style)
+        table.add_row(Text(work.phase, style="cyan", overflow="ellipsis"), "", "")
+        return table
+
+    def _bar(self) -> Table:
+        grid = Table.grid(padding=(0, 1))
+        done = float(len(self.results))
+        for work in self.open_ones.values():
+            candidates = max(1, len(work.left))
+            done_share = 0.5 * min(1.0, len(work.vetted) / candidates)
+            if work.race is not None and work.race.best is not None:
+                best = work.race.times[work.race.best]
+                done_share = 0.5 + 0.5 * min(1.0, len(best) / max(1, work.race.policy.rounds))
+            done += done_share
+        elapsed = time.monotonic() - self.started
+        grid.add_row(
+            ProgressBar(total=max(1, self.total), completed=done, width=30),
+            f"{len(self.results)} of {plural(self.total, 'workload')}, {elapsed:.0f} s",
+            self.time_left(),
+        )
+        return grid

@@ -1,0 +1,217 @@
+"""FlashInfer's wrappers in torch, for machines without a GPU.
+
+Every call is bound against the real signature first, so a keyword that FlashInfer doesn't know fails here. What is
+computed follows only from what the wrappers were given: wrong indptrs, pages or windows give wrong outputs.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import flashinfer
+import flashinfer.attention
+import flashinfer.cascade
+import flashinfer.decode
+import flashinfer.prefill
+import pytest
+import torch
+
+State = tuple[torch.Tensor, torch.Tensor]
+
+
+def bound(real: Callable[..., Any], *args: Any, **kwargs: Any) -> dict[str, Any]:
+    """The arguments by name, defaults filled in.
+
+    Raises:
+        TypeError: the real function wouldn't take them.
+    """
+    call = inspect.signature(real).bind(*args, **kwargs)
+    call.apply_defaults()
+    return dict(call.arguments)
+
+
+def attention(
+    q: torch.Tensor,
+    requests: Iterator[tuple[torch.Tensor, torch.Tensor]],
+    qo_indptr: torch.Tensor,
+    planned: dict[str, Any],
+    causal: bool,
+) -> State:
+    """Each request's ``(k, v)`` [tokens, KV heads, dim]; a request without keys gives 0 and a log-sum-exp of -inf."""
+    outs, lses = [], []
+    cap, window = planned["logits_soft_cap"], planned.get("window_left", -1)
+    for (start, stop), (k, v) in zip(itertools.pairwise(qo_indptr.tolist()), requests, strict=True):
+        rows = q[start:stop].float()
+        group = rows.shape[1] // k.shape[1]
+        keys, values = (part.float().repeat_interleave(group, 1).transpose(0, 1) for part in (k, v))
+        scores = rows.transpose(0, 1) @ keys.mT * planned["sm_scale"]
+        scores = cap * torch.tanh(scores / cap) if cap else scores
+        own = torch.arange(len(k) - len(rows), len(k))[:, None]
+        key = torch.arange(len(k))[None]
+        seen = key <= own if causal else torch.ones_like(key <= own)
+        if window >= 0:
+            seen &= key >= own - window
+        scores = scores.masked_fill(~seen, -math.inf)
+        outs.append((scores.softmax(-1) @ values).transpose(0, 1))
+        lses.append(scores.logsumexp(-1).T * math.log2(math.e))
+    return torch.cat(outs).to(q.dtype), torch.cat(lses)
+
+
+def pages(
+    cache: tuple[torch.Tensor, torch.Tensor],
+    indptr: torch.Tensor,
+    indices: torch.Tensor,
+    last: torch.Tensor,
+    page_size: int,
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """``(k, v)`` of each request. The whole of the used pages is garbage-free only up to the last page's length."""
+    assert indptr.dtype == indices.dtype == last.dtype == torch.int32
+    assert cache[0].shape[1] == page_size
+    for request in range(len(last)):
+        table = indices[int(indptr[request]) : int(indptr[request + 1])].long()
+        length = max(len(table) - 1, 0) * page_size + int(last[request])
+        k, v = (part.float()[table].flatten(0, 1)[:length] for part in cache)
+        assert len(k) == length
+        yield k, v
+
+
+class Wrapper:
+    """Bookkeeping of the three planned wrappers."""
+
+    real: type
+    planner = "plan"
+    buffers: tuple[str, ...] = ()
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.made = bound(self.real, *args, **kwargs)
+        assert self.made["kv_layout"] == "NHD"
+        if self.made["use_cuda_graph"]:
+            assert all(isinstance(self.made[name], torch.Tensor) for name in self.buffers)
+        self.planned: dict[str, Any] = {}
+
+    def plan(self, *args: Any, **kwargs: Any) -> None:
+        self.planned = bound(getattr(self.real, self.planner), self, *args, **kwargs)
+        for name, value in self.planned.items():
+            if "indptr" in name or "last_page_len" in name:
+                assert value is None or value.device.type == "cpu"
+
+    def finish(self, state: State, call: dict[str, Any]) -> Any:
+        call["out"].copy_(state[0])
+        if not call["return_lse"]:
+            return call["out"]
+        call["lse"].copy_(state[1])
+        return call["out"], call["lse"]
+
+    def check_types(self, q: torch.Tensor, k: torch.Tensor) -> None:
+        assert (q.dtype, k.dtype) == (self.planned["q_data_type"], self.planned["kv_data_type"])
+
+
+class Decode(Wrapper):
+    real = flashinfer.decode.BatchDecodeWithPagedKVCacheWrapper
+    planner = "_plan_impl"
+    buffers = ("paged_kv_indptr_buffer", "paged_kv_indices_buffer", "paged_kv_last_page_len_buffer")
+
+    def plan(self, *args: Any, **kwargs: Any) -> None:
+        super().plan(*args, **kwargs)
+        if self.planned["fixed_split_size"] is not None:
+            assert self.made["use_tensor_cores"]
+
+    def run(self, *args: Any, **kwargs: Any) -> Any:
+        call, p = bound(self.real.run, self, *args, **kwargs), self.planned
+        self.check_types(call["q"], call["paged_kv_cache"][0])
+        each = pages(call["paged_kv_cache"], p["indptr"], p["indices"], p["last_page_len"], p["page_size"])
+        state = attention(call["q"], each, torch.arange(len(p["indptr"])), p, causal=False)
+        return self.finish(state, call)
+
+
+class Paged(Wrapper):
+    real = flashinfer.prefill.BatchPrefillWithPagedKVCacheWrapper
+    buffers = ("qo_indptr_buf", "paged_kv_indptr_buf", "paged_kv_indices_buf", "paged_kv_last_page_len_buf")
+
+    def plan(self, *args: Any, **kwargs: Any) -> None:
+        super().plan(*args, **kwargs)
+        assert self.planned["max_sequence_kv"] is None
+        assert self.planned["max_token_per_sequence"] == int(self.planned["qo_indptr"].diff().max())
+
+    def run(self, *args: Any, **kwargs: Any) -> Any:
+        call, p = bound(self.real.run, self, *args, **kwargs), self.planned
+        self.check_types(call["q"], call["paged_kv_cache"][0])
+        names = ("paged_kv_indptr", "paged_kv_indices", "paged_kv_last_page_len", "page_size")
+        each = pages(call["paged_kv_cache"], *(p[name] for name in names))
+        return self.finish(attention(call["q"], each, p["qo_indptr"], p, p["causal"]), call)
+
+
+class Ragged(Wrapper):
+    real = flashinfer.prefill.BatchPrefillWithRaggedKVCacheWrapper
+    buffers = ("qo_indptr_buf", "kv_indptr_buf")
+
+    def run(self, *args: Any, **kwargs: Any) -> Any:
+        call, p = bound(self.real.run, self, *args, **kwargs), self.planned
+        self.check_types(call["q"], call["k"])
+        sizes = p["kv_indptr"].diff().tolist()
+        each = zip(call["k"].split(sizes), call["v"].split(sizes), strict=True)
+        return self.finish(attention(call["q"], each, p["qo_indptr"], p, p["causal"]), call)
+
+
+class Holistic:
+    real = flashinfer.attention.BatchAttention
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        assert bound(self.real, *args, **kwargs)["kv_layout"] == "NHD"
+
+    def plan(self, *args: Any, **kwargs: Any) -> None:
+        self.planned = bound(self.real.plan, self, *args, **kwargs)
+
+    def run(self, *args: Any, **kwargs: Any) -> State:
+        call, p = bound(self.real.run, self, *args, **kwargs), self.planned
+        assert (call["q"].dtype, call["kv_cache"][0].dtype) == (p["q_data_type"], p["kv_data_type"])
+        assert call["logits_soft_cap"] == (p["logits_soft_cap"] or 0.0)
+        used = p["kv_indptr"].diff()
+        last = p["kv_len_arr"] - (used - 1).clamp(min=0) * p["page_size"]
+        each = pages(call["kv_cache"], p["kv_indptr"], p["kv_indices"], last, p["page_size"])
+        out, lse = attention(call["q"], each, p["qo_indptr"], p, p["causal"])
+        return call["out"].copy_(out), call["lse"].copy_(lse)
+
+
+def xqa(real: Callable[..., Any], *args: Any, **kwargs: Any) -> torch.Tensor:
+    call = bound(real, *args, **kwargs)
+    assert not call["workspace_buffer"].view(torch.uint8)[: 8 << 20].any()
+    assert call["max_seq_len"] == int(call["seq_lens"].max())
+    page_size = call["kv_cache"][0].shape[1]
+    assert page_size in (16, 32, 64, 128)
+    each = []
+    for table, length in zip(call["block_tables"], call["seq_lens"].tolist(), strict=True):
+        each.append(tuple(part.float()[table.long()].flatten(0, 1)[:length] for part in call["kv_cache"]))
+    planned = {"sm_scale": call["bmm1_scale"], "logits_soft_cap": None, "window_left": call["window_left"]}
+    rows = torch.arange(len(each) + 1)
+    out: torch.Tensor = call["out"]
+    return out.copy_(attention(call["query"], iter(each), rows, planned, causal=False)[0])
+
+
+def merge_state(real: Callable[..., Any], *args: Any, **kwargs: Any) -> State:
+    """Empty halves have a log-sum-exp of -inf, and whatever output (NaN from the softmax above)."""
+    call = bound(real, *args, **kwargs)
+    (va, sa), (vb, sb) = (call["v_a"], call["s_a"]), (call["v_b"], call["s_b"])
+    assert va.shape[:2] == sa.shape == sb.shape
+    total = torch.logaddexp2(sa, sb)
+    parts = [
+        (v.float() * torch.exp2(s - total)[..., None]).masked_fill(s[..., None] == -math.inf, 0.0)
+        for v, s in ((va, sa), (vb, sb))
+    ]
+    return (parts[0] + parts[1]).to(va.dtype), total
+
+
+def install(patch: pytest.MonkeyPatch) -> None:
+    """Put the emulated wrappers where the backends import them from."""
+    patch.setattr(flashinfer.decode, "BatchDecodeWithPagedKVCacheWrapper", Decode)
+    patch.setattr(flashinfer.prefill, "BatchPrefillWithPagedKVCacheWrapper", Paged)
+    patch.setattr(flashinfer.prefill, "BatchPrefillWithRaggedKVCacheWrapper", Ragged)
+    patch.setattr(flashinfer, "BatchAttention", Holistic)
+    for module, function in ((flashinfer.decode, xqa), (flashinfer.cascade, merge_state)):
+        name = "xqa_batch_decode_with_kv_cache" if function is xqa else "merge_state"
+        patch.setattr(module, name, functools.partial(function, getattr(module, name)))

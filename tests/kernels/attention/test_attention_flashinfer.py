@@ -1,0 +1,76 @@
+"""Every FlashInfer candidate against an emulation of its wrappers: calls that bind, metadata that is right.
+
+The kernels themselves run in tests/gpu.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from typing import Any
+
+import pytest
+import torch
+from attention_cases import OPERATIONS, workload
+
+from autotune_cli.kernels.attention.problem import cases, make_problem
+from autotune_cli.kernels.registry import REGISTRY, Backend, Candidate, Device, Prepared
+from autotune_cli.kernels.workload import AttentionWorkload
+
+# Importing flashinfer makes folders and a log, by default in $HOME.
+os.environ.setdefault("FLASHINFER_WORKSPACE_BASE", tempfile.mkdtemp(prefix="flashinfer-"))
+pytest.importorskip("flashinfer", reason="flashinfer is not installed (or can't be imported here)")
+import flashinfer_emulator
+
+H200 = Device("cuda", "NVIDIA H200", (9, 0), 132)
+EXTRAS = [{}, {"window_left": 40}, {"softcap": 30.0}, {"kv_dtype": "float8_e4m3fn"}]
+
+
+def supported(shape: AttentionWorkload) -> list[tuple[Backend, Candidate]]:
+    return [
+        (backend, candidate)
+        for backend in REGISTRY.of(shape.operation)
+        if backend.requires == ("flashinfer",)
+        for candidate in backend.candidates(shape, H200)
+        if backend.why_unsupported(shape, H200, candidate) is None
+    ]
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize("mode", ["eager", "graph"])
+@pytest.mark.parametrize("extra", EXTRAS, ids=str)
+def test_every_candidate(operation: str, mode: str, extra: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    flashinfer_emulator.install(monkeypatch)
+    # No 384 MiB of zeros for each candidate; what is asked for is tested with the other candidates' rules.
+    monkeypatch.setattr("autotune_cli.kernels.attention.backends._flashinfer._WORKSPACE", 1 << 20)
+    monkeypatch.setattr("autotune_cli.kernels.attention.backends._flashinfer._GRID", 1)
+    monkeypatch.setattr("autotune_cli.kernels.attention.backends.flashinfer_xqa._WORKSPACE", 8 << 20)
+    shape = workload(operation, mode=mode, **extra)
+    made = {case: make_problem(shape, case, "cpu", 7) for case in cases(shape)}
+    ran = 0
+    for backend, candidate in supported(shape):
+        for case, problem in made.items():
+            prepared = backend.prepare(problem, **dict(candidate.knobs))
+            assert isinstance(prepared, Prepared)
+            output = prepared.run()
+            (output[0] if isinstance(output, tuple) else output).fill_(float("nan"))
+            if prepared.plan is not None:
+                prepared.plan()
+            verdict = problem.check(prepared.run())
+            assert verdict.ok, (candidate.key, case, verdict)
+        ran += 1
+    assert ran >= 3
+
+
+def test_the_emulation_notices_wrong_metadata(monkeypatch: pytest.MonkeyPatch) -> None:
+    flashinfer_emulator.install(monkeypatch)
+    shape = workload("attention.extend")
+    made = make_problem(shape, "edges", "cpu", 7)
+    made.paged(16).tables[8].copy_(made.paged(16).tables[8].roll(1))
+    prepared = REGISTRY.get("flashinfer.paged").prepare(made, path="fa2", page_size=16)
+    assert not made.check(prepared.run()).ok
+
+
+def test_an_unknown_keyword_is_refused() -> None:
+    with pytest.raises(TypeError, match="no_such"):
+        flashinfer_emulator.Decode(torch.zeros(1), no_such=1)

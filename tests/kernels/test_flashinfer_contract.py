@@ -1,0 +1,141 @@
+"""What the attention backends rely on in FlashInfer: module generators, names, rules. No GPU, nothing is compiled.
+
+That every call binds to the wrappers' real signatures is shown in attention/test_attention_flashinfer.py.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import tempfile
+from typing import Any
+
+import pytest
+
+os.environ.setdefault("FLASHINFER_WORKSPACE_BASE", tempfile.mkdtemp(prefix="flashinfer-"))
+flashinfer = pytest.importorskip("flashinfer", reason="flashinfer is not installed (or can't be imported here)")
+
+import torch  # noqa: E402
+from flashinfer.decode import BatchDecodeWithPagedKVCacheWrapper, xqa_batch_decode_with_kv_cache  # noqa: E402
+from flashinfer.prefill import (  # noqa: E402
+    BatchPrefillWithPagedKVCacheWrapper,
+    BatchPrefillWithRaggedKVCacheWrapper,
+)
+
+from autotune_cli.kernels.attention.backends import _flashinfer as common  # noqa: E402
+from autotune_cli.kernels.registry import REGISTRY, Device  # noqa: E402
+from autotune_cli.kernels.workload import AttentionWorkload, Geometry  # noqa: E402
+
+H200 = Device("cuda", "NVIDIA H200", (9, 0), 132)
+
+
+def workload(operation: str, **geometry: Any) -> AttentionWorkload:
+    layer = Geometry(**({"num_qo_heads": 32, "num_kv_heads": 8, "head_dim": 128} | geometry))
+    new = {"attention.decode": 1, "attention.prefill": 64, "attention.extend": 16}[operation]
+    return AttentionWorkload(operation=operation, geometry=layer, batch=2, new=new, context=64, mode="eager")
+
+
+@pytest.fixture
+def built(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the modules that would be compiled."""
+    import flashinfer.cascade
+    from flashinfer.jit.core import JitSpec
+
+    names: list[str] = []
+    monkeypatch.setenv("FLASHINFER_CUDA_ARCH_LIST", "9.0a")
+    monkeypatch.setattr("flashinfer.jit.core.current_compilation_context.TARGET_CUDA_ARCHS", {(9, "0a")})
+    monkeypatch.setattr(JitSpec, "build_and_load", lambda self, *args: names.append(self.name))
+    flashinfer.cascade.get_cascade_module.cache_clear()
+    yield names
+    flashinfer.cascade.get_cascade_module.cache_clear()
+
+
+SMALL = "head_dim_qk_128_head_dim_vo_128_posenc_0_use_swa_{}_use_logits_cap_{}"
+
+
+@pytest.mark.parametrize(
+    ("operation", "extra", "backend", "knobs", "wanted"),
+    [
+        ("decode", {}, "decode", {"path": "cuda_cores"}, ["batch_decode_with_kv_cache"]),
+        ("decode", {}, "decode", {"path": "tensor_cores"}, ["batch_prefill_with_kv_cache"]),
+        ("decode", {}, "decode", {"path": "fa3"}, ["batch_prefill_with_kv_cache", "_sm90"]),
+        ("decode", {"window_left": 9}, "decode", {"path": "tensor_cores"}, [SMALL.format(False, False)]),
+        ("decode", {"window_left": 9}, "decode", {"path": "cuda_cores", "page_size": 16}, [SMALL.format(True, False)]),
+        ("decode", {"softcap": 30.0}, "decode", {"path": "cuda_cores"}, [SMALL.format(False, True)]),
+        ("decode", {}, "xqa", {"page_size": 64}, ["page_size_64_head_dim_128_head_group_ratio_4"]),
+        ("decode", {"kv_dtype": "float8_e4m3fn"}, "xqa", {"page_size": 16}, ["kv_cache_e4m3"]),
+        ("extend", {}, "batch_attention", {"page_size": 16}, ["batch_attention_with_kv_cache"]),
+        ("prefill", {"window_left": 9}, "ragged", {"path": "fa3"}, [SMALL.format(True, False), "_sm90"]),
+        ("prefill", {"kv_dtype": "float8_e4m3fn"}, "ragged", {"path": "fa3"}, ["dtype_kv_bf16"]),
+        ("extend", {"kv_dtype": "float8_e4m3fn"}, "paged", {"path": "fa2", "page_size": 1}, ["dtype_kv_e4m3"]),
+        ("extend", {"softcap": 30.0}, "paged", {"path": "fa3", "page_size": 1}, [SMALL.format(False, True)]),
+    ],
+)
+def test_builds_what_it_runs(
+    built: list[str], operation: str, extra: dict[str, Any], backend: str, knobs: dict[str, Any], wanted: list[str]
+) -> None:
+    found = REGISTRY.get(f"flashinfer.{backend}")
+    if backend == "decode":
+        knobs = {"page_size": 1, "split": None, "pdl": None} | knobs
+    assert found.build is not None
+    found.build(workload(f"attention.{operation}", **extra), **knobs)
+    assert len(built) == 1
+    for part in wanted:
+        assert part in built[0]
+    assert ("_sm90" in built[0]) == (knobs.get("path") == "fa3")
+
+
+def test_merge_builds_three_modules(built: list[str]) -> None:
+    build = REGISTRY.get("flashinfer.ragged_paged_merge").build
+    assert build is not None
+    build(workload("attention.extend"), ragged="fa3", paged="fa2", page_size=1)
+    assert len(built) == 3
+    assert "cascade" in built[2]
+
+
+@pytest.mark.parametrize("capability", [(8, 0), (9, 0), (10, 0)])
+@pytest.mark.parametrize("head_dim", [64, 96, 128, 192, 256])
+@pytest.mark.parametrize("kv_dtype", [None, "float8_e4m3fn"])
+def test_auto_is_flashinfers(
+    capability: tuple[int, int], head_dim: int, kv_dtype: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flashinfer.utils.is_sm90a_supported", lambda device: capability[0] == 9)
+    shape = workload("attention.prefill", head_dim=head_dim, kv_dtype=kv_dtype)
+    theirs = flashinfer.utils.determine_attention_backend(
+        torch.device("cuda"),
+        0,
+        False,
+        False,
+        torch.bfloat16,
+        getattr(torch, shape.geometry.cache_dtype),
+        head_dim_qk=head_dim,
+        head_dim_vo=head_dim,
+    )
+    assert common.auto_path(shape, Device("cuda", "a GPU", capability)) == theirs
+
+
+def test_decode_plans_by_keyword() -> None:
+    plan = inspect.signature(BatchDecodeWithPagedKVCacheWrapper._plan_impl)
+    assert {"fixed_split_size", "disable_split_kv", "window_left", "logits_soft_cap"} <= set(plan.parameters)
+
+
+@pytest.mark.parametrize(
+    ("function", "names"),
+    [
+        (BatchPrefillWithPagedKVCacheWrapper.plan, {"max_token_per_sequence", "causal", "window_left"}),
+        (BatchPrefillWithPagedKVCacheWrapper.run, {"out", "lse", "return_lse"}),
+        (BatchPrefillWithRaggedKVCacheWrapper.plan, {"causal", "window_left", "logits_soft_cap"}),
+        (BatchPrefillWithRaggedKVCacheWrapper.run, {"out", "lse", "return_lse"}),
+        (BatchDecodeWithPagedKVCacheWrapper.run, {"out", "enable_pdl"}),
+        (xqa_batch_decode_with_kv_cache, {"block_tables", "seq_lens", "window_left", "out", "kv_layout"}),
+    ],
+)
+def test_keywords_exist(function: Any, names: set[str]) -> None:
+    assert names <= set(inspect.signature(function).parameters)
+
+
+def test_install_hint_names_the_extra() -> None:
+    for backend in REGISTRY.all():
+        if backend.requires == ("flashinfer",):
+            assert backend.install == "pip install 'kernel-autotune[cuda]'"
+            assert backend.why_unsupported is not None
