@@ -288,6 +288,17 @@ def test_a_lock_that_is_not_given_back(tmp_path: Path, monkeypatch: pytest.Monke
         store(tmp_path).save(run_file())
 
 
+def test_setting_aside_needs_the_lock_and_reading_does_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache, "LOCK_TIMEOUT_S", 0.1)
+    store(tmp_path).save(run_file(result()))
+    with FileLock(tmp_path / "cache" / ".llama.json.lock"):
+        assert loaded(tmp_path).workloads == (result(),)
+        store(tmp_path).path.write_text("{")
+        with pytest.raises(CannotWrite, match="another process has held"):
+            store(tmp_path).load()
+    assert listing(tmp_path) == ["llama.json"]
+
+
 # --- several processes -----------------------------------------------------------------------------------------------
 
 

@@ -116,12 +116,19 @@ def test_each_record_is_synced_before_append_returns(tmp_path: Path, monkeypatch
         assert calls == ["write", "fsync"]
 
 
-def test_threads(tmp_path: Path) -> None:
+def test_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = os.write
+
+    def in_two_parts(descriptor: int, data: bytes) -> int:
+        time.sleep(0.0001)  # lets another thread run
+        return write(descriptor, data[: max(1, len(data) // 2)])
+
+    monkeypatch.setattr(os, "write", in_two_parts)
     workloads = [decode(batch) for batch in range(1, 9)]
     with Journal.create(tmp_path, header(*workloads), NOW) as journal:
 
         def work(key: str) -> None:
-            for number in range(20):
+            for number in range(5):
                 journal.round(key, round_record(number))
 
         threads = [threading.Thread(target=work, args=(workload.key,)) for workload in workloads]
@@ -130,7 +137,7 @@ def test_threads(tmp_path: Path) -> None:
         for thread in threads:
             thread.join()
     state = load(journal.path)
-    assert {key: list(rounds) for key, rounds in state.rounds.items()} == {w.key: list(range(20)) for w in workloads}
+    assert {key: list(rounds) for key, rounds in state.rounds.items()} == {w.key: list(range(5)) for w in workloads}
 
 
 # --- damage ----------------------------------------------------------------------------------------------------------
@@ -189,6 +196,9 @@ def test_garbage_is_tolerated_in_the_last_line_only(tmp_path: Path, garbage: byt
     lines = data.split(b"\n")
     path.write_bytes(b"\n".join([*lines[:2], garbage, *lines[2:]]))
     with pytest.raises(BadFile, match=r"journal: line 3: "):
+        load(path)
+    path.write_bytes(data + garbage + b'\n{"record"')  # not the last line, though that is cut off
+    with pytest.raises(BadFile, match=r"journal: line 5: "):
         load(path)
     path.write_bytes(garbage + b"\n" + data)
     with pytest.raises(BadFile, match=r"journal: line 1: "):

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     install="pip install 'kernel-autotune[cuda]'",
     unsupported=_flashinfer.unsupported,
     build=_flashinfer.build,
+    launch_knobs=("algorithm",),
 )
 def prepare(
     problem: TopkProblem,

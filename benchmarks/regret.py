@@ -1,0 +1,56 @@
+"""Regret and cost of the race against an exhaustive, independent measurement of the same suite.
+
+    autotune tune --no-cache --model M                 # the race
+    autotune tune --no-cache --model M --exhaustive    # every candidate to full precision, in a process of its own
+    python benchmarks/regret.py RACE.json EXHAUSTIVE.json
+
+Regret: the winner's time over the best right candidate's, both as the exhaustive run measured them. Cost: device
+seconds of the race (its vetting included) over those of the exhaustive run.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from autotune_cli.measure.statistics import geometric_mean
+from autotune_cli.results.files import read_run
+
+
+def main() -> None:
+    """Print a line a workload and the two figures."""
+    race, exhaustive = (read_run(Path(path)) for path in sys.argv[1:3])
+    judged = {result.key: result for result in exhaustive.workloads}
+    regrets = []
+    print("| workload | winner of the race | regret | device s, race | exhaustive |")
+    print("| --- | --- | --- | --- | --- |")
+    spent = full = 0.0
+    for result in race.workloads:
+        other = judged.get(result.key)
+        if other is None or result.choice is None or other.choice is None:
+            continue
+        winner = other.candidate(result.choice.winner)
+        best = other.candidate(other.choice.best)
+        spent += result.device_s
+        full += other.device_s
+        if winner.median_us is None or best.median_us is None:
+            print(f"| {result.key} | {winner.label} | {winner.status} there | | |")
+            continue
+        regret = winner.median_us / best.median_us
+        regrets.append(regret)
+        print(
+            f"| {result.key} | {winner.label} | {100 * (regret - 1):.2f} % | {result.device_s:.2f} "
+            f"| {other.device_s:.2f} |"
+        )
+    mean = geometric_mean(regrets)
+    if mean is None:
+        sys.exit("no workload in common")
+    print(
+        f"\nregret: geometric mean {100 * (mean.value - 1):.3f} %, worst {100 * (max(regrets) - 1):.2f} % "
+        f"of {len(regrets)} workloads"
+    )
+    print(f"cost: {spent:.1f} s of {full:.1f} s = {spent / full:.3f}")
+
+
+if __name__ == "__main__":
+    main()
