@@ -8,6 +8,7 @@ import typer
 
 from autotune_cli import __version__
 from autotune_cli.commands.kernels import kernels
+from autotune_cli.commands.show import show
 from autotune_cli.commands.tune import tune
 from autotune_cli.errors import EXIT_INCOMPLETE, AutotuneError
 
@@ -21,6 +22,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(tune)
+app.command()(show)
 app.command()(kernels)
 
 

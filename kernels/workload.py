@@ -21,7 +21,7 @@ DISTRIBUTIONS: tuple[Distribution, ...] = ("normal", "tie_free", "equal", "relu"
 
 # Fractional part of the golden ratio: i * PHI mod 1 fills [0, 1) evenly for every batch size.
 _PHI = (math.sqrt(5.0) - 1.0) / 2.0
-# Changing how lengths are drawn changes every workload: it is part of the workload's key.
+# Changing how lengths are drawn changes every workload, so the rule's number is part of a result's identity.
 LENGTHS_RULE = 1
 
 

@@ -53,14 +53,9 @@ def print_run(console: Console, run: RunFile, every_candidate: bool = False) -> 
 
 
 def print_warnings(console: Console, results: Sequence[WorkloadResult]) -> None:
-    """In red: what was fast but wrong. The same words on several workloads are one line."""
-    grouped: dict[str, list[WorkloadResult]] = {}
-    for result in results:
-        for line in warnings_of(result):
-            grouped.setdefault(line, []).append(result)
-    for line, where in grouped.items():
-        shapes = ", ".join(" x ".join(batch_and_context(result.workload)) for result in where)
-        console.print(Text(f"  ! {where[0].workload.operation} {shapes}: {line}", style="red"), soft_wrap=True)
+    """In red: what was fast but wrong."""
+    for line in warnings_of(results):
+        console.print(Text(f"  ! {line}", style="red"))
 
 
 def workload_table(results: Sequence[WorkloadResult]) -> Table:

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from autotune_cli.kernels.workload import AttentionWorkload, TopkWorkload
-from autotune_cli.results.schema import CandidateResult, Environment, Settings, WorkloadResult
+from autotune_cli.results.schema import FAILED, CandidateResult, Environment, Settings, WorkloadResult
 
 
 def microseconds(us: float | None) -> str:
-    """Four digits at most: ``9.87``, ``98.7``, ``987``."""
-    if us is None:
-        return "-"
-    digits = 2 if us < 10 else 1 if us < 1000 else 0
-    return f"{us:.{digits}f}"
+    """``9.87``, ``98.70``, ``987.1``, ``9871``."""
+    return "-" if us is None else f"{us:.{_digits(us)}f}"
+
+
+def _digits(us: float) -> int:
+    return 2 if us < 100 else 1 if us < 1000 else 0
 
 
 def with_interval(us: float | None, interval: tuple[float, float] | None) -> str:
@@ -23,8 +24,7 @@ def with_interval(us: float | None, interval: tuple[float, float] | None) -> str
     if interval is None:
         return microseconds(us)
     half = max(us - interval[0], interval[1] - us)
-    digits = 2 if us < 10 else 1 if us < 1000 else 0
-    return f"{us:.{digits}f} ± {half:.{digits}f}"
+    return f"{us:.{_digits(us)}f} ± {half:.{_digits(us)}f}"
 
 
 def speedup(value: float | None, interval: tuple[float, float] | None) -> str:
@@ -50,12 +50,13 @@ def share_of_floor(result: WorkloadResult) -> float | None:
 
 
 def batch_and_context(workload: AttentionWorkload | TopkWorkload) -> tuple[str, str]:
-    """The two columns of a batch shape; an extend's context is ``new+prefix``."""
+    """The two columns of a batch shape; an extend's context is ``new+prefix``. ``≤``: lengths differ up to it."""
+    most = "" if workload.spread == "even" else "≤"
     if isinstance(workload, TopkWorkload):
-        return str(workload.rows), str(workload.width)
+        return str(workload.rows), f"{most}{workload.width}"
     if workload.operation == "attention.extend":
-        return str(workload.batch), f"{workload.new}+{workload.context - workload.new}"
-    return str(workload.batch), str(workload.context)
+        return str(workload.batch), f"{most}{workload.new}+{workload.context - workload.new}"
+    return str(workload.batch), f"{most}{workload.context}"
 
 
 def default_cell(result: WorkloadResult) -> str:
@@ -106,23 +107,64 @@ def plural(number: int, word: str) -> str:
     return f"{number} {word}{'' if number == 1 else 's'}"
 
 
-def warnings_of(result: WorkloadResult) -> list[str]:
-    """What was fast but wrong, and a default that must not run: the lines in red."""
+# Beyond this many workloads a candidate's failures are one line with an example; --all shows each.
+_LISTED = 2
+
+
+def warnings_of(results: Sequence[WorkloadResult]) -> list[str]:
+    """What was fast but wrong, a default that must not run, a workload without a winner: the lines in red."""
+    wrong: dict[str, list[tuple[WorkloadResult, CandidateResult]]] = {}
     lines = []
-    winner_us = result.candidate(result.choice.winner).median_us if result.choice else None
-    for candidate in result.candidates:
-        if candidate.status == "incorrect" and (candidate.default or _is_faster(candidate, winner_us)):
-            role = "the default, " if candidate.default else ""
-            lines.append(f"{candidate.label} ({role}{microseconds(candidate.rough_us)} us) is {candidate.reason}")
-        elif candidate.default and candidate.status in ("error", "timeout", "crashed", "out_of_memory"):
-            lines.append(f"{candidate.label} (the default) {candidate.status.replace('_', ' ')}: {candidate.reason}")
-    if result.choice is None:
-        lines.append(f"no winner: {_why_no_winner(result)}")
+    for result in results:
+        winner_us = result.candidate(result.choice.winner).median_us if result.choice else None
+        for candidate in result.candidates:
+            if candidate.status in FAILED and (candidate.default or _fast_but_wrong(candidate, winner_us)):
+                wrong.setdefault(candidate.label, []).append((result, candidate))
+        if result.choice is None:
+            lines.append(f"{_where(result)}: no winner: {_why_no_winner(result)}")
+    for label, cases in wrong.items():
+        if len(cases) <= _LISTED:
+            lines += [f"{_where(result)}: {_failure(candidate)}" for result, candidate in cases]
+        else:
+            lines.append(_many_failures(label, cases))
     return lines
 
 
-def _is_faster(candidate: CandidateResult, winner_us: float | None) -> bool:
+def _fast_but_wrong(candidate: CandidateResult, winner_us: float | None) -> bool:
+    if candidate.status != "incorrect":
+        return False
     return winner_us is None or (candidate.rough_us is not None and candidate.rough_us < winner_us)
+
+
+def _where(result: WorkloadResult) -> str:
+    return f"{result.workload.operation} {' x '.join(batch_and_context(result.workload))}"
+
+
+def _failure(candidate: CandidateResult) -> str:
+    role = "the default, " if candidate.default else ""
+    time = (
+        f" ({role}{microseconds(candidate.rough_us)} us)" if candidate.rough_us else f" ({role[:-2]})" if role else ""
+    )
+    return f"{candidate.label}{time} is {candidate.status.replace('_', ' ')}: {candidate.reason}"
+
+
+def _many_failures(label: str, cases: Sequence[tuple[WorkloadResult, CandidateResult]]) -> str:
+    """One line for a candidate that fails in many workloads: on which inputs, and the case that shows it best."""
+    inputs: dict[str, int] = {}
+    for _, candidate in cases:
+        for case in candidate.evidence:
+            if not case.ok:
+                inputs[case.case] = inputs.get(case.case, 0) + 1
+    often = ", ".join(f"{case} {number}" for case, number in sorted(inputs.items(), key=lambda item: -item[1]))
+    # The inputs that are wrong least often are the ones that say most: everyday scores before contrived ones.
+    rare = min(inputs, key=lambda case: inputs[case]) if inputs else None
+    shown = [pair for pair in cases if any(case.case == rare and not case.ok for case in pair[1].evidence)] or cases
+    result, candidate = shown[-1]
+    role = " (the default)" if candidate.default else ""
+    kinds = "/".join(dict.fromkeys(pair[1].status.replace("_", " ") for pair in cases))
+    counted = f" (wrong on {often})" if often else ""
+    example = f"{_where(result)}, {microseconds(candidate.rough_us)} us: {candidate.reason}"
+    return f"{label}{role} is {kinds} in {len(cases)} workloads{counted}; such as {example}"
 
 
 def _why_no_winner(result: WorkloadResult) -> str:

@@ -224,6 +224,8 @@ class WorkloadResult(Record):
 
     @model_validator(mode="after")
     def _keys_resolve(self) -> WorkloadResult:
+        if self.key != self.workload.key:
+            raise ValueError(f"the key {self.key!r} is not that of the workload, {self.workload.key!r}")
         keys = [candidate.key for candidate in self.candidates]
         if len(set(keys)) != len(keys):
             raise ValueError(f"{self.key}: a candidate is there twice")

@@ -9,11 +9,14 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
+import autotune_cli
 from autotune_cli.errors import BadKernels, NoDevice, NoWorker
 from autotune_cli.tuning.jobs import Job, Ready, WorkerSettings
 from autotune_cli.tuning.worker import KERNEL_FILE_ERROR, NO_DEVICE_ERROR
@@ -22,7 +25,15 @@ from autotune_cli.tuning.worker import KERNEL_FILE_ERROR, NO_DEVICE_ERROR
 START_TIMEOUT_S = 180.0
 # Compiling a FlashInfer module takes minutes (top-k: 207 s on 16 cores); it is no hang.
 BUILD_TIMEOUT_S = 1800.0
+# How often the parent looks up while it waits: is the process alive, does the user want to stop?
+_GLANCE_S = 0.1
 _LOG_TAIL = 4000
+# -P and this instead of -m: a file in the current folder that is called like a module (queue.py) must not be imported.
+# Where the package itself lies comes last, so that nothing beside it hides an installed module.
+_BOOT = "import sys; sys.path.append(sys.argv[3]); from autotune_cli.tuning.worker import main; main()"
+
+
+_PACKAGE_ROOT = str(Path(autotune_cli.__file__).parent.parent)
 
 
 class WorkerDied(Exception):
@@ -37,12 +48,19 @@ class WorkerRaised(Exception):
     """The job raised: a fault of this program, not of a candidate."""
 
 
-class Worker:
-    """One worker process at a time; a dead one is replaced by the next :meth:`ask`."""
+class Stopped(Exception):
+    """The user wants to stop; the process was killed."""
 
-    def __init__(self, settings: WorkerSettings, gpu: str | None = None) -> None:
+
+class Worker:
+    """One worker process at a time; a dead one is replaced by the next :meth:`ask`. ``stop``: stop waiting."""
+
+    def __init__(
+        self, settings: WorkerSettings, gpu: str | None = None, stop: threading.Event | None = None
+    ) -> None:
         self._settings = settings
         self._gpu = gpu
+        self._stop = stop or threading.Event()
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: Connection | None = None
         self._log: Any = None
@@ -57,25 +75,29 @@ class Worker:
             NoWorker: it doesn't come up.
             NoDevice: it sees no GPU.
             BadKernels: a user's kernel file can't be loaded.
+            Stopped: see the class.
         """
         if self._process is not None and self.ready is not None:
             return self.ready
         self._spawn()
         assert self._connection is not None
-        self._connection.send(self._settings)
         try:
+            self._connection.send(self._settings)
             answer = self._wait(START_TIMEOUT_S, None)
-        except (WorkerDied, WorkerTimeout) as error:
+        except Stopped:
             self.kill()
-            if self._settings.kernel_files and self.phase == ("", ""):
-                raise BadKernels(
-                    path=", ".join(self._settings.kernel_files), detail=f"loading it ends the process: {error}"
-                ) from error
-            raise NoWorker(detail=str(error)) from error
+            raise
+        except (WorkerDied, WorkerTimeout, OSError) as error:
+            reason = self._epitaph() if isinstance(error, OSError) else str(error)
+            self.kill()
+            if self.phase[0] == "load":
+                what = "takes too long" if isinstance(error, WorkerTimeout) else "ends the process"
+                raise BadKernels(path=self.phase[1], detail=f"loading it {what}: {reason}") from error
+            raise NoWorker(detail=reason) from error
         except _Raised as error:
             self.kill()
             if error.kind == KERNEL_FILE_ERROR:
-                raise BadKernels(path=", ".join(self._settings.kernel_files), detail=error.message) from error
+                raise BadKernels(path=self.phase[1], detail=error.message) from error
             if error.kind == NO_DEVICE_ERROR:
                 raise NoDevice(detail=f"no GPU: {error.message}") from error
             raise NoWorker(detail=f"{error.kind}: {error.message}") from error
@@ -93,7 +115,8 @@ class Worker:
         """Run a job; the limit starts anew with every phase the worker reports, and builds have their own.
 
         Raises:
-            WorkerDied, WorkerTimeout, WorkerRaised: the process is gone, and the next call starts another.
+            WorkerDied, WorkerTimeout, Stopped: the process is gone, and the next call starts another.
+            WorkerRaised: see the class.
         """
         self.start()
         assert self._connection is not None
@@ -103,7 +126,7 @@ class Worker:
             return self._wait(timeout_s, on_phase, build_timeout_s)
         except _Raised as error:
             raise WorkerRaised(f"{error.kind}: {error.message}\n{error.trace}") from error
-        except (WorkerDied, WorkerTimeout):
+        except (WorkerDied, WorkerTimeout, Stopped):
             self.kill()
             raise
         except OSError as error:
@@ -111,17 +134,12 @@ class Worker:
             self.kill()
             raise WorkerDied(reason) from error
 
-    def interrupt(self) -> None:
-        """Kill the process from another thread; the one that waits for an answer sees :class:`WorkerDied`."""
-        process = self._process
+    def kill(self) -> None:
+        """End the process and what it started (compilers)."""
+        process, self._process, self.ready = self._process, None, None
         if process is not None:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)
-
-    def kill(self) -> None:
-        """End the process and what it started (compilers)."""
-        self.interrupt()
-        process, self._process, self.ready = self._process, None, None
         if self._connection is not None:
             with contextlib.suppress(OSError):
                 self._connection.close()
@@ -143,7 +161,7 @@ class Worker:
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the process)
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "autotune_cli.tuning.worker", str(theirs.fileno())],
+                [sys.executable, "-P", "-c", _BOOT, str(theirs.fileno()), str(os.getpid()), _PACKAGE_ROOT],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=self._log,
@@ -163,7 +181,7 @@ class Worker:
         while True:
             assert self._connection is not None
             try:
-                if not self._connection.poll(max(0.0, deadline - time.monotonic())):
+                if not self._arrives(deadline):
                     raise WorkerTimeout(f"no answer within {limit:g} s{self._where()}")
                 message = self._connection.recv()
             except (EOFError, ConnectionError):
@@ -179,6 +197,21 @@ class Worker:
             else:
                 return message[1]
 
+    def _arrives(self, deadline: float) -> bool:
+        """Is there a message before the deadline?"""
+        connection, process = self._connection, self._process
+        assert connection is not None
+        assert process is not None
+        while not connection.poll(max(0.0, min(_GLANCE_S, deadline - time.monotonic()))):
+            if self._stop.is_set():
+                raise Stopped
+            # What a candidate forked may hold the connection open after the process's end.
+            if process.poll() is not None and not connection.poll():
+                raise WorkerDied(self._epitaph())
+            if time.monotonic() >= deadline:
+                return False
+        return True
+
     def _where(self) -> str:
         """Where in Python the worker hangs, as it tells on SIGUSR1."""
         if self._process is None:
@@ -191,7 +224,7 @@ class Worker:
             if self._log_size() > before:
                 time.sleep(0.05)
                 break
-        lines = [line.strip() for line in self._tail().splitlines() if line.strip().startswith("File ")]
+        lines = [line.strip() for line in self._tail(before).splitlines() if line.strip().startswith("File ")]
         return f", in {lines[0]}" if lines else ""
 
     def _epitaph(self) -> str:
@@ -223,11 +256,11 @@ class Worker:
     def _log_size(self) -> int:
         return 0 if self._log is None else os.fstat(self._log.fileno()).st_size
 
-    def _tail(self) -> str:
+    def _tail(self, begin: int = 0) -> str:
         if self._log is None:
             return ""
-        size = self._log_size()
-        return os.pread(self._log.fileno(), _LOG_TAIL, max(0, size - _LOG_TAIL)).decode(errors="replace")
+        begin = max(begin, self._log_size() - _LOG_TAIL)
+        return os.pread(self._log.fileno(), _LOG_TAIL, begin).decode(errors="replace")
 
 
 class _Raised(Exception):

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from autotune_cli import __version__
-from autotune_cli.errors import AutotuneError, BadFile, NoMemory, NothingToResume
+from autotune_cli.errors import AutotuneError, BadFile, EmptySuite, NoMemory, NothingToResume
 from autotune_cli.kernels.models.memory import memory_bytes
 from autotune_cli.kernels.workload import AnyWorkload, cost
 from autotune_cli.measure.floor import floor_us
@@ -166,6 +166,12 @@ class _Run:
 
     def _plan(self) -> list[PlannedWorkload]:
         planned: list[PlannedWorkload] = self.workers[0].ask(Plan(self.request.workloads), _PLAN_TIMEOUT_S)
+        found = {entry.candidate.backend for plan in planned for entry in plan.candidates}
+        libraries = {name.split(".")[0] for name in found}
+        for name in self.request.backends:
+            if name not in found | libraries:
+                raise EmptySuite(detail=f"backend {name!r} has no candidate for these operations; those that have: "
+                                 f"{', '.join(sorted(found))}")  # fmt: skip
         return [self._narrow(plan) for plan in planned]
 
     def _narrow(self, plan: PlannedWorkload) -> PlannedWorkload:

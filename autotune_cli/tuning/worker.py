@@ -1,7 +1,7 @@
 """The worker process: the only place where a GPU or a kernel library is touched.
 
-Started by :mod:`autotune_cli.tuning.process` as ``python -m autotune_cli.tuning.worker FD``. It reads jobs from the
-connection on that file descriptor and answers with ``("phase", name, subject)`` while it works, then with
+Started by :mod:`autotune_cli.tuning.process` with a file descriptor and the parent's process id. It reads jobs from
+the connection on that descriptor and answers with ``("phase", name, subject)`` while it works, then with
 ``("result", value)`` or ``("raised", kind, message, traceback)``.
 """
 
@@ -19,6 +19,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from autotune_cli.kernels.registry import REGISTRY
+
 if TYPE_CHECKING:
     from autotune_cli.tuning.bench import Bench
     from autotune_cli.tuning.jobs import WorkerSettings
@@ -33,7 +35,9 @@ def main() -> None:
     faulthandler.enable()
     # The parent asks with SIGUSR1 where a hanging worker hangs.
     faulthandler.register(signal.SIGUSR1, all_threads=False)
-    _die_with_parent()
+    _die_with_parent(int(sys.argv[2]))
+    # What a candidate starts must not hold the connection open.
+    os.set_inheritable(int(sys.argv[1]), False)
     connection: Connection = Connection(int(sys.argv[1]))
     settings: WorkerSettings = connection.recv()
     try:
@@ -63,8 +67,13 @@ class _Refusal(Exception):
 
 
 def _start(settings: WorkerSettings, connection: Connection) -> Bench:
+    if settings.kernel_files:
+        # Built-in backends first, so that a file that takes one's name is the one to be told.
+        REGISTRY.discover()
     for path in settings.kernel_files:
+        connection.send(("phase", "load", path))
         load_kernel_file(path)
+    connection.send(("phase", "start", settings.device))
 
     import torch
 
@@ -95,6 +104,10 @@ def load_kernel_file(path: str) -> None:
         _Refusal: it can't be read or raises, with the line at fault.
     """
     name = f"autotune_user_{abs(hash(path))}_{Path(path).stem}"
+    if not Path(path).is_file():
+        raise _Refusal(KERNEL_FILE_ERROR, "a folder, not a Python file" if Path(path).is_dir() else "no such file")
+    # Its own helpers lie beside it, as for any script; last, so that they hide nothing.
+    sys.path.append(str(Path(path).parent))
     try:
         specification = importlib.util.spec_from_file_location(name, path)
         if specification is None or specification.loader is None:
@@ -104,16 +117,19 @@ def load_kernel_file(path: str) -> None:
         sys.modules[name] = module
         specification.loader.exec_module(module)
     except SyntaxError as error:
-        raise _Refusal(KERNEL_FILE_ERROR, f"line {error.lineno}: {error.msg}") from error
+        elsewhere = "" if error.filename in (path, None) else f"{error.filename}, "
+        raise _Refusal(KERNEL_FILE_ERROR, f"{elsewhere}line {error.lineno}: {error.msg}") from error
     except (Exception, SystemExit) as error:
         frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == path]
         place = f"line {frames[-1].lineno}: " if frames else ""
         raise _Refusal(KERNEL_FILE_ERROR, f"{place}{type(error).__name__}: {error}") from error
 
 
-def _die_with_parent() -> None:
-    """Have the kernel kill this process when the parent dies, however it dies (Linux)."""
-    parent = os.getppid()
+def _die_with_parent(parent: int) -> None:
+    """Have the kernel kill this process when the parent dies, however it dies (Linux).
+
+    More exactly: when the parent's thread ends that started this process.
+    """
     try:
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     except (OSError, AttributeError):
@@ -121,6 +137,3 @@ def _die_with_parent() -> None:
     if os.getppid() != parent:
         os._exit(1)
 
-
-if __name__ == "__main__":
-    main()

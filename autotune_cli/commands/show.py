@@ -1,0 +1,32 @@
+"""``autotune show``: print a result file again."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def show(
+    file: Annotated[Path, typer.Argument(help="A file of cache/ or runs/.")],
+    every: Annotated[bool, typer.Option("--all", help="Show every candidate of every workload.")] = False,
+    svg: Annotated[Path | None, typer.Option(help="Write the picture of the terminal to this SVG file too.")] = None,
+) -> None:
+    """Print a result file as 'autotune tune' did. Needs no GPU."""
+    from rich.console import Console
+
+    from autotune_cli.render.summary import print_run
+    from autotune_cli.results.files import read_run, write_atomic
+
+    run = read_run(file)
+    output = Console()
+    if not output.is_terminal:
+        output = Console(width=160)
+    print_run(output, run, every)
+    if svg is not None:
+        # Wide enough for the longest row; what is recorded goes to the picture, not to the terminal.
+        recorder = Console(record=True, width=150, file=io.StringIO(), force_terminal=True, color_system="truecolor")
+        print_run(recorder, run, every)
+        write_atomic(svg, recorder.export_svg(title=" ".join(run.command) or f"autotune show {file}"))
