@@ -14,10 +14,11 @@ DeviceKind = Literal["cuda", "cpu"]
 
 def visible_gpus(environ: Mapping[str, str] = os.environ) -> list[str]:
     """CUDA_VISIBLE_DEVICES entries of the GPUs this process may use, one each."""
+    count = _nvml_count()
     restricted = environ.get("CUDA_VISIBLE_DEVICES")
-    if restricted is not None:
+    if count and restricted is not None:
         return [entry.strip() for entry in restricted.split(",") if entry.strip() and entry.strip() != "-1"]
-    return [str(index) for index in range(_nvml_count())]
+    return [str(index) for index in range(count)]
 
 
 def choose_device(device: str, gpus: str | None) -> tuple[DeviceKind, tuple[str | None, ...]]:
@@ -52,7 +53,7 @@ def choose_device(device: str, gpus: str | None) -> tuple[DeviceKind, tuple[str 
 def _indices(text: str, count: int) -> list[int]:
     indices: list[int] = []
     for part in text.split(","):
-        if not part.strip().isdecimal():
+        if not part.strip().isdecimal() or len(part) > 18:
             raise BadOption(option="--gpus", detail=f"{text!r} is neither 'all' nor numbers with commas between")
         index = int(part)
         if index >= count:

@@ -46,5 +46,5 @@ def kernels(
             here = Text(f"{backend.missing} is not installed; get it: {how}", style="yellow")
         else:
             here = Text("ready", style="green")
-        table.add_row(backend.name, ", ".join(backend.operations), backend.knobs, here)
+        table.add_row(Text(backend.name), ", ".join(backend.operations), Text(backend.knobs), here)
     console.print(table)

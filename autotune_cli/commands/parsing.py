@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import TypeVar
 
@@ -25,6 +26,8 @@ def duration(option: str, text: str | None) -> float | None:
     seconds = float(match[1]) * _UNITS[match[2]]
     if seconds <= 0:
         raise BadOption(option=option, detail="must be more than zero")
+    if not math.isfinite(seconds):
+        raise BadOption(option=option, detail="is too long")
     return seconds
 
 
@@ -38,20 +41,23 @@ def numbers(option: str, text: str | None) -> tuple[int, ...]:
         return ()
     result = []
     for part in text.split(","):
-        if not part.strip().isdecimal() or int(part) < 1:
-            raise BadOption(option=option, detail=f"{part.strip()!r} is no whole number above zero")
+        # int() refuses text of more than 4300 digits.
+        if not part.strip().isdecimal() or len(part) > 18 or int(part) < 1:
+            raise BadOption(option=option, detail=f"{part.strip()[:40]!r} is no whole number above zero")
         result.append(int(part))
     return tuple(dict.fromkeys(result))
 
 
-def at_least(option: str, value: Number, least: Number) -> Number:
+def between(option: str, value: Number, least: Number, most: Number) -> Number:
     """The value itself.
 
     Raises:
-        BadOption: it is smaller.
+        BadOption: it is smaller, larger or not a number.
     """
-    if value < least:
+    if not value >= least:
         raise BadOption(option=option, detail=f"{value} is below {least}")
+    if value > most:
+        raise BadOption(option=option, detail=f"{value} is above {most}")
     return value
 
 

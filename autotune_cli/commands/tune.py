@@ -23,6 +23,10 @@ _SUITE = "What to tune"
 _HOW = "How to measure"
 _FILES = "Files"
 
+# Far beyond any use; what is above is a slip.
+_MOST_ROUNDS = 1000
+_LONGEST_TIMEOUT_S = 24 * 3600.0
+
 
 def tune(
     model: Annotated[
@@ -112,7 +116,9 @@ def tune(
             output = Console(width=160)
         print_run(output, outcome.run, every)
         verb = "wrote" if outcome.measured or not request.use_cache else "nothing to measure:"
-        output.print(f"{verb} {outcome.path} ({outcome.run.wall_s:.1f} s)", highlight=False, soft_wrap=True)
+        output.print(
+            f"{verb} {outcome.path} ({outcome.run.wall_s:.1f} s)", highlight=False, markup=False, soft_wrap=True
+        )
     if outcome.interrupted:
         errors.print("interrupted; go on with the same command and --resume", style="yellow")
         raise typer.Exit(EXIT_INCOMPLETE)
@@ -129,7 +135,7 @@ def _request(options: dict[str, Any], errors: Console) -> Request:
     from rich.text import Text
 
     from autotune_cli.commands.devices import choose_device
-    from autotune_cli.commands.parsing import at_least, backends, duration, numbers
+    from autotune_cli.commands.parsing import backends, between, duration, numbers
     from autotune_cli.kernels.models import build_suite, choose_model
     from autotune_cli.results.runs import check_name
     from autotune_cli.results.toggles import cache_toggle
@@ -159,22 +165,23 @@ def _request(options: dict[str, Any], errors: Console) -> Request:
     name = suite.name if options["name"] is None else options["name"]
     check_name(name)
     files = tuple(str(path.resolve()) for path in options["kernels"] or ())
+    seed = between("--seed", options["seed"], 0, 2**63 - 1)
     policy = RacePolicy(exhaustive=options["exhaustive"])
     if kind == "cpu":
         policy = RacePolicy.for_cpu(options["exhaustive"])
     if options["rounds"] is not None:
-        policy = policy.with_rounds(at_least("--rounds", options["rounds"], 3))
+        policy = policy.with_rounds(between("--rounds", options["rounds"], 3, _MOST_ROUNDS))
     return Request(
         name=name,
         workloads=suite.workloads,
-        worker=WorkerSettings(kind, options["timer"], "warm" if options["warm"] else "cold", options["seed"], files),
+        worker=WorkerSettings(kind, options["timer"], "warm" if options["warm"] else "cold", seed, files),
         policy=policy,
         root=options["root"],
         use_cache=toggle.on,
         gpus=gpus,
         backends=backends(options["backend"], has_own=bool(files)),
         page_sizes=numbers("--page-size", options["page_size"]),
-        timeout_s=at_least("--timeout", options["timeout"], 0.1),
+        timeout_s=between("--timeout", options["timeout"], 0.1, _LONGEST_TIMEOUT_S),
         budget_s=duration("--budget", options["budget"]),
         resume=options["resume"],
         explain_miss=options["explain_miss"],

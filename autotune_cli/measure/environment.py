@@ -81,7 +81,7 @@ def collect(device: str) -> tuple[Environment, Gpu | None]:
         "python": platform.python_version(),
         "libraries": library_versions(),
         "variables": relevant_variables(os.environ),
-        "copy_gb_per_s": round(roofline.copy_gb_per_s(device), 1),
+        "memory_gb_per_s": round(roofline.memory_gb_per_s(device), 1),
         "matmul_tflop_per_s": round(roofline.matmul_tflop_per_s(device), 3),
     }
     if device == "cpu":

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch.profiler import ProfilerActivity, profile
 
 from autotune_cli.results.schema import Kernel
@@ -16,25 +15,26 @@ from autotune_cli.results.schema import Kernel
 _DEVICE_CATEGORIES = ("kernel", "gpu_memcpy", "gpu_memset")
 
 
-def fired(launch: Callable[[], Any], device: str) -> tuple[Kernel, ...]:
-    """The kernels of one launch in order. On a CPU, the outermost torch operators."""
-    if device == "cpu":
-        with profile(activities=[ProfilerActivity.CPU]) as session:
-            launch()
-        outermost = [event for event in session.events() if event.cpu_parent is None]
-        return tuple(Kernel(name=event.name) for event in outermost)
-    torch.cuda.synchronize()
-    with profile(activities=[ProfilerActivity.CUDA], acc_events=True) as session:
+def fired_on_cpu(launch: Callable[[], Any]) -> tuple[Kernel, ...]:
+    """The outermost torch operators of one launch, in order."""
+    with profile(activities=[ProfilerActivity.CPU]) as session:
         launch()
-        torch.cuda.synchronize()
-    # Grid and block are in the exported trace only.
+    outermost = [event for event in session.events() if event.cpu_parent is None]
+    return tuple(Kernel(name=event.name) for event in outermost)
+
+
+def kernels_of(session: profile) -> list[Kernel]:
+    """All device activities of a profiler session in the order of their start.
+
+    Grid and block are in the exported trace only, not in the events that torch gives to Python.
+    """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "trace.json"
         session.export_chrome_trace(str(path))
         events = json.loads(path.read_text())["traceEvents"]
     found = [event for event in events if event.get("cat") in _DEVICE_CATEGORIES]
     found.sort(key=lambda event: float(event["ts"]))
-    return tuple(_kernel(event) for event in found)
+    return [_kernel(event) for event in found]
 
 
 def _kernel(event: dict[str, Any]) -> Kernel:

@@ -24,6 +24,7 @@ _T99 = (
     2.831, 2.819, 2.807, 2.797, 2.787, 2.779, 2.771, 2.763, 2.756, 2.750,
 )  # fmt: skip
 _Z99 = 2.576
+_LARGEST_LOG = 700.0
 
 
 class Ratio(NamedTuple):
@@ -90,7 +91,9 @@ def _interval(logs: np.ndarray) -> Ratio:
         return Ratio(math.exp(center), 0.0, math.inf)
     spread = max(float(np.std(logs, ddof=1)), SMALLEST_SPREAD)
     half = t99(len(logs) - 1) * spread / math.sqrt(len(logs))
-    return Ratio(math.exp(center), math.exp(center - half), math.exp(center + half))
+    # Two rounds that have nothing in common can have an interval beyond what a float holds.
+    high = math.exp(min(center + half, _LARGEST_LOG))
+    return Ratio(math.exp(center), math.exp(center - half), high)
 
 
 def geometric_mean(ratios: Sequence[float], seed: int = 0) -> Ratio | None:

@@ -41,7 +41,7 @@ _STYLES = {
 def print_run(console: Console, run: RunFile, every_candidate: bool = False) -> None:
     """The whole result: header, a row a workload, what was wrong, counts and the mean speed-up."""
     for line in header(run.device, run.settings, run.noise_floor):
-        console.print(line, style="dim", highlight=False)
+        console.print(line, style="dim", highlight=False, markup=False)
     console.print()
     if every_candidate:
         for result in run.workloads:
@@ -129,7 +129,8 @@ def candidate_row(candidate: CandidateResult, result: WorkloadResult) -> list[Re
     if candidate.median_us is None and candidate.rough_us is not None:
         time = f"~{microseconds(candidate.rough_us)}"
     rounds = str(len(candidate.rounds)) if candidate.rounds else ""
-    return [candidate.label, candidate.status.replace("_", " "), time, rounds, "; ".join(marks)]
+    # Text: names and reasons may hold square brackets, which rich would take for markup.
+    return [Text(candidate.label), candidate.status.replace("_", " "), time, rounds, Text("; ".join(marks))]
 
 
 def _by_time(candidate: CandidateResult) -> tuple[int, float, str]:

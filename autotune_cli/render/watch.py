@@ -58,7 +58,7 @@ class _Watcher(Progress):
             self.total = len(keys)
             self.started = time.monotonic()
             for line in header(environment, settings):
-                self.console.print(line, style="dim", highlight=False)
+                self.console.print(line, style="dim", highlight=False, markup=False)
 
     def note(self, text: str) -> None:
         with self.lock:
@@ -115,6 +115,7 @@ class Lines(_Watcher):
                 building = f"  {_WORDS[name]} {subject}"
                 if self.open_ones[key].phase != building:
                     self.open_ones[key].phase = building
+                    self.console.print(building, highlight=False, markup=False, soft_wrap=True)
 
     def done(self, result: WorkloadResult) -> None:
         super().done(result)
@@ -188,7 +189,7 @@ class LiveTable(_Watcher):
         # What is wrong stays in sight however slow it is.
         rows.sort(key=lambda row: (row[0], row[5] != "red" and row[1] == float("inf"), row[1]))
         for _, _, label, text, word, style in rows[:_SHOWN_CANDIDATES]:
-            table.add_row(label, text, word, style=style)
+            table.add_row(Text(label), text, word, style=style)
         table.add_row(Text(work.phase, style="cyan", overflow="ellipsis"), "", "")
         return table
 

@@ -78,7 +78,7 @@ def environment_key(environment: Environment) -> str:
 
     Measured rates are left out: they differ a little each time, and one machine would get a new key each run.
     """
-    fields = environment.model_dump(mode="python", exclude={"copy_gb_per_s", "matmul_tflop_per_s"})
+    fields = environment.model_dump(mode="python", exclude={"memory_gb_per_s", "matmul_tflop_per_s"})
     # ASCII escapes keep this possible for text that isn't valid UTF-8.
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode("ascii")).hexdigest()[:12]
 

@@ -59,8 +59,9 @@ class Environment(Record):
     """Versions: torch, triton, flashinfer, sgl_kernel; ``not installed`` where missing."""
     variables: dict[str, str] = {}
     """Environment variables set by the user that change kernels (FLASHINFER_*, SGLANG_*, CUDA_*, OMP_*)."""
-    copy_gb_per_s: PositiveFloat | None = None
-    """Measured copy bandwidth, bytes read plus bytes written: the roofline's memory side."""
+    memory_gb_per_s: PositiveFloat | None = None
+    """Measured memory bandwidth, the better of a large copy (bytes read plus written) and a large read: the
+    roofline's memory side."""
     matmul_tflop_per_s: PositiveFloat | None = None
     """Measured bf16 (CPU: float32) matrix rate: the roofline's compute side."""
     power_limit_w: PositiveFloat | None = None

@@ -14,7 +14,6 @@ from autotune_cli.kernels.registry import REGISTRY, Candidate
 from autotune_cli.kernels.workload import AnyWorkload
 from autotune_cli.measure.conditions import Gpu
 from autotune_cli.measure.environment import device_of
-from autotune_cli.measure.fired import fired
 from autotune_cli.measure.statistics import median
 from autotune_cli.measure.timers import MeasurementError, Timer
 from autotune_cli.results.schema import CaseEvidence, Conditions, Environment, HostTime
@@ -58,10 +57,9 @@ class Bench:
             launch = self._launch(Entry(candidate))
             evidence = self._check_all(workload, candidate, launch)
             begin = time.perf_counter()
-            kernels = fired(launch.run, self.device.kind)
-            host = self._host_time(launch)
-            rough = median(self.timer.measure([launch.run], rough_iterations)[0].us)
+            seen = self.timer.inspect(launch.run, rough_iterations)
             spent = time.perf_counter() - begin
+            host = self._host_time(launch)
         except (Exception, SystemExit) as error:
             fault = fault_of(error)
             self._forget(Entry(candidate))
@@ -71,9 +69,8 @@ class Bench:
         if wrong:
             self._forget(Entry(candidate))
             reason = f"wrong on {', '.join(case.case for case in wrong)}: {wrong[0].message}"
-        return Vetted(
-            "incorrect" if wrong else "ok", reason, evidence, kernels, rough, host, build_s, spent, healthy=True
-        )
+        rough = median(seen.sample.us)
+        return Vetted("incorrect" if wrong else "ok", reason, evidence, seen.kernels, rough, host, build_s, spent)
 
     def round(
         self, workload: AnyWorkload, number: int, entries: tuple[Entry, ...], iterations: int
@@ -115,12 +112,24 @@ class Bench:
             time.perf_counter() - begin,
         )
 
-    def recheck(self, workload: AnyWorkload, candidate: Candidate) -> CaseEvidence:
-        """Check the timed case once more: a race may have shown what one run did not."""
+    def recheck(self, workload: AnyWorkload, candidate: Candidate, calls: int) -> Vetted:
+        """Check the timed case once more after as many calls: a race may have shown what one run did not."""
         self._open(workload)
         self._phase("recheck", candidate.key)
         case = family(workload.operation).cases(workload)[0]
-        return self._check(workload, case, self._launch(Entry(candidate)))
+        if case in self._guards and not self._guards[case].unchanged():
+            # Somebody spoilt the inputs in the race. If it was this one, it does it again.
+            self._forget_problem(case)
+        try:
+            launch = self._launch(Entry(candidate))
+            for _ in range(calls):
+                launch.run()
+            evidence = self._check(workload, case, launch)
+        except (Exception, SystemExit) as error:
+            fault = fault_of(error)
+            self._forget(Entry(candidate))
+            return Vetted(fault.status, fault.reason, healthy=self._is_healthy(fault))
+        return Vetted("ok" if evidence.ok else "incorrect", evidence.message or None, (evidence,))
 
     def _open(self, workload: AnyWorkload) -> None:
         if self._workload == workload:
@@ -135,8 +144,9 @@ class Bench:
 
     def _problem(self, workload: AnyWorkload, case: str) -> Problem:
         if case not in self._problems:
-            self._problems[case] = family(workload.operation).make_problem(workload, case, self.device.kind, self._seed)
-            self._guards[case] = InputGuard(self._problems[case])
+            problem = family(workload.operation).make_problem(workload, case, self.device.kind, self._seed)
+            self._guards[case] = InputGuard(problem)
+            self._problems[case] = problem
         return self._problems[case]
 
     def _launch(self, entry: Entry) -> Launch:
@@ -168,10 +178,7 @@ class Bench:
         self._synchronize()
         verdict = problem.check(output)
         if not self._guards[case].unchanged():
-            # The next candidate must not run on spoilt inputs.
-            self._problems.pop(case)
-            self._guards.pop(case)
-            self._launches.clear()
+            self._forget_problem(case)
             return CaseEvidence(case=case, ok=False, measure="inputs", message="it changes its inputs")
         finite = verdict.error == verdict.error and abs(verdict.error) != float("inf")
         return CaseEvidence(
@@ -196,6 +203,12 @@ class Bench:
         if self.device.kind == "cpu":
             return HostTime()
         return HostTime(plan_us=timed(launch.plan) if launch.plan else None, launch_us=timed(launch.run))
+
+    def _forget_problem(self, case: str) -> None:
+        """Nobody else may run on spoilt inputs."""
+        self._problems.pop(case)
+        self._guards.pop(case)
+        self._launches.clear()
 
     def _forget(self, entry: Entry) -> None:
         self._launches.pop(entry, None)

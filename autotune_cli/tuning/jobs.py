@@ -78,7 +78,7 @@ class Ready:
 
 @dataclass(frozen=True)
 class Vetted:
-    """The outcome of vetting one candidate."""
+    """The outcome of vetting one candidate, or of checking it again."""
 
     status: Status
     reason: str | None = None
@@ -165,9 +165,10 @@ class Recheck:
 
     workload: AnyWorkload
     candidate: Candidate
+    calls: int
 
-    def __call__(self, bench: Bench) -> CaseEvidence:
-        return bench.recheck(self.workload, self.candidate)
+    def __call__(self, bench: Bench) -> Vetted:
+        return bench.recheck(self.workload, self.candidate, self.calls)
 
 
 Job = Any

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from autotune_cli import kernels
-from autotune_cli.kernels.registry import REGISTRY, Backend, Device, source_hash
+from autotune_cli.kernels.registry import REGISTRY, Backend, Candidate, Device, source_hash
 from autotune_cli.kernels.workload import AnyWorkload
 from autotune_cli.tuning.jobs import BackendInfo, Planned, PlannedWorkload
 
@@ -60,6 +61,7 @@ def _of_backend(backend: Backend, workload: AnyWorkload, device: Device) -> list
     missing = backend.missing()
     result = []
     for candidate in backend.candidates(workload, device):
+        _check_knobs(candidate)
         default = backend.is_default(workload, device, candidate)
         reason = backend.why_unsupported(workload, device, candidate)
         if reason is not None:
@@ -70,6 +72,21 @@ def _of_backend(backend: Backend, workload: AnyWorkload, device: Device) -> list
         else:
             result.append(Planned(candidate, default))
     return result
+
+
+def _check_knobs(candidate: Candidate) -> None:
+    """Knobs stand in result files.
+
+    Raises:
+        ValueError: a value that JSON doesn't have.
+    """
+    for name, value in candidate.knobs:
+        plain = value is None or type(value) in (bool, int, float, str)
+        if not plain or (isinstance(value, float) and not math.isfinite(value)):
+            raise ValueError(
+                f"backend {candidate.backend}: knob {name}={value!r} is neither a finite number, text, true, false "
+                "nor None"
+            )
 
 
 def _in_turn(groups: Iterable[list[Planned]]) -> Iterator[Planned]:

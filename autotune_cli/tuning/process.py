@@ -55,9 +55,7 @@ class Stopped(Exception):
 class Worker:
     """One worker process at a time; a dead one is replaced by the next :meth:`ask`. ``stop``: stop waiting."""
 
-    def __init__(
-        self, settings: WorkerSettings, gpu: str | None = None, stop: threading.Event | None = None
-    ) -> None:
+    def __init__(self, settings: WorkerSettings, gpu: str | None = None, stop: threading.Event | None = None) -> None:
         self._settings = settings
         self._gpu = gpu
         self._stop = stop or threading.Event()

@@ -18,8 +18,8 @@ class RacePolicy:
 
     rounds: int = 10
     """Rounds of a candidate that stays in."""
-    most_rounds: int = 20
-    """When intervals are still wide after ``rounds``."""
+    most_rounds: int = 14
+    """When intervals are still wide after ``rounds``. A power cap makes them so, and more rounds don't help."""
     separated_rounds: int = 7
     """Before a race with only one candidate left may end early."""
     iterations: int = 25
@@ -55,7 +55,7 @@ class RacePolicy:
 
 @dataclass
 class Race:
-    """The rounds so far. ``default`` is never dropped; ``copy`` times are of a second copy of ``anchor`` (A/A)."""
+    """The rounds so far. ``default`` is never dropped for being slow."""
 
     policy: RacePolicy
     keys: list[str]
@@ -63,8 +63,14 @@ class Race:
     default: str | None = None
     times: dict[str, dict[int, float]] = field(default_factory=dict)
     copies: dict[int, float] = field(default_factory=dict)
+    """Times of a second copy of ``copied`` (A/A)."""
+    copied: str | None = None
     dropped: dict[str, str] = field(default_factory=dict)
     """Candidates that are out, and why."""
+    failed: set[str] = field(default_factory=set)
+    """Those of them that turned out not to be right."""
+    rough: dict[str, float] = field(default_factory=dict)
+    """Times of the vetting."""
 
     def __post_init__(self) -> None:
         for key in self.keys:
@@ -85,10 +91,9 @@ class Race:
     @property
     def noise(self) -> float | None:
         """A/A: how far two copies of the same candidate are apart, |ratio - 1|; None without copies."""
-        anchor = self.anchor
-        if anchor is None:
+        if self.copied is None:
             return None
-        ratio = paired_ratio(self.copies, self.times[anchor])
+        ratio = paired_ratio(self.copies, self.times[self.copied])
         return None if ratio is None else abs(ratio.value - 1.0)
 
     @property
@@ -106,23 +111,38 @@ class Race:
         return running[start:] + running[:start]
 
     def add(self, number: int, times: Mapping[str, float], copy: float | None) -> None:
-        """Take in a round and drop who is now clearly slower."""
+        """Take in a round, with the time of the anchor's second copy, and drop who is now clearly slower."""
         for key, us in times.items():
             self.times[key][number] = us
         if copy is not None:
+            if self.copied != self.anchor:
+                self.copied, self.copies = self.anchor, {}
             self.copies[number] = copy
         self._eliminate()
 
     def drop(self, key: str, why: str) -> None:
         self.dropped[key] = why
 
+    def fail(self, key: str, why: str) -> None:
+        """Take out who is not right after all. Whom it had beaten is in again, unless another one beats it too."""
+        self.failed.add(key)
+        self.dropped = {name: self.dropped.get(name, why) for name in self.keys if name in self.failed}
+        self.dropped[key] = why
+        self._cut()
+        self._eliminate()
+
     def cut_rough(self, rough: Mapping[str, float]) -> None:
         """Keep those out of the race that the vetting's one time shows to be far behind."""
-        if self.policy.exhaustive or not rough:
+        self.rough = dict(rough)
+        self._cut()
+
+    def _cut(self) -> None:
+        known = [self.rough[key] for key in self.running if key in self.rough]
+        if self.policy.exhaustive or not known:
             return
-        limit = self.policy.rough_margin * min(rough.values())
+        limit = self.policy.rough_margin * min(known)
         for key in self.running:
-            if key != self.default and rough.get(key, 0.0) > limit:
+            if key != self.default and self.rough.get(key, 0.0) > limit:
                 self.drop(key, f"its rough time is over {self.policy.rough_margin:g} times the best one's")
 
     def _eliminate(self) -> None:

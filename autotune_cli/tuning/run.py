@@ -12,7 +12,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from autotune_cli import __version__
-from autotune_cli.errors import AutotuneError, BadFile, EmptySuite, NoMemory, NothingToResume
+from autotune_cli.errors import (
+    AutotuneError,
+    BadFile,
+    BadKernels,
+    EmptySuite,
+    NoMemory,
+    NothingToResume,
+)
 from autotune_cli.kernels.models.memory import memory_bytes
 from autotune_cli.kernels.workload import AnyWorkload, cost
 from autotune_cli.measure.floor import floor_us
@@ -26,7 +33,7 @@ from autotune_cli.results.runs import new_run_path, write_run
 from autotune_cli.results.schema import Environment, RunFile, Settings, WorkloadResult
 from autotune_cli.tuning.budget import Budget
 from autotune_cli.tuning.jobs import Plan, PlannedWorkload, Ready, WorkerSettings
-from autotune_cli.tuning.process import Worker
+from autotune_cli.tuning.process import Stopped, Worker, WorkerDied, WorkerRaised, WorkerTimeout
 from autotune_cli.tuning.progress import Progress
 from autotune_cli.tuning.race import RacePolicy
 from autotune_cli.tuning.session import Interrupted, Known, Session, SessionSettings
@@ -88,12 +95,15 @@ def tune(request: Request, progress: Progress, stop: threading.Event) -> Outcome
 
     Raises:
         AutotuneError: bad input, no device, a file that can't be written. Nothing measured is lost: the journal stays.
+        KeyboardInterrupt: ``stop`` was set before there was anything to write.
     """
     begin = time.monotonic()
-    workers = [Worker(request.worker, gpu) for gpu in request.gpus]
+    workers = [Worker(request.worker, gpu, stop) for gpu in request.gpus]
     try:
         ready = workers[0].start()
         return _Run(request, progress, stop, workers, ready, begin).go()
+    except Stopped:
+        raise KeyboardInterrupt from None
     finally:
         for worker in workers:
             worker.kill()
@@ -165,7 +175,15 @@ class _Run:
                 )
 
     def _plan(self) -> list[PlannedWorkload]:
-        planned: list[PlannedWorkload] = self.workers[0].ask(Plan(self.request.workloads), _PLAN_TIMEOUT_S)
+        files = self.request.worker.kernel_files
+        try:
+            planned: list[PlannedWorkload] = self.workers[0].ask(Plan(self.request.workloads), _PLAN_TIMEOUT_S)
+        except (WorkerDied, WorkerTimeout, WorkerRaised) as error:
+            if not files:
+                raise
+            # The knobs, unsupported and default functions of a user's file run here.
+            detail = f"asked for its candidates: {str(error).splitlines()[0]}"
+            raise BadKernels(path=", ".join(files), detail=detail) from error
         found = {entry.candidate.backend for plan in planned for entry in plan.candidates}
         libraries = {name.split(".")[0] for name in found}
         for name in self.request.backends:
@@ -314,6 +332,8 @@ class _Run:
                     self.progress.done(result)
             except Interrupted as error:
                 self._interrupted(error)
+            except Stopped:
+                return
             except BaseException as error:  # handed to the main thread, which raises it
                 with self.state.lock:
                     self.state.errors.append(error)
@@ -326,18 +346,9 @@ class _Run:
         for thread in threads:
             thread.start()
         for thread in threads:
-            self._join(thread)
+            thread.join()
         if self.stop.is_set() and not self.state.errors:
             self.state.interrupted = True
-
-    def _join(self, thread: threading.Thread) -> None:
-        while thread.is_alive():
-            thread.join(0.1)
-            if self.stop.is_set():
-                # Wakes threads that wait for an answer.
-                for worker in self.workers:
-                    worker.interrupt()
-                thread.join(5.0)
 
     def _interrupted(self, error: Interrupted) -> None:
         with self.state.lock:
@@ -354,7 +365,7 @@ class _Run:
 
     def _floor(self, workload: AnyWorkload) -> float | None:
         device = self.environment
-        return floor_us(cost(workload), device.copy_gb_per_s, device.matmul_tflop_per_s)
+        return floor_us(cost(workload), device.memory_gb_per_s, device.matmul_tflop_per_s)
 
     # The file.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from autotune_cli.kernels.registry import Candidate
@@ -18,7 +18,7 @@ from autotune_cli.tuning.choose import choose
 from autotune_cli.tuning.duplicates import mark_duplicates
 from autotune_cli.tuning.jobs import Entry, PlannedWorkload, Recheck, RoundDone, RoundFailed, RunRound, Vet, Vetted
 from autotune_cli.tuning.outcome import candidate_result, finished_candidate, planned_result
-from autotune_cli.tuning.process import BUILD_TIMEOUT_S, Worker, WorkerDied, WorkerTimeout
+from autotune_cli.tuning.process import BUILD_TIMEOUT_S, Stopped, Worker, WorkerDied, WorkerTimeout
 from autotune_cli.tuning.progress import Progress
 from autotune_cli.tuning.race import Race, RacePolicy, usual_clock
 
@@ -100,8 +100,9 @@ class Session:
             self._vet_all()
             race = self._make_race()
             stopped = self._run_race(race)
-            self._recheck(race)
-        except Interrupted:
+            while not self._winner_is_right(race):
+                stopped = self._run_race(race)
+        except (Interrupted, Stopped):
             partial = None
             if race is not None and any(race.times.values()):
                 partial = self._result(race, "interrupted", time.monotonic() - begin)
@@ -147,12 +148,10 @@ class Session:
                 min(BUILD_TIMEOUT_S, left),
             )
         except WorkerTimeout as error:
-            self._check_stop()
-            if left < limit or self._worker.phase[0] == "build":
+            if left < (BUILD_TIMEOUT_S if self._worker.phase[0] == "build" else limit):
                 return Vetted("skipped", f"the budget was spent while it was measured ({error})")
             return Vetted("timeout", str(error))
         except WorkerDied as error:
-            self._check_stop()
             return Vetted("crashed", str(error))
         self._device_s += vetted.device_s
         if not vetted.healthy:
@@ -162,16 +161,21 @@ class Session:
     # The race.
 
     def _make_race(self) -> Race:
-        right = [key for key in self._by_key if self._results[key].status == "ok"]
-        default = next((key for key in right if self._results[key].default), None)
-        race = Race(self._policy, right, default)
-        race.cut_rough({key: self._results[key].rough_us or 0.0 for key in right})
+        # Who broke in the rounds of the journal had a part in them; it is taken out again below.
+        raced = {key for record in self._known.rounds.values() for key in record.times}
+        keys = [key for key in self._by_key if self._results[key].status == "ok" or key in raced]
+        default = next((key for key in keys if self._results[key].default), None)
+        race = Race(self._policy, keys, default)
+        race.cut_rough({key: self._results[key].rough_us or 0.0 for key in keys})
         for number in sorted(self._known.rounds):
             record = self._known.rounds[number]
             self._conditions.append(record.conditions)
             times = {key: us for key, us in record.times.items() if key in race.times}
             if not record.conditions.dropped:
                 race.add(number, times, record.noise_us if record.noise_of == race.anchor else None)
+        for key in keys:
+            if self._results[key].status != "ok":
+                race.fail(key, self._results[key].reason or self._results[key].status)
         return race
 
     def _run_race(self, race: Race) -> str:
@@ -195,14 +199,16 @@ class Session:
         # Far from the first copy, so that the two see different moments of the round.
         order.insert((order.index(Entry(self._by_key[anchor])) + 1 + len(order) // 2) % (len(order) + 1),
                      Entry(self._by_key[anchor], copy=1))  # fmt: skip
+        # The first round waits for everybody, as without one nobody wins.
+        limit = self._settings.timeout_s
+        left = self._share.left_s() if race.best is not None else float("inf")
         try:
             outcome = self._worker.ask(
-                RunRound(self._workload, number, tuple(order), self._policy.iterations),
-                self._settings.timeout_s,
-                self._phase,
+                RunRound(self._workload, number, tuple(order), self._policy.iterations), min(limit, left), self._phase
             )
         except (WorkerTimeout, WorkerDied) as error:
-            self._check_stop()
+            if isinstance(error, WorkerTimeout) and left < limit:
+                return  # cut off by the budget, which is spent now
             status: Status = "timeout" if isinstance(error, WorkerTimeout) else "crashed"
             self._fail(race, self._worker.phase[1] or None, Vetted(status, f"in round {number}: {error}"))
             return
@@ -234,43 +240,39 @@ class Session:
 
     def _fail(self, race: Race, key: str | None, failure: Vetted) -> None:
         """A candidate that was right breaks in the race: it leaves it; the others go on."""
-        self._lost += 1
         if key is None or key not in race.times:
+            self._lost += 1
             return
-        race.drop(key, failure.reason or failure.status)
-        self._set_failed(key, failure)
-
-    def _set_failed(self, key: str, failure: Vetted) -> None:
-        failed = self._results[key].model_copy(update={"status": failure.status, "reason": failure.reason})
+        race.fail(key, failure.reason or failure.status)
+        known = self._results[key]
+        evidence = (*known.evidence, *failure.evidence)
+        failed = known.model_copy(update={"status": failure.status, "reason": failure.reason, "evidence": evidence})
         self._results[key] = failed
         self._journal.vetted(self._key, failed)
         self._progress.vetted(self._key, failed)
 
-    def _recheck(self, race: Race) -> None:
-        """The winner must still be right after it was measured; if it isn't, the next one is asked."""
-        while True:
-            choice = self._choose(race)
-            if choice is None:
-                return
-            self._check_stop()
-            key = choice.winner
-            try:
-                case = self._worker.ask(
-                    Recheck(self._workload, self._by_key[key]), self._settings.timeout_s, self._phase
-                )
-            except (WorkerTimeout, WorkerDied) as error:
-                self._check_stop()
-                status: Status = "timeout" if isinstance(error, WorkerTimeout) else "crashed"
-                failure = Vetted(status, f"checked again after the race: {error}")
-            else:
-                if case.ok:
-                    return
-                failure = Vetted("incorrect", f"wrong after the race, right before it: {case.message}")
-                self._results[key] = self._results[key].model_copy(
-                    update={"evidence": (*self._results[key].evidence, case)}
-                )
-            race.drop(key, failure.reason or failure.status)
-            self._set_failed(key, failure)
+    def _winner_is_right(self, race: Race) -> bool:
+        """The winner must still be right after it was measured; if it isn't, the race goes on without it."""
+        choice = self._choose(race)
+        if choice is None:
+            return True
+        self._check_stop()
+        key = choice.winner
+        try:
+            outcome: Vetted = self._worker.ask(
+                Recheck(self._workload, self._by_key[key], self._policy.iterations),
+                self._settings.timeout_s,
+                self._phase,
+            )
+        except (WorkerTimeout, WorkerDied) as error:
+            outcome = Vetted("timeout" if isinstance(error, WorkerTimeout) else "crashed", str(error))
+        if outcome.status == "ok":
+            return True
+        if not outcome.healthy:
+            self._worker.kill()
+        what = "wrong after the race, right before it" if outcome.status == "incorrect" else "checked after the race"
+        self._fail(race, key, replace(outcome, reason=f"{what}: {outcome.reason}"))
+        return False
 
     # The result.
 
@@ -282,8 +284,7 @@ class Session:
     def _result(self, race: Race | None, stopped: str, wall_s: float) -> WorkloadResult:
         assert race is not None
         choice = self._choose(race)
-        anchor = race.anchor
-        copies = sorted(race.copies) if anchor is not None else []
+        copies = sorted(race.copies)
         return WorkloadResult(
             workload=self._workload,
             key=self._key,
@@ -294,7 +295,7 @@ class Session:
             conditions=tuple(self._conditions),
             floor_us=self._floor_us,
             noise=race.noise,
-            noise_of=anchor if copies else None,
+            noise_of=race.copied if copies else None,
             noise_rounds=tuple(copies),
             noise_rounds_us=tuple(race.copies[number] for number in copies),
             stopped=stopped,

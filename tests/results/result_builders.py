@@ -39,7 +39,7 @@ def environment(device: str = "NVIDIA H200", **changes: Any) -> Environment:
         "python": "3.12.3",
         "libraries": {"torch": "2.11.0", "flashinfer": "0.6.18"},
         "variables": {"SGLANG_X": "1"},
-        "copy_gb_per_s": 4100.5,
+        "memory_gb_per_s": 4100.5,
         "power_limit_w": 700.0,
     }
     return Environment(**(fields | changes))

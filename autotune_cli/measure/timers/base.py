@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from autotune_cli.results.schema import Kernel
+
 Launch = Callable[[], Any]
 
 
@@ -30,6 +32,14 @@ class Sample:
     """Names of the kernels of an iteration in order; empty where the timer can't see them."""
 
 
+@dataclass(frozen=True)
+class Inspection:
+    """A candidate looked at closely: a few timed iterations and the kernels of one of them."""
+
+    sample: Sample
+    kernels: tuple[Kernel, ...]
+
+
 class Timer(Protocol):
     """Measures launches one after another. A new timer is one file in this folder and one entry in ``TIMERS``."""
 
@@ -44,5 +54,13 @@ class Timer(Protocol):
 
         Raises:
             MeasurementError: what was recorded makes no sense.
+        """
+        ...
+
+    def inspect(self, launch: Launch, iterations: int) -> Inspection:
+        """A rough time, and which kernels fire with which launch shape.
+
+        Raises:
+            MeasurementError: as :meth:`measure`.
         """
         ...

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from autotune_cli.measure.timers.base import Launch, Sample
+from autotune_cli.measure.fired import fired_on_cpu
+from autotune_cli.measure.timers.base import Inspection, Launch, Sample
 
 
 class CpuClock:
@@ -28,6 +29,9 @@ class CpuClock:
                 times.append((time.perf_counter_ns() - begin) / 1e3)
             samples.append(Sample(tuple(times)))
         return samples
+
+    def inspect(self, launch: Launch, iterations: int) -> Inspection:
+        return Inspection(self.measure([launch], iterations)[0], fired_on_cpu(launch))
 
 
 def make(l2: str) -> CpuClock:

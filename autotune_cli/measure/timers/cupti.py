@@ -8,15 +8,17 @@ overlaps (programmatic dependent launch) are not counted twice or at all.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch._C._autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
+from autotune_cli.measure.fired import kernels_of
 from autotune_cli.measure.flush import Flush
-from autotune_cli.measure.timers.base import Launch, MeasurementError, Sample
+from autotune_cli.measure.timers.base import Inspection, Launch, MeasurementError, Sample
+from autotune_cli.results.schema import Kernel
 
 # torch.erfinv: its kernel has this word in its name, and nobody's attention or top-k uses it.
 MARKER = "erfinv"
@@ -28,6 +30,9 @@ class Activity(NamedTuple):
     start: int
     duration: int
     name: str
+
+
+Named = TypeVar("Named", Activity, Kernel)
 
 
 class Cupti:
@@ -44,8 +49,23 @@ class Cupti:
     def measure(
         self, launches: Sequence[Launch], iterations: int, started: Callable[[int], None] = lambda index: None
     ) -> list[Sample]:
+        session = self._record(launches, iterations, started)
+        blocks = list(iterations_of(_activities(session)))
+        if len(blocks) != len(launches) * iterations:
+            raise MeasurementError(f"{len(blocks)} iterations recorded, {len(launches) * iterations} launched")
+        return [sample(blocks[index * iterations : (index + 1) * iterations], index) for index in range(len(launches))]
+
+    def inspect(self, launch: Launch, iterations: int) -> Inspection:
+        session = self._record([launch], iterations, lambda index: None)
+        blocks = list(iterations_of(_activities(session)))
+        if len(blocks) != iterations:
+            raise MeasurementError(f"{len(blocks)} iterations recorded, {iterations} launched")
+        return Inspection(sample(blocks, 0), tuple(next(iter(between_markers(kernels_of(session))), [])))
+
+    def _record(self, launches: Sequence[Launch], iterations: int, started: Callable[[int], None]) -> profile:
         torch.cuda.synchronize()
         # acc_events: keep what earlier cycles recorded; without it torch warns at every session.
+        session: profile
         with profile(activities=[ProfilerActivity.CUDA], acc_events=True) as session:
             for index, launch in enumerate(launches):
                 started(index)
@@ -57,10 +77,7 @@ class Cupti:
                     self._mark()
                 # A hang or a fault belongs to the launch that has just been started.
                 torch.cuda.synchronize()
-        blocks = list(iterations_of(_activities(session)))
-        if len(blocks) != len(launches) * iterations:
-            raise MeasurementError(f"{len(blocks)} iterations recorded, {len(launches) * iterations} launched")
-        return [sample(blocks[index * iterations : (index + 1) * iterations], index) for index in range(len(launches))]
+        return session
 
     def _mark(self) -> None:
         torch.erfinv(self._half, out=self._marked)
@@ -81,18 +98,23 @@ def _activities(session: profile) -> list[Activity]:
     return sorted(found)
 
 
-def iterations_of(activities: Iterable[Activity]) -> Iterable[list[Activity]]:
-    """What ran between each pair of markers. ``activities`` are sorted by start."""
-    current: list[Activity] | None = None
-    for activity in activities:
-        if MARKER in activity.name:
+def between_markers(events: Iterable[Named]) -> Iterator[list[Named]]:
+    """What lies between each pair of markers, in the order given."""
+    current: list[Named] | None = None
+    for event in events:
+        if MARKER in event.name:
             if current is None:
                 current = []
             else:
                 yield current
                 current = None
         elif current is not None:
-            current.append(activity)
+            current.append(event)
+
+
+def iterations_of(activities: Iterable[Activity]) -> Iterator[list[Activity]]:
+    """What ran in each iteration. ``activities`` are sorted by start."""
+    return between_markers(activities)
 
 
 def busy_us(activities: Sequence[Activity]) -> float:

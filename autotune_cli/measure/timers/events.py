@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import torch
 
 from autotune_cli.measure.flush import Flush
-from autotune_cli.measure.timers.base import Launch, Sample
+from autotune_cli.measure.timers.base import Inspection, Launch, Sample
 
 
 class Events:
@@ -42,6 +42,9 @@ class Events:
             torch.cuda.synchronize()
             samples.append(Sample(tuple(begin.elapsed_time(end) * 1e3 for begin, end in pairs)))
         return samples
+
+    def inspect(self, launch: Launch, iterations: int) -> Inspection:
+        return Inspection(self.measure([launch], iterations)[0], ())
 
 
 def make(l2: str) -> Events:

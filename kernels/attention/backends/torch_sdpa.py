@@ -93,6 +93,9 @@ class _Request:
         self._q = problem.q[self.rows].transpose(0, 1)[None]
         self._load, seen = key_value_source(problem, index, self.rows)
         self._repeat = repeat
+        self._group = problem.geometry.group
+        # The output of a query with one key is its value; torch doesn't give such a request to the cudnn kernel.
+        self._one_key = kernel == "cudnn" and seen == 1
         self._options: dict[str, Any] = {
             "scale": problem.geometry.scale,
             "enable_gqa": repeat == 1 and problem.geometry.group > 1,
@@ -104,6 +107,8 @@ class _Request:
         from torch.nn.functional import scaled_dot_product_attention
 
         k, v = (part.transpose(0, 1)[None] for part in self._load())
+        if self._one_key:
+            return v[0].repeat_interleave(self._group, dim=0).transpose(0, 1)
         if self._repeat > 1:
             k, v = k.repeat_interleave(self._repeat, dim=1), v.repeat_interleave(self._repeat, dim=1)
         return scaled_dot_product_attention(self._q, k, v, **self._options)[0].transpose(0, 1)

@@ -1,0 +1,86 @@
+# make tune    sets up .venv and finds the fastest kernels: on this CPU, or on the NVIDIA GPU where there is one
+# make test    the same set-up, then the tests
+# make check   the same set-up, then linter, formatter, type checker and the rules on who may import whom
+# make clean   removes what the others made (results in cache/ and runs/ stay)
+#
+# PYTHON=python3.12 picks an interpreter; GPU=no ignores a GPU.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
+	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$python" && break; done)
+GPU ?= $(shell { test -e /dev/nvidia0 || nvidia-smi -L 2>/dev/null | grep -q GPU; } && echo yes || echo no)
+
+PY := .venv/bin/python
+# Not a word on conflicts: FlashInfer lacks its CUDA dependencies on purpose (see dev-cpu).
+PIP := $(PY) -m pip install --quiet --disable-pip-version-check --no-warn-conflicts
+# Empty files that stand for what is installed, one set for each kind of machine. The name of the checkout's folder is
+# kept too: an editable install, and with it the stamps, is worth nothing once the folder has moved.
+STAMPS := .venv/stamps
+KIND := $(if $(filter yes,$(GPU)),cuda,cpu)
+MADE := $(STAMPS)/made
+INSTALLED := $(STAMPS)/installed-$(KIND)
+DEV := $(STAMPS)/dev-$(KIND)
+ifneq ($(strip $(file <$(MADE))),$(strip $(CURDIR)))
+$(MADE): moved
+endif
+
+.PHONY: help tune test check clean moved
+
+help:
+	@sed -n '/^# make/s/^# //p' Makefile
+
+ifeq ($(KIND),cuda)
+tune: $(INSTALLED)
+	$(PY) -m autotune_cli tune --model llama-3.1-8b
+	$(PY) -m autotune_cli tune --model deepseek-v3.2
+else
+tune: $(INSTALLED)
+	$(PY) -m autotune_cli tune --no-cache
+endif
+
+test: $(DEV)
+	$(PY) -m pytest
+
+check: $(DEV)
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+	.venv/bin/lint-imports
+
+clean:
+	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+
+$(MADE):
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: apt-get install python3 python3-venv"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  version=$$($(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
+	  echo "$(PYTHON) can't make virtual environments: apt-get install python3-venv (or python$$version-venv)"; exit 1; }
+	$(PYTHON) -m venv .venv
+	@rm -rf $(STAMPS) && mkdir -p $(STAMPS) && echo "$(CURDIR)" > $@
+
+# torch first: setuptools comes with it, and builds this project without an environment of its own to download.
+$(STAMPS)/installed-cpu: $(MADE) pyproject.toml setup.py constraints.txt
+	$(PIP) -c constraints.txt torch setuptools
+	$(PIP) -c constraints.txt --no-build-isolation -e .
+	@touch $@
+
+# constraints.txt pins torch's CPU build, so it says nothing about a machine with a GPU.
+$(STAMPS)/installed-cuda: $(MADE) pyproject.toml setup.py
+	$(PIP) -e '.[cuda]'
+	@touch $@
+
+# FlashInfer without its CUDA dependencies: what tests need to hold its signatures against our calls, none of which
+# compiles or runs a kernel. Triton runs the kernel of docs/own-kernels.md in its interpreter.
+$(STAMPS)/dev-cpu: $(STAMPS)/installed-cpu
+	$(PIP) -c constraints.txt --no-build-isolation -e '.[dev]'
+	$(PIP) -c constraints.txt apache-tvm-ffi packaging nvidia-ml-py tqdm requests einops ninja triton
+	$(PIP) -c constraints.txt --no-deps flashinfer-python
+	@touch $@
+
+$(STAMPS)/dev-cuda: $(STAMPS)/installed-cuda
+	$(PIP) -e '.[cuda,dev]'
+	@touch $@

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autotune_cli.measure.statistics import median
+from autotune_cli.tuning.choose import choose
+
+MARGIN = 0.005
+
+
+def times(us: float, count: int = 10) -> dict[int, float]:
+    """Rounds around ``us`` with a fixed pattern of a tenth of a percent."""
+    return {i: us * (1.0 + 0.001 * ((i * 7) % 5 - 2)) for i in range(count)}
+
+
+def test_clear_winner() -> None:
+    choice = choose(
+        {"default": times(200.0), "a": times(100.0), "b": times(150.0)}, ["default", "a", "b"], "default", MARGIN
+    )
+    assert choice is not None
+    assert (choice.winner, choice.best, choice.tie_set, choice.reason) == ("a", "a", ("a",), "separated")
+    assert choice.speedup == pytest.approx(2.0)
+    low, high = choice.speedup_interval or (0.0, 0.0)
+    assert low < 2.0 < high < 2.01
+
+
+def test_default_is_preferred_inside_the_tie_set() -> None:
+    choice = choose({"default": times(100.3), "a": times(100.0)}, ["default", "a"], "default", MARGIN)
+    assert choice is not None
+    assert (choice.winner, choice.best) == ("default", "a")
+    assert choice.speedup == 1.0
+    assert set(choice.tie_set) == {"default", "a"}
+
+
+def test_first_in_order_wins_a_tie_without_the_default() -> None:
+    choice = choose(
+        {"default": times(200.0), "a": times(100.2), "b": times(100.0)}, ["default", "a", "b"], "default", MARGIN
+    )
+    assert choice is not None
+    assert (choice.winner, choice.reason) == ("a", "first of the tie set")
+
+
+def test_wrong_default_is_not_chosen_and_gives_no_speedup() -> None:
+    choice = choose(
+        {"default": times(50.0), "a": times(100.0)}, ["default", "a"], "default", MARGIN, default_is_right=False
+    )
+    assert choice is not None
+    assert choice.speedup is None
+
+
+def test_missing_default_gives_no_speedup() -> None:
+    choice = choose({"a": times(100.0)}, ["a"], None, MARGIN)
+    assert choice is not None
+    assert (choice.winner, choice.speedup, choice.default) == ("a", None, None)
+
+
+def test_nobody_measured_is_no_choice() -> None:
+    assert choose({}, ["a"], None, MARGIN) is None
+    assert choose({"a": {}}, ["a"], "a", MARGIN) is None
+
+
+def test_one_round_is_judged_by_the_times() -> None:
+    choice = choose({"default": {0: 200.0}, "a": {0: 100.0}}, ["default", "a"], "default", MARGIN)
+    assert choice is not None
+    assert (choice.winner, choice.tie_set, choice.speedup, choice.speedup_interval) == ("a", ("a",), 2.0, None)
+
+
+ROUNDS = st.lists(st.floats(50.0, 150.0), min_size=1, max_size=8).map(lambda values: dict(enumerate(values)))
+
+
+@given(st.lists(ROUNDS, min_size=2, max_size=6), st.booleans())
+def test_never_slower_than_the_default_and_always_tied_with_the_best(
+    rounds: list[dict[int, float]], has_default: bool
+) -> None:
+    table = {f"k{i}": values for i, values in enumerate(rounds)}
+    default = "k0" if has_default else None
+    choice = choose(table, list(table), default, MARGIN)
+    assert choice is not None
+    assert choice.winner in choice.tie_set
+    assert choice.best in choice.tie_set
+    assert all(median(list(table[choice.best].values())) <= median(list(values.values())) for values in table.values())
+    if default is not None and choice.winner != default:
+        assert median(list(table[choice.winner].values())) <= median(list(table[default].values()))
+        assert default not in choice.tie_set
+
+
+@given(st.lists(ROUNDS, min_size=2, max_size=6), st.floats(0.01, 100.0))
+def test_choice_does_not_depend_on_the_unit(rounds: list[dict[int, float]], scale: float) -> None:
+    def chosen(factor: float) -> str:
+        table = {f"k{i}": {n: factor * us for n, us in values.items()} for i, values in enumerate(rounds)}
+        choice = choose(table, list(table), "k0", MARGIN)
+        assert choice is not None
+        return choice.winner
+
+    # Powers of two: exact in floating point, so that ties at the margin stay ties.
+    assert chosen(1.0) == chosen(2.0 ** round(scale % 10))

@@ -1,0 +1,179 @@
+"""The race on made-up kernels whose true times are known."""
+
+from __future__ import annotations
+
+import math
+import random
+
+import pytest
+
+from autotune_cli.measure.statistics import median
+from autotune_cli.tuning.choose import choose
+from autotune_cli.tuning.race import Race, RacePolicy, usual_clock
+
+POLICY = RacePolicy()
+
+
+def run(
+    truth: dict[str, float],
+    spread: float = 0.002,
+    seed: int = 0,
+    default: str | None = None,
+    policy: RacePolicy = POLICY,
+) -> tuple[Race, int]:
+    """Race kernels of these true times; the race, and how many measurements it took."""
+    generator = random.Random(seed)
+
+    def measured(key: str) -> float:
+        return truth[key] * math.exp(generator.gauss(0.0, spread))
+
+    race = Race(policy, list(truth), default)
+    race.cut_rough({key: measured(key) for key in truth})
+    number = taken = 0
+    while race.finished() is None:
+        assert number < 100
+        # All of a round share its clock.
+        clock = math.exp(generator.gauss(0.0, 0.02))
+        anchor = race.anchor
+        assert anchor is not None
+        times = {key: clock * measured(key) for key in race.order(number)}
+        taken += len(times) + 1
+        race.add(number, times, clock * measured(anchor))
+        number += 1
+    return race, taken
+
+
+def winner(race: Race) -> str:
+    choice = choose(
+        {key: race.times[key] for key in race.running},
+        race.running,
+        race.default,
+        max(POLICY.tie_margin, race.noise or 0),
+    )
+    assert choice is not None
+    return choice.winner
+
+
+def field(seed: int) -> dict[str, float]:
+    """Forty candidates from 1 to 3 times the best one's time, many of them close to it."""
+    generator = random.Random(seed)
+    return {f"k{i}": 50.0 * (1.0 + 2.0 * generator.random() ** 2) for i in range(40)}
+
+
+def test_regret_is_within_the_tie_margin_and_the_cost_a_quarter_of_exhaustive() -> None:
+    regrets, costs = [], []
+    for seed in range(40):
+        truth = field(seed)
+        race, taken = run(truth, seed=seed)
+        regrets.append(truth[winner(race)] / min(truth.values()) - 1.0)
+        _, all_of_it = run(truth, seed=seed, policy=RacePolicy(exhaustive=True))
+        costs.append(taken / all_of_it)
+    assert max(regrets) <= 0.02
+    assert sum(regrets) / len(regrets) <= 0.005
+    assert sum(costs) / len(costs) <= 0.25
+
+
+def test_winner_repeats_or_is_tied() -> None:
+    for seed in range(20):
+        truth = field(seed)
+        first, second = (winner(run(truth, seed=100 * seed + again)[0]) for again in range(2))
+        assert abs(truth[first] / truth[second] - 1.0) < 2 * POLICY.tie_margin
+
+
+def test_default_is_measured_to_the_end_however_slow() -> None:
+    race, _ = run({"default": 900.0, "a": 10.0, "b": 10.02}, default="default")
+    assert "default" not in race.dropped
+    assert len(race.times["default"]) == max(len(times) for times in race.times.values())
+
+
+def test_exhaustive_drops_nobody() -> None:
+    race, _ = run({"a": 10.0, "b": 11.0, "c": 100.0}, policy=RacePolicy(exhaustive=True))
+    assert not race.dropped
+    assert {len(times) for times in race.times.values()} == {POLICY.rounds}
+
+
+def test_far_behind_in_the_vetting_is_not_raced() -> None:
+    race, _ = run({"a": 10.0, "b": 30.0})
+    assert race.times["b"] == {}
+    assert "rough time" in race.dropped["b"]
+
+
+def test_one_candidate_ends_early_and_two_equal_ones_at_the_number_of_rounds() -> None:
+    alone, _ = run({"a": 10.0})
+    assert alone.finished() == "separated"
+    assert len(alone.times["a"]) == POLICY.separated_rounds
+    tied, _ = run({"a": 10.0, "b": 10.0})
+    assert tied.finished() == "precise"
+    assert len(tied.times["a"]) >= POLICY.rounds
+
+
+def test_noisy_candidates_get_more_rounds_up_to_the_limit() -> None:
+    race, _ = run({"a": 10.0, "b": 10.0}, spread=0.03)
+    assert race.finished() == "rounds"
+    assert len(race.times["a"]) == POLICY.most_rounds
+
+
+def test_every_candidate_is_first_equally_often() -> None:
+    race = Race(POLICY, ["a", "b", "c"])
+    assert [race.order(number)[0] for number in range(6)] == ["a", "b", "c", "a", "b", "c"]
+    assert sorted(race.order(4)) == ["a", "b", "c"]
+    race.drop("b", "slow")
+    assert race.order(3) == ["c", "a"]
+
+
+def test_noise_is_the_distance_of_two_copies() -> None:
+    race = Race(POLICY, ["a", "b"], default="a")
+    for number in range(5):
+        race.add(number, {"a": 100.0, "b": 100.2}, 101.0)
+    assert race.noise == pytest.approx(0.01)
+    assert race.copied == "a"
+
+
+def test_noise_is_small_where_copies_differ_by_chance_only() -> None:
+    noises = [run({"a": 10.0, "b": 10.1}, seed=seed)[0].noise or 0.0 for seed in range(20)]
+    assert median(noises) < 0.002
+
+
+def test_copies_of_one_candidate_are_never_held_against_another() -> None:
+    race = Race(POLICY, ["slow", "fast"])
+    assert race.anchor == "slow"
+    race.add(0, {"slow": 200.0, "fast": 100.0}, 201.0)  # out: twice as slow
+    assert race.anchor == "fast"
+    assert race.noise == pytest.approx(0.005)  # still what the copies of the slow one say
+    race.add(1, {"fast": 100.0}, 101.0)
+    assert (race.copied, race.copies) == ("fast", {1: 101.0})
+    assert race.noise == pytest.approx(0.01)
+
+
+def test_a_failed_candidate_lets_those_back_in_whom_it_alone_had_beaten() -> None:
+    race = Race(POLICY, ["liar", "good", "close", "bad"])
+    race.cut_rough({"liar": 1.0, "good": 10.0, "close": 1.2, "bad": 100.0})
+    race.add(0, {"liar": 1.0, "close": 1.2}, None)
+    assert race.running == ["liar"]
+    race.fail("liar", "wrong")
+    assert race.running == ["close"]
+    race.fail("close", "wrong too")
+    assert race.running == ["good"]
+    assert race.dropped["liar"] == "wrong"
+    assert "rough time" in race.dropped["bad"]
+    assert race.finished() is None  # there is somebody to measure
+
+
+def test_race_ends_when_nobody_is_left() -> None:
+    race = Race(POLICY, ["a"], default="a")
+    race.fail("a", "crashed")
+    assert race.finished() == "nobody left"
+    assert race.anchor is None
+    assert race.order(0) == []
+
+
+@pytest.mark.parametrize("rounds", [3, 5, 10, 30])
+def test_rounds_option_keeps_the_limits_in_order(rounds: int) -> None:
+    policy = POLICY.with_rounds(rounds)
+    assert policy.rounds == rounds
+    assert policy.separated_rounds <= rounds <= policy.most_rounds <= max(2 * rounds, POLICY.most_rounds)
+
+
+def test_usual_clock_ignores_missing_readings() -> None:
+    assert usual_clock([None, 1980.0, 1900.0, None, 1970.0]) == 1970.0
+    assert usual_clock([None, 0.0]) is None
