@@ -56,20 +56,22 @@ clean:
 
 $(MADE):
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: apt-get install python3 python3-venv"; exit 1; }
-	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
-	  version=$$($(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
+	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { \
+	  version=$$("$(PYTHON)" -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
 	  echo "$(PYTHON) can't make virtual environments: apt-get install python3-venv (or python$$version-venv)"; exit 1; }
-	$(PYTHON) -m venv .venv
+	"$(PYTHON)" -m venv .venv
 	@rm -rf $(STAMPS) && mkdir -p $(STAMPS) && echo "$(CURDIR)" > $@
 
 # torch first: setuptools comes with it, and builds this project without an environment of its own to download.
 $(STAMPS)/installed-cpu: $(MADE) pyproject.toml setup.py constraints.txt
+	@echo "installing torch (CPU) and this project into .venv: a minute or two"
 	$(PIP) -c constraints.txt torch setuptools
 	$(PIP) -c constraints.txt --no-build-isolation -e .
 	@touch $@
 
 # constraints.txt pins torch's CPU build, so it says nothing about a machine with a GPU.
 $(STAMPS)/installed-cuda: $(MADE) pyproject.toml setup.py
+	@echo "installing torch, FlashInfer and sgl_kernel (CUDA) into .venv: several GB"
 	$(PIP) -e '.[cuda]'
 	@touch $@
 

@@ -106,8 +106,13 @@ def tune(
     request = _request(locals(), errors)
     watcher = LiveTable(errors) if errors.is_terminal and not as_json else Lines(errors)
     stop = threading.Event()
-    with _Signals(stop, errors):
-        outcome = run_tuning(request, watcher, stop)
+    try:
+        with _Signals(stop, errors):
+            outcome = run_tuning(request, watcher, stop)
+    except KeyboardInterrupt:
+        # Before anything was measured, or a second Ctrl-C. Here, as click would make exit code 130 of it.
+        errors.print("interrupted", style="yellow")
+        raise typer.Exit(EXIT_INCOMPLETE) from None
     if as_json:
         typer.echo(json.dumps(_summary(outcome), indent=1))
     else:
@@ -137,6 +142,7 @@ def _request(options: dict[str, Any], errors: Console) -> Request:
     from autotune_cli.commands.devices import choose_device
     from autotune_cli.commands.parsing import backends, between, duration, numbers
     from autotune_cli.kernels.models import build_suite, choose_model
+    from autotune_cli.measure.timers import check_timer
     from autotune_cli.results.runs import check_name
     from autotune_cli.results.toggles import cache_toggle
     from autotune_cli.tuning.guard import refuse_slow_builds
@@ -165,6 +171,8 @@ def _request(options: dict[str, Any], errors: Console) -> Request:
     name = suite.name if options["name"] is None else options["name"]
     check_name(name)
     files = tuple(str(path.resolve()) for path in options["kernels"] or ())
+    if options["timer"] is not None:
+        check_timer(options["timer"], kind)
     seed = between("--seed", options["seed"], 0, 2**63 - 1)
     policy = RacePolicy(exhaustive=options["exhaustive"])
     if kind == "cpu":

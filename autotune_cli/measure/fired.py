@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,8 @@ def fired_on_cpu(launch: Callable[[], Any]) -> tuple[Kernel, ...]:
     return tuple(Kernel(name=event.name) for event in outermost)
 
 
-def kernels_of(session: profile) -> list[Kernel]:
-    """All device activities of a profiler session in the order of their start.
+def kernels_of(session: profile) -> Iterator[Kernel]:
+    """The device activities of a profiler session in the order of their start, as many as are asked for.
 
     Grid and block are in the exported trace only, not in the events that torch gives to Python.
     """
@@ -34,7 +34,8 @@ def kernels_of(session: profile) -> list[Kernel]:
         events = json.loads(path.read_text())["traceEvents"]
     found = [event for event in events if event.get("cat") in _DEVICE_CATEGORIES]
     found.sort(key=lambda event: float(event["ts"]))
-    return [_kernel(event) for event in found]
+    for event in found:
+        yield _kernel(event)
 
 
 def _kernel(event: dict[str, Any]) -> Kernel:

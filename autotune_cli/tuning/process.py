@@ -33,6 +33,8 @@ _LOG_TAIL = 4000
 _BOOT = "import sys; sys.path.append(sys.argv[3]); from autotune_cli.tuning.worker import main; main()"
 
 
+# Frames that every candidate is called from.
+_OWN_FRAMES = ("autotune_cli/tuning/", "autotune_cli/measure/", 'File "<string>"')
 _PACKAGE_ROOT = str(Path(autotune_cli.__file__).parent.parent)
 
 
@@ -222,8 +224,7 @@ class Worker:
             if self._log_size() > before:
                 time.sleep(0.05)
                 break
-        lines = [line.strip() for line in self._tail(before).splitlines() if line.strip().startswith("File ")]
-        return f", in {lines[0]}" if lines else ""
+        return self._place(self._tail(before))
 
     def _epitaph(self) -> str:
         """Why the process ended."""
@@ -244,12 +245,19 @@ class Worker:
             if name == "SIGKILL":
                 reason += " (out of host memory?)"
         lines = [line.strip() for line in self._tail().splitlines() if line.strip()]
-        files = [line for line in lines if line.startswith("File ") and "autotune_cli/tuning" not in line]
-        if files:
-            reason += f", in {files[0]}"
+        place = self._place("\n".join(lines))
+        if place:
+            reason += place
         elif lines and code > 0:
             reason += f": {lines[-1][:200]}"
         return reason
+
+    def _place(self, log: str) -> str:
+        """Where faulthandler says the worker was: in the user's file if that is on the stack, else innermost."""
+        lines = [line.strip() for line in log.splitlines()]
+        frames = [line for line in lines if line.startswith('File "') and not any(own in line for own in _OWN_FRAMES)]
+        users = [line for line in frames if any(f'"{path}"' in line for path in self._settings.kernel_files)]
+        return next((f", in {frame}" for frame in (*users, *frames)), "")
 
     def _log_size(self) -> int:
         return 0 if self._log is None else os.fstat(self._log.fileno()).st_size

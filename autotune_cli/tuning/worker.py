@@ -108,10 +108,10 @@ def load_kernel_file(path: str) -> None:
         raise _Refusal(KERNEL_FILE_ERROR, "a folder, not a Python file" if Path(path).is_dir() else "no such file")
     # Its own helpers lie beside it, as for any script; last, so that they hide nothing.
     sys.path.append(str(Path(path).parent))
+    specification = importlib.util.spec_from_file_location(name, path)
+    if specification is None or specification.loader is None:
+        raise _Refusal(KERNEL_FILE_ERROR, "not a Python file (.py)")
     try:
-        specification = importlib.util.spec_from_file_location(name, path)
-        if specification is None or specification.loader is None:
-            raise _Refusal(KERNEL_FILE_ERROR, "not a Python file")
         module = importlib.util.module_from_spec(specification)
         # Triton and inspect look a function's source up through its module.
         sys.modules[name] = module

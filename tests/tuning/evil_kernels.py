@@ -96,7 +96,7 @@ def segfaults(problem: Any) -> Run:
 
 @evil
 def aborts(problem: Any) -> Run:
-    return os.abort
+    return lambda: os.abort()
 
 
 @evil
@@ -235,7 +235,7 @@ def sorts_its_input(problem: Any) -> Run:
 
     def run() -> Any:
         output = right(problem)
-        inputs(problem).copy_(inputs(problem).flip(-1))
+        inputs(problem).copy_(inputs(problem).sort(-1).values)
         return output
 
     return run

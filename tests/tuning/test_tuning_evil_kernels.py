@@ -21,7 +21,7 @@ FAILURES = {
     "raises_something_odd": ("error", "Odd"),
     "exits_politely": ("crashed", r"it calls exit\(5\)"),
     "exits_at_once": ("crashed", "exited with code 3"),
-    "segfaults": ("crashed", r'killed by SIGSEGV, in File "/.*'),
+    "segfaults": ("crashed", r'killed by SIGSEGV, in File ".*evil_kernels.py", line \d+'),
     "aborts": ("crashed", "killed by SIGABRT.*evil_kernels.py"),
     "kills_itself": ("crashed", r"killed by SIGKILL \(out of host memory\?\)"),
     "interrupts_itself": ("crashed", "exited with code|killed by SIGINT"),

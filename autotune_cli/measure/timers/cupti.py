@@ -60,7 +60,7 @@ class Cupti:
         blocks = list(iterations_of(_activities(session)))
         if len(blocks) != iterations:
             raise MeasurementError(f"{len(blocks)} iterations recorded, {iterations} launched")
-        return Inspection(sample(blocks, 0), tuple(next(iter(between_markers(kernels_of(session))), [])))
+        return Inspection(sample(blocks, 0), tuple(next(between_markers(kernels_of(session)), [])))
 
     def _record(self, launches: Sequence[Launch], iterations: int, started: Callable[[int], None]) -> profile:
         torch.cuda.synchronize()

@@ -1,0 +1,1 @@
+"""What changed between two sides: joining them, statistics, verdicts. Needs no GPU, no torch, no kernel library."""

@@ -1,0 +1,163 @@
+"""Did a workload's winner change, and is that news? Plain functions over numbers and names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from autotune_cli.measure.statistics import median, paired_ratio
+
+Times = Mapping[int, float]
+"""Microseconds by round."""
+
+
+class ChoiceVerdict(StrEnum):
+    """Of one workload."""
+
+    UNCHANGED = "unchanged"
+    TIED = "changed within the ties"
+    """Not news: the winners can't be told apart, or differ by less than the threshold."""
+    CHANGED = "changed"
+    NONE = "no choice"
+    """On neither side."""
+
+
+class ChoiceReason(StrEnum):
+    """Why; documented in docs/diff.md."""
+
+    SAME_WINNER = "same_winner"
+    IN_TIE_SET = "in_tie_set"
+    BELOW_THRESHOLD = "below_threshold"
+    BEYOND_THRESHOLD = "beyond_threshold"
+    SESSIONS_DISAGREE = "sessions_disagree"
+    OLD_WINNER_ABSENT = "old_winner_absent"
+    OLD_WINNER_FAILED = "old_winner_failed"
+    NEW_WINNER_ABSENT_BEFORE = "new_winner_absent_before"
+    NEW_WINNER_FAILED_BEFORE = "new_winner_failed_before"
+    NO_CHOICE_IN_A = "no_choice_in_a"
+    NO_CHOICE_IN_B = "no_choice_in_b"
+    NO_TIMES = "no_times"
+
+
+@dataclass(frozen=True)
+class Picked:
+    """The choice of one session."""
+
+    winner: str | None
+    tie_set: tuple[str, ...]
+    times: Mapping[str, Times]
+    """Rounds of the two winners in this session, where they have any."""
+    rough: Mapping[str, float]
+    """Rough times (microseconds) of those that were right, yet too slow to be raced."""
+    statuses: Mapping[str, str]
+    """Of all candidates."""
+
+
+@dataclass(frozen=True)
+class ChoiceDecision:
+    """What is said of one workload's choice."""
+
+    verdict: ChoiceVerdict
+    reasons: tuple[ChoiceReason, ...]
+    a: str | None
+    """Winner in A: that of most sessions, the newest one's in a draw."""
+    b: str | None
+    gain: float | None = None
+    """What the new winner gains in B: time of the old winner over that of the new one, both in B's own rounds."""
+    gain_interval: tuple[float, float] | None = None
+    before: float | None = None
+    """The same in A: below 1, the old winner was the better one there."""
+
+
+def judge_choice(
+    a: Sequence[Picked], b: Sequence[Picked], threshold: float, right: Sequence[str]
+) -> ChoiceDecision:
+    """Compare the winners of one workload.
+
+    A change is news only if the old winner is clearly slower in B, or the new one clearly slower in A, than the other
+    one; or if one of them couldn't run there. Both sides count, so that swapping A and B mirrors the result.
+
+    Args:
+        a: one a session, oldest first; not empty.
+        threshold: relative, the practical size.
+        right: statuses of candidates that may run.
+    """
+    old, new = _most(a), _most(b)
+    if old == new:
+        verdict = ChoiceVerdict.NONE if old is None else ChoiceVerdict.UNCHANGED
+        return ChoiceDecision(verdict, (ChoiceReason.SAME_WINNER,) if old else (ChoiceReason.NO_TIMES,), old, new)
+    if old is None or new is None:
+        reason = ChoiceReason.NO_CHOICE_IN_A if old is None else ChoiceReason.NO_CHOICE_IN_B
+        return ChoiceDecision(ChoiceVerdict.CHANGED, (reason,), old, new)
+    gain, gain_low, gain_high = _gain(b, old, new)
+    # In A from the other side: how much slower the new winner was than the old one.
+    lead, lead_low, _ = _gain(a, new, old)
+    interval = None if gain_low is None or gain_high is None else (gain_low, gain_high)
+
+    def decision(verdict: ChoiceVerdict, *reasons: ChoiceReason) -> ChoiceDecision:
+        return ChoiceDecision(verdict, reasons, old, new, gain, interval, None if lead is None else 1.0 / lead)
+
+    forced = _forced(a, b, old, new, right)
+    if forced:
+        return decision(ChoiceVerdict.CHANGED, *forced)
+    if any({old, new} <= set(session.tie_set) for session in (*a, *b)):
+        return decision(ChoiceVerdict.TIED, ChoiceReason.IN_TIE_SET)
+    if gain is None and lead is None:
+        return decision(ChoiceVerdict.CHANGED, ChoiceReason.NO_TIMES)
+    if _beyond(gain, gain_low, threshold) or _beyond(lead, lead_low, threshold):
+        # Several sessions a side must agree among themselves, each on its own winner.
+        if any(session.winner != old for session in a) or any(session.winner != new for session in b):
+            return decision(ChoiceVerdict.TIED, ChoiceReason.SESSIONS_DISAGREE)
+        return decision(ChoiceVerdict.CHANGED, ChoiceReason.BEYOND_THRESHOLD)
+    return decision(ChoiceVerdict.TIED, ChoiceReason.BELOW_THRESHOLD)
+
+
+def _beyond(value: float | None, low: float | None, threshold: float) -> bool:
+    return value is not None and value > 1.0 + threshold and low is not None and low > 1.0
+
+
+def _most(sessions: Sequence[Picked]) -> str | None:
+    counts: dict[str | None, int] = {}
+    for session in reversed(sessions):
+        counts[session.winner] = counts.get(session.winner, 0) + 1
+    return max(counts, key=lambda winner: counts[winner])
+
+
+def _forced(
+    a: Sequence[Picked], b: Sequence[Picked], old: str, new: str, right: Sequence[str]
+) -> list[ChoiceReason]:
+    """The old winner can't run in B, or the new one couldn't in A, in any session."""
+    reasons = []
+    for sessions, key, absent, failed in (
+        (b, old, ChoiceReason.OLD_WINNER_ABSENT, ChoiceReason.OLD_WINNER_FAILED),
+        (a, new, ChoiceReason.NEW_WINNER_ABSENT_BEFORE, ChoiceReason.NEW_WINNER_FAILED_BEFORE),
+    ):
+        if all(key not in session.statuses for session in sessions):
+            reasons.append(absent)
+        elif not any(session.statuses.get(key) in right for session in sessions):
+            reasons.append(failed)
+    return reasons
+
+
+def _gain(sessions: Sequence[Picked], slow: str, fast: str) -> tuple[float | None, float | None, float | None]:
+    """Time of ``slow`` over that of ``fast`` in the same rounds, with its 99 % interval; the median session's."""
+    found: list[tuple[float, float, float]] = []
+    for session in sessions:
+        ratio = paired_ratio(session.times.get(slow, {}), session.times.get(fast, {}))
+        if ratio is not None and ratio.low > 0.0:
+            found.append((ratio.value, ratio.low, ratio.high))
+            continue
+        middle = [_middle(session, key) for key in (slow, fast)]
+        if middle[0] is not None and middle[1] is not None:
+            # Dropped from the race after a round or before it, by a margin tens of times the spread.
+            value = middle[0] / middle[1]
+            found.append((value, value, value))
+    if not found:
+        return None, None, None
+    return sorted(found)[len(found) // 2]
+
+
+def _middle(session: Picked, key: str) -> float | None:
+    times = session.times.get(key)
+    return median(list(times.values())) if times else session.rough.get(key)

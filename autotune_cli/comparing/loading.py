@@ -1,0 +1,113 @@
+"""Files of a side, read: result files of this program, or FlashInfer caches. Never a traceback, never a memory hog."""
+
+from __future__ import annotations
+
+import json
+import stat
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from autotune_cli.comparing.flashinfer_cache import FlashinferCache, is_flashinfer_cache, parse_flashinfer_cache
+from autotune_cli.errors import BadFile, NewerSchema
+from autotune_cli.results.files import plain, read_run, reject_constant
+from autotune_cli.results.schema import RunFile
+
+# A run of 10,000 candidates has some 110 MB; Python needs about ten times a file's size to hold it. What is larger is
+# refused by its size alone, before a byte is read.
+MOST_BYTES = 256 * 2**20
+# A cache of FlashInfer's has no schema_version and names its metadata first; both are within this.
+_PEEK_BYTES = 4096
+
+
+@dataclass(frozen=True)
+class Source:
+    """One file of a side."""
+
+    path: Path
+    content: RunFile | FlashinferCache
+
+
+def load_side(paths: Sequence[Path]) -> list[Source]:
+    """Read a side's files.
+
+    Raises:
+        BadFile: the first that can't be used, with the place in it; or files of both kinds on one side.
+        NewerSchema: written by a newer version of this program.
+    """
+    sources = [load(path) for path in paths]
+    kinds = {type(source.content) for source in sources}
+    if len(kinds) > 1:
+        odd = next(source.path for source in sources if isinstance(source.content, FlashinferCache))
+        raise BadFile(path=odd, detail="a FlashInfer cache among result files: they can't be pooled")
+    return sources
+
+
+def load(path: Path) -> Source:
+    """Read one file.
+
+    Raises:
+        BadFile: see :func:`autotune_cli.results.files.read_run`; also too large, or no regular file.
+        NewerSchema: written by a newer version of this program.
+    """
+    _check_size(path)
+    foreign = _flashinfer(path)
+    if foreign is not None:
+        return Source(path, foreign)
+    try:
+        return Source(path, read_run(path))
+    except NewerSchema:
+        raise
+    except BadFile as error:
+        raise BadFile(path=path, detail=_with_duplicates(path, str(error.values["detail"]))) from error
+    except RecursionError as error:
+        raise BadFile(path=path, detail="not a result file: nested too deeply") from error
+    except MemoryError as error:
+        raise BadFile(path=path, detail="too large for this machine's memory") from error
+
+
+def _check_size(path: Path) -> None:
+    try:
+        status = path.stat()
+    except (OSError, ValueError) as error:
+        raise BadFile(path=path, detail=plain(error) if isinstance(error, OSError) else str(error)) from error
+    if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
+        # Reading a pipe may never end.
+        raise BadFile(path=path, detail="not a regular file")
+    if status.st_size > MOST_BYTES:
+        raise BadFile(
+            path=path,
+            detail=f"{status.st_size / 2**20:,.0f} MiB, at most {MOST_BYTES // 2**20} MiB are read: not a result file?",
+        )
+
+
+def _flashinfer(path: Path) -> FlashinferCache | None:
+    """The choices if the file is one of FlashInfer's; None for anything else, and for what can't be parsed."""
+    try:
+        with path.open("rb") as stream:
+            if b'"schema_version"' in stream.read(_PEEK_BYTES):
+                return None  # ours: parsed once, by read_run
+        document = json.loads(path.read_bytes(), parse_constant=reject_constant)
+    except (OSError, ValueError, RecursionError, MemoryError):
+        return None  # read_run says what is wrong
+    return parse_flashinfer_cache(document, path) if is_flashinfer_cache(document) else None
+
+
+def _with_duplicates(path: Path, detail: str) -> str:
+    """Say which workload or candidate is there twice: the schema's message knows only that one is."""
+    if "is there twice" not in detail:
+        return detail
+    workloads = json.loads(path.read_bytes()).get("workloads", [])
+    first: dict[tuple[str, str], int] = {}
+    for index, workload in enumerate(workloads):
+        slot = (workload.get("key", ""), workload.get("environment", ""))
+        if slot in first:
+            return f"workloads[{first[slot]}] and workloads[{index}] are the same, {slot[0]!r}: {detail}"
+        first[slot] = index
+        keys: dict[str, int] = {}
+        for place, candidate in enumerate(workload.get("candidates", [])):
+            key = candidate.get("key", "")
+            if key in keys:
+                return f"workloads[{index}].candidates[{keys[key]}] and [{place}] are the same, {key!r}: {detail}"
+            keys[key] = place
+    return detail

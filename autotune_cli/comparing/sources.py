@@ -1,0 +1,108 @@
+"""What a side is: texts as typed become files. A file, a folder, ``latest``, ``previous``, a cache name, a glob."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from autotune_cli.comparing.refusals import NoSuchSide
+from autotune_cli.errors import nearest
+from autotune_cli.results.cache import CACHE
+from autotune_cli.results.runs import RUNS, RunName, latest, previous, run_name
+
+WORDS = ("latest", "previous")
+_WILD = frozenset("*?[")
+# How many names of what is there an error lists.
+_LISTED = 8
+
+
+def side_files(side: str, texts: Sequence[str], root: Path, name: str | None = None) -> list[Path]:
+    """The files of a side, each once, in the order they were named.
+
+    Args:
+        side: ``A`` or ``B``, for messages.
+        texts: as typed.
+        root: folder of ``cache/`` and ``runs/``.
+        name: the result name that ``latest`` and ``previous`` mean; None: the newest run of any name.
+
+    Raises:
+        NoSuchSide: a text that names nothing; the message says what there is.
+    """
+    found: dict[str, Path] = {}
+    for text in texts:
+        for path in _files(side, text, root, name):
+            found.setdefault(os.path.realpath(path), path)
+    return list(found.values())
+
+
+def _files(side: str, text: str, root: Path, name: str | None) -> list[Path]:
+    if "\0" in text or not text:
+        raise NoSuchSide(side=side, text=repr(text), detail="is no name of a file")
+    if text in WORDS:
+        return [_by_word(side, text, root, name)]
+    path = Path(text)
+    if path.is_dir():
+        return _folder(side, path)
+    if os.path.lexists(path):
+        return [path]
+    if _WILD & set(text):
+        matches = sorted(Path(match) for match in glob.glob(text, recursive=True))
+        if not matches:
+            raise NoSuchSide(side=side, text=text, detail="no file matches")
+        return [file for match in matches for file in (_folder(side, match) if match.is_dir() else [match])]
+    cached = root / CACHE / f"{text}.json"
+    if "/" not in text and cached.exists():
+        return [cached]
+    raise NoSuchSide(side=side, text=text, detail=_what_there_is(text, root))
+
+
+def _by_word(side: str, word: str, root: Path, name: str | None) -> Path:
+    path = latest(root, name) if word == "latest" else previous(root, name)
+    if path is not None:
+        return path
+    of_name = f" of {name!r}" if name else ""
+    if word == "previous" and (only := latest(root, name)) is not None:
+        raise NoSuchSide(side=side, text=word, detail=f"{only} is the only run of its name")
+    raise NoSuchSide(
+        side=side, text=word, detail=f"no run{of_name} in {root / RUNS}; 'autotune tune --no-cache' makes one"
+    )
+
+
+def _folder(side: str, folder: Path) -> list[Path]:
+    """The newest run of each name in a folder, or in its ``runs/``; without runs, the caches or any other JSON files."""
+    try:
+        for inside in (folder, folder / RUNS):
+            runs = newest_of_each(inside.glob("*.json"))
+            if runs:
+                return runs
+        for inside in (folder / CACHE, folder):
+            files = sorted(path for path in inside.glob("*.json") if not path.name.startswith(".") and path.is_file())
+            if files:
+                return files
+    except OSError as error:
+        raise NoSuchSide(side=side, text=folder, detail=(error.strerror or str(error)).lower()) from error
+    below = sorted({str(path.parent) for path in folder.glob("*/*.json")})[:_LISTED]
+    hint = f"; did you mean {', '.join(below)}?" if below else ""
+    raise NoSuchSide(side=side, text=folder, detail=f"no result file in the folder{hint}")
+
+
+def newest_of_each(paths: Iterable[Path]) -> list[Path]:
+    """The newest run of each name, by name."""
+    newest: dict[str, tuple[RunName, Path]] = {}
+    for path in paths:
+        parts = run_name(path)
+        if parts is not None and (
+            parts.name not in newest
+            or (parts.stamp, parts.number) > (newest[parts.name][0].stamp, newest[parts.name][0].number)
+        ):
+            newest[parts.name] = parts, path
+    return [newest[name][1] for name in sorted(newest)]
+
+
+def _what_there_is(text: str, root: Path) -> str:
+    caches = sorted(path.stem for path in (root / CACHE).glob("*.json") if not path.name.startswith("."))
+    known = ", ".join(caches[:_LISTED]) + (", ..." if len(caches) > _LISTED else "")
+    there = f"caches: {known}" if caches else f"no cache in {root / CACHE}"
+    return f"no such file, folder or cache name{nearest(text, [*WORDS, *caches])} ({there})"

@@ -1,0 +1,194 @@
+"""How well one side's time is known. Plain functions over numbers.
+
+The model, on the logarithm of times: a session (one run, in processes of its own) adds an effect of its own, and each
+round adds noise. One session's rounds show the second only, so the first is taken from measurements on an H200 until
+enough sessions show it themselves.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from autotune_cli.comparing import student
+from autotune_cli.measure.statistics import SMALLEST_SPREAD
+
+# Standard deviation of a session's effect: relative, and in absolute time (CUPTI counts in steps of 32 ns, and launches
+# jitter). Calibrated by 'benchmarks/diff_aa.py --calibrate' on repeated H200 runs.
+SESSION_SPREAD = 0.0010
+SESSION_SPREAD_US = 0.04
+# A machine whose rounds scatter has sessions that do: never less than this share of the rounds' spread.
+SESSION_SHARE = 0.5
+# How many degrees of freedom these figures are worth beside what is seen of the sessions at hand.
+SESSION_DEGREES = 20.0
+# The same for the rounds' spread, which candidates with many rounds lend to those with few.
+ROUND_DEGREES = 4.0
+# Where no candidate of a side has rounds enough to show a spread.
+UNKNOWN_SPREAD = 0.01
+# Rounds from which a candidate shows its own spread, and counts as a contender.
+ENOUGH_ROUNDS = 3
+# Sampling variance of a median over that of a mean, for normal noise.
+_MEDIAN = math.pi / 2.0
+# From here on a series can show that its rounds hang together.
+_SERIES = 6
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """One side's time of one candidate, on the logarithmic scale (of microseconds)."""
+
+    center: float
+    variance: float
+    """Of ``center``, between sessions and within."""
+    degrees: float
+    """Of freedom that ``variance`` has."""
+    sessions: int
+    rounds: int
+    """In all sessions."""
+
+    @property
+    def us(self) -> float:
+        """The time in microseconds: the median of the rounds, or the geometric mean of the sessions' medians."""
+        return math.exp(self.center)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """B over A on the logarithmic scale."""
+
+    value: float
+    low: float
+    high: float
+    p: float
+    """Two-sided, not corrected for the number of comparisons."""
+
+
+def log_spread(rounds_us: Sequence[float]) -> float:
+    """Standard deviation of the logarithms, 0 for fewer than two values."""
+    return math.sqrt(_variance([math.log(us) for us in rounds_us]))
+
+
+def typical_spread(spreads: Sequence[float]) -> float:
+    """What candidates with few rounds are taken to scatter like: the root mean square of the others' spreads."""
+    if not spreads:
+        return UNKNOWN_SPREAD
+    return max(math.sqrt(sum(spread * spread for spread in spreads) / len(spreads)), SMALLEST_SPREAD)
+
+
+def session_variance(us: float, spread: float) -> float:
+    """Variance of a session's effect on a kernel of that time, from the calibration."""
+    known = SESSION_SPREAD**2 + (SESSION_SPREAD_US / us) ** 2
+    return max(known, (SESSION_SHARE * spread) ** 2)
+
+
+def round_variance(rounds_us: Sequence[float], typical: float) -> tuple[float, float]:
+    """Variance of the logarithm of the median of one session's rounds, and its degrees of freedom.
+
+    Args:
+        typical: spread of the neighbours' rounds, with the weight of ``ROUND_DEGREES`` degrees.
+    """
+    logs = [math.log(us) for us in rounds_us]
+    n = len(logs)
+    own = max(_variance(logs), SMALLEST_SPREAD**2)
+    degrees = ROUND_DEGREES + n - 1
+    spread2 = (ROUND_DEGREES * typical * typical + (n - 1) * own) / degrees
+    factor = _MEDIAN if n >= ENOUGH_ROUNDS else 1.0
+    return factor * spread2 / _independent(logs), degrees
+
+
+def estimate(sessions: Sequence[Sequence[float]], typical: Sequence[float], scale: float = 1.0) -> Estimate:
+    """One side's time from the rounds (microseconds) of each of its sessions.
+
+    Args:
+        sessions: one sequence of rounds a session; none is empty.
+        typical: of each session, see :func:`typical_spread`.
+        scale: see :func:`session_scale`.
+
+    Raises:
+        ValueError: no sessions.
+    """
+    if not sessions:
+        raise ValueError("no sessions")
+    centers = [_log_median(rounds) for rounds in sessions]
+    k = len(centers)
+    center = math.fsum(centers) / k
+    within = [round_variance(rounds, spread) for rounds, spread in zip(sessions, typical, strict=True)]
+    rounds_part = sum(variance for variance, _ in within) / k
+    between = session_variance(math.exp(center), math.fsum(typical) / k)
+    rounds = sum(len(times) for times in sessions)
+    if k == 1:
+        degrees = (between + rounds_part) ** 2 / (between**2 / SESSION_DEGREES + rounds_part**2 / within[0][1])
+        return Estimate(center, between + rounds_part, degrees, 1, rounds)
+    degrees = SESSION_DEGREES + k - 1
+    seen = (k - 1) * _variance(centers)
+    variance = (SESSION_DEGREES * (between + rounds_part) * scale + seen) / degrees
+    return Estimate(center, variance / k, degrees, k, rounds)
+
+
+def session_scale(candidates: Sequence[tuple[Sequence[Sequence[float]], Sequence[float]]]) -> float:
+    """How much more the sessions of a side scatter than the calibration says, as a factor of the variance; 1 at least.
+
+    Args:
+        candidates: sessions and typical spreads of each, as for :func:`estimate`; those with one session say nothing.
+    """
+    ratios = []
+    for sessions, typical in candidates:
+        if len(sessions) < 2:
+            continue
+        centers = [_log_median(rounds) for rounds in sessions]
+        expected = session_variance(math.exp(sum(centers) / len(centers)), sum(typical) / len(typical))
+        expected += sum(round_variance(rounds, spread)[0] for rounds, spread in zip(sessions, typical, strict=True)) / (
+            len(sessions)
+        )
+        ratios.append(_variance(centers) / expected)
+    return max(1.0, sum(ratios) / len(ratios)) if ratios else 1.0
+
+
+def difference(a: Estimate, b: Estimate, coverage: float) -> Difference:
+    """B against A: Welch's t on logarithms, with an interval of that coverage."""
+    value = b.center - a.center
+    variance = a.variance + b.variance
+    degrees = variance**2 / (a.variance**2 / a.degrees + b.variance**2 / b.degrees)
+    error = math.sqrt(variance)
+    half = student.quantile(coverage, degrees) * error
+    return Difference(value, value - half, value + half, student.two_sided_p(value / error, degrees))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's step-down adjusted p-values, in the order given: the chance of even one false alarm among them all."""
+    order = sorted(range(len(p_values)), key=lambda index: p_values[index])
+    adjusted = [1.0] * len(p_values)
+    largest = 0.0
+    for rank, index in enumerate(order):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
+        adjusted[index] = largest
+    return adjusted
+
+
+def _variance(values: Sequence[float]) -> float:
+    n = len(values)
+    if n < 2:
+        return 0.0
+    mean = math.fsum(values) / n
+    return math.fsum((value - mean) ** 2 for value in values) / (n - 1)
+
+
+def _log_median(values: Sequence[float]) -> float:
+    ordered = sorted(values)
+    half = len(ordered) // 2
+    return math.log(ordered[half] if len(ordered) % 2 else 0.5 * (ordered[half - 1] + ordered[half]))
+
+
+def _independent(logs: Sequence[float]) -> float:
+    """How many independent rounds a series is worth: under a power cap neighbours are alike (lag-1 correlation)."""
+    n = len(logs)
+    if n < _SERIES:
+        return float(n)
+    mean = math.fsum(logs) / n
+    total = math.fsum((value - mean) ** 2 for value in logs)
+    if total <= 0.0:
+        return float(n)
+    lagged = math.fsum((logs[i] - mean) * (logs[i + 1] - mean) for i in range(n - 1)) / total
+    correlation = min(max(lagged, 0.0), 0.9)
+    return max(n * (1.0 - correlation) / (1.0 + correlation), 2.0)

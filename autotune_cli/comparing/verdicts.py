@@ -1,0 +1,171 @@
+"""Did a time change? One decision a candidate, over numbers: a frozen record with a verdict and reason codes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from autotune_cli.comparing.statistics import ENOUGH_ROUNDS, Difference, Estimate, difference, holm
+
+
+class Verdict(StrEnum):
+    """Of one candidate of one workload."""
+
+    SAME = "same"
+    FASTER = "faster"
+    SLOWER = "slower"
+    AMBIGUOUS = "ambiguous"
+    ONLY_A = "only in A"
+    ONLY_B = "only in B"
+    STATUS = "status changed"
+    NOT_TIMED = "not timed"
+    """On neither side, or on one only: a candidate that is right and was too slow to be raced there."""
+
+
+class Reason(StrEnum):
+    """Why; documented in docs/diff.md."""
+
+    SAME_MEASUREMENT = "same_measurement"
+    WITHIN_THRESHOLD = "within_threshold"
+    SIGNIFICANT = "significant"
+    NOT_SIGNIFICANT = "not_significant"
+    BEYOND_THRESHOLD = "beyond_threshold"
+    BELOW_THRESHOLD = "below_threshold"
+    WIDE_INTERVAL = "wide_interval"
+    FEW_ROUNDS = "few_rounds"
+    ROUNDS_DROPPED = "rounds_dropped"
+    CLOCK_DIFFERS = "clock_differs"
+    NO_ROUNDS = "no_rounds"
+    ROUNDS_ONLY_IN_A = "rounds_only_in_a"
+    ROUNDS_ONLY_IN_B = "rounds_only_in_b"
+    STATUS_WORSE = "status_worse"
+    STATUS_BETTER = "status_better"
+    STATUS_OTHER = "status_other"
+    ABSENT = "absent"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How a verdict is reached."""
+
+    threshold: float = 0.01
+    """Practical size, relative: a smaller change is no news."""
+    alpha: float = 0.05
+    """Chance of even one false slower or faster among all comparisons, by Holm."""
+    coverage: float = 0.95
+    """Of the interval that is shown, and that decides what is proven the same."""
+    reach: float = 0.75
+    """A slow-down of exactly the threshold is measured as a bit more or a bit less. So an estimate counts from this
+    share of the threshold on, if its interval reaches the threshold."""
+    most_dropped: float = 0.2
+    """Share of rounds dropped as throttled, from which a difference is not believed."""
+
+
+@dataclass(frozen=True)
+class Timing:
+    """The numbers of one comparison. ``None`` for ``a`` or ``b``: no rounds there."""
+
+    a: Estimate | None
+    b: Estimate | None
+    noise: float = 0.0
+    """Relative: the larger of the noise floors that apply."""
+    same_measurement: bool = False
+    """Both sides hold the very same rounds."""
+    few_rounds: bool = False
+    """Fewer than ``ENOUGH_ROUNDS`` in a session of either side: it dropped out of the race at once."""
+    dropped: float = 0.0
+    """Larger share of dropped rounds."""
+    clock_log_ratio: float = 0.0
+    """log(SM clock of A over that of B): how much slower B would be if time went with the clock."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What is said of one candidate's time. Ratios are B over A: above 1 is slower."""
+
+    verdict: Verdict
+    reasons: tuple[Reason, ...]
+    ratio: float | None = None
+    interval: tuple[float, float] | None = None
+    p: float | None = None
+    """Corrected for the number of comparisons."""
+    threshold: float | None = None
+    """Relative, the one that was applied."""
+
+
+def decide(timings: Sequence[Timing], rule: Rule) -> list[Decision]:
+    """One decision for each.
+
+    Contenders and candidates that dropped out of the race at once are two families of comparisons, each corrected for
+    its own number (Holm): many early losers must not blunt what is said of the few that matter.
+    """
+    decisions: list[Decision | None] = [None] * len(timings)
+    measured: list[tuple[int, Timing, Difference]] = []
+    for index, timing in enumerate(timings):
+        if timing.a is None or timing.b is None:
+            decisions[index] = Decision(Verdict.NOT_TIMED, (_which(timing),))
+        elif timing.same_measurement:
+            threshold = max(rule.threshold, timing.noise)
+            decisions[index] = Decision(Verdict.SAME, (Reason.SAME_MEASUREMENT,), 1.0, (1.0, 1.0), 1.0, threshold)
+        else:
+            measured.append((index, timing, difference(timing.a, timing.b, rule.coverage)))
+    for few in (False, True):
+        family = [item for item in measured if item[1].few_rounds is few]
+        for (index, timing, found), p in zip(family, holm([item[2].p for item in family]), strict=True):
+            decisions[index] = judge(timing, found, p, rule)
+    return [decision for decision in decisions if decision is not None]
+
+
+def judge(timing: Timing, found: Difference, p: float, rule: Rule) -> Decision:
+    """The decision on one difference.
+
+    Args:
+        p: corrected for the number of comparisons.
+    """
+    threshold = max(rule.threshold, timing.noise)
+    limit = math.log1p(threshold)
+    size = abs(found.value)
+    # Seen from the side of the slow-down, whichever run is slower.
+    far = found.high if found.value >= 0.0 else -found.low
+    near = found.low if found.value >= 0.0 else -found.high
+    numbers = (math.exp(found.value), (math.exp(found.low), math.exp(found.high)), p, threshold)
+    if far < limit and -near < limit:
+        return Decision(Verdict.SAME, (Reason.WITHIN_THRESHOLD,), *numbers)
+    significant = p < rule.alpha
+    large = size >= rule.reach * limit and far >= limit
+    doubts = _doubts(timing, found, rule, limit) if significant and large else ()
+    if significant and large and not doubts:
+        verdict = Verdict.SLOWER if found.value > 0.0 else Verdict.FASTER
+        return Decision(verdict, (Reason.SIGNIFICANT, Reason.BEYOND_THRESHOLD), *numbers)
+    reasons = [Reason.SIGNIFICANT if significant else Reason.NOT_SIGNIFICANT]
+    reasons.append(Reason.BEYOND_THRESHOLD if large else Reason.BELOW_THRESHOLD)
+    if far - near > 2.0 * limit:
+        reasons.append(Reason.WIDE_INTERVAL)
+    if timing.few_rounds:
+        reasons.append(Reason.FEW_ROUNDS)
+    return Decision(Verdict.AMBIGUOUS, (*reasons, *doubts), *numbers)
+
+
+def _doubts(timing: Timing, found: Difference, rule: Rule, limit: float) -> tuple[Reason, ...]:
+    """Why a significant and large difference may still not be the kernel's."""
+    doubts = []
+    if timing.dropped > rule.most_dropped:
+        doubts.append(Reason.ROUNDS_DROPPED)
+    clock = timing.clock_log_ratio
+    # The clock explains it if it is most of it, and what is left once it is taken out would not have been large.
+    if clock * found.value > 0.5 * found.value**2 and abs(found.value - clock) < rule.reach * limit:
+        doubts.append(Reason.CLOCK_DIFFERS)
+    return tuple(doubts)
+
+
+def _which(timing: Timing) -> Reason:
+    if timing.a is None and timing.b is None:
+        return Reason.NO_ROUNDS
+    return Reason.ROUNDS_ONLY_IN_B if timing.a is None else Reason.ROUNDS_ONLY_IN_A
+
+
+def few(sessions: Sequence[Sequence[float]]) -> bool:
+    """Did a candidate drop out before it showed a spread of its own?"""
+    return any(len(rounds) < ENOUGH_ROUNDS for rounds in sessions)

@@ -1,0 +1,24 @@
+"""Failures of ``autotune profile`` that a user can meet."""
+
+from __future__ import annotations
+
+from autotune_cli.errors import EXIT_INCOMPLETE, AutotuneError
+
+
+class BadTrace(AutotuneError):
+    """A file that is no trace, or one that can't be trusted."""
+
+    template = "{path}: {detail}"
+
+
+class BadRules(AutotuneError):
+    """A rules file that can't be used."""
+
+    template = "rules file {path}: {detail}"
+
+
+class CannotRun(AutotuneError):
+    """A path can't be run on this machine, or not by this version."""
+
+    template = "{detail}; --from-trace FILE judges a recorded trace (--from-trace example: one that comes along)"
+    exit_code = EXIT_INCOMPLETE

@@ -1,0 +1,150 @@
+"""What the options come to: the engine's request, seen just before it starts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Finished
+
+from autotune_cli.commands.parsing import backends, between, duration, numbers
+from autotune_cli.errors import BadOption
+from autotune_cli.tuning import run
+from autotune_cli.tuning.run import Request
+
+
+@pytest.fixture
+def requested(usage: Callable[..., Finished], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Request]:
+    def call(*options: object, **variables: str) -> Request:
+        seen: list[Request] = []
+
+        def tune(request: Request, *others: Any) -> None:
+            seen.append(request)
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(run, "tune", tune)
+        finished = usage("tune", *options, variables=variables)
+        assert seen, finished.err
+        return seen[0]
+
+    return call
+
+
+def test_defaults(requested: Callable[..., Request]) -> None:
+    request = requested()
+    assert (request.name, request.use_cache, request.gpus, request.timeout_s) == ("cpu", True, (None,), 60.0)
+    assert (request.budget_s, request.resume, request.policy.exhaustive, request.root) == (None, False, False, Path())
+    assert request.worker.device == "cpu"
+    assert len(request.workloads) >= 5
+    assert request.command[0] == "autotune"
+
+
+CACHE = {
+    (): True,
+    ("--cache",): True,
+    ("--no-cache",): False,
+}
+
+
+@pytest.mark.parametrize("options", CACHE)
+def test_option_beats_the_variables(requested: Callable[..., Request], options: tuple[str, ...]) -> None:
+    opposite = "0" if CACHE[options] else "1"
+    if not options:
+        opposite = "1"
+    variables = {"AUTOTUNE_CACHE": opposite, "SGLANG_FLASHINFER_AUTOTUNE_CACHE": opposite}
+    assert requested(*options, **variables).use_cache == CACHE[options]
+
+
+@pytest.mark.parametrize(
+    ("ours", "sglangs", "on"),
+    [
+        ("0", None, False),
+        ("No", "1", False),
+        ("TRUE", "0", True),
+        (None, "n", False),
+        (None, "Y", True),
+        (None, "0", False),
+    ],
+)
+def test_our_variable_beats_sglangs(
+    requested: Callable[..., Request], ours: str | None, sglangs: str | None, on: bool
+) -> None:
+    variables = {"AUTOTUNE_CACHE": ours, "SGLANG_FLASHINFER_AUTOTUNE_CACHE": sglangs}
+    assert requested(**{name: value for name, value in variables.items() if value is not None}).use_cache == on
+
+
+@pytest.mark.parametrize("name", ["AUTOTUNE_CACHE", "SGLANG_FLASHINFER_AUTOTUNE_CACHE"])
+def test_an_unreadable_variable_warns_and_takes_the_default(
+    usage: Callable[..., Finished], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    def tune(request: Request, *others: Any) -> None:
+        assert request.use_cache
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run, "tune", tune)
+    finished = usage("tune", variables={name: "on"})
+    assert f"note: {name}='on' is neither yes" in finished.err
+
+
+def test_root_option_beats_the_variable(requested: Callable[..., Request], tmp_path: Path) -> None:
+    assert requested(AUTOTUNE_ROOT=str(tmp_path / "a")).root == tmp_path / "a"
+    assert requested("--root", tmp_path / "b", AUTOTUNE_ROOT=str(tmp_path / "a")).root == tmp_path / "b"
+
+
+def test_options_reach_the_engine(requested: Callable[..., Request], tmp_path: Path) -> None:
+    request = requested(
+        *("--op", "decode,topk", "--batch", "2", "--backend", "torch", "--page-size", "16,64,16", "--budget", "1.5m"),
+        *(
+            "--rounds",
+            "4",
+            "--timeout",
+            "2.5",
+            "--seed",
+            "3",
+            "--exhaustive",
+            "--resume",
+            "--explain-miss",
+            "--name",
+            "n",
+        ),
+    )
+    assert {workload.operation for workload in request.workloads} == {"attention.decode", "topk.select"}
+    assert (request.backends, request.page_sizes, request.budget_s) == (("torch",), (16, 64), 90.0)
+    assert (request.policy.rounds, request.policy.exhaustive, request.timeout_s) == (4, True, 2.5)
+    assert (request.worker.seed, request.resume, request.explain_miss, request.name) == (3, True, True, "n")
+
+
+def test_kernel_files_are_absolute(requested: Callable[..., Request], tmp_path: Path) -> None:
+    assert requested("--kernels", "a.py", "--kernels", "b.py").worker.kernel_files == (
+        str(tmp_path / "a.py"),
+        str(tmp_path / "b.py"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("60", 60.0), ("60s", 60.0), (" 5 M ", 300.0), ("1.5h", 5400.0), ("2min", 120.0), (None, None)],
+)
+def test_durations(text: str | None, seconds: float | None) -> None:
+    assert duration("--budget", text) == seconds
+
+
+def test_numbers() -> None:
+    assert numbers("--x", None) == ()
+    assert numbers("--x", "1, 16,1") == (1, 16)
+
+
+def test_between_takes_both_ends() -> None:
+    assert between("--x", 3, 3, 5) == 3
+    assert between("--x", 5, 3, 5) == 5
+    for value in (2, 6, float("nan")):
+        with pytest.raises(BadOption):
+            between("--x", value, 3, 5)
+
+
+def test_libraries_and_full_names_are_backends() -> None:
+    assert backends("torch, flashinfer.decode") == ("torch", "flashinfer.decode")
+    assert backends(None) == ()
+    assert backends("mine", has_own=True) == ("mine",)

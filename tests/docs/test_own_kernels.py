@@ -1,0 +1,191 @@
+"""Runs the code of docs/own-kernels.md as it stands there, and holds the page's tables against the program."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+import torch
+
+from autotune_cli.kernels import register
+from autotune_cli.kernels.workload import OPERATIONS
+from autotune_cli.results.schema import MEASURED, Status
+
+PAGE = (Path(__file__).parents[2] / "docs" / "own-kernels.md").read_text()
+FILES = dict(re.findall(r"^```python (\S+\.py)\n(.*?)^```$", PAGE, flags=re.MULTILINE | re.DOTALL))
+TINY = ("--op", "topk", "--batch", "2", "--context", "4096", "--scores", "normal,narrow", "--device", "cpu")
+
+# Run apart: TRITON_INTERPRET is read when Triton is imported. float16, because the interpreter of Triton 3.7 keeps
+# bfloat16 as integers and multiplies those in tl.dot; bfloat16 is for the test on a GPU.
+INTERPRET = """
+import json, sys
+from autotune_cli.kernels.attention.problem import make_problem
+from autotune_cli.kernels.registry import REGISTRY, Device
+from autotune_cli.kernels.workload import AttentionWorkload, Geometry
+from autotune_cli.tuning.worker import load_kernel_file
+
+load_kernel_file(sys.argv[1])
+backend = REGISTRY.get("mine.triton_decode")
+h200 = Device("cuda", "NVIDIA H200", (9, 0), 132)
+found = []
+for query_heads, kv_heads, head_dim in [(32, 8, 128), (28, 4, 128), (4, 4, 64)]:
+    heads = Geometry(num_qo_heads=query_heads, num_kv_heads=kv_heads, head_dim=head_dim, dtype="float16")
+    workload = AttentionWorkload(operation="attention.decode", geometry=heads, batch=3, context=100, mode="eager")
+    seen = set()
+    for candidate in backend.candidates(workload, h200):
+        assert backend.why_unsupported(workload, h200, candidate) is None
+        knobs = dict(candidate.knobs)
+        shape = (knobs["page_size"], knobs["block"])  # warps and stages mean nothing to the interpreter
+        if shape in seen:
+            continue
+        seen.add(shape)
+        for case in ("workload", "edges"):
+            problem = make_problem(workload, case, "cpu", 0)
+            verdict = problem.check(backend.prepare(problem, **knobs)())
+            found.append([heads.key, case, candidate.key, verdict.ok, verdict.message])
+print(json.dumps(found))
+"""
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    """A folder with the page's files."""
+    for name, text in FILES.items():
+        (tmp_path / name).write_text(text)
+    return tmp_path
+
+
+def tune(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "autotune_cli", "tune", *options, "--no-cache", "--root", str(folder)]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=280)
+
+
+def candidates(done: subprocess.CompletedProcess[str], folder: Path) -> list[dict[str, Any]]:
+    """All candidates of the run's only workload, which must have a winner."""
+    assert done.returncode == 0, done.stderr
+    run = json.loads((folder / json.loads(done.stdout)["path"]).read_text())
+    (workload,) = run["workloads"]
+    assert workload["choice"] is not None
+    return list(workload["candidates"])
+
+
+def test_the_page_has_the_three_files() -> None:
+    assert set(FILES) == {"triton_decode.py", "my_topk.py", "my_mistakes.py"}
+
+
+def test_a_registration_takes_about_twenty_lines() -> None:
+    lines = FILES["triton_decode.py"].splitlines()
+    registration = lines[next(n for n, line in enumerate(lines) if line.startswith("@register(")) :]
+    assert len([line for line in registration if line.strip()]) <= 22
+
+
+def test_the_torch_kernel_is_tuned(files: Path) -> None:
+    found = candidates(tune(files, "--kernels", "my_topk.py", *TINY, "--json"), files)
+    mine = {candidate["key"]: candidate for candidate in found if candidate["backend"] == "mine.sort"}
+    assert set(mine) == {"mine.sort(stable=false)", "mine.sort(stable=true)"}
+    for candidate in mine.values():
+        assert candidate["status"] in MEASURED
+        assert [case["case"] for case in candidate["evidence"]] == ["normal", "narrow"]
+        assert all(case["ok"] for case in candidate["evidence"])
+    assert any(candidate["default"] and candidate["status"] in MEASURED for candidate in found)
+
+
+def test_every_mistake_is_a_row(files: Path) -> None:
+    found = candidates(tune(files, "--kernels", "my_mistakes.py", *TINY, "--timeout", "5", "--json"), files)
+    mine = {candidate["knobs"]["mistake"]: candidate for candidate in found if candidate["backend"] == "mine.mistakes"}
+    assert {mistake: candidate["status"] for mistake, candidate in mine.items()} == {
+        "smallest": "incorrect",
+        "raises": "error",
+        "segfault": "crashed",
+        "hangs": "timeout",
+    }
+    assert "no kernel yet" in mine["raises"]["reason"]
+    assert "SIGSEGV" in mine["segfault"]["reason"]
+    assert {candidate["status"] for candidate in found if candidate["backend"] == "torch.topk"} <= set(MEASURED)
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [("x = (\n", "line 1"), ("import no_such_module\n", "no_such_module"), ("1 / 0\n", "ZeroDivisionError")],
+    ids=["syntax", "module", "raises"],
+)
+def test_a_file_that_cant_be_loaded_is_one_line(files: Path, text: str, wanted: str) -> None:
+    (files / "broken.py").write_text(text)
+    done = tune(files, "--kernels", "broken.py", *TINY)
+    assert done.returncode == 2
+    assert wanted in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="Triton is not installed: pip install triton")
+def test_the_triton_kernel_is_right_in_tritons_interpreter(files: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", INTERPRET, str(files / "triton_decode.py")],
+        cwd=files,
+        env=os.environ | {"TRITON_INTERPRET": "1"},
+        capture_output=True,
+        text=True,
+        timeout=280,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert {(row[0], row[1]) for row in found} == {
+        (heads, case)
+        for heads in ("h32/8 d128 float16", "h28/4 d128 float16", "h4/4 d64 float16")
+        for case in ("workload", "edges")
+    }
+    assert [row for row in found if not row[3]] == []
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
+@pytest.mark.parametrize("mode", ["eager", "graph"])
+def test_the_triton_kernel_is_tuned_against_flashinfer(files: Path, mode: str) -> None:
+    where = ("--model", "llama-3.1-8b", "--op", "decode", "--batch", "16", "--context", "4096", "--mode", mode)
+    only = ("--backend", "mine,flashinfer.decode", "--page-size", "1,16")
+    found = candidates(tune(files, "--kernels", "triton_decode.py", *where, *only, "--json"), files)
+    mine = [candidate for candidate in found if candidate["backend"] == "mine.triton_decode"]
+    theirs = [candidate for candidate in found if candidate["backend"] == "flashinfer.decode"]
+    assert len(mine) >= 8
+    assert {candidate["status"] for candidate in mine} <= set(MEASURED)
+    assert any(candidate["status"] in MEASURED for candidate in theirs)
+    for candidate in sorted(mine + theirs, key=lambda each: each["median_us"] or each["rough_us"] or 1e9):
+        print(candidate["key"], candidate["status"], candidate["median_us"] or candidate["rough_us"])
+
+
+def rows(heading: str) -> set[str]:
+    """Words in backticks in the first column of a section's tables."""
+    section = PAGE.split(f"### {heading}\n")[1].split("\n### ")[0]
+    first = [line.split("|")[1] for line in section.splitlines() if line.startswith("| `")]
+    return {word for cell in first for word in re.findall(r"`\*?([a-z_]+)", cell)}
+
+
+def test_the_page_explains_every_argument_and_status() -> None:
+    assert rows("`register`") == set(inspect.signature(register).parameters)
+    assert rows("Statuses") == set(get_args(Status))
+    assert all(f"`{operation}`" in PAGE for operation in OPERATIONS)
+
+
+def test_the_page_names_fields_that_exist() -> None:
+    from autotune_cli.kernels.attention.problem import AttentionProblem, PagedKV
+    from autotune_cli.kernels.attention.problem import make_problem as make_attention
+    from autotune_cli.kernels.topk.problem import make_problem as make_topk
+    from autotune_cli.kernels.workload import AttentionWorkload, Geometry, TopkWorkload
+
+    heads = Geometry(num_qo_heads=2, num_kv_heads=1, head_dim=64, dtype="float32")
+    decode = AttentionWorkload(operation="attention.decode", geometry=heads, batch=2, context=20, mode="eager")
+    attention = make_attention(decode, "workload", "cpu", 0)
+    assert isinstance(attention, AttentionProblem)
+    select = TopkWorkload(operation="topk.select", rows=2, width=32, k=4, mode="eager")
+    objects = [attention, attention.lengths, attention.paged(16), make_topk(select, "normal", "cpu", 0)]
+    assert isinstance(objects[2], PagedKV)
+    for name in rows("The problem") - {"lengths"}:
+        assert any(hasattr(each, name) for each in objects), name

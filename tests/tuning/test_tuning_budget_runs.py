@@ -1,0 +1,144 @@
+"""--budget, --exhaustive, --rounds and several workers on real workers."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import Autotune, Finished, candidates
+
+from autotune_cli.kernels.models import build_suite
+from autotune_cli.results.schema import RunFile
+from autotune_cli.tuning.jobs import WorkerSettings
+from autotune_cli.tuning.progress import Progress
+from autotune_cli.tuning.race import RacePolicy
+from autotune_cli.tuning.run import Request, tune
+
+SLOW = """
+import time, torch
+from autotune_cli.kernels import register
+
+def right(problem):
+    return torch.topk(problem.scores, problem.k, dim=1).indices.to(torch.int32)
+
+@register("topk.select", name="slow.a", knobs={"n": tuple(range(30))}, devices=("cpu",))
+def slow(problem, n):
+    def run():
+        time.sleep(0.05)
+        return right(problem)
+    return run
+
+@register("topk.select", name="slow.hangs", devices=("cpu",))
+def hangs(problem):
+    return lambda: time.sleep(1000)
+"""
+SUITE = ("--op", "topk", "--batch", "1,2,3", "--context", "4096", "--scores", "normal")
+BUDGET_S = 8
+
+
+@pytest.fixture(scope="module")
+def bounded(shared: Callable[[], Autotune]) -> tuple[Finished, float]:
+    """Three workloads of 33 candidates, one of which hangs; without a budget about a minute and three hangs."""
+    program = shared()
+    file = program.root / "slow.py"
+    file.write_text(SLOW)
+    options = (*SUITE, "--no-cache", "--kernels", file, "--exhaustive", "--budget", f"{BUDGET_S}s", "--timeout", "30")
+    begin = time.monotonic()
+    return program.tune(*options), time.monotonic() - begin
+
+
+def test_budget_bounds_the_whole_run(bounded: tuple[Finished, float]) -> None:
+    """Beyond it: the interpreter's start, a worker's replacement, and what is in work when a share ends."""
+    assert bounded[1] < BUDGET_S + 8.0
+
+
+def test_every_workload_has_a_winner_all_the_same(bounded: tuple[Finished, float]) -> None:
+    run = bounded[0].run
+    assert len(run.workloads) == 3
+    assert all(result.choice is not None for result in run.workloads)
+    assert not run.complete
+    assert {result.stopped for result in run.workloads} == {"budget"}
+
+
+def test_budget_is_shared_out_fairly(bounded: tuple[Finished, float]) -> None:
+    walls = [result.wall_s for result in bounded[0].run.workloads]
+    assert max(walls) < 4.0 * min(walls), walls
+
+
+def test_who_had_no_turn_is_skipped_with_the_reason(bounded: tuple[Finished, float]) -> None:
+    for result in bounded[0].run.workloads:
+        skipped = [candidate for candidate in result.candidates if candidate.status == "skipped"]
+        assert skipped
+        assert all("the budget was spent" in (candidate.reason or "") for candidate in skipped)
+        assert result.candidates[0].status == "ok"  # the default comes first
+
+
+def test_a_hang_is_no_time_out_where_the_budget_cut_it_off(bounded: tuple[Finished, float]) -> None:
+    for result in bounded[0].run.workloads:
+        hanging = candidates(result)["slow.hangs"]
+        assert hanging.status == "skipped"
+
+
+def test_exhaustive_and_rounds(autotune: Autotune) -> None:
+    run = autotune.tune(*SUITE[:2], "--batch", "2", *SUITE[4:], "--no-cache", "--exhaustive", "--rounds", "4").run
+    (result,) = run.workloads
+    measured = [candidate for candidate in result.candidates if candidate.status != "unsupported"]
+    assert len(measured) >= 2
+    for candidate in measured:
+        assert candidate.status == "ok"
+        assert len(candidate.rounds) >= 4
+    assert run.settings.exhaustive
+    assert len(result.noise_rounds) >= 4
+
+
+CRASH = """
+import os
+from autotune_cli.kernels import register
+
+@register("topk.select", name="mine.crash", devices=("cpu",))
+def prepare(problem):
+    return lambda: os._exit(5)
+"""
+
+
+def run_with(workers: int, root: Path, file: Path) -> RunFile:
+    suite = build_suite(None, "cpu", operations="topk", batches="1,2,3,4", contexts="4096", scores="normal")
+    request = Request(
+        name="many",
+        workloads=suite.workloads,
+        worker=WorkerSettings("cpu", kernel_files=(str(file),)),
+        policy=RacePolicy.for_cpu().with_rounds(3),
+        root=root,
+        use_cache=False,
+        gpus=(None,) * workers,
+        timeout_s=20.0,
+    )
+    outcome = tune(request, Progress(), threading.Event())
+    assert not outcome.interrupted
+    return outcome.run
+
+
+def test_several_workers_write_the_same_file_as_one(tmp_path: Path) -> None:
+    """Each worker crashes once a workload, and is replaced by a thread that ends before the others."""
+    file = tmp_path / "crash.py"
+    file.write_text(CRASH)
+    one, two = run_with(1, tmp_path / "one", file), run_with(2, tmp_path / "two", file)
+
+    def outline(run: RunFile) -> list[tuple[str, list[tuple[str, bool]]]]:
+        return [
+            (result.key, [(candidate.key, candidate.status == "crashed") for candidate in result.candidates])
+            for result in run.workloads
+        ]
+
+    assert outline(one) == outline(two)
+    assert [result.workload.shape for result in two.workloads] == [f"{n} x 4096" for n in (1, 2, 3, 4)]
+    for run in (one, two):
+        assert run.complete
+        for result in run.workloads:
+            assert result.choice is not None
+            assert candidates(result)["mine.crash"].reason == "exited with code 5"
+    assert list(one.environments) == list(two.environments)
+    assert len(list((tmp_path / "two" / "runs").iterdir())) == 1
