@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from autotune_cli.results.schema import Kernel
 
+_MOST_SHAPES = 16
 _DEVICE_CATEGORIES = ("kernel", "gpu_memcpy", "gpu_memset")
 
 
@@ -20,7 +21,7 @@ def fired_on_cpu(launch: Callable[[], Any]) -> tuple[Kernel, ...]:
     with profile(activities=[ProfilerActivity.CPU]) as session:
         launch()
     outermost = [event for event in session.events() if event.cpu_parent is None]
-    return tuple(Kernel(name=event.name) for event in outermost)
+    return collapse(Kernel(name=event.name) for event in outermost)
 
 
 def kernels_of(session: profile) -> Iterator[Kernel]:
@@ -36,6 +37,30 @@ def kernels_of(session: profile) -> Iterator[Kernel]:
     found.sort(key=lambda event: float(event["ts"]))
     for event in found:
         yield _kernel(event)
+
+
+def collapse(kernels: Iterable[Kernel]) -> tuple[Kernel, ...]:
+    """Each kernel and launch shape once, with its count, in the order of first launch.
+
+    A candidate that makes a call for every request launches hundreds of shapes: beyond ``_MOST_SHAPES`` it is told by
+    the kernels' names alone.
+    """
+    exact = _merge(kernels, lambda kernel: (kernel.name, kernel.grid, kernel.block))
+    if len(exact) <= _MOST_SHAPES:
+        return exact
+    return _merge((kernel.model_copy(update={"grid": None, "block": None}) for kernel in exact), lambda k: k.name)
+
+
+def _merge(kernels: Iterable[Kernel], same: Callable[[Kernel], object]) -> tuple[Kernel, ...]:
+    merged: dict[object, Kernel] = {}
+    for kernel in kernels:
+        known = merged.get(same(kernel))
+        if known is None:
+            merged[same(kernel)] = kernel
+        else:
+            us = None if known.us is None or kernel.us is None else known.us + kernel.us
+            merged[same(kernel)] = known.model_copy(update={"count": known.count + kernel.count, "us": us})
+    return tuple(merged.values())
 
 
 def _kernel(event: dict[str, Any]) -> Kernel:

@@ -131,9 +131,9 @@ def _rule(pattern: str, values: Any, path: str) -> Rule:
 
 
 def example_line() -> str:
-    return "'pattern' = { family = \"benign\", library = \"mine\", reason = \"why\" }"
+    return '\'pattern\' = { family = "benign", library = "mine", reason = "why" }'
 
 
 def line_to_paste(name: str) -> str:
     """The line for a rules file that declares this kernel benign, for the user to check and to reason."""
-    return f"'{pattern_of(demangle(name))}' = {{ family = \"benign\", library = \"?\", reason = \"?\" }}"
+    return f'\'{pattern_of(demangle(name))}\' = {{ family = "benign", library = "?", reason = "?" }}'

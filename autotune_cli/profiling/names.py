@@ -7,7 +7,8 @@ import ctypes.util
 import re
 from functools import cache
 
-_ANONYMOUS = ("(anonymous namespace)::", "<unnamed>::", "_GLOBAL__N_")
+# How demanglers write a namespace without a name.
+_ANONYMOUS = ("(anonymous namespace)::", "<unnamed>::")
 # Namespaces that say nothing beside the name they precede.
 _NOISE = re.compile(r"\b(?:flashinfer|cutlass|cute|std|c10|sampling|mla|hopper)::")
 
@@ -50,24 +51,22 @@ def _demangler() -> ctypes._NamedFuncPointer | None:
 
 def base_name(name: str) -> str:
     """``flashinfer::MergeStateKernel`` of ``void flashinfer::MergeStateKernel<8u, ...>(...)``."""
-    text = name.removeprefix("void ").strip()
-    for anonymous in _ANONYMOUS[:2]:
-        text = text.replace(anonymous, "")
+    text = _without_anonymous(name)
     cut = re.split(r"[<(]", text, maxsplit=1)[0].strip()
     return cut or text or name
 
 
 def short_name(name: str, width: int = 72) -> str:
-    """What tells a kernel from its neighbours, in at most ``width`` characters."""
-    text = name.removeprefix("void ").strip()
-    for anonymous in _ANONYMOUS[:2]:
-        text = text.replace(anonymous, "")
-    text = _NOISE.sub("", text)
-    # Arguments repeat the template's; without a template there is nothing else to cut.
-    head = text.find("<")
-    call = text.find("(") if head < 0 else -1
-    if call > 0:
-        text = text[:call]
+    """What tells a kernel from its neighbours, in at most ``width`` characters.
+
+    That is its name, and the first template argument where it is a part of the algorithm (a main loop, a functor), not
+    a number or a list of sizes.
+    """
+    base = _NOISE.sub("", base_name(name))
+    head, found, arguments = _without_anonymous(name).partition("<")
+    text = base
+    if found and "(" not in head and re.match(r"[A-Za-z_:]*(?:Mainloop|Functor|Attention)", arguments):
+        text = f"{base}<{_NOISE.sub('', arguments)}"
     return text if len(text) <= width else f"{text[: width - 1]}…"
 
 
@@ -76,4 +75,13 @@ def pattern_of(name: str) -> str:
     base = base_name(name)
     # A TOML literal key can't hold a quote.
     escaped = re.sub(r"([.^$*+?{}\[\]\\|()])", r"\\\1", base).replace("'", ".")
-    return f"{chr(92) + 'b' if re.match(r'\w', base) else ''}{escaped}{chr(92) + 'b' if re.search(r'\w$', base) else ''}"
+    start = r"\b" if re.match(r"\w", base) else ""
+    end = r"\b" if re.search(r"\w$", base) else ""
+    return f"{start}{escaped}{end}"
+
+
+def _without_anonymous(name: str) -> str:
+    text = name.removeprefix("void ").strip()
+    for anonymous in _ANONYMOUS:
+        text = text.replace(anonymous, "")
+    return text

@@ -15,6 +15,7 @@ from autotune_cli.render.text import (
     default_cell,
     header,
     microseconds,
+    operation,
     percent,
     share_of_floor,
     speedup,
@@ -81,7 +82,7 @@ def _workload_row(result: WorkloadResult) -> list[RenderableType]:
     batch, context = batch_and_context(workload)
     default = default_cell(result)
     default_text = Text(default, style="red" if default == "wrong" else "")
-    front: list[RenderableType] = [workload.operation, batch, context, workload.mode]
+    front: list[RenderableType] = [operation(workload), batch, context, workload.mode]
     if choice is None:
         return [*front, Text("none", style="red"), "-", default_text, "-", "-", "-"]
     winner = result.candidate(choice.winner)

@@ -49,6 +49,13 @@ def share_of_floor(result: WorkloadResult) -> float | None:
     return None if median is None else result.floor_us / median
 
 
+def operation(workload: AttentionWorkload | TopkWorkload) -> str:
+    """The operation, with the window that tells a model's layers apart."""
+    if isinstance(workload, AttentionWorkload) and workload.geometry.window_left is not None:
+        return f"{workload.operation} window {workload.geometry.window_left + 1}"
+    return workload.operation
+
+
 def batch_and_context(workload: AttentionWorkload | TopkWorkload) -> tuple[str, str]:
     """The two columns of a batch shape; an extend's context is ``new+prefix``. ``≤``: lengths differ up to it."""
     most = "" if workload.spread == "even" else "≤"
@@ -137,7 +144,7 @@ def _fast_but_wrong(candidate: CandidateResult, winner_us: float | None) -> bool
 
 
 def _where(result: WorkloadResult) -> str:
-    return f"{result.workload.operation} {' x '.join(batch_and_context(result.workload))}"
+    return f"{operation(result.workload)} {' x '.join(batch_and_context(result.workload))}"
 
 
 def _failure(candidate: CandidateResult) -> str:

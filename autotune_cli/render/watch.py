@@ -155,18 +155,23 @@ class LiveTable(_Watcher):
 
     def _render(self) -> Group:
         with self.lock:
-            # The terminal's height bounds the table; the newest results matter most.
-            room = max(3, self.console.height - _SHOWN_CANDIDATES - 8)
+            # The terminal's height bounds the whole, or its end, the bar, would be cut off. A workload in work takes
+            # three lines besides its candidates, the results two besides theirs, the bar and the cursor one each.
+            height = self.console.height - 4
+            works = list(self.open_ones.values())[: max(1, height // 4)]
+            rows = max(1, min(_SHOWN_CANDIDATES, height // max(1, len(works)) - 3))
+            room = height - len(works) * (rows + 3)
             parts: list[object] = []
-            if self.results:
+            if self.results and room > 0:
+                # The newest matter most.
                 parts.append(workload_table(self.results[-room:]))
                 parts.append(Text())
-            for work in self.open_ones.values():
-                parts.append(self._candidates(work))
+            for work in works:
+                parts.append(self._candidates(work, rows))
             parts.append(self._bar())
             return Group(*parts)  # type: ignore[arg-type]
 
-    def _candidates(self, work: _Open) -> Table:
+    def _candidates(self, work: _Open, shown: int) -> Table:
         table = Table(title=work.key, title_justify="left", title_style="bold", box=None, pad_edge=False)
         table.add_column("candidate", no_wrap=True, width=52)
         table.add_column("time us", justify="right", no_wrap=True, width=18)
@@ -188,7 +193,7 @@ class LiveTable(_Watcher):
             rows.append((out, value, candidate.label, text, word, style))
         # What is wrong stays in sight however slow it is.
         rows.sort(key=lambda row: (row[0], row[5] != "red" and row[1] == float("inf"), row[1]))
-        for _, _, label, text, word, style in rows[:_SHOWN_CANDIDATES]:
+        for _, _, label, text, word, style in rows[:shown]:
             table.add_row(Text(label), text, word, style=style)
         table.add_row(Text(work.phase, style="cyan", overflow="ellipsis"), "", "")
         return table

@@ -9,7 +9,15 @@ from __future__ import annotations
 import json
 from typing import Final, Literal
 
-from pydantic import BaseModel, ConfigDict, NonNegativeFloat, NonNegativeInt, PositiveFloat, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
 
 from autotune_cli.kernels.workload import Workload
 
@@ -83,12 +91,16 @@ class Settings(Record):
 
 
 class Kernel(Record):
-    """One kernel that fired, with its launch shape."""
+    """A kernel that fired, with its launch shape."""
 
     name: str
     grid: tuple[int, int, int] | None = None
+    """None: no kernel but a copy or a fill, or launched with several shapes."""
     block: tuple[int, int, int] | None = None
+    count: PositiveInt = 1
+    """Launches of it with this shape in one iteration."""
     us: NonNegativeFloat | None = None
+    """Of all of them together, in one rough iteration."""
 
 
 class CaseEvidence(Record):

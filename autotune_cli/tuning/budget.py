@@ -48,6 +48,10 @@ class Share:
     def vetting_is_over(self) -> bool:
         return self._vetting_end is not None and self._now() >= self._vetting_end
 
+    def vetting_left_s(self) -> float:
+        """Seconds left for vetting, at least 1; infinite without a budget."""
+        return float("inf") if self._vetting_end is None else max(1.0, self._vetting_end - self._now())
+
     def left_s(self) -> float:
         """Seconds left, at least 1; infinite without a budget."""
         return float("inf") if self._end is None else max(1.0, self._end - self._now())

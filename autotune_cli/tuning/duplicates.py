@@ -29,7 +29,7 @@ def mark_duplicates(
             continue
         knobs = launch_knobs.get(result.backend, ())
         rest = tuple(sorted((name, str(value)) for name, value in result.knobs.items() if name not in knobs))
-        shape = tuple((kernel.name, kernel.grid, kernel.block) for kernel in result.kernels)
+        shape = tuple((kernel.name, kernel.grid, kernel.block, kernel.count) for kernel in result.kernels)
         first = seen.setdefault((result.backend, rest, shape), result)
         if first is not result and _agree(first, result):
             marked[key] = result.model_copy(

@@ -64,6 +64,7 @@ class Worker:
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: Connection | None = None
         self._log: Any = None
+        self._job_log = 0
         self.starts = 0
         self.ready: Ready | None = None
         self.phase: tuple[str, str] = ("", "")
@@ -121,6 +122,7 @@ class Worker:
         self.start()
         assert self._connection is not None
         self.phase = ("", "")
+        self._job_log = self._log_size()
         try:
             self._connection.send(job)
             return self._wait(timeout_s, on_phase, build_timeout_s)
@@ -170,6 +172,7 @@ class Worker:
                 start_new_session=True,
             )
         self._connection = Connection(ours.detach())
+        self._job_log = 0
         self.starts += 1
         self.phase = ("", "")
 
@@ -244,7 +247,8 @@ class Worker:
             reason = f"killed by {name}"
             if name == "SIGKILL":
                 reason += " (out of host memory?)"
-        lines = [line.strip() for line in self._tail().splitlines() if line.strip()]
+        # What candidates before this job printed explains nothing.
+        lines = [line.strip() for line in self._tail(self._job_log).splitlines() if line.strip()]
         place = self._place("\n".join(lines))
         if place:
             reason += place

@@ -1,7 +1,7 @@
 """The race of one workload: who is measured next, who drops out, when it ends. Numbers only; no processes.
 
-Rounds are interleaved: every candidate still in the race is measured once a round, in an order that changes. A candidate
-drops out when the interval of its ratio to the best lies above 1 + the tie margin.
+Rounds are interleaved: every candidate still in the race is measured once a round, in an order that changes. A
+candidate drops out when the interval of its ratio to the best lies above 1 + the tie margin.
 """
 
 from __future__ import annotations

@@ -107,6 +107,9 @@ class Session:
             if race is not None and any(race.times.values()):
                 partial = self._result(race, "interrupted", time.monotonic() - begin)
             raise Interrupted(partial) from None
+        if any(result.status == "skipped" for result in self._results.values()):
+            # However clear the race was: it lacks candidates, so the cache must not pass it off as the whole.
+            stopped = "budget"
         return self._result(race, stopped, time.monotonic() - begin)
 
     # Vetting.
@@ -127,7 +130,9 @@ class Session:
                     self._results[key] = candidate_result(planned, skipped)
                     continue
                 known = candidate_result(planned, self._vet(planned.candidate))
-                self._journal.vetted(self._key, known)
+                # Whom only the budget stopped gets another turn when the run is resumed.
+                if known.status != "skipped":
+                    self._journal.vetted(self._key, known)
             self._results[key] = known
             self._progress.vetted(self._key, known)
         self._results = mark_duplicates(self._results, self._workload.mode, self._planned.launch_knobs)
@@ -138,7 +143,8 @@ class Session:
     def _vet(self, candidate: Candidate) -> Vetted:
         self._check_stop()
         # Without a right candidate the budget waits: a workload that is left without a winner helps nobody.
-        left = self._share.left_s() if any(result.status == "ok" for result in self._vetted()) else float("inf")
+        some_right = any(result.status == "ok" for result in self._vetted())
+        left = self._share.vetting_left_s() if some_right else float("inf")
         limit = self._settings.timeout_s
         try:
             vetted: Vetted = self._worker.ask(

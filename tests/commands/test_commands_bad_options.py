@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Finished
+from running import Finished
 
 from autotune_cli.tuning import process
 

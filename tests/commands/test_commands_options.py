@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Finished
+from running import Finished
 
 from autotune_cli.commands.parsing import backends, between, duration, numbers
 from autotune_cli.errors import BadOption

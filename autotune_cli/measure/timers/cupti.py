@@ -15,7 +15,7 @@ import torch
 from torch._C._autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
-from autotune_cli.measure.fired import kernels_of
+from autotune_cli.measure.fired import collapse, kernels_of
 from autotune_cli.measure.flush import Flush
 from autotune_cli.measure.timers.base import Inspection, Launch, MeasurementError, Sample
 from autotune_cli.results.schema import Kernel
@@ -60,7 +60,7 @@ class Cupti:
         blocks = list(iterations_of(_activities(session)))
         if len(blocks) != iterations:
             raise MeasurementError(f"{len(blocks)} iterations recorded, {iterations} launched")
-        return Inspection(sample(blocks, 0), tuple(next(between_markers(kernels_of(session)), [])))
+        return Inspection(sample(blocks, 0), collapse(next(between_markers(kernels_of(session)), [])))
 
     def _record(self, launches: Sequence[Launch], iterations: int, started: Callable[[int], None]) -> profile:
         torch.cuda.synchronize()

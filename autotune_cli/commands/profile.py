@@ -1,0 +1,194 @@
+"""``autotune profile``: did the selected kernels fire?"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from autotune_cli.profiling.readers.stream import Progress
+    from autotune_cli.profiling.trace import Trace
+    from autotune_cli.profiling.verdict import Expectation
+
+_FORMATS = ("table", "markdown", "json")
+
+
+def profile(
+    from_trace: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="A recorded trace: torch's profiler (.json, .json.gz), Nsight Systems (.sqlite), a folder of them; "
+            "'example' and 'example-ragged' come along.",
+        ),
+    ] = None,
+    paged: Annotated[
+        bool | None,
+        typer.Option(
+            "--paged/--no-paged",
+            help="Expect paged attention and nothing else, or SGLang's ragged path. Default: "
+            "SGLANG_FLASHINFER_USE_PAGED, else ragged.",
+        ),
+    ] = None,
+    mode: Annotated[
+        str, typer.Option(help="Forward mode: extend, decode, verify, mixed, idle, draft_extend, dllm_extend.")
+    ] = "extend",
+    prefix: Annotated[
+        bool | None,
+        typer.Option("--prefix/--no-prefix", help="Ragged path: with cached keys or without. Default: either."),
+    ] = None,
+    ranges: Annotated[
+        list[str] | None,
+        typer.Option("--range", help="Judge this range (a name, or a pattern with *); may be repeated."),
+    ] = None,
+    rank: Annotated[int | None, typer.Option(help="Judge this rank of a folder or of a trace of several.")] = None,
+    rules: Annotated[
+        list[Path] | None, typer.Option(help="Own rules for kernel names, before the program's; may be repeated.")
+    ] = None,
+    expect: Annotated[
+        list[str] | None, typer.Option(help="A kernel must fit this regular expression; may be repeated.")
+    ] = None,
+    forbid: Annotated[
+        list[str] | None, typer.Option(help="No kernel may fit this regular expression; may be repeated.")
+    ] = None,
+    self_check: Annotated[
+        bool, typer.Option("--self-check", help="Show that the verdict can fail: plant kernels it must stop.")
+    ] = False,
+    form: Annotated[str, typer.Option("--format", help="table, markdown or json.")] = "table",
+    # What running a path takes. Hidden until this version can: they lead to the line that says so.
+    model: Annotated[str | None, typer.Option(hidden=True)] = None,
+    tp: Annotated[int | None, typer.Option(hidden=True)] = None,
+    backend: Annotated[str | None, typer.Option(hidden=True)] = None,
+    phases: Annotated[str | None, typer.Option(hidden=True)] = None,
+) -> None:
+    """Prove from a trace that only the attention kernels you selected fired, phase by phase.
+
+    Exit code: 0 they did, 1 a kernel fired that must not (or one is missing), 2 bad usage or input, 3 nothing to judge,
+    4 it could not be run.
+    """
+    from autotune_cli.errors import BadOption
+
+    if form not in _FORMATS:
+        raise BadOption(option="--format", detail=f"{form!r} is none of {', '.join(_FORMATS)}")
+    if from_trace is None:
+        _refuse_to_run()
+        return
+    for name, value in (("--model", model), ("--tp", tp), ("--backend", backend), ("--phases", phases)):
+        if value is not None:
+            raise BadOption(option=name, detail="goes with running a path, not with --from-trace")
+    _judge_trace(locals())
+
+
+def _judge_trace(options: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    from autotune_cli.profiling.attribute import split_into_phases
+    from autotune_cli.profiling.checks import self_check
+    from autotune_cli.profiling.classify import load_classifier
+    from autotune_cli.profiling.phases import make_use
+    from autotune_cli.profiling.readers.finding import find_trace, sources_of_rank
+    from autotune_cli.profiling.verdict import Verdict, judge
+
+    errors = Console(stderr=True)
+    expectation, warning = _expectation(options)
+    if warning:
+        errors.print(Text(f"note: {warning}", style="yellow"), soft_wrap=True)
+    classify = load_classifier(options["rules"] or ())
+    path = find_trace(Path(options["from_trace"]), options["rank"])
+    trace = _read(path, errors)
+    trace.path = options["from_trace"]
+    # A folder's file was chosen by its rank already.
+    rank = None if Path(options["from_trace"]).is_dir() else options["rank"]
+    sources = sources_of_rank(trace, rank)
+    recording = split_into_phases(trace, classify, options["ranges"] or (), sources)
+    verdict = judge(recording, expectation)
+    checked: list[str] = []
+    if options["self_check"]:
+        checked, faults = self_check(recording, expectation, lambda name: make_use(name, 1, 0.0, classify))
+        verdict = Verdict(verdict.recording, expectation, verdict.phases, (*verdict.problems, *faults))
+    _show(verdict, checked, options["form"])
+    raise typer.Exit(verdict.exit_code)
+
+
+def _show(verdict: Any, checked: list[str], form: str) -> None:
+    from rich.console import Console
+
+    if form == "table":
+        from autotune_cli.render.profile_table import print_profile
+
+        output = Console()
+        print_profile(output if output.is_terminal else Console(width=160), verdict, checked)
+        return
+    from autotune_cli.render.profile_files import profile_json_text, profile_markdown
+
+    typer.echo(profile_json_text(verdict, checked) if form == "json" else profile_markdown(verdict, checked).rstrip())
+
+
+def _expectation(options: dict[str, Any]) -> tuple[Expectation, str | None]:
+    """What to expect, and a warning about the environment.
+
+    Raises:
+        AutotuneError: an unknown mode, a pattern that is no regular expression.
+    """
+    from autotune_cli.errors import BadOption
+    from autotune_cli.profiling.resolve import forced_paged, parse_mode, resolve
+    from autotune_cli.profiling.verdict import Expectation, Shape
+
+    patterns: dict[str, tuple[str, ...]] = {}
+    for option in ("expect", "forbid"):
+        patterns[option] = tuple(options[option] or ())
+        for pattern in patterns[option]:
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                raise BadOption(option=f"--{option}", detail=f"{pattern!r} is no regular expression: {error}") from None
+    toggle = forced_paged(options["paged"], os.environ)
+    mode = parse_mode(options["mode"])
+    path = resolve(mode, forced_paged=toggle.on, prefix=options["prefix"] is not False)
+    shape: Shape
+    if toggle.source == "default" and (patterns["expect"] or patterns["forbid"]):
+        shape = "any"
+    elif path.planned != "ragged":
+        shape = "paged"
+    elif options["prefix"] is None:
+        shape = "ragged or pair"
+    else:
+        shape = "pair" if options["prefix"] else "ragged"
+    return Expectation(shape, patterns["expect"], patterns["forbid"]), toggle.warning
+
+
+def _read(path: Path, errors: Console) -> Trace:
+    """Reads the trace; on a terminal with a bar."""
+    from autotune_cli.profiling.readers.finding import read_trace
+
+    if not errors.is_terminal:
+        return read_trace(path)
+    from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    columns = (TextColumn("reading {task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    with Bar(*columns, console=errors, transient=True) as bar:
+        task = bar.add_task(path.name)
+        report: Progress = lambda done, total: bar.update(task, completed=done, total=total)  # noqa: E731
+        return read_trace(path, report)
+
+
+def _refuse_to_run() -> None:
+    """Says why no path is run here: there is no GPU, or this version can't.
+
+    Raises:
+        CannotRun: always.
+    """
+    from autotune_cli.commands.devices import visible_gpus
+    from autotune_cli.profiling.errors import CannotRun
+
+    if not visible_gpus():
+        raise CannotRun(detail="no NVIDIA GPU on this machine to run a path on")
+    raise CannotRun(detail="this version judges recorded traces only and runs no path itself")

@@ -1,0 +1,100 @@
+"""Checks beside the phases: plan against execution, graph against replay, and whether the judge can say no at all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from autotune_cli.errors import EXIT_FAILED, EXIT_NOT_COMPARABLE
+from autotune_cli.profiling.classify import ATTENTION
+from autotune_cli.profiling.names import demangle, short_name
+from autotune_cli.profiling.phases import KernelUse, Phase, Recording
+from autotune_cli.profiling.verdict import Expectation, Problem, judge, judge_phase
+
+
+def check_path(planned: str, executed: str, reason: str) -> Problem | None:
+    """What was planned must be what ran."""
+    if planned == executed:
+        return None
+    return Problem("planned_not_executed", f"planned {planned}, executed {executed} ({reason})")
+
+
+def check_replay(captured: Phase, replay: Phase, replays: int = 1) -> Problem | None:
+    """A replay must run the kernel nodes of its graph, each as often as it is in there; no more and no fewer.
+
+    Args:
+        captured: the nodes, as ``phase_of_names`` makes them.
+        replay: what ran.
+        replays: how often the graph was launched.
+    """
+    nodes, ran = (_by_name(phase) for phase in (captured, replay))
+    wrong = [name for name in {**nodes, **ran} if nodes.get(name, 0) * replays != ran.get(name, 0)]
+    if not wrong:
+        return None
+    name = wrong[0]
+    counts = f"{nodes.get(name, 0)} in the graph, {ran.get(name, 0)} in {replays} x replay"
+    return Problem("replay_differs", f"the replay ran other kernels than were captured: {short_name(name)} ({counts})")
+
+
+def _by_name(phase: Phase) -> dict[str, int]:
+    counted: dict[str, int] = {}
+    for use in phase.kernels:
+        name = demangle(use.name)
+        counted[name] = counted.get(name, 0) + use.launches
+    return counted
+
+
+# What a broken selection would let through; names as CUPTI gives them.
+PLANTS = {
+    "ragged": (
+        "void flashinfer::PrefillWithKVCacheKernel<flashinfer::CollectiveMainloop<RaggedParams::AdditionalParams, "
+        "flashinfer::AttentionKernelTraits<true, 128, 128, 128, 128, 2, cutlass::bfloat16_t> >>(RaggedParams)"
+    ),
+    "dense": (
+        "void pytorch_flash::flash_fwd_kernel<pytorch_flash::Flash_fwd_kernel_traits<128, 128, 64, 4, false, false, "
+        "cutlass::bfloat16_t> >(pytorch_flash::Flash_fwd_params)"
+    ),
+}
+
+
+def self_check(
+    recording: Recording, expectation: Expectation, make: Callable[[str], KernelUse]
+) -> tuple[list[str], list[Problem]]:
+    """Shows that the verdict can fail: plants a kernel that must be stopped in each judged phase, and empties all.
+
+    Args:
+        make: a classified kernel of a name, by the rules in force.
+
+    Returns:
+        What was tried, in words, and a problem for each plant that came through.
+    """
+    tried: list[str] = []
+    problems: list[Problem] = []
+    for place, phase in enumerate(recording.phases):
+        if phase.demand == "ignored" or not phase.launches(*ATTENTION):
+            continue
+        for family, name in PLANTS.items():
+            planted = (*recording.phases[:place], phase.planted(make(name)), *recording.phases[place + 1 :])
+            before, after = judge_phase(phase, expectation), judge(_with(recording, planted), expectation)
+            new = set(after.phases[place].problems) - set(before.problems)
+            stopped = after.exit_code == EXIT_FAILED and any(problem.is_violation for problem in new)
+            if stopped:
+                tried.append(f"a {family} kernel planted in {phase.title}: stopped")
+            # Without a prefix the ragged path may hold any number of ragged kernels.
+            elif family == "ragged" and expectation.shape in ("ragged", "ragged or pair"):
+                tried.append(f"a ragged kernel planted in {phase.title}: allowed, as it must be")
+            else:
+                problems.append(Problem("self_check", f"a {family} kernel planted in {phase.title} was not stopped"))
+    emptied = judge(_with(recording, tuple(_emptied(phase) for phase in recording.phases)), expectation)
+    if emptied.exit_code == EXIT_NOT_COMPARABLE:
+        tried.append("all kernels taken away: nothing to judge, exit 3")
+    else:
+        problems.append(Problem("self_check", f"without any kernel the exit code is {emptied.exit_code}, not 3"))
+    return tried, problems
+
+
+def _emptied(phase: Phase) -> Phase:
+    return Phase(phase.name, phase.demand, where=phase.where)
+
+
+def _with(recording: Recording, phases: tuple[Phase, ...]) -> Recording:
+    return Recording(recording.source, phases, recording.devices)

@@ -1,0 +1,186 @@
+"""Traces of torch's profiler (Kineto), also as SGLang's ``/start_profile`` and vLLM write and merge them."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+from autotune_cli.profiling.errors import BadTrace
+from autotune_cli.profiling.readers.stream import EventStream, Progress
+from autotune_cli.profiling.trace import NO_CORRELATION, Source, Span, Thread, Trace, Work
+
+# Categories by torch version: capitals up to 1.11. https://github.com/pytorch/kineto, output_json.cpp
+_WORK = {
+    "kernel": Work.KERNEL,
+    "gpu_memcpy": Work.COPY,
+    "memcpy": Work.COPY,
+    "gpu_memset": Work.FILL,
+    "memset": Work.FILL,
+}
+_CALLS = frozenset({"cuda_runtime", "cuda_driver", "runtime", "driver"})
+_OTHERS = frozenset(
+    {"cpu_op", "operator", "python_function", "gpu_user_annotation", "overhead", "ac2g", "trace", "cpu_instant_event"}
+)
+# Beyond what a column holds, and beyond any id.
+_TOO_LARGE = 1 << 62
+# Asked all the time, and neither launch, copy nor wait.
+_IDLE_CALLS = (
+    "cudaGetDevice",
+    "cudaDeviceGetAttribute",
+    "cudaFuncGetAttributes",
+    "cudaFuncSetAttribute",
+    "cudaOccupancy",
+    "cudaStreamIsCapturing",
+    "cudaThreadExchangeStreamCaptureMode",
+    "cudaEventQuery",
+    "cudaEventRecord",
+    "cudaStreamWaitEvent",
+    "cudaStreamGetCaptureInfo",
+    "cudaGetLastError",
+    "cudaPeekAtLastError",
+    "cudaPointerGetAttributes",
+    "cuKernelGet",
+    "cuFuncGet",
+)
+
+
+def read_chrome(path: Path, progress: Progress | None = None) -> Trace:
+    """Reads a trace in one pass.
+
+    Raises:
+        BadTrace: not a trace of torch's profiler, cut off, or with events that can't be (negative durations, kernels
+            without names).
+    """
+    return _Reader(path, progress).read()
+
+
+class _Reader:
+    def __init__(self, path: Path, progress: Progress | None) -> None:
+        self.path = path
+        self.stream = EventStream(path, progress)
+        self.trace = Trace(str(path), "torch profiler")
+
+    def read(self) -> Trace:
+        events = ours = 0
+        strangers: set[str] = set()
+        for event in self.stream:
+            events += 1
+            category = event.get("cat")
+            if not isinstance(category, str):
+                continue
+            category = category.lower()
+            known = True
+            if category in _WORK:
+                self._work(event, _WORK[category])
+            elif category in _CALLS:
+                self._call(event)
+            elif category == "user_annotation":
+                self._span(event)
+            elif category not in _OTHERS:
+                known = False
+                if len(strangers) < 3:
+                    strangers.add(category)
+            ours += known
+        header = self.stream.header
+        if not events:
+            raise BadTrace(path=self.path, detail="a trace without events")
+        if not ours and "schemaVersion" not in header:
+            found = f" (categories: {', '.join(sorted(strangers))})" if strangers else ""
+            raise BadTrace(path=self.path, detail=f"a trace of another tool, not of torch's profiler{found}")
+        self._read_header(header)
+        return self.trace
+
+    def _read_header(self, header: dict[str, Any]) -> None:
+        devices = header.get("deviceProperties")
+        if isinstance(devices, list):
+            names = [device.get("name") for device in devices if isinstance(device, dict)]
+            self.trace.devices = [name for name in names if isinstance(name, str)]
+        self.trace.rank = rank_in(header)
+
+    def _work(self, event: dict[str, Any], work: Work) -> None:
+        if event.get("ph") != "X":
+            return
+        name = event.get("name")
+        if not isinstance(name, str) or not name.strip():
+            raise BadTrace(path=self.path, detail=f"a {event['cat']} without a name (at ts {event.get('ts')})")
+        start, duration = self._times(event, name)
+        arguments = event.get("args")
+        arguments = arguments if isinstance(arguments, dict) else {}
+        device = _number(arguments.get("device"), _number(event.get("pid"), 0))
+        trace = self.trace
+        trace.gpu.add(
+            work,
+            trace.names(_printable(name)),
+            trace.sources(Source(self._group(event), device)),
+            _number(arguments.get("stream"), 0),
+            start,
+            duration,
+            _number(arguments.get("correlation"), NO_CORRELATION),
+        )
+
+    def _call(self, event: dict[str, Any]) -> None:
+        name = event.get("name")
+        if event.get("ph") != "X" or not isinstance(name, str) or name.startswith(_IDLE_CALLS):
+            return
+        start, duration = self._times(event, name)
+        arguments = event.get("args")
+        arguments = arguments if isinstance(arguments, dict) else {}
+        trace = self.trace
+        trace.calls.add(
+            trace.names(_printable(name)),
+            self._thread(event),
+            start,
+            duration,
+            _number(arguments.get("correlation"), NO_CORRELATION),
+        )
+
+    def _span(self, event: dict[str, Any]) -> None:
+        name = event.get("name")
+        if event.get("ph") != "X" or not isinstance(name, str):
+            return
+        start, duration = self._times(event, name)
+        self.trace.spans.append(Span(_printable(name), self._thread(event), start, start + duration))
+
+    def _times(self, event: dict[str, Any], name: str) -> tuple[float, float]:
+        try:
+            start, duration = float(event["ts"]), float(event["dur"])
+        except (KeyError, TypeError, ValueError):
+            raise BadTrace(path=self.path, detail=f"{name[:80]!r} has no start or no duration") from None
+        if not (math.isfinite(start) and math.isfinite(duration)):
+            raise BadTrace(path=self.path, detail=f"{name[:80]!r} has no finite start and duration")
+        if duration < 0:
+            raise BadTrace(path=self.path, detail=f"{name[:80]!r} lasts {duration} us: the recording is broken")
+        return start, duration
+
+    def _group(self, event: dict[str, Any]) -> int:
+        """SGLang merges the traces of ranks with ``[TP00] `` before every process id."""
+        process = event.get("pid")
+        if isinstance(process, str) and process.startswith("[") and "]" in process:
+            return self.trace.groups(process[1 : process.index("]")])
+        return self.trace.groups("")
+
+    def _thread(self, event: dict[str, Any]) -> int:
+        return self.trace.threads(Thread(self._group(event), f"{event.get('pid')}/{event.get('tid')}"))
+
+
+def rank_in(header: dict[str, Any]) -> int | None:
+    """The rank of the process that recorded, from what torch's profiler writes on top of the file."""
+    distributed = header.get("distributedInfo")
+    rank = distributed.get("rank") if isinstance(distributed, dict) else None
+    return rank if isinstance(rank, int) else None
+
+
+def _printable(name: str) -> str:
+    """JSON may hold halves of characters, which no terminal and no file takes."""
+    return name if name.isascii() else name.encode("utf-8", "replace").decode()
+
+
+def _number(value: Any, default: int) -> int:
+    """Numbers come as numbers or as text; a merged trace has ``[TP00] 0`` for a device."""
+    if isinstance(value, str):
+        last = value.rpartition(" ")[2]
+        value = int(last) if last.isdecimal() and len(last) < 20 else None
+    if isinstance(value, float) and math.isfinite(value):
+        value = int(value)
+    return value if isinstance(value, int) and abs(value) < _TOO_LARGE else default

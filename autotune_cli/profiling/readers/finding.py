@@ -1,0 +1,127 @@
+"""Which reader a file needs, and which file of a folder a rank wrote."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+
+from autotune_cli.errors import BadOption
+from autotune_cli.profiling.errors import BadTrace
+from autotune_cli.profiling.readers.chrome import rank_in, read_chrome
+from autotune_cli.profiling.readers.nsys import MAGIC, read_nsys
+from autotune_cli.profiling.readers.stream import EventStream, Progress
+from autotune_cli.profiling.trace import Trace
+
+# Traces of an H200 that come along, for people without a GPU.
+EXAMPLES = {"example": "paged.json.gz", "example-ragged": "ragged.json.gz"}
+
+_ENDINGS = (".json", ".json.gz", ".sqlite")
+# vLLM: ..._tp0_..._rank3.<time>.pt.trace.json.gz; SGLang: <id>-TP-3-DP-0.trace.json.gz; Megatron: rank-3.json.
+_RANK_IN_NAME = (re.compile(r"rank[-_]?(\d+)", re.I), re.compile(r"TP-(\d+)"), re.compile(r"(?:^|[_-])tp(\d+)", re.I))
+
+
+def find_trace(path: Path, rank: int | None) -> Path:
+    """The file to read: the example's, the path itself, or the one of a folder that ``rank`` wrote.
+
+    Raises:
+        BadTrace: nothing there, a folder without traces.
+        BadOption: a folder with several traces and no rank, or none of that rank.
+    """
+    if str(path) in EXAMPLES and not path.exists():
+        return Path(str(resources.files("autotune_cli.profiling").joinpath("examples", EXAMPLES[str(path)])))
+    if not path.is_dir():
+        return path
+    # SGLang puts the merged trace beside those that it was made of.
+    files = sorted(file for file in path.iterdir() if file.name.endswith(_ENDINGS) and file.is_file())
+    single = [file for file in files if not file.name.startswith("merged-")] or files
+    if not single:
+        raise BadTrace(path=path, detail=f"no trace in this folder (files that end in {', '.join(_ENDINGS)})")
+    if len(single) == 1:
+        return single[0]
+    ranks = [(_rank_of(file), file) for file in single]
+    known = sorted({number for number, _ in ranks if number is not None})
+    listed = ", ".join(map(str, known)) if known else "; their names tell no rank: name a file instead"
+    if rank is None:
+        raise BadOption(option="--rank", detail=f"{path} holds {len(single)} traces, of ranks {listed}: choose one")
+    chosen = [file for number, file in ranks if number == rank]
+    if not chosen:
+        raise BadOption(option="--rank", detail=f"no trace of rank {rank} in {path} (ranks {listed})")
+    if len(chosen) > 1:
+        raise BadOption(
+            option="--rank", detail=f"{len(chosen)} traces of rank {rank} in {path}: name a file, such as {chosen[-1]}"
+        )
+    return chosen[0]
+
+
+def read_trace(path: Path, progress: Progress | None = None) -> Trace:
+    """Reads a trace of any kind known.
+
+    Raises:
+        BadTrace: of no kind known, or broken.
+    """
+    try:
+        with path.open("rb") as file:
+            start = file.read(len(MAGIC))
+    except OSError as error:
+        raise BadTrace(path=path, detail=f"can't be read: {error.strerror}") from None
+    if path.name.endswith((".nsys-rep", ".qdrep")):
+        raise BadTrace(path=path, detail="a report of Nsight Systems: export it first, nsys export --type sqlite FILE")
+    if not start:
+        raise BadTrace(path=path, detail="empty")
+    return read_nsys(path, progress) if start == MAGIC else read_chrome(path, progress)
+
+
+def sources_of_rank(trace: Trace, rank: int | None) -> Sequence[int]:
+    """The GPUs of a trace to judge: all of them without a rank.
+
+    A rank is, in this order: the one that the recording names as its own, the number in the label of a merged trace
+    (``TP03``), the place of the process among those of the recording, the GPU's number.
+
+    Raises:
+        BadOption: no such rank.
+    """
+    every = range(len(trace.sources.items))
+    if rank is None:
+        return every
+    labels = {number: label for number, label in enumerate(trace.groups.items) if label}
+    used = sorted({source.group for source in trace.sources.items}, key=lambda group: _by_number(labels.get(group, "")))
+    if trace.rank is not None and len(used) < 2:
+        if trace.rank != rank:
+            raise BadOption(option="--rank", detail=f"{trace.path} is of rank {trace.rank}, not {rank}")
+        return every
+    if len(used) > 1:
+        numbers = {group: _label_rank(labels.get(group, "")) for group in used}
+        if None in numbers.values() or len(set(numbers.values())) < len(used):
+            numbers = {group: place for place, group in enumerate(used)}
+        chosen = [place for place in every if numbers[trace.sources.items[place].group] == rank]
+        known = sorted(number for number in numbers.values() if number is not None)
+    else:
+        chosen = [place for place in every if trace.sources.items[place].device == rank]
+        known = sorted(source.device for source in trace.sources.items)
+    if not chosen:
+        raise BadOption(option="--rank", detail=f"no rank {rank} in {trace.path} (ranks {', '.join(map(str, known))})")
+    return chosen
+
+
+def _by_number(label: str) -> tuple[int, str]:
+    return len(label), label
+
+
+def _label_rank(label: str) -> int | None:
+    match = re.search(r"TP(\d+)", label)
+    return int(match.group(1)) if match else None
+
+
+def _rank_of(file: Path) -> int | None:
+    for pattern in _RANK_IN_NAME:
+        match = pattern.search(file.name)
+        if match:
+            return int(match.group(1))
+    if file.name.endswith(".sqlite"):
+        return None
+    try:
+        return rank_in(EventStream(file).read_header())
+    except BadTrace:
+        return None

@@ -1,0 +1,200 @@
+"""Chrome's trace JSON, event by event: a file of any size in a few megabytes of memory.
+
+Python's own JSON decoder (C code) reads each event out of a sliding window of text, so there is no dependency and no
+second parser. Form: an object with ``traceEvents``, as torch's profiler writes it, or a bare list of events.
+"""
+
+from __future__ import annotations
+
+import codecs
+import gzip
+import io
+import json
+import re
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, Any, cast
+
+from autotune_cli.profiling.errors import BadTrace
+
+# Bytes done, bytes in all.
+Progress = Callable[[int, int], None]
+
+_CHUNK = 1 << 22
+# No event is longer; what can't be read within it is broken.
+_LONGEST = 1 << 26
+_BETWEEN = re.compile(r"[\s,]*")
+_SPACE = re.compile(r"\s*")
+# C's words for numbers that JSON doesn't have; versions of Kineto print them for an occupancy.
+_NO_NUMBER = re.compile(r'("\s*:\s*)-?(?:inf|nan)\b')
+_C_WORDS = ("inf", "nan", "-inf", "-nan")
+_GZIP_MAGIC = b"\x1f\x8b"
+
+
+class EventStream:
+    """The events of one file. ``header`` fills up with the other values of the document while they are read."""
+
+    def __init__(self, path: Path, progress: Progress | None = None) -> None:
+        self.path = path
+        self.header: dict[str, Any] = {}
+        self._progress = progress
+        self._text = ""
+        self._at = 0
+        self._ended = False
+        self._decode = json.JSONDecoder(strict=False).raw_decode
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """All events.
+
+        Raises:
+            BadTrace: no JSON, no events, cut off, a damaged gzip file, a file that can't be read.
+        """
+        with self._open():
+            first = self._peek()
+            if first == "[":
+                yield from self._events()
+            elif first == "{":
+                yield from self._document()
+            else:
+                raise self._bad("not a trace: neither JSON, nor gzipped JSON, nor an SQLite export of Nsight Systems")
+
+    def read_header(self) -> dict[str, Any]:
+        """What stands before the events."""
+        with self._open():
+            if self._peek() == "{":
+                for _ in self._document(events=False):
+                    pass
+        return self.header
+
+    def _document(self, events: bool = True) -> Iterator[dict[str, Any]]:
+        self._at += 1
+        found = False
+        while True:
+            mark = self._peek(_BETWEEN)
+            if mark == "}":
+                break
+            key = self._value()
+            if not isinstance(key, str) or self._peek() != ":":
+                raise self._bad("not JSON")
+            self._at += 1
+            if key != "traceEvents":
+                self.header[key] = self._value()
+                continue
+            if self._peek() != "[":
+                raise self._bad("traceEvents is not a list: not a trace of torch's profiler")
+            found = True
+            if not events:
+                return
+            yield from self._events()
+        if not found and events:
+            raise self._bad("JSON without traceEvents: not a trace of torch's profiler")
+
+    def _events(self) -> Iterator[dict[str, Any]]:
+        self._at += 1
+        while True:
+            yield from self._events_in_window()
+            mark = self._peek(_BETWEEN)
+            if mark == "]":
+                self._at += 1
+                return
+            if mark != "{":
+                raise self._bad("a list of something that is no event: not a trace of torch's profiler")
+            # The closing brace ends an event, so there is no doubt whether one is complete.
+            yield cast("dict[str, Any]", self._value())
+
+    def _events_in_window(self) -> Iterator[dict[str, Any]]:
+        """The fast path: events that lie wholly within the text at hand."""
+        text, skip, decode = self._text, _BETWEEN.match, self._decode
+        while True:
+            match = skip(text, self._at)
+            self._at = match.end() if match else self._at
+            if not text.startswith("{", self._at):
+                return
+            try:
+                event, self._at = decode(text, self._at)
+            except (ValueError, RecursionError):
+                return
+            yield event
+
+    def _value(self) -> Any:
+        """The next JSON value, with as much more text as it takes."""
+        self._peek()
+        wanted = _CHUNK
+        while True:
+            try:
+                value, end = self._decode(self._text, self._at)
+            except json.JSONDecodeError as error:
+                if self._text.startswith(_C_WORDS, error.pos) and self._fix_numbers():
+                    continue
+                if self._ended or len(self._text) - self._at > _LONGEST:
+                    raise self._bad(
+                        "cut off in the middle of an event" if self._ended else f"not JSON: {error.msg}"
+                    ) from None
+                self._fill(wanted)
+                wanted *= 2
+                continue
+            except (ValueError, RecursionError):
+                raise self._bad("not a trace: values that are nested too deep, or numbers that are too long") from None
+            # A number at the very end of the window may go on.
+            if end == len(self._text) and not self._ended and not isinstance(value, dict | list | str):
+                self._fill(_CHUNK)
+                continue
+            self._at = end
+            return value
+
+    def _fix_numbers(self) -> bool:
+        fixed, count = _NO_NUMBER.subn(r"\1NaN", self._text[self._at :])
+        if count:
+            self._text, self._at = fixed, 0
+        return count > 0
+
+    def _peek(self, skip: re.Pattern[str] = _SPACE) -> str:
+        """The next character that counts.
+
+        Raises:
+            BadTrace: there is none.
+        """
+        while True:
+            match = skip.match(self._text, self._at)
+            self._at = match.end() if match else self._at
+            if self._at < len(self._text):
+                return self._text[self._at]
+            if self._ended:
+                what = "cut off: the list of events has no end" if self._position else "empty"
+                raise self._bad(what)
+            self._fill(_CHUNK)
+
+    def _fill(self, size: int) -> None:
+        try:
+            data = self._file.read(size)
+        except EOFError:
+            raise self._bad("a gzip file that is cut off") from None
+        except (gzip.BadGzipFile, zlib.error) as error:
+            raise self._bad(f"a damaged gzip file: {error}") from None
+        except OSError as error:
+            raise self._bad(f"can't be read: {error.strerror or error}") from None
+        self._ended = not data
+        self._position += len(data)
+        self._text = self._text[self._at :] + self._decoder.decode(data, self._ended)
+        self._at = 0
+        if self._progress is not None:
+            self._progress(min(self._raw.tell(), self._size), self._size)
+
+    def _open(self) -> IO[bytes]:
+        try:
+            self._size = self.path.stat().st_size
+            self._raw = self.path.open("rb")
+        except OSError as error:
+            raise self._bad(f"can't be read: {error.strerror}") from None
+        magic = self._raw.read(2)
+        self._raw.seek(0)
+        self._file: IO[bytes] = self._raw
+        if magic == _GZIP_MAGIC:
+            self._file = cast("IO[bytes]", io.BufferedReader(gzip.GzipFile(fileobj=self._raw), _CHUNK))  # type: ignore[arg-type]
+        self._decoder = codecs.getincrementaldecoder("utf-8-sig")(errors="replace")
+        self._text, self._at, self._ended, self._position = "", 0, False, 0
+        return self._raw
+
+    def _bad(self, detail: str) -> BadTrace:
+        return BadTrace(path=self.path, detail=detail)

@@ -1,0 +1,216 @@
+"""The judge: what each phase must and must not have run. Pure functions over phases.
+
+Exit codes (DESIGN): 1 a violation; 3 nothing to judge, which is never a pass; 0 neither.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from autotune_cli.errors import EXIT_FAILED, EXIT_NOT_COMPARABLE, EXIT_OK
+from autotune_cli.profiling.classify import ATTENTION, Family, line_to_paste
+from autotune_cli.profiling.names import demangle, short_name
+from autotune_cli.profiling.phases import KernelUse, Phase, Recording
+
+Shape = Literal["paged", "ragged", "pair", "ragged or pair", "any"]
+"""What attention must look like: paged kernels alone; ragged kernels alone (no prefix); ragged and paged ones with one
+merge each (prefix); one of these two; anything (only ``--expect`` and ``--forbid`` count)."""
+
+State = Literal["ok", "failed", "nothing", "captured", "not judged"]
+
+# A problem of these codes means that there was nothing to judge; all others are violations.
+_NOTHING = frozenset({"nothing_recorded", "no_attention", "graph_without_kernels", "captured_only"})
+WORDS: dict[Family, str] = {
+    "paged": "paged",
+    "split_merge": "split-KV merge",
+    "ragged": "ragged",
+    "merge": "cascade merge",
+    "dense": "dense",
+    "topk": "top-k",
+    "index": "index",
+    "benign": "benign",
+    "unknown": "unknown",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """What is asked of every phase."""
+
+    shape: Shape
+    expects: tuple[str, ...] = ()
+    """Regular expressions: a kernel must have fired."""
+    forbids: tuple[str, ...] = ()
+    """Regular expressions: no kernel may have fired."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why a phase is not fine."""
+
+    code: str
+    """Machine-readable: ``forbidden_family``, ``unknown_kernel``, ``missing_family``, ``uneven_pair``,
+    ``forbidden_name``, ``missing_name``, ``planned_not_executed``, ``replay_differs``, ``self_check``,
+    ``nothing_recorded``, ``no_attention``, ``graph_without_kernels``, ``captured_only``."""
+    text: str
+    kernel: str = ""
+    launches: int = 0
+    paste: str = ""
+    """The line for a rules file, if that would solve it."""
+
+    @property
+    def is_violation(self) -> bool:
+        return self.code not in _NOTHING
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseVerdict:
+    """The judgement of one phase."""
+
+    phase: Phase
+    state: State
+    problems: tuple[Problem, ...] = ()
+    remark: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The judgement of a recording."""
+
+    recording: Recording
+    expectation: Expectation
+    phases: tuple[PhaseVerdict, ...]
+    problems: tuple[Problem, ...] = ()
+    """Those of no single phase."""
+
+    @property
+    def exit_code(self) -> int:
+        problems = [*self.problems, *(problem for phase in self.phases for problem in phase.problems)]
+        if any(problem.is_violation for problem in problems):
+            return EXIT_FAILED
+        return EXIT_NOT_COMPARABLE if problems else EXIT_OK
+
+
+def judge(recording: Recording, expectation: Expectation) -> Verdict:
+    """Judges each phase for itself, then what only all of them together can show."""
+    judged = tuple(judge_phase(phase, expectation) for phase in recording.phases)
+    return Verdict(recording, expectation, judged, tuple(_overall(judged, expectation)))
+
+
+def judge_phase(phase: Phase, expectation: Expectation) -> PhaseVerdict:
+    """The judgement of one phase, for itself."""
+    if phase.demand == "ignored":
+        return PhaseVerdict(phase, "not judged", remark="outside the chosen ranges")
+    problems = list(_violations(phase, expectation))
+    attention = phase.launches(*ATTENTION) if expectation.shape != "any" else phase.launches()
+    strict = phase.demand == "strict"
+    remark = ""
+    state: State = "ok"
+    if phase.empty_graph_launches:
+        problems.append(_empty_graphs(phase))
+    if phase.captured and not attention:
+        state = "captured"
+        remark = f"{phase.captured} launches captured, not executed: what they run shows in the replay"
+        if phase.kernels:
+            remark += "; beside them only set-up ran"
+    elif attention:
+        problems += _shape(phase, expectation.shape)
+        problems += _missing_names(phase, expectation.expects) if strict else ()
+    elif not phase.kernels:
+        problems += [Problem("nothing_recorded", "no GPU kernel was recorded")] if strict else []
+        state, remark = "not judged", "no kernel"
+    else:
+        detail = f"{_count(phase.launches(), 'GPU kernel')} but no attention kernel among them"
+        problems += [Problem("no_attention", detail)] if strict else []
+        state, remark = "not judged", "no attention kernel"
+    kept = tuple(problems)
+    if any(problem.is_violation for problem in kept):
+        return PhaseVerdict(phase, "failed", kept, remark if state == "captured" else "")
+    return PhaseVerdict(phase, "nothing" if kept else state, kept, "" if kept else remark)
+
+
+def _violations(phase: Phase, expectation: Expectation) -> Iterable[Problem]:
+    """Kernels that must not be there, whatever else is."""
+    forbidden: dict[Shape, tuple[Family, ...]] = {
+        "paged": ("ragged", "merge", "dense"),
+        "ragged": ("paged", "merge", "dense"),
+        "pair": ("dense",),
+        "ragged or pair": ("dense",),
+        "any": (),
+    }
+    for use in phase.kernels:
+        if use.family in forbidden[expectation.shape]:
+            yield Problem("forbidden_family", f"{_of(use)}: {_why(use)}", use.name, use.launches)
+        elif use.family == "unknown" and expectation.shape != "any":
+            yield Problem("unknown_kernel", _of(use), use.name, use.launches, line_to_paste(use.name))
+        for pattern in expectation.forbids:
+            if _fits(pattern, use):
+                text = f"{_count(use.launches, 'kernel')} that --forbid {pattern!r} names: {short_name(use.name)}"
+                yield Problem("forbidden_name", text, use.name, use.launches)
+
+
+def _shape(phase: Phase, shape: Shape) -> Iterable[Problem]:
+    """Attention ran; did it run as planned?"""
+    paged, ragged, merge = (phase.launches(family) for family in ("paged", "ragged", "merge"))
+    if shape == "paged" and not paged:
+        yield Problem("missing_family", "no paged attention kernel")
+    if shape == "ragged" and not ragged:
+        yield Problem("missing_family", "no ragged attention kernel")
+    if shape == "pair" or (shape == "ragged or pair" and (paged or merge)):
+        if not ragged:
+            yield Problem("missing_family", "no ragged attention kernel: this is the forced paged path")
+        elif not ragged == paged == merge:
+            counts = f"{ragged} ragged, {paged} paged and {merge} merge kernels"
+            yield Problem("uneven_pair", f"{counts}: each ragged call over a prefix takes one paged call and one merge")
+    elif shape == "ragged or pair" and not ragged:
+        yield Problem("missing_family", "no ragged attention kernel")
+
+
+def _overall(judged: Sequence[PhaseVerdict], expectation: Expectation) -> Iterable[Problem]:
+    counted = [verdict for verdict in judged if verdict.phase.demand != "ignored"]
+    lenient = [verdict.phase for verdict in counted if verdict.phase.demand == "lenient"]
+    for pattern in expectation.expects:
+        if lenient and not any(_fits(pattern, use) for phase in lenient for use in phase.kernels):
+            yield Problem("missing_name", f"no kernel fits --expect {pattern!r}")
+    if any(verdict.state in ("ok", "failed", "nothing") for verdict in counted):
+        return
+    if any(verdict.state == "captured" for verdict in counted):
+        yield Problem("captured_only", "launches were captured, but no replay was recorded: nothing ran")
+    elif any(verdict.phase.kernels for verdict in counted):
+        number = sum(verdict.phase.launches() for verdict in counted)
+        yield Problem("no_attention", f"{_count(number, 'GPU kernel')}, but no attention kernel among them")
+    else:
+        yield Problem("nothing_recorded", "no GPU kernel was recorded")
+
+
+def _fits(pattern: str, use: KernelUse) -> bool:
+    return re.search(pattern, demangle(use.name)) is not None
+
+
+def _missing_names(phase: Phase, patterns: Sequence[str]) -> Iterable[Problem]:
+    for pattern in patterns:
+        if not any(_fits(pattern, use) for use in phase.kernels):
+            yield Problem("missing_name", f"no kernel fits --expect {pattern!r}")
+
+
+def _empty_graphs(phase: Phase) -> Problem:
+    return Problem(
+        "graph_without_kernels",
+        f"{_count(phase.empty_graph_launches, 'graph launch', 'graph launches')} whose kernels were not recorded "
+        "(Nsight Systems: record with --cuda-graph-trace=node)",
+    )
+
+
+def _of(use: KernelUse) -> str:
+    return f"{_count(use.launches, f'{WORDS[use.family]} kernel')}: {short_name(demangle(use.name))}"
+
+
+def _why(use: KernelUse) -> str:
+    return ", ".join(filter(None, (use.library, use.reason)))
+
+
+def _count(number: int, word: str, words: str = "") -> str:
+    return f"{number} {word if number == 1 else words or f'{word}s'}"

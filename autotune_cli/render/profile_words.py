@@ -1,0 +1,130 @@
+"""A profile's verdict in words, and the rows of its table. No terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from autotune_cli.errors import EXIT_FAILED, EXIT_OK
+from autotune_cli.profiling.classify import ATTENTION, FAMILIES, Family
+from autotune_cli.profiling.names import demangle, short_name
+from autotune_cli.profiling.phases import Phase
+from autotune_cli.profiling.verdict import WORDS, PhaseVerdict, Problem, Verdict
+from autotune_cli.render.text import microseconds, plural
+
+_SHAPES = {
+    "paged": "only paged attention",
+    "ragged": "only ragged attention",
+    "pair": "ragged + paged + one merge each",
+    "ragged or pair": "ragged attention, with a prefix + paged + one merge each",
+    "any": "kernels as --expect and --forbid say",
+}
+_NAMED = 3
+
+
+class Row(NamedTuple):
+    """One family in one phase."""
+
+    phase: str
+    verdict: str
+    family: str
+    launches: int
+    time_us: str
+    kernels: str
+    state: str
+
+
+def rows(verdict: Verdict) -> Iterator[Row]:
+    """The table, families in a fixed order; phase and verdict stand in the first row of a phase only."""
+    for judged in verdict.phases:
+        phase, state = judged.phase, judged.state
+        title: str = phase.title
+        word: str = "FAIL" if state == "failed" else state
+        families = phase.families()
+        if phase.captured:
+            captured = "captured, not executed"
+            yield Row(title, word, captured, phase.captured, "-", "", state)
+            title = word = ""
+        for family in FAMILIES:
+            if family in families:
+                launches, us = families[family]
+                names = kernel_names(phase, family)
+                yield Row(title, word, WORDS[family], launches, microseconds(us), names, state)
+                title = word = ""
+        if not families and not phase.captured:
+            yield Row(title, word, "nothing recorded", 0, "-", "", state)
+
+
+def kernel_names(phase: Phase, family: Family) -> str:
+    """The kernels of a family, shortened; of everyday ones just how many there are."""
+    uses = sorted((use for use in phase.kernels if use.family == family), key=lambda use: -use.launches)
+    if family == "benign" or not uses:
+        return plural(len(uses), "name")
+    shown = [short_name(demangle(use.name), 56) for use in uses[:_NAMED]]
+    more = f" and {len(uses) - _NAMED} more" if len(uses) > _NAMED else ""
+    return ", ".join(dict.fromkeys(shown)) + more
+
+
+def sentence(verdict: Verdict) -> str:
+    """``FAIL: 3 ragged kernels: ... in replay``: the last line."""
+    if verdict.exit_code == EXIT_OK:
+        return _passed(verdict)
+    failed = verdict.exit_code == EXIT_FAILED
+    found = [(title, problem) for title, problem in problems(verdict) if problem.is_violation == failed]
+    title, first = found[0]
+    place = f" in {title}" if title else ""
+    # A kernel's name goes last: it is long.
+    head, colon, tail = first.text.partition(": ")
+    more = f" (and {plural(len(found) - 1, 'more problem')})" if len(found) > 1 else ""
+    word = "FAIL" if failed else "NOTHING TO JUDGE"
+    return f"{word}: {head}{place}{colon}{tail}{more}"
+
+
+def _passed(verdict: Verdict) -> str:
+    families = ATTENTION if verdict.expectation.shape != "any" else FAMILIES
+    ran = [judged.phase for judged in verdict.phases if judged.state == "ok"]
+    where = ", ".join(f"{phase.title} ({plural(phase.launches(*families), 'kernel')})" for phase in ran)
+    captured = [judged.phase for judged in verdict.phases if judged.state == "captured"]
+    rest = "".join(f"; {phase.title}: {plural(phase.captured, 'kernel')} captured, not executed" for phase in captured)
+    return f"PASS: {_SHAPES[verdict.expectation.shape]} in {where}{rest}"
+
+
+def problems(verdict: Verdict) -> list[tuple[str, Problem]]:
+    """All problems with their phase's title; an empty title for those of no single phase."""
+    own = [(judged.phase.title, problem) for judged in verdict.phases for problem in judged.problems]
+    return [*own, *(("", problem) for problem in verdict.problems)]
+
+
+def remarks(verdict: Verdict) -> list[str]:
+    """What else is to be known: host costs, launches without kernels, notes of the recording."""
+    lines = list(verdict.recording.notes)
+    for judged in verdict.phases:
+        said = [judged.remark, *_host(judged)]
+        lines += [f"{judged.phase.title}: {', '.join(filter(None, said))}"] if any(said) else []
+    return lines
+
+
+def _host(judged: PhaseVerdict) -> Iterator[str]:
+    phase = judged.phase
+    if phase.graph_launches:
+        yield f"{phase.graph_launches} x graph launched"
+    if phase.launch_us:
+        yield f"launch calls {microseconds(phase.launch_us)} us"
+    if phase.waits:
+        yield plural(phase.waits, "host synchronisation")
+    if phase.copies_to_host:
+        yield f"{phase.copies_to_host} x device to host"
+    if phase.plan is not None and phase.plan.calls:
+        plan = phase.plan
+        yield (
+            f"{plural(plan.calls, 'plan')} {microseconds(plan.us)} us with {plural(plan.waits, 'synchronisation')} "
+            f"and {plan.copies_to_host} x device to host"
+        )
+    if phase.lost_launches:
+        yield f"{phase.lost_launches} launches without a recorded kernel: the recording ended before, or lost them"
+
+
+def header(verdict: Verdict) -> str:
+    recording = verdict.recording
+    devices = f" on {', '.join(dict.fromkeys(recording.devices))}" if recording.devices else ""
+    return f"{recording.source}{devices}: expecting {_SHAPES[verdict.expectation.shape]}"

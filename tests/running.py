@@ -1,0 +1,181 @@
+"""Running the program: in this process where its workers are what matters, as a process where it is killed itself."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from autotune_cli.results.files import read_run
+from autotune_cli.results.schema import CandidateResult, RunFile, WorkloadResult
+
+# One workload that takes a tenth of a second; the worker's start takes two.
+TINY = ("--op", "topk", "--batch", "2", "--context", "4096", "--scores", "normal", "--rounds", "3")
+# Variables of the person who runs the tests must not reach what is tested.
+PRIVATE = ("AUTOTUNE_", "SGLANG_", "FLASHINFER_", "TRITON_", "CUDA_VISIBLE_DEVICES")
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a call came to."""
+
+    code: int
+    out: str
+    err: str
+    folder: Path
+
+    @property
+    def summary(self) -> dict[str, object]:
+        """What ``--json`` printed: nothing else may be on stdout."""
+        document = json.loads(self.out)
+        assert isinstance(document, dict)
+        return document
+
+    @property
+    def path(self) -> Path:
+        """Of the file that ``--json`` names."""
+        return self.folder / str(self.summary["path"])
+
+    @property
+    def run(self) -> RunFile:
+        """What is in it."""
+        return read_run(self.path)
+
+
+@dataclass
+class Autotune:
+    """The program with a root folder and environment of its own."""
+
+    root: Path
+    variables: dict[str, str] = field(default_factory=dict)
+    started: list[subprocess.Popen[str]] = field(default_factory=list)
+
+    def __call__(self, *arguments: object, code: int | None = None) -> Finished:
+        """Run ``autotune`` to its end, as a process."""
+        process = self.start(*arguments)
+        out, err = process.communicate(timeout=150)
+        assert "Traceback" not in err, err
+        assert code is None or process.returncode == code, (process.returncode, out, err)
+        return Finished(process.returncode, out, err, self.root)
+
+    def tune(self, *arguments: object, code: int = 0) -> Finished:
+        """``autotune tune --json`` on this CPU."""
+        return self("tune", "--device", "cpu", "--json", *arguments, code=code)
+
+    def start(self, *arguments: object) -> subprocess.Popen[str]:
+        """Start ``autotune`` and leave it running."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(PRIVATE)}
+        process = subprocess.Popen(
+            [sys.executable, "-m", "autotune_cli", *map(str, arguments)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=self.root,
+            env=kept | {"COLUMNS": "200"} | self.variables,
+        )
+        self.started.append(process)
+        return process
+
+    def with_variables(self, **variables: str) -> Autotune:
+        """The same root with other variables."""
+        return Autotune(self.root, self.variables | variables, self.started)
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Autotune]]:
+    """Makes programs, each with a fresh root, for runs that several tests look at."""
+    made: list[Autotune] = []
+
+    def make() -> Autotune:
+        made.append(Autotune(tmp_path_factory.mktemp("root")))
+        return made[-1]
+
+    yield make
+    for program in made:
+        end(program)
+
+
+@pytest.fixture
+def autotune(tmp_path: Path) -> Iterator[Autotune]:
+    """The program with a fresh root."""
+    (tmp_path / "root").mkdir()
+    program = Autotune(tmp_path / "root")
+    yield program
+    end(program)
+
+
+def end(program: Autotune) -> None:
+    for process in program.started:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+@pytest.fixture
+def tiny() -> tuple[str, ...]:
+    """Options of the smallest suite."""
+    return TINY
+
+
+@pytest.fixture
+def usage(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> Callable[..., Finished]:
+    """Runs ``autotune`` in this process: quick, for what ends before or just after a worker starts."""
+    from autotune_cli.app import main
+
+    def call(*arguments: object, variables: Mapping[str, str] | None = None) -> Finished:
+        for name in [name for name in os.environ if name.startswith(PRIVATE)]:
+            monkeypatch.delenv(name)
+        for name, value in (variables or {}).items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "argv", ["autotune", *map(str, arguments)])
+        capsys.readouterr()
+        try:
+            main()
+            code = 0
+        except SystemExit as error:
+            code = error.code if isinstance(error.code, int) else int(error.code is not None)
+        captured = capsys.readouterr()
+        assert "Traceback" not in captured.err, captured.err
+        return Finished(code, captured.out, captured.err, tmp_path)
+
+    return call
+
+
+def candidates(result: WorkloadResult, prefix: str = "") -> dict[str, CandidateResult]:
+    """Candidates by key without ``prefix``."""
+    return {
+        candidate.key.removeprefix(prefix): candidate
+        for candidate in result.candidates
+        if candidate.key.startswith(prefix)
+    }
+
+
+def is_running(pid: int) -> bool:
+    """Is the process there, and not just waiting for its parent to take note of its end?"""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state not in ("Z", "X")
+
+
+def wait_until(condition: Callable[[], object], seconds: float = 60.0, what: str = "it") -> None:
+    """Wait for something that another process does."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"{what} did not happen within {seconds} s"
+        time.sleep(0.02)
+
+
+__all__ = ["Autotune", "Finished", "candidates", "is_running", "signal", "wait_until"]

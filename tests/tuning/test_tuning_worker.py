@@ -1,0 +1,102 @@
+"""One worker process, asked directly."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+from running import is_running, wait_until
+
+from autotune_cli.errors import NoDevice, NoWorker
+from autotune_cli.tuning import process
+from autotune_cli.tuning.jobs import ListBackends, Plan, WorkerSettings
+from autotune_cli.tuning.process import Stopped, Worker, WorkerDied, WorkerRaised, WorkerTimeout
+
+
+@pytest.fixture
+def stop() -> threading.Event:
+    return threading.Event()
+
+
+@pytest.fixture
+def worker(stop: threading.Event) -> Iterator[Worker]:
+    made = Worker(WorkerSettings("cpu"), stop=stop)
+    yield made
+    made.kill()
+
+
+def pid(worker: Worker) -> int:
+    assert worker._process is not None
+    return worker._process.pid
+
+
+def test_a_dead_worker_is_replaced_by_the_next_question(worker: Worker) -> None:
+    names = [backend.name for backend in worker.ask(ListBackends(), 20.0)]
+    first = pid(worker)
+    os.kill(first, signal.SIGKILL)
+    with pytest.raises(WorkerDied, match="killed by SIGKILL"):
+        worker.ask(ListBackends(), 20.0)
+    assert [backend.name for backend in worker.ask(ListBackends(), 20.0)] == names
+    assert worker.starts == 2
+    assert pid(worker) != first
+
+
+def test_a_stopped_worker_is_killed_at_the_time_limit(worker: Worker, stop: threading.Event) -> None:
+    worker.start()
+    first = pid(worker)
+    os.kill(first, signal.SIGSTOP)
+    begin = time.monotonic()
+    with pytest.raises(WorkerTimeout, match=r"no answer within 0\.5 s"):
+        worker.ask(ListBackends(), 0.5)
+    assert time.monotonic() - begin < 3.0
+    assert not is_running(first)
+
+
+def test_the_stop_event_ends_the_waiting_and_the_worker(worker: Worker, stop: threading.Event) -> None:
+    worker.start()
+    first = pid(worker)
+    os.kill(first, signal.SIGSTOP)
+    threading.Timer(0.3, stop.set).start()
+    begin = time.monotonic()
+    with pytest.raises(Stopped):
+        worker.ask(ListBackends(), 60.0)
+    assert time.monotonic() - begin < 2.0
+    assert not is_running(first)
+
+
+def test_time_limits_beyond_what_the_system_can_wait(worker: Worker) -> None:
+    assert worker.ask(ListBackends(), 1e300)
+
+
+def test_a_worker_dies_with_the_thread_that_started_it(worker: Worker) -> None:
+    """Linux sends the death signal at the end of the thread, not of the process: nobody may hand a worker on."""
+    thread = threading.Thread(target=worker.start)
+    thread.start()
+    thread.join()
+    first = pid(worker)
+    wait_until(lambda: not is_running(first), 5.0)
+    with pytest.raises(WorkerDied):
+        worker.ask(ListBackends(), 20.0)
+    assert worker.ask(ListBackends(), 20.0)  # started by this thread now
+
+
+def test_a_fault_of_the_program_is_raised_with_its_trace(worker: Worker) -> None:
+    with pytest.raises(WorkerRaised, match=r"(?s)AttributeError: .*Traceback.*plan\.py"):
+        worker.ask(Plan((None,)), 20.0)  # type: ignore[arg-type]
+
+
+def test_no_gpu_is_said_so() -> None:
+    worker = Worker(WorkerSettings("cuda"), gpu="0")
+    with pytest.raises(NoDevice, match="no GPU"):
+        worker.start()
+    worker.kill()
+
+
+def test_a_worker_that_does_not_start(monkeypatch: pytest.MonkeyPatch, worker: Worker) -> None:
+    monkeypatch.setattr(process, "_BOOT", "import sys; sys.exit('no libcudart.so')")
+    with pytest.raises(NoWorker, match=r"exited with code 1: no libcudart\.so"):
+        worker.start()
