@@ -7,7 +7,9 @@ import sys
 import typer
 
 from autotune_cli import __version__
+from autotune_cli.commands.diff import DiffCommand, diff
 from autotune_cli.commands.kernels import kernels
+from autotune_cli.commands.profile import profile
 from autotune_cli.commands.show import show
 from autotune_cli.commands.tune import tune
 from autotune_cli.errors import EXIT_INCOMPLETE, AutotuneError
@@ -22,7 +24,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(tune)
+app.command()(profile)
 app.command()(show)
+app.command(cls=DiffCommand)(diff)
 app.command()(kernels)
 
 

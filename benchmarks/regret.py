@@ -2,7 +2,7 @@
 
     autotune tune --no-cache --model M                 # the race
     autotune tune --no-cache --model M --exhaustive    # every candidate to full precision, in a process of its own
-    python benchmarks/regret.py RACE.json EXHAUSTIVE.json
+    python benchmarks/regret.py RACE.json EXHAUSTIVE.json [EXHAUSTIVE.json ...]
 
 Regret: the winner's time over the best right candidate's, both as the exhaustive run measured them. Cost: device
 seconds of the race (its vetting included) over those of the exhaustive run.
@@ -19,8 +19,9 @@ from autotune_cli.results.files import read_run
 
 def main() -> None:
     """Print a line a workload and the two figures."""
-    race, exhaustive = (read_run(Path(path)) for path in sys.argv[1:3])
-    judged = {result.key: result for result in exhaustive.workloads}
+    race, *exhaustive = (read_run(Path(path)) for path in sys.argv[1:])
+    # A run that was cut off has judged its last workload with a few rounds only.
+    judged = {result.key: result for run in exhaustive for result in run.workloads if result.stopped != "interrupted"}
     regrets = []
     print("| workload | winner of the race | regret | device s, race | exhaustive |")
     print("| --- | --- | --- | --- | --- |")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -29,4 +30,6 @@ def show(
         # Wide enough for the longest row; what is recorded goes to the picture, not to the terminal.
         recorder = Console(record=True, width=150, file=io.StringIO(), force_terminal=True, color_system="truecolor")
         print_run(recorder, run, every)
-        write_atomic(svg, recorder.export_svg(title=" ".join(run.command) or f"autotune show {file}"))
+        picture = recorder.export_svg(title=" ".join(run.command) or f"autotune show {file}")
+        # rich names fonts on a public server; a picture in a repository must not fetch anything.
+        write_atomic(svg, re.sub(r"@font-face\s*{.*?}\s*", "", picture, flags=re.DOTALL))

@@ -70,13 +70,12 @@ class ChoiceDecision:
     """The same in A: below 1, the old winner was the better one there."""
 
 
-def judge_choice(
-    a: Sequence[Picked], b: Sequence[Picked], threshold: float, right: Sequence[str]
-) -> ChoiceDecision:
+def judge_choice(a: Sequence[Picked], b: Sequence[Picked], threshold: float, right: Sequence[str]) -> ChoiceDecision:
     """Compare the winners of one workload.
 
     A change is news only if the old winner is clearly slower in B, or the new one clearly slower in A, than the other
-    one; or if one of them couldn't run there. Both sides count, so that swapping A and B mirrors the result.
+    one, and if how the two compare has changed from A to B; or if one of them couldn't run there. Both sides count, so
+    that swapping A and B mirrors the result.
 
     Args:
         a: one a session, oldest first; not empty.
@@ -105,7 +104,11 @@ def judge_choice(
         return decision(ChoiceVerdict.TIED, ChoiceReason.IN_TIE_SET)
     if gain is None and lead is None:
         return decision(ChoiceVerdict.CHANGED, ChoiceReason.NO_TIMES)
-    if _beyond(gain, gain_low, threshold) or _beyond(lead, lead_low, threshold):
+    beyond = _beyond(gain, gain_low, threshold) or _beyond(lead, lead_low, threshold)
+    # A winner by luck, tied with the best because it had few rounds, was no better in A than it is in B.
+    if gain is not None and lead is not None and gain_low is not None and lead_low is not None:
+        beyond = beyond and _beyond(gain * lead, gain_low * lead_low, threshold)
+    if beyond:
         # Several sessions a side must agree among themselves, each on its own winner.
         if any(session.winner != old for session in a) or any(session.winner != new for session in b):
             return decision(ChoiceVerdict.TIED, ChoiceReason.SESSIONS_DISAGREE)
@@ -124,9 +127,7 @@ def _most(sessions: Sequence[Picked]) -> str | None:
     return max(counts, key=lambda winner: counts[winner])
 
 
-def _forced(
-    a: Sequence[Picked], b: Sequence[Picked], old: str, new: str, right: Sequence[str]
-) -> list[ChoiceReason]:
+def _forced(a: Sequence[Picked], b: Sequence[Picked], old: str, new: str, right: Sequence[str]) -> list[ChoiceReason]:
     """The old winner can't run in B, or the new one couldn't in A, in any session."""
     reasons = []
     for sessions, key, absent, failed in (

@@ -113,9 +113,7 @@ def _differing(before: Sequence[Mapping[str, str]], after: Sequence[Mapping[str,
     names: dict[str, None] = {}
     for fields in (*before, *after):
         names.update(dict.fromkeys(fields))
-    return [
-        name for name in names if {fields.get(name) for fields in before} != {fields.get(name) for fields in after}
-    ]
+    return [name for name in names if {fields.get(name) for fields in before} != {fields.get(name) for fields in after}]
 
 
 def _effect(field: str, allowed: frozenset[str]) -> Effect:

@@ -18,6 +18,8 @@ from autotune_cli.results.schema import RunFile
 MOST_BYTES = 256 * 2**20
 # A cache of FlashInfer's has no schema_version and names its metadata first; both are within this.
 _PEEK_BYTES = 4096
+# A picosecond, and eleven days.
+LEAST_US, MOST_US = 1e-6, 1e12
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,9 @@ def load(path: Path) -> Source:
     if foreign is not None:
         return Source(path, foreign)
     try:
-        return Source(path, read_run(path))
+        run = read_run(path)
+        _check_times(path, run)
+        return Source(path, run)
     except NewerSchema:
         raise
     except BadFile as error:
@@ -79,6 +83,18 @@ def _check_size(path: Path) -> None:
             path=path,
             detail=f"{status.st_size / 2**20:,.0f} MiB, at most {MOST_BYTES // 2**20} MiB are read: not a result file?",
         )
+
+
+def _check_times(path: Path, run: RunFile) -> None:
+    """Refuse numbers that are no times, and whose ratios a float could not hold."""
+    for index, workload in enumerate(run.workloads):
+        for place, candidate in enumerate(workload.candidates):
+            rough = (candidate.rough_us,) if candidate.rough_us else ()
+            for name, values in (("rounds_us", candidate.rounds_us), ("rough_us", rough)):
+                if values and not LEAST_US <= min(values) <= max(values) <= MOST_US:
+                    odd = next(value for value in values if not LEAST_US <= value <= MOST_US)
+                    where = f"workloads[{index}].candidates[{place}].{name}"
+                    raise BadFile(path=path, detail=f"{where}: {odd:g} us is no time of a kernel")
 
 
 def _flashinfer(path: Path) -> FlashinferCache | None:

@@ -71,7 +71,7 @@ def _by_word(side: str, word: str, root: Path, name: str | None) -> Path:
 
 
 def _folder(side: str, folder: Path) -> list[Path]:
-    """The newest run of each name in a folder, or in its ``runs/``; without runs, the caches or any other JSON files."""
+    """The newest run of each name in a folder or in its ``runs/``; without runs, caches or any other JSON files."""
     try:
         for inside in (folder, folder / RUNS):
             runs = newest_of_each(inside.glob("*.json"))

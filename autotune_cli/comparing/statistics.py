@@ -10,14 +10,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import median
 
 from autotune_cli.comparing import student
 from autotune_cli.measure.statistics import SMALLEST_SPREAD
 
 # Standard deviation of a session's effect: relative, and in absolute time (CUPTI counts in steps of 32 ns, and launches
 # jitter). Calibrated by 'benchmarks/diff_aa.py --calibrate' on repeated H200 runs.
-SESSION_SPREAD = 0.0010
-SESSION_SPREAD_US = 0.04
+SESSION_SPREAD = 0.0015
+SESSION_SPREAD_US = 0.03
 # A machine whose rounds scatter has sessions that do: never less than this share of the rounds' spread.
 SESSION_SHARE = 0.5
 # How many degrees of freedom these figures are worth beside what is seen of the sessions at hand.
@@ -30,8 +31,11 @@ UNKNOWN_SPREAD = 0.01
 ENOUGH_ROUNDS = 3
 # Sampling variance of a median over that of a mean, for normal noise.
 _MEDIAN = math.pi / 2.0
+# Candidates from which their median says how far sessions scatter.
+_MANY = 10
 # From here on a series can show that its rounds hang together.
 _SERIES = 6
+_LARGEST_LOG = 700.0
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,11 @@ class Difference:
     """Two-sided, not corrected for the number of comparisons."""
 
 
+def ratio_of(log: float) -> float:
+    """``exp`` that neither overflows nor becomes zero."""
+    return math.exp(min(max(log, -_LARGEST_LOG), _LARGEST_LOG))
+
+
 def log_spread(rounds_us: Sequence[float]) -> float:
     """Standard deviation of the logarithms, 0 for fewer than two values."""
     return math.sqrt(_variance([math.log(us) for us in rounds_us]))
@@ -78,7 +87,7 @@ def typical_spread(spreads: Sequence[float]) -> float:
 
 def session_variance(us: float, spread: float) -> float:
     """Variance of a session's effect on a kernel of that time, from the calibration."""
-    known = SESSION_SPREAD**2 + (SESSION_SPREAD_US / us) ** 2
+    known = SESSION_SPREAD**2 + min(SESSION_SPREAD_US / us, 1.0) ** 2
     return max(known, (SESSION_SHARE * spread) ** 2)
 
 
@@ -133,16 +142,24 @@ def session_scale(candidates: Sequence[tuple[Sequence[Sequence[float]], Sequence
         candidates: sessions and typical spreads of each, as for :func:`estimate`; those with one session say nothing.
     """
     ratios = []
+    degrees = 1
     for sessions, typical in candidates:
         if len(sessions) < 2:
             continue
+        degrees = max(degrees, len(sessions) - 1)
         centers = [_log_median(rounds) for rounds in sessions]
         expected = session_variance(math.exp(sum(centers) / len(centers)), sum(typical) / len(typical))
         expected += sum(round_variance(rounds, spread)[0] for rounds, spread in zip(sessions, typical, strict=True)) / (
             len(sessions)
         )
         ratios.append(_variance(centers) / expected)
-    return max(1.0, sum(ratios) / len(ratios)) if ratios else 1.0
+    if not ratios:
+        return 1.0
+    if len(ratios) < _MANY:
+        return max(1.0, math.fsum(ratios) / len(ratios))
+    # One kernel under the power cap must not blunt all others: the median, as a share of what it is for normal noise
+    # (Wilson and Hilferty).
+    return max(1.0, median(ratios) / (1.0 - 2.0 / (9.0 * degrees)) ** 3)
 
 
 def difference(a: Estimate, b: Estimate, coverage: float) -> Difference:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from autotune_cli.comparing.statistics import ENOUGH_ROUNDS, Difference, Estimate, difference, holm
+from autotune_cli.comparing.statistics import ENOUGH_ROUNDS, Difference, Estimate, difference, holm, ratio_of
 
 
 class Verdict(StrEnum):
@@ -52,8 +52,9 @@ class Rule:
 
     threshold: float = 0.01
     """Practical size, relative: a smaller change is no news."""
-    alpha: float = 0.05
-    """Chance of even one false slower or faster among all comparisons, by Holm."""
+    alpha: float = 0.01
+    """Chance of even one false slower or faster among all comparisons, by Holm. 1 %, as a check that cries wolf once in
+    twenty runs is switched off."""
     coverage: float = 0.95
     """Of the interval that is shown, and that decides what is proven the same."""
     reach: float = 0.75
@@ -130,7 +131,7 @@ def judge(timing: Timing, found: Difference, p: float, rule: Rule) -> Decision:
     # Seen from the side of the slow-down, whichever run is slower.
     far = found.high if found.value >= 0.0 else -found.low
     near = found.low if found.value >= 0.0 else -found.high
-    numbers = (math.exp(found.value), (math.exp(found.low), math.exp(found.high)), p, threshold)
+    numbers = (ratio_of(found.value), (ratio_of(found.low), ratio_of(found.high)), p, threshold)
     if far < limit and -near < limit:
         return Decision(Verdict.SAME, (Reason.WITHIN_THRESHOLD,), *numbers)
     significant = p < rule.alpha

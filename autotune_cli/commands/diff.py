@@ -1,0 +1,199 @@
+"""``autotune diff``: parse, compare, render, exit code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperCommand
+
+if TYPE_CHECKING:
+    from autotune_cli.comparing.outcome import Outcome
+    from autotune_cli.comparing.records import Report
+
+# Options that take several values up to the next option: --base a1.json a2.json.
+_SEVERAL = ("--base", "--new")
+FORMATS = ("table", "markdown", "json", "csv")
+
+
+class DiffCommand(TyperCommand):
+    """Lets ``--base`` and ``--new`` take several values, which click can't."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, several(args))
+
+
+def several(args: list[str]) -> list[str]:
+    """``--base a b --new c`` as ``--base a --base b --new c``."""
+    result: list[str] = []
+    option: str | None = None
+    for index, arg in enumerate(args):
+        if arg == "--":
+            return [*result, *args[index:]]
+        if arg in _SEVERAL:
+            option = arg
+            if index + 1 == len(args) or args[index + 1].startswith("-"):
+                result.append(arg)  # click says that a value is missing
+        elif arg.startswith("-") or option is None:
+            option = None
+            result.append(arg)
+        else:
+            result += [option, arg]
+    return result
+
+
+def diff(
+    sides: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[A] [B]",
+            help="Old and new: a result file, a folder (the newest run of each name in it), 'latest', 'previous', "
+            "a cache name, a glob in quotes, or FlashInfer's autotuner cache. With --base only B.",
+            show_default=False,
+        ),
+    ] = None,
+    base: Annotated[
+        list[str] | None,
+        typer.Option(help="A, the old side; several are pooled as repeated sessions.", metavar="A..."),
+    ] = None,
+    new: Annotated[
+        list[str] | None, typer.Option(help="B, the new side; several are pooled as repeated sessions.", metavar="B...")
+    ] = None,
+    threshold: Annotated[
+        str, typer.Option(help="A smaller change is no news. Never below the noise floors that the runs recorded.")
+    ] = "1%",
+    fail_on: Annotated[
+        str, typer.Option(help="What exit code 1 is for: slower, choice, status, ambiguous, none; commas between.")
+    ] = "slower,status",
+    allow_different: Annotated[
+        list[str] | None,
+        typer.Option(help="Compare although this differs: gpu, mode, l2, timer, method; commas between."),
+    ] = None,
+    format: Annotated[str, typer.Option("--format", help="table, markdown, json or csv.")] = "table",
+    output: Annotated[Path | None, typer.Option(help="Write to this file instead of the terminal.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw the ratios with their intervals: FILE.png or .svg.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Show unchanged rows too.")] = False,
+    name: Annotated[str | None, typer.Option(help="The name whose runs 'latest' and 'previous' mean.")] = None,
+    root: Annotated[
+        Path, typer.Option(envvar="AUTOTUNE_ROOT", help="Folder of cache/ and runs/.", show_default="current folder")
+    ] = Path(),
+) -> None:
+    """What changed from A to B beyond noise: times, choices, and the ground they stand on. Needs no GPU.
+
+    Exit code: 0 fine, 1 --fail-on found something, 2 bad usage or input, 3 not comparable or nothing in common.
+    """
+    import gc
+
+    from autotune_cli.comparing.ground import allowed_fields
+    from autotune_cli.comparing.loading import load_side
+    from autotune_cli.comparing.outcome import fail_on as parse_fail_on
+    from autotune_cli.comparing.outcome import outcome
+    from autotune_cli.comparing.report import compare
+    from autotune_cli.comparing.sources import side_files
+    from autotune_cli.comparing.verdicts import Rule
+    from autotune_cli.errors import UnknownName
+    from autotune_cli.render.diff_plot import check_plot
+    from autotune_cli.render.diff_plot import plot as draw
+
+    if format not in FORMATS:
+        raise UnknownName("format", format, FORMATS)
+    if plot is not None:
+        check_plot(plot)
+    rule = Rule(threshold=parse_threshold(threshold))
+    failures = parse_fail_on(fail_on)
+    allowed = allowed_fields(allow_different or ())
+    texts = split_sides(sides or [], base or [], new or [])
+    files = [side_files(side, side_texts, root, name) for side, side_texts in zip("AB", texts, strict=True)]
+    # Nothing read here is ever garbage, and looking for some takes a third of the time.
+    gc.disable()
+    try:
+        report = compare(load_side(files[0]), load_side(files[1]), rule, allowed)
+    finally:
+        gc.enable()
+    result = outcome(report, failures)
+    _show(report, result, format, output, every)
+    if plot is not None:
+        draw(report, plot)
+    if result.exit_code:
+        raise typer.Exit(result.exit_code)
+
+
+def split_sides(sides: list[str], base: list[str], new: list[str]) -> tuple[list[str], list[str]]:
+    """What A and B are: ``A B``, ``B --base A``, ``A --new B``, or ``--base A --new B``.
+
+    Raises:
+        BadOption: too few, too many, or it can't be told which is which.
+    """
+    from autotune_cli.errors import BadOption
+
+    if base and new:
+        if sides:
+            raise BadOption(option=sides[0], detail="a third side beside --base and --new")
+        return base, new
+    if base or new:
+        given, other = ("--base", "--new") if base else ("--new", "--base")
+        if not sides:
+            raise BadOption(
+                option=given, detail=f"the other side is missing: name it with {other}, or in front of {given}"
+            )
+        if len(sides) > 1:
+            raise BadOption(option=given, detail=f"the other side is {len(sides)} arguments: use {other} for several")
+        return (base, sides) if base else (sides, new)
+    if len(sides) != 2:
+        found = f"{len(sides)} sides are named" if sides else "no side is named"
+        raise BadOption(option="diff", detail=f"{found}: autotune diff A B, or --base A... --new B...")
+    return [sides[0]], [sides[1]]
+
+
+def parse_threshold(text: str) -> float:
+    """A share of ``1%``, ``1 %`` or ``0.01``; below 1 (100 %).
+
+    Raises:
+        BadOption: anything else.
+    """
+    from autotune_cli.errors import BadOption
+
+    number = text.strip()
+    percent = number.endswith("%")
+    try:
+        value = float(number.removesuffix("%")) / (100.0 if percent else 1.0)
+    except ValueError:
+        value = float("nan")
+    if not 0.0 <= value < 1.0:
+        raise BadOption(option="--threshold", detail=f"{text!r} is no share; write 1% or 0.01")
+    return value
+
+
+def _show(report: Report, result: Outcome, format: str, output: Path | None, every: bool) -> None:
+    """Print or write the report in one of ``FORMATS``."""
+    import io
+    import sys
+
+    from autotune_cli.render.diff_data import as_csv, as_json
+    from autotune_cli.render.diff_markdown import markdown
+    from autotune_cli.results.files import write_atomic
+
+    if format == "table":
+        from rich.console import Console
+
+        from autotune_cli.render.diff_table import print_diff
+
+        console = Console()
+        if output is None and console.is_terminal:
+            print_diff(console, report, result, every)
+            return
+        stream = io.StringIO()
+        print_diff(Console(file=stream, width=160), report, result, every)
+        # Tables are padded to their width.
+        text = "".join(f"{line.rstrip()}\n" for line in stream.getvalue().splitlines())
+    elif format == "markdown":
+        text = markdown(report, result, every)
+    else:
+        text = as_json(report, result) if format == "json" else as_csv(report)
+    if output is not None:
+        write_atomic(output, text)
+        print(f"wrote {output}; exit {result.exit_code}: {result.words}", file=sys.stderr)
+        return
+    sys.stdout.buffer.write(text.encode("utf-8"))
+    sys.stdout.flush()

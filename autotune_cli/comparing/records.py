@@ -1,0 +1,132 @@
+"""The plain record of a comparison: everything that is printed, in one immutable tree of numbers and names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from autotune_cli.comparing.choices import ChoiceDecision
+from autotune_cli.comparing.ground import GroundDifference
+from autotune_cli.comparing.verdicts import Decision, Rule, Verdict
+
+
+class Kind(StrEnum):
+    """What the numbers rest on."""
+
+    SINGLE = "single session"
+    REPEATED = "repeated sessions"
+    MIXED = "mixed sessions"
+    """Some workloads have several sessions on both sides, others one."""
+    CHOICES = "choices only"
+    """FlashInfer caches: no times."""
+
+
+@dataclass(frozen=True)
+class FileInfo:
+    """One file of a side."""
+
+    path: str
+    name: str
+    created: str
+    program: str
+    noise_floor: float | None
+    complete: bool
+
+
+@dataclass(frozen=True)
+class Side:
+    """What a side is."""
+
+    files: tuple[FileInfo, ...]
+    workloads: int
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One candidate of one workload."""
+
+    workload: str
+    """Key of the workload, as in A."""
+    place: str
+    """The workload as tables show it."""
+    operation: str
+    candidate: str
+    label: str
+    default: bool
+    chosen: str
+    """Which sides chose it: ``""``, ``"A"``, ``"B"`` or ``"AB"``."""
+    decision: Decision
+    status_a: str | None
+    status_b: str | None
+    detail: str | None
+    """Why it has B's status (A's, if it is in A only)."""
+    a_us: float | None
+    b_us: float | None
+    rounds: tuple[int, int]
+    sessions: tuple[int, int]
+
+    @property
+    def verdict(self) -> Verdict:
+        return self.decision.verdict
+
+
+@dataclass(frozen=True)
+class ChoiceComparison:
+    """The choice of one workload."""
+
+    workload: str
+    place: str
+    operation: str
+    decision: ChoiceDecision
+    label_a: str | None
+    label_b: str | None
+    a_us: float | None
+    b_us: float | None
+    """Time of each side's own winner."""
+    ratio: float | None
+    """``b_us / a_us``: what a user of the choices gets."""
+    interval: tuple[float, float] | None
+
+
+@dataclass(frozen=True)
+class Mean:
+    """Geometric mean of ratios, B over A."""
+
+    of: str
+    """``candidates``: all with a time on both sides; ``chosen``: each side's own winners."""
+    operation: str | None
+    """None: all operations."""
+    value: float
+    low: float
+    high: float
+    workloads: int
+    ratios: int
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything."""
+
+    kind: Kind
+    a: Side
+    b: Side
+    rule: Rule
+    ground: tuple[GroundDifference, ...]
+    notes: tuple[str, ...]
+    refusal: str | None
+    """Why nothing was compared; None if something was."""
+    comparisons: tuple[Comparison, ...]
+    """The most important first."""
+    choices: tuple[ChoiceComparison, ...]
+    means: tuple[Mean, ...]
+    only_a: tuple[str, ...]
+    """Keys of workloads."""
+    only_b: tuple[str, ...]
+    sessions: tuple[int, int]
+    """The most sessions a workload has on each side."""
+    comparable: int
+    """Workloads (of FlashInfer caches: keys) in both."""
+
+    def count(self, verdict: Verdict) -> int:
+        """Candidates with that verdict."""
+        return sum(comparison.verdict == verdict for comparison in self.comparisons)

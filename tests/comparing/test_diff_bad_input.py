@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from diff_builders import session, write
+
+from autotune_cli.comparing.loading import MOST_BYTES
+from autotune_cli.results.files import dump_run
+
+Usage = Callable[..., Any]
+TEXT = dump_run(session(1))
+ROUNDS = '"rounds_us": ['
+
+
+def changed(edit: Callable[[Any], object]) -> str:
+    document = json.loads(TEXT)
+    edit(document)
+    return json.dumps(document)
+
+
+def first(document: Any) -> Any:
+    return document["workloads"][0]["candidates"][0]
+
+
+def no_rounds(document: Any) -> None:
+    first(document).update(rounds=[], rounds_us=[])
+
+
+def twice(document: Any) -> None:
+    document["workloads"].append(document["workloads"][1])
+
+
+def candidate_twice(document: Any) -> None:
+    document["workloads"][0]["candidates"].append(first(document))
+
+
+CASES: dict[str, tuple[str | bytes, str]] = {
+    "empty": ("", "the file is empty"),
+    "blank": (" \n", "the file is empty"),
+    "truncated": (TEXT[: len(TEXT) // 2], "cut short: the JSON ends in the middle (line"),
+    "cut in a number": (TEXT[:40], "cut short"),
+    "not json": ("hello", "not JSON: line 1, column 1"),
+    "binary": (b"\x80\x81\x82", "not UTF-8 text: byte 0x80 at 0"),
+    "a list": ("[1, 2]", "not a result file: the JSON is no object"),
+    "a number": ("1", "not a result file"),
+    "foreign": ('{"benchmarks": [{"name": "x"}]}', "not a result file: it has no schema_version"),
+    "foreign lists": ('{"x": ["a", 1]}', "not a result file: it has no schema_version"),
+    "newer": (TEXT.replace('"schema_version": 1', '"schema_version": 99'), "schema version 99 is newer than 1"),
+    "nan": (TEXT.replace(ROUNDS, ROUNDS + "NaN, ", 1), "NaN is not a JSON number"),
+    "infinite": (TEXT.replace(ROUNDS, ROUNDS + "1e999, ", 1), "workloads[0].candidates[0].rounds_us[0]"),
+    "negative": (
+        changed(lambda d: first(d)["rounds_us"].__setitem__(2, -1.0)),
+        "workloads[0].candidates[0].rounds_us[2]: must be a number greater than 0",
+    ),
+    "zero": (changed(lambda d: first(d)["rounds_us"].__setitem__(0, 0)), "rounds_us[0]: must be a number greater"),
+    "text": (changed(lambda d: first(d)["rounds_us"].__setitem__(0, "5")), "rounds_us[0]: must be a number"),
+    "without rounds": (changed(no_rounds), "status ok without rounds"),
+    "twice": (changed(twice), "workloads[1] and workloads[3] are the same, 'attention.decode 8 x 8192"),
+    "candidate twice": (changed(candidate_twice), "workloads[0].candidates[0] and [2] are the same, 'lib.slow'"),
+    "unknown field": (changed(lambda d: d.update(more=1)), "more: is not a known field"),
+    "deep": ("[" * 100_000, "nested too deeply"),
+    "workloads missing": (changed(lambda d: d.pop("workloads")), "workloads: is missing"),
+}
+
+
+@pytest.mark.parametrize("side", [0, 1])
+@pytest.mark.parametrize("name", CASES)
+def test_a_bad_file_is_one_line_with_its_name_and_the_place(usage: Usage, tmp_path: Path, name: str, side: int) -> None:
+    content, message = CASES[name]
+    write(tmp_path / "good.json", session(2))
+    (tmp_path / "bad.json").write_bytes(content if isinstance(content, bytes) else content.encode())
+    arguments = ["good.json", "bad.json"]
+    done = usage("diff", *(arguments if side else reversed(arguments)))
+    assert done.code == 2
+    assert done.out == ""
+    assert done.err.startswith("error: bad.json: ")
+    assert message in done.err
+    assert len(done.err.splitlines()) == 1
+    assert len(done.err) < 600
+
+
+def test_a_missing_file_in_a_pool(usage: Usage, tmp_path: Path) -> None:
+    write(tmp_path / "good.json", session(2))
+    assert "A: gone.json: no such file" in usage("diff", "--base", "good.json", "gone.json", "--new", "good.json").err
+
+
+def test_a_file_of_a_gigabyte_is_refused_by_its_size(usage: Usage, tmp_path: Path) -> None:
+    write(tmp_path / "good.json", session(2))
+    with (tmp_path / "huge.json").open("wb") as stream:
+        stream.truncate(2**30)  # sparse
+    done = usage("diff", "good.json", "huge.json")
+    assert done.code == 2
+    assert f"huge.json: 1,024 MiB, at most {MOST_BYTES // 2**20} MiB are read" in done.err
+
+
+def test_a_pipe_a_dangling_link_and_a_loop(usage: Usage, tmp_path: Path) -> None:
+    write(tmp_path / "good.json", session(2))
+    os.mkfifo(tmp_path / "pipe.json")
+    assert "pipe.json: not a regular file" in usage("diff", "good.json", "pipe.json").err
+    (tmp_path / "link.json").symlink_to("nowhere.json")
+    assert "link.json: no such file" in usage("diff", "good.json", "link.json").err
+    (tmp_path / "loop.json").symlink_to("loop.json")
+    done = usage("diff", "good.json", "loop.json")
+    assert done.code == 2
+    assert "loop.json" in done.err
+
+
+def test_no_workload_in_common_is_exit_3_in_every_format(usage: Usage, tmp_path: Path) -> None:
+    write(tmp_path / "a.json", session(1, batches=(1,)))
+    write(tmp_path / "b.json", session(2, batches=(2,)))
+    for kind in ("table", "markdown", "json", "csv"):
+        assert usage("diff", "a.json", "b.json", "--format", kind).code == 3
+    assert json.loads(usage("diff", "a.json", "b.json", "--format", "json").out)["refusal"]
+    assert "no workload in common" in usage("diff", "a.json", "b.json").out
+
+
+def test_extreme_times_are_compared_and_absurd_ones_refused(usage: Usage, tmp_path: Path) -> None:
+    for name, us in (("a", 1e-6), ("b", 1e12), ("tiny", 1e-300), ("huge", 1e300)):
+        text = changed(lambda d, us=us: [c.update(rounds_us=[us] * 10, median_us=us) for c in _all(d)])
+        (tmp_path / f"{name}.json").write_text(text)
+    for kind in ("table", "markdown", "json", "csv"):
+        done = usage("diff", "a.json", "b.json", "--format", kind)
+        assert done.code in (0, 1), done.err
+        for name in ("tiny", "huge"):
+            done = usage("diff", "a.json", f"{name}.json", "--format", kind)
+            assert done.code == 2
+            assert f"{name}.json: workloads[0].candidates[0].rounds_us: 1e" in done.err
+
+
+def _all(document: Any) -> list[Any]:
+    return [c for w in document["workloads"] for c in w["candidates"]]

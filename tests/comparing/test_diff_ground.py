@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import pytest
+from diff_builders import FAST, candidate, env, noisy, report, result, run, session, settings
+
+from autotune_cli.comparing.ground import Effect, allowed_fields
+from autotune_cli.comparing.outcome import outcome
+from autotune_cli.comparing.records import Report
+from autotune_cli.errors import UnknownName
+from autotune_cli.results.schema import Environment, RunFile, Settings
+
+TIMES = candidate(FAST, noisy(40, 1))
+
+
+def made(environment: Environment | None = None, how: Settings | None = None, mode: str = "graph") -> RunFile:
+    environment, how = environment or env(), how or settings()
+    return run(result((TIMES,), environment=environment, how=how, mode=mode), environment=environment, settings=how)
+
+
+def code(report: Report) -> int:
+    return outcome(report, ()).exit_code
+
+
+@pytest.mark.parametrize(
+    ("b", "field", "name"),
+    [
+        (made(env(device="NVIDIA B200")), "device", "gpu"),
+        (made(env(multiprocessors=60)), "device", "gpu"),  # a MIG slice
+        (made(env(device_kind="cpu", threads=4)), "device", "gpu"),
+        (made(how=settings(l2="warm")), "l2", "l2"),
+        (made(how=settings(timer="events")), "timer", "timer"),
+        (made(mode="eager"), "mode", "mode"),
+    ],
+)
+def test_another_ground_is_not_comparable_unless_it_is_named(b: RunFile, field: str, name: str) -> None:
+    refused = report(made(), b)
+    assert refused.refusal is not None
+    assert f"--allow-different {name}" in refused.refusal
+    assert code(refused) == 3
+    assert not refused.comparisons
+    (blocked,) = [item for item in refused.ground if item.effect == Effect.BLOCKS]
+    assert blocked.field == field
+    assert refused.ground[0] == blocked
+    allowed = report(made(), b, [name])
+    assert allowed.refusal is None
+    assert len(allowed.comparisons) == 1
+    assert {item.effect for item in allowed.ground if item.field in (field, "multiprocessors", "threads")} == {
+        Effect.ALLOWED
+    }
+    assert code(allowed) == 0
+
+
+def test_other_versions_are_shown_and_compared() -> None:
+    other = env(driver="580.2", libraries={"torch": "2.11.0", "flashinfer": "0.7.2"}, variables={"SGLANG_X": ""})
+    compared = report(made(), made(other, settings(iterations=50)))
+    assert compared.refusal is None
+    rows = {item.field: (*item.a, *item.b) for item in compared.ground}
+    assert rows == {
+        "driver": ("580.1", "580.2"),
+        "library flashinfer": ("0.6.18", "0.7.2"),
+        "variable SGLANG_X": ("not set", "''"),
+        "iterations": ("25", "50"),
+    }
+    assert {item.effect for item in compared.ground} == {Effect.SHOWN}
+
+
+def test_two_reasons_are_both_named() -> None:
+    refused = report(made(), made(env(device="NVIDIA B200"), settings(l2="warm")), ["l2"])
+    assert refused.refusal is not None
+    assert "--allow-different gpu " in refused.refusal
+    both = report(made(how=settings(timer="events")), made(how=settings(l2="warm")))
+    assert both.refusal is not None
+    assert "--allow-different l2,timer" in both.refusal
+
+
+def test_a_cache_with_two_devices_is_compared_on_the_common_one() -> None:
+    other = env(device="NVIDIA B200")
+    mixed = run(
+        result((TIMES,)),
+        result((candidate(FAST, noisy(20, 2)),), environment=other),
+        environments={**made().environments, **made(other).environments},
+        kind="cache",
+    )
+    compared = report(made(), mixed)
+    assert compared.refusal is None
+    assert len(compared.comparisons) == 1
+    assert compared.comparisons[0].decision.ratio == 1.0
+
+
+def test_no_workload_in_common() -> None:
+    refused = report(session(1, batches=(1,)), session(2, batches=(2,)))
+    assert code(refused) == 3
+    assert refused.refusal is not None
+    assert "no workload in common (A has 'attention.decode 1 x" in refused.refusal
+    assert report(session(1), run()).refusal == "B has no workloads"
+
+
+def test_an_incomplete_run_and_another_suite_are_said() -> None:
+    compared = report(session(1), session(2, name="qwen3", complete=False))
+    assert [item.field for item in compared.ground] == ["suite"]
+    assert compared.notes == ("B: b0.json is not complete",)
+
+
+def test_names_for_allow_different() -> None:
+    assert allowed_fields(["gpu,driver", "cache"]) == {"gpu", "l2"}
+    with pytest.raises(UnknownName, match="did you mean 'timer'"):
+        allowed_fields(["timr"])
