@@ -147,7 +147,7 @@ class Registry:
 
     def add(self, backend: Backend) -> None:
         known = self._backends.get(backend.name)
-        if known is not None and known.source != backend.source:
+        if known is not None:
             raise ValueError(f"a backend named {backend.name!r} is already registered by {known.source}")
         self._backends[backend.name] = backend
 

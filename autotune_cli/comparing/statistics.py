@@ -17,8 +17,10 @@ from autotune_cli.measure.statistics import SMALLEST_SPREAD
 
 # Standard deviation of a session's effect: relative, and in absolute time (CUPTI counts in steps of 32 ns, and launches
 # jitter). Calibrated by 'benchmarks/diff_aa.py --calibrate' on repeated H200 runs.
-SESSION_SPREAD = 0.0015
+SESSION_SPREAD = 0.0045
 SESSION_SPREAD_US = 0.03
+# The same for candidates that dropped out of the race after one or two rounds.
+FEW_ROUNDS_SPREAD = 0.02
 # A machine whose rounds scatter has sessions that do: never less than this share of the rounds' spread.
 SESSION_SHARE = 0.5
 # How many degrees of freedom these figures are worth beside what is seen of the sessions at hand.
@@ -85,9 +87,10 @@ def typical_spread(spreads: Sequence[float]) -> float:
     return max(math.sqrt(sum(spread * spread for spread in spreads) / len(spreads)), SMALLEST_SPREAD)
 
 
-def session_variance(us: float, spread: float) -> float:
-    """Variance of a session's effect on a kernel of that time, from the calibration."""
-    known = SESSION_SPREAD**2 + min(SESSION_SPREAD_US / us, 1.0) ** 2
+def session_variance(us: float, spread: float, rounds: int = ENOUGH_ROUNDS) -> float:
+    """Variance of a session's effect on a kernel of that time with that many rounds, from the calibration."""
+    relative = SESSION_SPREAD if rounds >= ENOUGH_ROUNDS else FEW_ROUNDS_SPREAD
+    known = relative**2 + min(SESSION_SPREAD_US / us, 1.0) ** 2
     return max(known, (SESSION_SHARE * spread) ** 2)
 
 
@@ -124,7 +127,7 @@ def estimate(sessions: Sequence[Sequence[float]], typical: Sequence[float], scal
     center = math.fsum(centers) / k
     within = [round_variance(rounds, spread) for rounds, spread in zip(sessions, typical, strict=True)]
     rounds_part = sum(variance for variance, _ in within) / k
-    between = session_variance(math.exp(center), math.fsum(typical) / k)
+    between = session_variance(math.exp(center), math.fsum(typical) / k, min(map(len, sessions)))
     rounds = sum(len(times) for times in sessions)
     if k == 1:
         degrees = (between + rounds_part) ** 2 / (between**2 / SESSION_DEGREES + rounds_part**2 / within[0][1])
@@ -148,7 +151,8 @@ def session_scale(candidates: Sequence[tuple[Sequence[Sequence[float]], Sequence
             continue
         degrees = max(degrees, len(sessions) - 1)
         centers = [_log_median(rounds) for rounds in sessions]
-        expected = session_variance(math.exp(sum(centers) / len(centers)), sum(typical) / len(typical))
+        fewest = min(map(len, sessions))
+        expected = session_variance(math.exp(sum(centers) / len(centers)), sum(typical) / len(typical), fewest)
         expected += sum(round_variance(rounds, spread)[0] for rounds, spread in zip(sessions, typical, strict=True)) / (
             len(sessions)
         )

@@ -103,7 +103,10 @@ def test_a_wheel_has_every_file_once(built: tuple[Path, Path, Path], project: Pa
     wanted |= {f"autotune_cli/{path.relative_to(project)}" for path in (project / "kernels").glob("**/*.py")}
     models = [f"autotune_cli/{path.relative_to(project)}" for path in (project / "kernels/models").glob("*.toml")]
     assert len(models) >= 8
-    wanted |= {"autotune_cli/py.typed", *models}
+    profiling = project / "autotune_cli/profiling"
+    data = [profiling / "rules.toml", *profiling.glob("examples/*.json.gz")]
+    assert len(data) >= 3
+    wanted |= {"autotune_cli/py.typed", *models, *(str(path.relative_to(project)) for path in data)}
     assert {name for name in found if ".dist-info/" not in name} == wanted
 
 
