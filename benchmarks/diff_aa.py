@@ -1,6 +1,7 @@
 """A/A: runs of the same code compared with each other. How many pairs have a false slower, faster or choice changed?
 
-    python benchmarks/diff_aa.py RUNS_FOLDER            # every pair of real runs
+    python benchmarks/diff_aa.py RUNS...                # files or folders: every pair of real runs
+    python benchmarks/diff_aa.py RUNS... --against RUNS...    # of two GPUs: pairs and splits across them only
     python benchmarks/diff_aa.py --synthetic 15 RUN.json
     python benchmarks/diff_aa.py --calibrate RUNS...    # how much sessions differ: for comparing/statistics.py
 
@@ -94,9 +95,22 @@ def calibrate(runs: list[RunFile]) -> None:
         )
 
 
+def across(first: list[RunFile], second: list[RunFile]) -> float:
+    """The share of pairs with a false alarm, each side from another GPU."""
+    share = count("one session a side, across", [([a], [b]) for a, b in itertools.product(first, second)])
+    if min(len(first), len(second)) < A_SIDE:
+        return share
+    generator = random.Random(0)
+    splits = [(generator.sample(first, A_SIDE), generator.sample(second, A_SIDE)) for _ in range(SPLITS)]
+    return max(share, count(f"{A_SIDE} sessions a side, across (resampled)", splits))
+
+
 def main() -> None:
     """All pairs, then splits."""
     arguments = [argument for argument in sys.argv[1:] if argument != "--calibrate"]
+    if "--against" in arguments:
+        cut = arguments.index("--against")
+        sys.exit(1 if across(runs_from(arguments[:cut]), runs_from(arguments[cut + 1 :])) > 0.01 else 0)
     runs = runs_from(arguments)
     if "--calibrate" in sys.argv:
         calibrate(runs)

@@ -40,7 +40,9 @@ def kernels(
         table.add_column(column, overflow="fold")
     for backend in found:
         if kind not in backend.devices:
-            here = Text(f"needs {' or '.join(backend.devices)}", style="dim")
+            needed = "an NVIDIA GPU" if "cuda" in backend.devices else "a CPU"
+            how = f"; get it: {backend.install}" if backend.missing is not None and backend.install else ""
+            here = Text(f"needs {needed}{how}", style="dim")
         elif backend.missing is not None:
             how = backend.install or f"pip install {backend.missing}"
             here = Text(f"{backend.missing} is not installed; get it: {how}", style="yellow")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ MOST_BYTES = 256 * 2**20
 _PEEK_BYTES = 4096
 # A picosecond, and eleven days.
 LEAST_US, MOST_US = 1e-6, 1e12
+# Strings are matched as well, so that what is in them is passed over.
+_CONSTANT = re.compile(r'"(?:[^"\\]|\\.)*"|(?P<constant>-?Infinity|NaN)')
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,7 @@ def load(path: Path) -> Source:
     except NewerSchema:
         raise
     except BadFile as error:
-        raise BadFile(path=path, detail=_with_duplicates(path, str(error.values["detail"]))) from error
+        raise BadFile(path=path, detail=_with_place(path, str(error.values["detail"]))) from error
     except RecursionError as error:
         raise BadFile(path=path, detail="not a result file: nested too deeply") from error
     except MemoryError as error:
@@ -107,6 +110,20 @@ def _flashinfer(path: Path) -> FlashinferCache | None:
     except (OSError, ValueError, RecursionError, MemoryError):
         return None  # read_run says what is wrong
     return parse_flashinfer_cache(document, path) if is_flashinfer_cache(document) else None
+
+
+def _with_place(path: Path, detail: str) -> str:
+    """Add the place to what is said of a file, where it is missing."""
+    if detail.endswith("is not a JSON number"):
+        return f"line {_line_of_constant(path)}: {detail}"
+    return _with_duplicates(path, detail)
+
+
+def _line_of_constant(path: Path) -> int:
+    """The first line with NaN or Infinity outside of text."""
+    text = path.read_text(encoding="utf-8-sig")
+    found = next((match for match in _CONSTANT.finditer(text) if match["constant"]), None)
+    return text.count("\n", 0, found.start() if found else 0) + 1
 
 
 def _with_duplicates(path: Path, detail: str) -> str:

@@ -15,16 +15,18 @@ from statistics import median
 from autotune_cli.comparing import student
 from autotune_cli.measure.statistics import SMALLEST_SPREAD
 
-# Standard deviation of a session's effect: relative, and in absolute time (CUPTI counts in steps of 32 ns, and launches
-# jitter). Calibrated by 'benchmarks/diff_aa.py --calibrate' on repeated H200 runs.
+# Standard deviation of a session's effect: relative, and in absolute time (CUPTI counts in steps of 32 ns). From six
+# H200 runs of the same code, 'benchmarks/diff_aa.py --calibrate': 0.38 to 0.50 % by kernel time, 0.45 % in all, hardly
+# more for kernels of 18 us. Kernels of other kinds were seen to differ by much more, see docs/benchmarks-diff.md.
 SESSION_SPREAD = 0.0045
 SESSION_SPREAD_US = 0.03
-# The same for candidates that dropped out of the race after one or two rounds.
+# The same for candidates that dropped out of the race after one or two rounds: two sessions differed by up to 10 %.
 FEW_ROUNDS_SPREAD = 0.02
 # A machine whose rounds scatter has sessions that do: never less than this share of the rounds' spread.
 SESSION_SHARE = 0.5
-# How many degrees of freedom these figures are worth beside what is seen of the sessions at hand.
-SESSION_DEGREES = 20.0
+# How many degrees of freedom these figures are worth beside what is seen of the sessions at hand. Fewer than went into
+# them, as kernels differ in how far their sessions scatter.
+SESSION_DEGREES = 10.0
 # The same for the rounds' spread, which candidates with many rounds lend to those with few.
 ROUND_DEGREES = 4.0
 # Where no candidate of a side has rounds enough to show a spread.
