@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from autotune_cli.results.schema import RunFile
-    from autotune_cli.tuning.run import Outcome, Request
+    from autotune_cli.tuning.request import Outcome, Request
 
 _SUITE = "What to tune"
 _HOW = "How to measure"
@@ -148,7 +148,7 @@ def _request(options: dict[str, Any], errors: Console) -> Request:
     from autotune_cli.tuning.guard import refuse_slow_builds
     from autotune_cli.tuning.jobs import WorkerSettings
     from autotune_cli.tuning.race import RacePolicy
-    from autotune_cli.tuning.run import Request
+    from autotune_cli.tuning.request import Request
 
     kind, gpus = choose_device(options["device"], options["gpus"])
     refuse_slow_builds(os.environ, kind)

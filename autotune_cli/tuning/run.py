@@ -2,80 +2,37 @@
 
 from __future__ import annotations
 
-import contextlib
 import queue
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
 from autotune_cli import __version__
-from autotune_cli.errors import (
-    AutotuneError,
-    BadFile,
-    BadKernels,
-    EmptySuite,
-    NoMemory,
-    NothingToResume,
-)
+from autotune_cli.errors import AutotuneError, NoMemory
 from autotune_cli.kernels.models.memory import memory_bytes
 from autotune_cli.kernels.workload import AnyWorkload, cost
 from autotune_cli.measure.floor import floor_us
 from autotune_cli.measure.statistics import percentile
 from autotune_cli.results.cache import CacheStore, lookup
-from autotune_cli.results.files import read_run
-from autotune_cli.results.identity import environment_key, explain, identity
-from autotune_cli.results.journal import Journal, find_resumable
+from autotune_cli.results.identity import environment_key, identity
+from autotune_cli.results.journal import Journal
 from autotune_cli.results.records import JournalHeader, JournalState
-from autotune_cli.results.runs import new_run_path, write_run
+from autotune_cli.results.runs import write_run
 from autotune_cli.results.schema import Environment, RunFile, Settings, WorkloadResult
 from autotune_cli.tuning.budget import Budget
-from autotune_cli.tuning.jobs import Plan, PlannedWorkload, Ready, WorkerSettings
-from autotune_cli.tuning.process import Stopped, Worker, WorkerDied, WorkerRaised, WorkerTimeout
+from autotune_cli.tuning.jobs import PlannedWorkload, Ready
+from autotune_cli.tuning.process import Stopped, Worker
 from autotune_cli.tuning.progress import Progress
-from autotune_cli.tuning.race import RacePolicy
+from autotune_cli.tuning.request import Outcome, Request
+from autotune_cli.tuning.resuming import open_journal, run_path
+from autotune_cli.tuning.selection import planned_workloads
 from autotune_cli.tuning.session import Interrupted, Known, Session, SessionSettings
 
-# Planning imports kernel files only; a user's file may take its time.
-_PLAN_TIMEOUT_S = 120.0
 # FlashInfer's workspaces, the flush buffer and torch's own context, beside a workload's tensors.
 _OVERHEAD_BYTES = 3 << 30
-
-
-@dataclass(frozen=True)
-class Request:
-    """What to tune and how."""
-
-    name: str
-    workloads: tuple[AnyWorkload, ...]
-    worker: WorkerSettings
-    policy: RacePolicy
-    root: Path
-    use_cache: bool = True
-    gpus: tuple[str | None, ...] = (None,)
-    """CUDA_VISIBLE_DEVICES of each worker; None: the first GPU, or the CPU."""
-    backends: tuple[str, ...] = ()
-    """Only these; empty: all."""
-    page_sizes: tuple[int, ...] = ()
-    timeout_s: float = 60.0
-    budget_s: float | None = None
-    resume: bool = False
-    explain_miss: bool = False
-    command: tuple[str, ...] = ()
-
-
-@dataclass
-class Outcome:
-    """What a run came to."""
-
-    path: Path
-    run: RunFile
-    interrupted: bool = False
-    measured: int = 0
-    journal: Path | None = None
-    """Kept for --resume after an interruption."""
 
 
 @dataclass
@@ -144,11 +101,15 @@ class _Run:
 
     def go(self) -> Outcome:
         self._check_memory()
-        planned = self._plan()
+        planned = planned_workloads(self.request, self.workers[0])
         identities = {plan.workload.key: self._identity(plan) for plan in planned}
-        journal, known = self._journal(identities)
+        journal, known = open_journal(self.request, self._header(identities), self.created)
         with journal:
-            path = self._path(journal)
+            if known is not None:
+                self.created = datetime.fromisoformat(known.header.created)
+                for note in known.notes:
+                    self.progress.note(note)
+            path = self.store.path if self.request.use_cache else run_path(self.request, journal, self.created)
             self.progress.begin(self.environment, self.settings, [plan.workload.key for plan in planned])
             todo = self._reuse(planned, identities, known)
             self._measure(todo, identities, journal, known)
@@ -174,50 +135,14 @@ class _Run:
                     available_gb=device.memory_bytes / 1e9,
                 )
 
-    def _plan(self) -> list[PlannedWorkload]:
-        files = self.request.worker.kernel_files
-        try:
-            planned: list[PlannedWorkload] = self.workers[0].ask(Plan(self.request.workloads), _PLAN_TIMEOUT_S)
-        except (WorkerDied, WorkerTimeout, WorkerRaised) as error:
-            if not files:
-                raise
-            # The knobs, unsupported and default functions of a user's file run here.
-            detail = f"asked for its candidates: {str(error).splitlines()[0]}"
-            raise BadKernels(path=", ".join(files), detail=detail) from error
-        found = {entry.candidate.backend for plan in planned for entry in plan.candidates}
-        libraries = {name.split(".")[0] for name in found}
-        for name in self.request.backends:
-            if name not in found | libraries:
-                raise EmptySuite(detail=f"backend {name!r} has no candidate for these operations; those that have: "
-                                 f"{', '.join(sorted(found))}")  # fmt: skip
-        return [self._narrow(plan) for plan in planned]
-
-    def _narrow(self, plan: PlannedWorkload) -> PlannedWorkload:
-        """Only the backends and page sizes that were asked for. The default stays: it is what the rest is held to."""
-        request = self.request
-
-        def wanted(backend: str, page: object) -> bool:
-            library = backend.split(".")[0]
-            named = not request.backends or backend in request.backends or library in request.backends
-            return named and (not request.page_sizes or page is None or page in request.page_sizes)
-
-        kept = [
-            entry
-            for entry in plan.candidates
-            if entry.default or wanted(entry.candidate.backend, dict(entry.candidate.knobs).get("page_size"))
-        ]
-        return replace(plan, candidates=tuple(kept))
-
     def _identity(self, plan: PlannedWorkload) -> dict[str, str]:
         keys = [entry.candidate.key for entry in plan.candidates]
         used = {entry.candidate.backend for entry in plan.candidates} | {"problem"}
         sources = {name: digest for name, digest in plan.sources.items() if name in used}
         return identity(plan.workload, self.environment, self.settings, sources, keys)
 
-    # The journal.
-
-    def _journal(self, identities: dict[str, dict[str, str]]) -> tuple[Journal, JournalState | None]:
-        header = JournalHeader(
+    def _header(self, identities: dict[str, dict[str, str]]) -> JournalHeader:
+        return JournalHeader(
             kind="cache" if self.request.use_cache else "run",
             name=self.request.name,
             created=self.created.isoformat(timespec="seconds"),
@@ -226,44 +151,6 @@ class _Run:
             settings=self.settings,
             workloads=identities,
         )
-        if not self.request.resume:
-            return Journal.create(self.request.root, header, self.created), None
-        path = find_resumable(self.request.root, self.request.name)
-        if path is None:
-            raise NothingToResume(detail=f"no unfinished run of {self.request.name!r} in {self.request.root / 'runs'}")
-        journal, known = Journal.resume(path)
-        for note in known.notes:
-            self.progress.note(note)
-        self._check_resumable(journal, known, header)
-        self.created = datetime.fromisoformat(known.header.created)
-        return journal, known
-
-    def _check_resumable(self, journal: Journal, known: JournalState, header: JournalHeader) -> None:
-        if known.header.kind != header.kind:
-            option = "--no-cache" if known.header.kind == "run" else "--cache"
-            journal.close()
-            raise NothingToResume(detail=f"{journal.path.name} was begun with {option}; give it again")
-        changes: list[str] = []
-        for key, fields in header.workloads.items():
-            stored = known.header.workloads.get(key)
-            changes += ["another suite"] if stored is None else explain(stored, fields)
-        if set(known.header.workloads) - set(header.workloads):
-            changes.append("another suite")
-        if changes:
-            journal.close()
-            listed = "; ".join(dict.fromkeys(changes))
-            raise NothingToResume(detail=f"{journal.path.name} was begun under other conditions: {listed}")
-
-    def _path(self, journal: Journal) -> Path:
-        if self.request.use_cache:
-            return self.store.path
-        if self.request.resume:
-            # An interrupted run has written what it had; the same run now completes that file.
-            path = journal.path.with_name(journal.path.name.removeprefix(".").removesuffix("journal") + "json")
-            with contextlib.suppress(BadFile):
-                if path.exists() and not read_run(path).complete:
-                    return path
-        return new_run_path(self.request.root, self.request.name, self.created)
 
     # Reuse.
 

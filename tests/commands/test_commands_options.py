@@ -12,7 +12,7 @@ from running import Finished
 from autotune_cli.commands.parsing import backends, between, duration, numbers
 from autotune_cli.errors import BadOption
 from autotune_cli.tuning import run
-from autotune_cli.tuning.run import Request
+from autotune_cli.tuning.request import Request
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from autotune_cli.results.schema import RunFile
 
 FILES = sorted((Path(__file__).parent.parent / "data" / "diff").glob("*.json"))
 # All pairs take a while; benchmarks/diff_aa.py does them all.
-MOST_PAIRS = 30
+EVERY = 2
 
 pytestmark = pytest.mark.skipif(len(FILES) < 2, reason="no real runs in tests/data/diff")
 
@@ -33,8 +33,38 @@ def test_a_real_run_against_itself_is_all_same(runs: list[RunFile]) -> None:
 
 def test_runs_of_the_same_code_give_no_false_alarm(runs: list[RunFile]) -> None:
     alarms = []
-    for a, b in list(itertools.combinations(runs, 2))[:MOST_PAIRS]:
+    for a, b in list(itertools.combinations(runs, 2))[::EVERY]:
         compared = report(a, b)
         alarms += [c for c in compared.comparisons if c.verdict in (Verdict.SLOWER, Verdict.FASTER)]
         alarms += [c for c in compared.choices if c.decision.verdict == ChoiceVerdict.CHANGED]  # type: ignore[misc]
     assert alarms == []
+
+
+def test_repeated_sessions_of_two_gpus_give_no_false_alarm(runs: list[RunFile]) -> None:
+    half = len(runs) // 2
+    compared = report(runs[:half], runs[half:])
+    assert compared.sessions == (half, half)
+    assert compared.count(Verdict.SLOWER) == compared.count(Verdict.FASTER) == 0
+    assert compared.count(Verdict.SAME) > 0
+
+
+def test_five_per_cent_in_three_real_sessions_are_found(runs: list[RunFile]) -> None:
+    a, b = runs[:3], runs[3:6]
+    slow = next(c for c in runs[0].workloads[1].candidates if c.default)
+    compared = report(a, [_slowed(run, runs[0].workloads[1].key, slow.key, 1.05) for run in b])
+    assert {(c.workload, c.candidate) for c in compared.comparisons if c.verdict == Verdict.SLOWER} == {
+        (runs[0].workloads[1].key, slow.key)
+    }
+
+
+def _slowed(run: RunFile, workload: str, candidate: str, factor: float) -> RunFile:
+    results = []
+    for result in run.workloads:
+        candidates = tuple(
+            c.model_copy(update={"rounds_us": tuple(us * factor for us in c.rounds_us)})
+            if (result.key, c.key) == (workload, candidate)
+            else c
+            for c in result.candidates
+        )
+        results.append(result.model_copy(update={"candidates": candidates}))
+    return run.model_copy(update={"workloads": tuple(results)})

@@ -15,7 +15,8 @@ from autotune_cli.results.schema import RunFile
 from autotune_cli.tuning.jobs import WorkerSettings
 from autotune_cli.tuning.progress import Progress
 from autotune_cli.tuning.race import RacePolicy
-from autotune_cli.tuning.run import Request, tune
+from autotune_cli.tuning.request import Request
+from autotune_cli.tuning.run import tune
 
 SLOW = """
 import time, torch

@@ -1,0 +1,45 @@
+"""What a run is asked for, and what it came to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from autotune_cli.kernels.workload import AnyWorkload
+from autotune_cli.results.schema import RunFile
+from autotune_cli.tuning.jobs import WorkerSettings
+from autotune_cli.tuning.race import RacePolicy
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to tune and how."""
+
+    name: str
+    workloads: tuple[AnyWorkload, ...]
+    worker: WorkerSettings
+    policy: RacePolicy
+    root: Path
+    use_cache: bool = True
+    gpus: tuple[str | None, ...] = (None,)
+    """CUDA_VISIBLE_DEVICES of each worker; None: the first GPU, or the CPU."""
+    backends: tuple[str, ...] = ()
+    """Only these; empty: all."""
+    page_sizes: tuple[int, ...] = ()
+    timeout_s: float = 60.0
+    budget_s: float | None = None
+    resume: bool = False
+    explain_miss: bool = False
+    command: tuple[str, ...] = ()
+
+
+@dataclass
+class Outcome:
+    """What a run came to."""
+
+    path: Path
+    run: RunFile
+    interrupted: bool = False
+    measured: int = 0
+    journal: Path | None = None
+    """Kept for --resume after an interruption."""

@@ -1,0 +1,56 @@
+"""The candidates of a run: what the worker plans, narrowed to what was asked for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from autotune_cli.errors import BadKernels, EmptySuite
+from autotune_cli.tuning.jobs import Plan, PlannedWorkload
+from autotune_cli.tuning.process import Worker, WorkerDied, WorkerRaised, WorkerTimeout
+from autotune_cli.tuning.request import Request
+
+# Planning imports kernel files only; a user's file may take its time.
+_PLAN_TIMEOUT_S = 120.0
+
+
+def planned_workloads(request: Request, worker: Worker) -> list[PlannedWorkload]:
+    """Every workload with its candidates; planned in a worker, as a user's file takes part.
+
+    Raises:
+        BadKernels: the user's file raises, hangs or ends the process when it is asked for its candidates.
+        EmptySuite: a backend that was asked for has nothing for these operations.
+    """
+    files = request.worker.kernel_files
+    try:
+        planned: list[PlannedWorkload] = worker.ask(Plan(request.workloads), _PLAN_TIMEOUT_S)
+    except (WorkerDied, WorkerTimeout, WorkerRaised) as error:
+        if not files:
+            raise
+        # The knobs, unsupported and default functions of a user's file run here.
+        detail = f"asked for its candidates: {str(error).splitlines()[0]}"
+        raise BadKernels(path=", ".join(files), detail=detail) from error
+    found = {entry.candidate.backend for plan in planned for entry in plan.candidates}
+    libraries = {name.split(".")[0] for name in found}
+    for name in request.backends:
+        if name not in found | libraries:
+            having = ", ".join(sorted(found))
+            raise EmptySuite(
+                detail=f"backend {name!r} has no candidate for these operations; those that have: {having}"
+            )
+    return [_narrow(request, plan) for plan in planned]
+
+
+def _narrow(request: Request, plan: PlannedWorkload) -> PlannedWorkload:
+    """Only the backends and page sizes that were asked for. The default stays: it is what the rest is held to."""
+
+    def wanted(backend: str, page: object) -> bool:
+        library = backend.split(".")[0]
+        named = not request.backends or backend in request.backends or library in request.backends
+        return named and (not request.page_sizes or page is None or page in request.page_sizes)
+
+    kept = [
+        entry
+        for entry in plan.candidates
+        if entry.default or wanted(entry.candidate.backend, dict(entry.candidate.knobs).get("page_size"))
+    ]
+    return replace(plan, candidates=tuple(kept))
