@@ -66,7 +66,7 @@ def injected(run: RunFile, workload: str, candidate: str, factor: float) -> RunF
 
 
 def synthetic(
-    run: RunFile, number: int, session: float = 0.0015, session_us: float = 0.02, rounds: float = 0.0025
+    run: RunFile, number: int, session: float = 0.0045, session_us: float = 0.02, rounds: float = 0.0025
 ) -> RunFile:
     """A session like ``run``: effects of standard deviation ``session`` (relative) and ``session_us``, and noise."""
     generator = random.Random(number)

@@ -117,7 +117,7 @@ def basis(report: Report) -> str:
             "several files a side show a small change"
         )
     mixed = " where there are several, one session a side elsewhere" if report.kind == Kind.MIXED else ""
-    return f"repeated sessions: intervals rest on the spread between sessions{mixed}"
+    return f"repeated sessions: intervals rest on their spread and on a typical one between sessions{mixed}"
 
 
 def totals(report: Report) -> str:

@@ -39,6 +39,7 @@ def candidate_twice(document: Any) -> None:
     document["workloads"][0]["candidates"].append(first(document))
 
 
+LINE = TEXT[: TEXT.index(ROUNDS)].count("\n") + 1
 CASES: dict[str, tuple[str | bytes, str]] = {
     "empty": ("", "the file is empty"),
     "blank": (" \n", "the file is empty"),
@@ -51,7 +52,7 @@ CASES: dict[str, tuple[str | bytes, str]] = {
     "foreign": ('{"benchmarks": [{"name": "x"}]}', "not a result file: it has no schema_version"),
     "foreign lists": ('{"x": ["a", 1]}', "not a result file: it has no schema_version"),
     "newer": (TEXT.replace('"schema_version": 1', '"schema_version": 99'), "schema version 99 is newer than 1"),
-    "nan": (TEXT.replace(ROUNDS, ROUNDS + "NaN, ", 1), "NaN is not a JSON number"),
+    "nan": (TEXT.replace(ROUNDS, ROUNDS + "NaN, ", 1), f"line {LINE}: not JSON: NaN is not a JSON number"),
     "infinite": (TEXT.replace(ROUNDS, ROUNDS + "1e999, ", 1), "workloads[0].candidates[0].rounds_us[0]"),
     "negative": (
         changed(lambda d: first(d)["rounds_us"].__setitem__(2, -1.0)),
