@@ -13,7 +13,7 @@ class Flush:
     """Reads a large buffer.
 
     Reading, not writing: a write leaves the cache full of dirty lines, and their write-back is then charged to the
-    candidate (H200, decode 8 x 2048: 32.3 us after a fill, 26.6 us after a read; 0.6 us of it real).
+    candidate (H200, decode 8 x 2048: 32.3 us after a fill, 26.6 us after a read, or after a fill and a read).
     """
 
     def __init__(self, device: torch.device | str = "cuda") -> None:

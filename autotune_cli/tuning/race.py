@@ -30,7 +30,7 @@ class RacePolicy:
     rough_margin: float = 1.3
     """A candidate whose rough time is beyond this times the best rough time isn't raced: clocks move times by 15 %."""
     early_margins: tuple[float, ...] = (0.15, 0.06)
-    """A candidate that is slower by more than this after 1, 2 ... rounds drops out: a bad neighbour costs 4 %."""
+    """A candidate that is slower by more than this after 1, 2 ... rounds drops out: two copies were 4 % apart."""
     tie_margin: float = 0.005
     """Closer than this to the best is a tie; never below the workload's own A/A noise."""
     precision: float = 0.005
@@ -108,8 +108,8 @@ class Race:
     def order(self, number: int) -> list[str]:
         """The running candidates in an order of this round's own, always the same for a number.
 
-        Not a rotation: there everybody keeps its predecessor, and after one that drives the GPU into its power cap the
-        next one's times are up to 4 % too long (H200, decode 64 x 8192, the 1.6 ms fa3 before the default).
+        Not a rotation: there everybody keeps its predecessor. Two copies of one candidate came out 4 % apart in a run
+        under the power cap (H200, decode 64 x 8192, exhaustive); what the one before leaves behind is a likely reason.
         """
         running = self.running
         random.Random(number).shuffle(running)
