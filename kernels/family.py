@@ -45,6 +45,10 @@ class Problem(Protocol):
         """Judge a candidate's output: shape, dtype, NaN, values."""
         ...
 
+    def moved(self) -> Problem:
+        """The same inputs in other tensors, with the reference as far as it was computed."""
+        ...
+
 
 class Family(Protocol):
     def cases(self, workload: AnyWorkload) -> tuple[str, ...]:

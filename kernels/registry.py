@@ -92,6 +92,7 @@ class Backend:
     default: Callable[[Any, Device, Mapping[str, Knob]], bool] | None = None
     build: Callable[..., None] | None = None
     launch_knobs: tuple[str, ...] = ()
+    forget: Callable[[], None] | None = None
     source: Path = field(default=Path())
 
     def candidates(self, workload: AnyWorkload, device: Device) -> Iterator[Candidate]:
@@ -187,6 +188,7 @@ def register(
     default: Callable[[Any, Device, Mapping[str, Knob]], bool] | None = None,
     build: Callable[..., None] | None = None,
     launch_knobs: tuple[str, ...] = (),
+    forget: Callable[[], None] | None = None,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register the decorated function as a backend of the named operations.
 
@@ -206,6 +208,8 @@ def register(
         build: ``(workload, **knobs)``: compiles what the candidate needs, outside its time limit.
         launch_knobs: knobs that only decide which kernels run with how many blocks. Candidates that differ in nothing
             else and fire the same kernels with the same launch shape are one candidate.
+        forget: drops buffers that the library keeps between calls. Called while nothing of the backend is prepared,
+            so that they come to lie elsewhere: times depend on where.
 
     Raises:
         ValueError: an unknown operation, or a name that another file has taken.
@@ -230,6 +234,7 @@ def register(
                 default,
                 build,
                 launch_knobs,
+                forget,
                 source,
             )
         )

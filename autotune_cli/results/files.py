@@ -153,11 +153,17 @@ def _read_text(path: Path) -> str:
         raise BadFile(path=path, detail=f"not UTF-8 text: byte {data[error.start]:#04x} at {error.start}") from error
 
 
+# A document may end in the middle of one. An empty rest begins all of them.
+_LITERALS = ("null", "true", "false", "NaN", "Infinity", "-Infinity")
+
+
 def _parse(text: str, path: Path) -> object:
     try:
         return json.loads(text, parse_constant=reject_constant)
     except json.JSONDecodeError as error:
-        cut = error.pos >= len(text.rstrip()) or error.msg.startswith("Unterminated string")
+        rest = text[error.pos :].strip()
+        begun = any(word.startswith(rest) for word in _LITERALS)
+        cut = begun or error.msg.startswith("Unterminated string")
         where = f"line {error.lineno}, column {error.colno}"
         detail = f"cut short: the JSON ends in the middle ({where})" if cut else f"not JSON: {where}: {error.msg}"
         raise BadFile(path=path, detail=detail) from error

@@ -5,6 +5,7 @@ All candidates of a case share its tensors; every page size holds the same logic
 
 from __future__ import annotations
 
+import copy
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -204,6 +205,15 @@ class AttentionProblem:
     def check(self, output: Any) -> Verdict:
         """Judge ``out`` or ``(out, lse)``; limits and measures: :func:`.reference.judge`."""
         return judge(output, self.reference, self.geometry, self.lengths)
+
+    def moved(self) -> AttentionProblem:
+        other = copy.copy(self)
+        # Made from the tensors, or kept beside them: all but the reference lies elsewhere too.
+        for name in ("k", "v"):
+            other.__dict__.pop(name, None)
+        other.q, other._keys, other._values = (part.clone() for part in (self.q, self._keys, self._values))
+        other._pages, other._workspaces = {}, {}
+        return other
 
     def _normal(self, tokens: int, heads: int, dim: int, dtype: torch.dtype, scale: float) -> torch.Tensor:
         """Normal values, drawn in float32 a chunk at a time (64 MiB) so that a large cache fits."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +49,9 @@ class TopkProblem:
     def check(self, output: Any) -> Verdict:
         """Judge an int32 [rows, k] output; see :func:`autotune_cli.kernels.topk.reference.judge`."""
         return judge(output, self.scores, self.lengths, self.reference)
+
+    def moved(self) -> TopkProblem:
+        return replace(self, scores=self.scores.clone(), lengths=self.lengths.clone())
 
 
 def cases(workload: AnyWorkload) -> tuple[str, ...]:

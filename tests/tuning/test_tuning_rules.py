@@ -190,6 +190,9 @@ class Inputs:
     def check(self, output: Any) -> Any:
         raise NotImplementedError
 
+    def moved(self) -> Inputs:
+        return Inputs(*(tensor.clone() for tensor in self.tensors))
+
 
 @pytest.mark.parametrize("count", [1, 2, 100, 4096, 10_000])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.int32, torch.uint8, torch.int64])

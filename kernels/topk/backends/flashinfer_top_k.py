@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     unsupported=_flashinfer.unsupported,
     build=_flashinfer.build,
     launch_knobs=("algorithm",),
+    forget=_flashinfer.forget_buffers,
 )
 def prepare(
     problem: TopkProblem,
