@@ -17,6 +17,12 @@ if TYPE_CHECKING:
     from autotune_cli.profiling.verdict import Expectation
 
 _FORMATS = ("table", "markdown", "json")
+_RUN = "Running a path"
+_LIVE_ONLY = (
+    *("model", "config", "tp", "backend", "fa", "phases", "batch", "new", "context", "calls", "pad_mode"),
+    *("deterministic", "multimodal", "multi_item_scoring", "bitwise", "dtype", "kv_dtype", "kernels", "trace"),
+    *("timeout", "seed"),
+)
 
 
 def profile(
@@ -61,13 +67,74 @@ def profile(
         bool, typer.Option("--self-check", help="Show that the verdict can fail: plant kernels it must stop.")
     ] = False,
     form: Annotated[str, typer.Option("--format", help="table, markdown or json.")] = "table",
-    # What running a path takes. Hidden until this version can: they lead to the line that says so.
-    model: Annotated[str | None, typer.Option(hidden=True)] = None,
-    tp: Annotated[int | None, typer.Option(hidden=True)] = None,
-    backend: Annotated[str | None, typer.Option(hidden=True)] = None,
-    phases: Annotated[str | None, typer.Option(hidden=True)] = None,
+    model: Annotated[
+        str | None, typer.Option(help="A known model. Default: llama-3.1-8b.", rich_help_panel=_RUN)
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="A Hugging Face config.json instead of --model.", rich_help_panel=_RUN)
+    ] = None,
+    tp: Annotated[
+        int | None, typer.Option(help="Tensor parallelism: the heads one of TP GPUs has.", rich_help_panel=_RUN)
+    ] = None,
+    backend: Annotated[
+        str | None,
+        typer.Option(
+            help="flashinfer: SGLang's path, the default. Or a candidate as `tune` names it, such as torch.sdpa.",
+            rich_help_panel=_RUN,
+        ),
+    ] = None,
+    fa: Annotated[
+        str | None,
+        typer.Option("--fa", help="FlashInfer's kernels: auto (as SGLang), fa2, fa3.", rich_help_panel=_RUN),
+    ] = None,
+    phases: Annotated[
+        str | None,
+        typer.Option(help="eager, capture, replay, piecewise; commas between. Default: all.", rich_help_panel=_RUN),
+    ] = None,
+    batch: Annotated[int | None, typer.Option(help="Requests (top-k: rows).", rich_help_panel=_RUN)] = None,
+    new: Annotated[int | None, typer.Option(help="New tokens of the longest request.", rich_help_panel=_RUN)] = None,
+    context: Annotated[
+        int | None, typer.Option(help="Keys of the longest request, new ones included.", rich_help_panel=_RUN)
+    ] = None,
+    calls: Annotated[
+        int | None, typer.Option(help="Attention calls of a step; kinds of layers take turns.", rich_help_panel=_RUN)
+    ] = None,
+    pad_mode: Annotated[
+        str | None,
+        typer.Option(
+            help="Piecewise: fake-request (SGLang 0.5.10) or narrow (later). Default: fake-request.",
+            rich_help_panel=_RUN,
+        ),
+    ] = None,
+    deterministic: Annotated[
+        bool, typer.Option("--deterministic", help="Deterministic inference.", rich_help_panel=_RUN)
+    ] = False,
+    multimodal: Annotated[
+        bool, typer.Option("--multimodal", help="A batch with images or the like.", rich_help_panel=_RUN)
+    ] = False,
+    multi_item_scoring: Annotated[
+        bool, typer.Option("--multi-item-scoring", help="Multi-item scoring is on.", rich_help_panel=_RUN)
+    ] = False,
+    bitwise: Annotated[
+        bool,
+        typer.Option(
+            "--bitwise", help="Eager and replay, and another batch, must give the same bits.", rich_help_panel=_RUN
+        ),
+    ] = False,
+    dtype: Annotated[str | None, typer.Option(help="bfloat16 or float16.", rich_help_panel=_RUN)] = None,
+    kv_dtype: Annotated[str | None, typer.Option(help="Of the KV cache.", rich_help_panel=_RUN)] = None,
+    kernels: Annotated[
+        list[Path] | None, typer.Option(help="A Python file with your own backends.", rich_help_panel=_RUN)
+    ] = None,
+    trace: Annotated[
+        Path | None, typer.Option(help="Keep the trace: a .json or .json.gz.", rich_help_panel=_RUN)
+    ] = None,
+    timeout: Annotated[
+        float | None, typer.Option(help="Seconds a phase may take; builds count apart.", rich_help_panel=_RUN)
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the inputs.", rich_help_panel=_RUN)] = None,
 ) -> None:
-    """Prove from a trace that only the attention kernels you selected fired, phase by phase.
+    """Prove that only the attention kernels you selected fire, phase by phase: run a path here, or judge a trace.
 
     Exit code: 0 they did, 1 a kernel fired that must not (or one is missing), 2 bad usage or input, 3 nothing to judge,
     4 it could not be run.
@@ -76,13 +143,22 @@ def profile(
 
     if form not in _FORMATS:
         raise BadOption(option="--format", detail=f"{form!r} is none of {', '.join(_FORMATS)}")
+    options = locals()
     if from_trace is None:
-        _refuse_to_run()
-        return
-    for name, value in (("--model", model), ("--tp", tp), ("--backend", backend), ("--phases", phases)):
-        if value is not None:
-            raise BadOption(option=name, detail="goes with running a path, not with --from-trace")
-    _judge_trace(locals())
+        from autotune_cli.commands.profile_live import run_live
+
+        for name in ("ranges", "rank"):
+            if options[name] is not None:
+                raise BadOption(option=f"--{name.removesuffix('s')}", detail="goes with --from-trace")
+        verdict, checked = run_live(options)
+        _show(verdict, checked, form)
+        raise typer.Exit(verdict.exit_code)
+    for name in _LIVE_ONLY:
+        if options[name]:
+            raise BadOption(
+                option=f"--{name.replace('_', '-')}", detail="goes with running a path, not with --from-trace"
+            )
+    _judge_trace(options)
 
 
 def _judge_trace(options: dict[str, Any]) -> None:
@@ -137,23 +213,15 @@ def _expectation(options: dict[str, Any]) -> tuple[Expectation, str | None]:
     Raises:
         AutotuneError: an unknown mode, a pattern that is no regular expression.
     """
-    from autotune_cli.errors import BadOption
     from autotune_cli.profiling.resolve import forced_paged, parse_mode, resolve
     from autotune_cli.profiling.verdict import Expectation, Shape
 
-    patterns: dict[str, tuple[str, ...]] = {}
-    for option in ("expect", "forbid"):
-        patterns[option] = tuple(options[option] or ())
-        for pattern in patterns[option]:
-            try:
-                re.compile(pattern)
-            except re.error as error:
-                raise BadOption(option=f"--{option}", detail=f"{pattern!r} is no regular expression: {error}") from None
+    expects, forbids = patterns(options)
     toggle = forced_paged(options["paged"], os.environ)
     mode = parse_mode(options["mode"])
     path = resolve(mode, forced_paged=toggle.on, prefix=options["prefix"] is not False)
     shape: Shape
-    if toggle.source == "default" and (patterns["expect"] or patterns["forbid"]):
+    if toggle.source == "default" and (expects or forbids):
         shape = "any"
     elif path.planned != "ragged":
         shape = "paged"
@@ -161,7 +229,27 @@ def _expectation(options: dict[str, Any]) -> tuple[Expectation, str | None]:
         shape = "ragged or pair"
     else:
         shape = "pair" if options["prefix"] else "ragged"
-    return Expectation(shape, patterns["expect"], patterns["forbid"]), toggle.warning
+    return Expectation(shape, expects, forbids), toggle.warning
+
+
+def patterns(options: dict[str, Any]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What ``--expect`` and ``--forbid`` say.
+
+    Raises:
+        BadOption: no regular expression.
+    """
+    from autotune_cli.errors import BadOption
+
+    found = []
+    for option in ("expect", "forbid"):
+        for pattern in options[option] or ():
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                detail = f"{pattern!r} is no regular expression: {error}"
+                raise BadOption(option=f"--{option}", detail=detail) from None
+        found.append(tuple(options[option] or ()))
+    return found[0], found[1]
 
 
 def _read(path: Path, errors: Console) -> Trace:
@@ -178,17 +266,3 @@ def _read(path: Path, errors: Console) -> Trace:
         task = bar.add_task(path.name)
         report: Progress = lambda done, total: bar.update(task, completed=done, total=total)  # noqa: E731
         return read_trace(path, report)
-
-
-def _refuse_to_run() -> None:
-    """Says why no path is run here: there is no GPU, or this version can't.
-
-    Raises:
-        CannotRun: always.
-    """
-    from autotune_cli.commands.devices import visible_gpus
-    from autotune_cli.profiling.errors import CannotRun
-
-    if not visible_gpus():
-        raise CannotRun(detail="no NVIDIA GPU on this machine to run a path on")
-    raise CannotRun(detail="this version judges recorded traces only and runs no path itself")

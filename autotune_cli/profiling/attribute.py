@@ -49,6 +49,7 @@ class _Splitter:
         self.rest = _EAGER if self.by_launch else len(phases.names)
         self.notes = list(trace.notes)
         self.plans = [span for span in trace.spans if span.name == PLAN or span.name.endswith(f".{PLAN}")]
+        self.by_graph: Flags = self.data.of_call(self.data.is_graph_launch.astype(np.int64), 0) == 1
         self.in_plan: Flags = self.data.locate(self.plans, lambda _: 1, True) == 1
 
     def split(self) -> Recording:
@@ -80,6 +81,7 @@ class _Splitter:
             copies_to_host=int(data.is_to_host[work].sum()),
             launch_us=float(data.call_us[calls & data.is_launch].sum()),
             plan=self._plan_cost(work, calls),
+            from_graphs=self._uses(work & data.is_kernel & self.by_graph),
         )
 
     def _assign(self) -> tuple[Ints, Ints]:

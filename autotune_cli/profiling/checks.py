@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from autotune_cli.errors import EXIT_FAILED, EXIT_NOT_COMPARABLE
 from autotune_cli.profiling.classify import ATTENTION
@@ -18,15 +18,15 @@ def check_path(planned: str, executed: str, reason: str) -> Problem | None:
     return Problem("planned_not_executed", f"planned {planned}, executed {executed} ({reason})")
 
 
-def check_replay(captured: Phase, replay: Phase, replays: int = 1) -> Problem | None:
+def check_replay(captured: Sequence[KernelUse], replayed: Sequence[KernelUse], replays: int = 1) -> Problem | None:
     """A replay must run the kernel nodes of its graph, each as often as it is in there; no more and no fewer.
 
     Args:
-        captured: the nodes, as ``phase_of_names`` makes them.
-        replay: what ran.
+        captured: the nodes.
+        replayed: what graph launches ran.
         replays: how often the graph was launched.
     """
-    nodes, ran = (_by_name(phase) for phase in (captured, replay))
+    nodes, ran = _by_name(captured), _by_name(replayed)
     wrong = [name for name in {**nodes, **ran} if nodes.get(name, 0) * replays != ran.get(name, 0)]
     if not wrong:
         return None
@@ -35,9 +35,9 @@ def check_replay(captured: Phase, replay: Phase, replays: int = 1) -> Problem | 
     return Problem("replay_differs", f"the replay ran other kernels than were captured: {short_name(name)} ({counts})")
 
 
-def _by_name(phase: Phase) -> dict[str, int]:
+def _by_name(uses: Sequence[KernelUse]) -> dict[str, int]:
     counted: dict[str, int] = {}
-    for use in phase.kernels:
+    for use in uses:
         name = demangle(use.name)
         counted[name] = counted.get(name, 0) + use.launches
     return counted
@@ -80,7 +80,7 @@ def self_check(
             if stopped:
                 tried.append(f"a {family} kernel planted in {phase.title}: stopped")
             # Without a prefix the ragged path may hold any number of ragged kernels.
-            elif family == "ragged" and expectation.shape in ("ragged", "ragged or pair"):
+            elif family == "ragged" and expectation.of(phase.name) in ("ragged", "ragged or pair"):
                 tried.append(f"a ragged kernel planted in {phase.title}: allowed, as it must be")
             else:
                 problems.append(Problem("self_check", f"a {family} kernel planted in {phase.title} was not stopped"))

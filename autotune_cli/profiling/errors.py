@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from autotune_cli.errors import EXIT_INCOMPLETE, AutotuneError
+from autotune_cli.errors import EXIT_INCOMPLETE, EXIT_NOT_COMPARABLE, AutotuneError
 
 
 class BadTrace(AutotuneError):
@@ -22,3 +22,15 @@ class CannotRun(AutotuneError):
 
     template = "{detail}; --from-trace FILE judges a recorded trace (--from-trace example: one that comes along)"
     exit_code = EXIT_INCOMPLETE
+
+
+class PathFailed(AutotuneError):
+    """The path was begun, and its process didn't come to an end."""
+
+    exit_code = EXIT_INCOMPLETE
+
+
+class NothingToRun(AutotuneError):
+    """What was asked for runs no attention."""
+
+    exit_code = EXIT_NOT_COMPARABLE

@@ -10,12 +10,13 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 PadMode = Literal["fake-request", "narrow"]
+PAD_MODES: tuple[PadMode, ...] = get_args(PadMode)
 Int32 = npt.NDArray[np.int32]
 
 # The slot (with pages: the page) that no request owns; padded tokens write their keys there.

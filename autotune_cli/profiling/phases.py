@@ -58,6 +58,10 @@ class Phase:
     launch_us: float = 0.0
     """Host time in launch calls."""
     plan: PlanCost | None = None
+    from_graphs: tuple[KernelUse, ...] = ()
+    """Those of the kernels that graph launches ran."""
+    facts: tuple[str, ...] = ()
+    """For people: what else was checked, and held."""
 
     @property
     def title(self) -> str:

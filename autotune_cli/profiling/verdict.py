@@ -6,23 +6,27 @@ Exit codes (DESIGN): 1 a violation; 3 nothing to judge, which is never a pass; 0
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from autotune_cli.errors import EXIT_FAILED, EXIT_NOT_COMPARABLE, EXIT_OK
-from autotune_cli.profiling.classify import ATTENTION, Family, line_to_paste
+from autotune_cli.errors import EXIT_FAILED, EXIT_INCOMPLETE, EXIT_NOT_COMPARABLE, EXIT_OK
+from autotune_cli.profiling.classify import ATTENTION, FAMILIES, Family, line_to_paste
 from autotune_cli.profiling.names import demangle, short_name
 from autotune_cli.profiling.phases import KernelUse, Phase, Recording
 
-Shape = Literal["paged", "ragged", "pair", "ragged or pair", "any"]
-"""What attention must look like: paged kernels alone; ragged kernels alone (no prefix); ragged and paged ones with one
-merge each (prefix); one of these two; anything (only ``--expect`` and ``--forbid`` count)."""
+Shape = Literal["paged", "ragged", "pair", "ragged or pair", "topk", "any"]
+"""What must be seen: paged attention alone; ragged attention alone (no prefix); ragged and paged attention with one
+merge each (prefix); one of these two; a selection of keys; anything (only ``--expect`` and ``--forbid`` count)."""
 
 State = Literal["ok", "failed", "nothing", "captured", "not judged"]
 
 # A problem of these codes means that there was nothing to judge; all others are violations.
-_NOTHING = frozenset({"nothing_recorded", "no_attention", "graph_without_kernels", "captured_only"})
+_NOTHING = frozenset(
+    {"nothing_recorded", "no_attention", "graph_without_kernels", "captured_only", "graph_nodes_unavailable"}
+)
+# These mean that something could not be run at all.
+_INCOMPLETE = frozenset({"phase_failed"})
 WORDS: dict[Family, str] = {
     "paged": "paged",
     "split_merge": "split-KV merge",
@@ -41,10 +45,17 @@ class Expectation:
     """What is asked of every phase."""
 
     shape: Shape
+    """Of phases that ``shapes`` doesn't name."""
     expects: tuple[str, ...] = ()
     """Regular expressions: a kernel must have fired."""
     forbids: tuple[str, ...] = ()
     """Regular expressions: no kernel may have fired."""
+    shapes: tuple[tuple[str, Shape], ...] = ()
+    """By phase, where phases differ: SGLang runs an extend ragged when eager, and paged in a graph."""
+
+    def of(self, phase: str) -> Shape:
+        """The shape of a phase, by its name."""
+        return dict(self.shapes).get(phase, self.shape)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +64,9 @@ class Problem:
 
     code: str
     """Machine-readable: ``forbidden_family``, ``unknown_kernel``, ``missing_family``, ``uneven_pair``,
-    ``forbidden_name``, ``missing_name``, ``planned_not_executed``, ``replay_differs``, ``self_check``,
-    ``nothing_recorded``, ``no_attention``, ``graph_without_kernels``, ``captured_only``."""
+    ``forbidden_name``, ``missing_name``, ``planned_not_executed``, ``replay_differs``, ``wrong_output``,
+    ``bits_differ``, ``bad_padding``, ``plan_waits``, ``self_check``, ``nothing_recorded``, ``no_attention``,
+    ``graph_without_kernels``, ``captured_only``, ``graph_nodes_unavailable``, ``phase_failed``."""
     text: str
     kernel: str = ""
     launches: int = 0
@@ -63,7 +75,11 @@ class Problem:
 
     @property
     def is_violation(self) -> bool:
-        return self.code not in _NOTHING
+        return self.code not in _NOTHING | _INCOMPLETE
+
+    @property
+    def is_incomplete(self) -> bool:
+        return self.code in _INCOMPLETE
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,21 +107,31 @@ class Verdict:
         problems = [*self.problems, *(problem for phase in self.phases for problem in phase.problems)]
         if any(problem.is_violation for problem in problems):
             return EXIT_FAILED
+        if any(problem.is_incomplete for problem in problems):
+            return EXIT_INCOMPLETE
         return EXIT_NOT_COMPARABLE if problems else EXIT_OK
 
 
-def judge(recording: Recording, expectation: Expectation) -> Verdict:
-    """Judges each phase for itself, then what only all of them together can show."""
-    judged = tuple(judge_phase(phase, expectation) for phase in recording.phases)
+def judge(
+    recording: Recording, expectation: Expectation, found: Mapping[str, Sequence[Problem]] | None = None
+) -> Verdict:
+    """Judges each phase for itself, then what only all of them together can show.
+
+    Args:
+        found: problems of phases (by name) that were found by other means than their kernels.
+    """
+    found = found or {}
+    judged = tuple(judge_phase(phase, expectation, found.get(phase.name, ())) for phase in recording.phases)
     return Verdict(recording, expectation, judged, tuple(_overall(judged, expectation)))
 
 
-def judge_phase(phase: Phase, expectation: Expectation) -> PhaseVerdict:
-    """The judgement of one phase, for itself."""
+def judge_phase(phase: Phase, expectation: Expectation, found: Sequence[Problem] = ()) -> PhaseVerdict:
+    """The judgement of one phase, for itself, with the problems that were found before."""
     if phase.demand == "ignored":
         return PhaseVerdict(phase, "not judged", remark="outside the chosen ranges")
-    problems = list(_violations(phase, expectation))
-    attention = phase.launches(*ATTENTION) if expectation.shape != "any" else phase.launches()
+    shape = expectation.of(phase.name)
+    problems = [*_violations(phase, expectation), *found]
+    attention = phase.launches(*families_of(shape))
     strict = phase.demand == "strict"
     remark = ""
     state: State = "ok"
@@ -117,19 +143,25 @@ def judge_phase(phase: Phase, expectation: Expectation) -> PhaseVerdict:
         if phase.kernels:
             remark += "; beside them only set-up ran"
     elif attention:
-        problems += _shape(phase, expectation.shape)
+        problems += _shape(phase, shape)
         problems += _missing_names(phase, expectation.expects) if strict else ()
     elif not phase.kernels:
         problems += [Problem("nothing_recorded", "no GPU kernel was recorded")] if strict else []
         state, remark = "not judged", "no kernel"
     else:
-        detail = f"{_count(phase.launches(), 'GPU kernel')} but no attention kernel among them"
+        word = "top-k" if shape == "topk" else "attention"
+        detail = f"{_count(phase.launches(), 'GPU kernel')} but no {word} kernel among them"
         problems += [Problem("no_attention", detail)] if strict else []
-        state, remark = "not judged", "no attention kernel"
+        state, remark = "not judged", f"no {word} kernel"
     kept = tuple(problems)
     if any(problem.is_violation for problem in kept):
         return PhaseVerdict(phase, "failed", kept, remark if state == "captured" else "")
     return PhaseVerdict(phase, "nothing" if kept else state, kept, "" if kept else remark)
+
+
+def families_of(shape: Shape) -> tuple[Family, ...]:
+    """Families of which a phase must show a kernel, or there is nothing to judge."""
+    return {"any": FAMILIES, "topk": ("topk",)}.get(shape, tuple(ATTENTION))
 
 
 def _violations(phase: Phase, expectation: Expectation) -> Iterable[Problem]:
@@ -139,12 +171,14 @@ def _violations(phase: Phase, expectation: Expectation) -> Iterable[Problem]:
         "ragged": ("paged", "merge", "dense"),
         "pair": ("dense",),
         "ragged or pair": ("dense",),
+        "topk": ("paged", "ragged", "merge", "dense"),
         "any": (),
     }
+    shape = expectation.of(phase.name)
     for use in phase.kernels:
-        if use.family in forbidden[expectation.shape]:
+        if use.family in forbidden[shape]:
             yield Problem("forbidden_family", f"{_of(use)}: {_why(use)}", use.name, use.launches)
-        elif use.family == "unknown" and expectation.shape != "any":
+        elif use.family == "unknown" and shape != "any":
             yield Problem("unknown_kernel", _of(use), use.name, use.launches, line_to_paste(use.name))
         for pattern in expectation.forbids:
             if _fits(pattern, use):

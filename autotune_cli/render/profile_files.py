@@ -34,7 +34,7 @@ def profile_markdown(verdict: Verdict, checked: Sequence[str] = ()) -> str:
 def profile_json(verdict: Verdict, checked: Sequence[str] = ()) -> dict[str, Any]:
     """Everything the verdict rests on. Times are microseconds."""
     return {
-        "verdict": {0: "pass", 1: "fail"}.get(verdict.exit_code, "nothing to judge"),
+        "verdict": {0: "pass", 1: "fail", 4: "not run"}.get(verdict.exit_code, "nothing to judge"),
         "exit_code": verdict.exit_code,
         "sentence": sentence(verdict),
         "source": verdict.recording.source,
@@ -60,7 +60,9 @@ def profile_json(verdict: Verdict, checked: Sequence[str] = ()) -> dict[str, Any
                 "device_to_host_copies": judged.phase.copies_to_host,
                 "launch_calls_us": round(judged.phase.launch_us, 3),
                 "plan": asdict(judged.phase.plan) if judged.phase.plan else None,
+                "expected": verdict.expectation.of(judged.phase.name),
                 "remark": judged.remark,
+                "facts": list(judged.phase.facts),
                 "problems": [asdict(problem) for problem in judged.problems],
             }
             for judged in verdict.phases

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from autotune_cli.errors import EXIT_FAILED, EXIT_OK
-from autotune_cli.profiling.classify import ATTENTION, FAMILIES, Family
+from autotune_cli.errors import EXIT_FAILED, EXIT_INCOMPLETE, EXIT_OK
+from autotune_cli.profiling.classify import FAMILIES, Family
 from autotune_cli.profiling.names import demangle, short_name
 from autotune_cli.profiling.phases import Phase
-from autotune_cli.profiling.verdict import WORDS, PhaseVerdict, Problem, Verdict
+from autotune_cli.profiling.verdict import WORDS, PhaseVerdict, Problem, Verdict, families_of
 from autotune_cli.render.text import microseconds, plural
 
 _SHAPES = {
@@ -17,6 +17,7 @@ _SHAPES = {
     "ragged": "only ragged attention",
     "pair": "ragged + paged + one merge each",
     "ragged or pair": "ragged attention, with a prefix + paged + one merge each",
+    "topk": "a top-k kernel and no attention",
     "any": "kernels as --expect and --forbid say",
 }
 _NAMED = 3
@@ -49,7 +50,8 @@ def rows(verdict: Verdict) -> Iterator[Row]:
             if family in families:
                 launches, us = families[family]
                 names = kernel_names(phase, family)
-                yield Row(title, word, WORDS[family], launches, microseconds(us), names, state)
+                spent = microseconds(us) if us else "-"
+                yield Row(title, word, WORDS[family], launches, spent, names, state)
                 title = word = ""
         if not families and not phase.captured:
             yield Row(title, word, "nothing recorded", 0, "-", "", state)
@@ -69,24 +71,23 @@ def sentence(verdict: Verdict) -> str:
     """``FAIL: 3 ragged kernels: ... in replay``: the last line."""
     if verdict.exit_code == EXIT_OK:
         return _passed(verdict)
-    failed = verdict.exit_code == EXIT_FAILED
-    found = [(title, problem) for title, problem in problems(verdict) if problem.is_violation == failed]
+    fitting = {EXIT_FAILED: "is_violation", EXIT_INCOMPLETE: "is_incomplete"}.get(verdict.exit_code)
+    found = [(title, problem) for title, problem in problems(verdict) if fitting is None or getattr(problem, fitting)]
     title, first = found[0]
     place = f" in {title}" if title else ""
     # A kernel's name goes last: it is long.
     head, colon, tail = first.text.partition(": ")
     more = f" (and {plural(len(found) - 1, 'more problem')})" if len(found) > 1 else ""
-    word = "FAIL" if failed else "NOTHING TO JUDGE"
+    word = {EXIT_FAILED: "FAIL", EXIT_INCOMPLETE: "NOT RUN"}.get(verdict.exit_code, "NOTHING TO JUDGE")
     return f"{word}: {head}{place}{colon}{tail}{more}"
 
 
 def _passed(verdict: Verdict) -> str:
-    families = ATTENTION if verdict.expectation.shape != "any" else FAMILIES
     ran = [judged.phase for judged in verdict.phases if judged.state == "ok"]
-    where = ", ".join(f"{phase.title} ({plural(phase.launches(*families), 'kernel')})" for phase in ran)
+    where = ", ".join(f"{phase.title} ({plural(_counted(verdict, phase), 'kernel')})" for phase in ran)
     captured = [judged.phase for judged in verdict.phases if judged.state == "captured"]
     rest = "".join(f"; {phase.title}: {plural(phase.captured, 'kernel')} captured, not executed" for phase in captured)
-    return f"PASS: {_SHAPES[verdict.expectation.shape]} in {where}{rest}"
+    return f"PASS: {_expected(verdict)} in {where}{rest}"
 
 
 def problems(verdict: Verdict) -> list[tuple[str, Problem]]:
@@ -101,6 +102,7 @@ def remarks(verdict: Verdict) -> list[str]:
     for judged in verdict.phases:
         said = [judged.remark, *_host(judged)]
         lines += [f"{judged.phase.title}: {', '.join(filter(None, said))}"] if any(said) else []
+        lines += [f"{judged.phase.title}: {'; '.join(judged.phase.facts)}"] if judged.phase.facts else []
     return lines
 
 
@@ -127,4 +129,19 @@ def _host(judged: PhaseVerdict) -> Iterator[str]:
 def header(verdict: Verdict) -> str:
     recording = verdict.recording
     devices = f" on {', '.join(dict.fromkeys(recording.devices))}" if recording.devices else ""
-    return f"{recording.source}{devices}: expecting {_SHAPES[verdict.expectation.shape]}"
+    return f"{recording.source}{devices}: expecting {_expected(verdict)}"
+
+
+def _expected(verdict: Verdict) -> str:
+    """What must be seen; where phases differ, each with those that it holds for."""
+    expectation = verdict.expectation
+    by_shape: dict[str, list[str]] = {}
+    for judged in verdict.phases:
+        by_shape.setdefault(expectation.of(judged.phase.name), []).append(judged.phase.name)
+    if len(by_shape) < 2:
+        return _SHAPES[next(iter(by_shape), expectation.shape)]
+    return "; ".join(f"{_SHAPES[shape]} ({', '.join(dict.fromkeys(names))})" for shape, names in by_shape.items())
+
+
+def _counted(verdict: Verdict, phase: Phase) -> int:
+    return phase.launches(*families_of(verdict.expectation.of(phase.name)))

@@ -178,11 +178,12 @@ def test_planned_must_be_what_ran() -> None:
 
 
 def test_a_replay_runs_the_nodes_of_its_graph() -> None:
-    nodes = phase_of_names("capture", [FA2_PAGED, SPLIT_MERGE, FA2_PAGED], CLASSIFY)
+    nodes = phase_of_names("capture", [FA2_PAGED, SPLIT_MERGE, FA2_PAGED], CLASSIFY).kernels
     assert check_replay(nodes, nodes) is None
-    assert check_replay(nodes, phase_of_names("replay", [FA2_PAGED, SPLIT_MERGE, FA2_PAGED] * 2, CLASSIFY), 2) is None
+    twice = phase_of_names("replay", [FA2_PAGED, SPLIT_MERGE, FA2_PAGED] * 2, CLASSIFY).kernels
+    assert check_replay(nodes, twice, 2) is None
     for names in ([FA2_PAGED, SPLIT_MERGE], [FA2_PAGED, SPLIT_MERGE, FA2_PAGED, FILL], []):
-        problem = check_replay(nodes, phase_of_names("replay", names, CLASSIFY))
+        problem = check_replay(nodes, phase_of_names("replay", names, CLASSIFY).kernels)
         assert problem is not None
         assert problem.code == "replay_differs"
 

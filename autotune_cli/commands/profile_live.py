@@ -1,0 +1,163 @@
+"""``autotune profile`` without a trace: run a path on this machine's GPU and judge what was recorded."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from autotune_cli.profiling.live.plan import Ask
+    from autotune_cli.profiling.live.records import LiveRun, PathSpec
+    from autotune_cli.profiling.verdict import Verdict
+
+_TIMEOUT_S = 120.0
+_LONGEST_TIMEOUT_S = 24 * 3600.0
+_MOST = 1 << 24
+_ENDINGS = (".json", ".json.gz")
+
+
+def run_live(options: dict[str, Any]) -> tuple[Verdict, list[str]]:
+    """The verdict on a path that is run here, and what the self-check tried.
+
+    Raises:
+        AutotuneError: bad options, no GPU, a worker that doesn't come to an end.
+    """
+    from rich.console import Console
+    from rich.text import Text
+
+    from autotune_cli.commands.devices import visible_gpus
+    from autotune_cli.commands.parsing import between
+    from autotune_cli.commands.profile import patterns
+    from autotune_cli.kernels.models import choose_model
+    from autotune_cli.kernels.models.options import parse_dtype
+    from autotune_cli.profiling.classify import load_classifier
+    from autotune_cli.profiling.errors import CannotRun
+    from autotune_cli.profiling.live.assemble import assemble
+    from autotune_cli.profiling.live.plan import TOPK, plan_path
+    from autotune_cli.profiling.live.records import PLANTS
+    from autotune_cli.tuning.guard import refuse_slow_builds
+    from autotune_cli.tuning.jobs import WorkerSettings
+
+    errors = Console(stderr=True)
+    ask, notes = _ask(options)
+    expects, forbids = patterns(options)
+    classify = load_classifier(options["rules"] or ())
+    model = choose_model(options["model"], options["config"], "cuda", "topk" if ask.mode == TOPK else "decode")
+    dtype, kv_dtype = parse_dtype(options["dtype"]), parse_dtype(options["kv_dtype"])
+    geometries = model.geometries(1 if options["tp"] is None else options["tp"], dtype, kv_dtype)
+    seed = between("--seed", options["seed"] or 0, 0, 2**63 - 1)
+    timeout = between("--timeout", options["timeout"] or _TIMEOUT_S, 0.1, _LONGEST_TIMEOUT_S)
+    spec, more = plan_path(ask, model, geometries, seed, PLANTS if options["self_check"] else ())
+    _check_target(options["trace"])
+    for note in (*notes, *more):
+        errors.print(Text(f"note: {note}", style="yellow"), soft_wrap=True)
+    gpus = visible_gpus()
+    if not gpus:
+        raise CannotRun(detail="no NVIDIA GPU on this machine to run a path on")
+    refuse_slow_builds(os.environ, "cuda")
+    files = tuple(str(path.resolve()) for path in options["kernels"] or ())
+    with tempfile.TemporaryDirectory(prefix="autotune-profile-") as folder:
+        run = _run(spec, folder, WorkerSettings("cuda", seed=seed, kernel_files=files), gpus[0], timeout, errors)
+        if options["trace"] is not None:
+            _keep(Path(run.recording.trace), options["trace"])
+        return assemble(run, classify, spec.title, expects, forbids)
+
+
+def _ask(options: dict[str, Any]) -> tuple[Ask, list[str]]:
+    """What is asked for, and warnings.
+
+    Raises:
+        AutotuneError: an unknown mode, phase or padding, a number out of range.
+    """
+    from autotune_cli.commands.parsing import between
+    from autotune_cli.errors import UnknownName
+    from autotune_cli.profiling.live.plan import KERNELS, SGLANG, TOPK, Ask, parse_backend, parse_phases
+    from autotune_cli.profiling.padding import PAD_MODES
+    from autotune_cli.profiling.resolve import forced_paged, parse_mode
+
+    # Once, here: everything that is planned, captured and replayed follows this.
+    toggle = forced_paged(options["paged"], os.environ)
+    kernels: Any = options["fa"] or "auto"
+    pad_mode: Any = options["pad_mode"] or "fake-request"
+    for what, value, known in (("FlashInfer kernel", kernels, KERNELS), ("padding", pad_mode, PAD_MODES)):
+        if value not in known:
+            raise UnknownName(what, value, known)
+    sizes = {
+        name: None if options[name] is None else between(f"--{name}", options[name], 1, _MOST)
+        for name in ("batch", "new", "context", "calls")
+    }
+    backend = options["backend"] or SGLANG
+    if backend != SGLANG:
+        parse_backend(backend)
+    ask = Ask(
+        mode="topk" if options["mode"].lower() == TOPK else parse_mode(options["mode"]),
+        prefix=options["prefix"] is not False,
+        forced_paged=toggle.on,
+        deterministic=options["deterministic"],
+        multimodal=options["multimodal"],
+        multi_item_scoring=options["multi_item_scoring"],
+        backend=backend,
+        kernels=kernels,
+        phases=parse_phases(options["phases"]),
+        pad_mode=pad_mode,
+        bitwise=options["bitwise"],
+        **sizes,
+    )
+    return ask, [toggle.warning] if toggle.warning else []
+
+
+def _run(spec: PathSpec, folder: str, settings: Any, gpu: str, timeout_s: float, errors: Console) -> LiveRun:
+    """Has a worker run the path: a fault of a kernel ends that process, not this one.
+
+    Raises:
+        PathFailed: it crashed or took too long.
+    """
+    from autotune_cli.profiling.errors import PathFailed
+    from autotune_cli.recording.job import RunPath
+    from autotune_cli.tuning.process import Worker, WorkerDied, WorkerRaised, WorkerTimeout
+
+    worker = Worker(settings, gpu)
+    try:
+        with errors.status("starting") as status:
+            run: LiveRun = worker.ask(
+                RunPath(spec, folder), timeout_s, lambda name, subject: status.update(f"{name} {subject}")
+            )
+            return run
+    except (WorkerDied, WorkerTimeout) as error:
+        raise PathFailed(detail=f"{' '.join(worker.phase).strip()}: {error}") from error
+    except WorkerRaised as error:
+        raise PathFailed(detail=str(error).splitlines()[0]) from error
+    finally:
+        worker.kill()
+
+
+def _check_target(path: Path | None) -> None:
+    """Can the trace be kept there? Asked before anything is run.
+
+    Raises:
+        BadOption: no, and why.
+    """
+    from autotune_cli.errors import BadOption
+
+    if path is None:
+        return
+    if not path.name.endswith(_ENDINGS):
+        raise BadOption(option="--trace", detail=f"{path}: a name that ends in {' or '.join(_ENDINGS)}")
+    if not path.parent.is_dir():
+        raise BadOption(option="--trace", detail=f"{path.parent}: no such folder")
+    if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise BadOption(option="--trace", detail=f"{path}: can't be written")
+
+
+def _keep(recorded: Path, target: Path) -> None:
+    if target.name.endswith(".gz"):
+        shutil.copyfile(recorded, target)
+        return
+    with gzip.open(recorded) as source, target.open("wb") as sink:
+        shutil.copyfileobj(source, sink)

@@ -1,0 +1,140 @@
+"""From what a worker recorded to the verdict: phases from the trace, nodes of the graph, checks. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from autotune_cli.errors import EXIT_NOT_COMPARABLE
+from autotune_cli.profiling.attribute import split_into_phases
+from autotune_cli.profiling.checks import check_path, check_replay
+from autotune_cli.profiling.classify import Classifier
+from autotune_cli.profiling.live.records import LiveRun, PhaseRun, Recorded
+from autotune_cli.profiling.phases import KernelUse, Phase, Recording, phase_of_names
+from autotune_cli.profiling.readers.finding import read_trace
+from autotune_cli.profiling.verdict import Expectation, Problem, Verdict, judge, judge_phase
+
+
+@dataclass(frozen=True)
+class _Seen:
+    recording: Recording
+    found: dict[str, list[Problem]]
+    """Problems by phase."""
+    overall: list[Problem]
+    """Those of phases that left nothing to show."""
+
+
+def assemble(
+    run: LiveRun, classify: Classifier, title: str, expects: Sequence[str] = (), forbids: Sequence[str] = ()
+) -> tuple[Verdict, list[str]]:
+    """The verdict on a path that was run, and what the self-check tried.
+
+    Args:
+        title: of the path, for people.
+        expects, forbids: regular expressions on kernel names.
+    """
+    shapes = tuple((done.plan.name, done.plan.shape) for done in run.recording.phases)
+    expectation = Expectation(shapes[0][1], tuple(expects), tuple(forbids), shapes)
+    seen = _see(run.recording, classify, title, run.device)
+    verdict = judge(seen.recording, expectation, seen.found)
+    tried: list[str] = []
+    problems = [*seen.overall, *verdict.problems]
+    for planted in run.planted:
+        lines, faults = _check_plant(planted, seen.recording, classify, expectation)
+        tried += lines
+        problems += faults
+    if run.planted:
+        emptied = replace(seen.recording, phases=tuple(_emptied(phase) for phase in seen.recording.phases))
+        code = judge(emptied, expectation).exit_code
+        if code == EXIT_NOT_COMPARABLE:
+            tried.append("all kernels taken away: nothing to judge, exit 3")
+        else:
+            problems.append(Problem("self_check", f"without any kernel the exit code is {code}, not 3"))
+    return Verdict(seen.recording, expectation, verdict.phases, tuple(problems)), tried
+
+
+def _see(recorded: Recorded, classify: Classifier, title: str, device: str) -> _Seen:
+    trace = split_into_phases(read_trace(Path(recorded.trace)), classify)
+    traced = {phase.name: phase for phase in trace.phases}
+    phases: list[Phase] = []
+    found: dict[str, list[Problem]] = {}
+    overall: list[Problem] = []
+    nodes: tuple[KernelUse, ...] | None = None
+    for run in recorded.phases:
+        problems = list(_problems(run))
+        phase = traced.get(run.plan.name)
+        if run.error or phase is None:
+            overall += problems
+            continue
+        if run.nodes is not None:
+            captured = phase_of_names(run.plan.name, run.nodes, classify, captured=True)
+            nodes = captured.kernels
+            phase = replace(phase, kernels=(*captured.kernels, *phase.kernels), captured=captured.captured)
+        if run.plan.name == "replay" and nodes is not None:
+            differs = check_replay(nodes, phase.from_graphs, run.graphs)
+            problems += [differs] if differs else []
+        phases.append(replace(phase, facts=(*_facts(run), *_same_nodes(run, nodes, problems))))
+        found[run.plan.name] = problems
+    recording = Recording(title, tuple(phases), tuple(trace.devices) or (device,), trace.notes)
+    return _Seen(recording, found, overall)
+
+
+def _problems(run: PhaseRun) -> list[Problem]:
+    """What is wrong with a phase before its kernels are looked at."""
+    plan = run.plan
+    problems = []
+    path = check_path(plan.planned, plan.executed, plan.reason)
+    if path is not None:
+        problems.append(replace(path, text=f"{plan.name}: {path.text}") if run.error else path)
+    prefix = f"{plan.name}: " if run.error else ""
+    problems += [Problem(check.code, f"{prefix}{check.text}") for check in run.checks if not check.ok]
+    # A path that can't be run since its plan is another one has said so already.
+    if run.error and not problems:
+        problems.append(Problem("phase_failed", f"{plan.name}: {run.error}"))
+    return problems
+
+
+def _facts(run: PhaseRun) -> list[str]:
+    plan = run.plan
+    facts = [f"planned and executed {plan.planned} ({plan.reason})"] if plan.planned and plan.is_consistent else []
+    facts += [", ".join(dict.fromkeys(run.candidates))] if run.candidates else []
+    return facts + [check.text for check in run.checks if check.ok]
+
+
+def _same_nodes(run: PhaseRun, nodes: tuple[KernelUse, ...] | None, problems: Sequence[Problem]) -> list[str]:
+    if run.plan.name != "replay" or nodes is None or any(problem.code == "replay_differs" for problem in problems):
+        return []
+    return ["the replay ran the kernel nodes of its graph, no more and no fewer"]
+
+
+def _check_plant(
+    planted: Recorded, plain: Recording, classify: Classifier, expectation: Expectation
+) -> tuple[list[str], list[Problem]]:
+    """Was the kernel that was run on purpose stopped in each phase?"""
+    family = planted.plant
+    assert family is not None
+    tried: list[str] = []
+    problems: list[Problem] = []
+    before = {phase.name: judge_phase(phase, expectation) for phase in plain.phases}
+    for phase in _see(planted, classify, "", "").recording.phases:
+        if phase.name not in before:
+            continue
+        what = f"a {family} kernel run in {phase.name}"
+        more = phase.launches(family) > before[phase.name].phase.launches(family)
+        new = set(judge_phase(phase, expectation).problems) - set(before[phase.name].problems)
+        shape = expectation.of(phase.name)
+        if more and any(problem.is_violation for problem in new):
+            tried.append(f"{what}: stopped")
+        elif shape == "any":
+            tried.append(f"{what}: allowed, as only names are judged")
+        elif more and family == "ragged" and shape == "ragged":
+            tried.append(f"{what}: allowed, as it must be")
+        else:
+            why = "was not stopped" if more else "does not show in the recording"
+            problems.append(Problem("self_check", f"{what} {why}"))
+    return tried, problems
+
+
+def _emptied(phase: Phase) -> Phase:
+    return Phase(phase.name, phase.demand, where=phase.where)

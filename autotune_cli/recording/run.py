@@ -1,0 +1,206 @@
+"""Runs a path in a worker: warms it up, records its phases under ranges, compares what came out. Imports torch."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import nvtx
+import torch
+from torch.profiler import ProfilerActivity, profile, record_function
+
+from autotune_cli.kernels.attention.problem import AttentionProblem
+from autotune_cli.kernels.family import family
+from autotune_cli.kernels.registry import REGISTRY, Candidate, Device
+from autotune_cli.profiling.live.records import Check, Layer, LiveRun, PathSpec, PhasePlan, PhaseRun, Plant, Recorded
+from autotune_cli.profiling.ranges import PHASE_PREFIX, PLAN
+from autotune_cli.recording.compare import Outputs, compare_phases, padding_checks
+from autotune_cli.recording.graph_nodes import NodesUnavailable, kernel_nodes
+from autotune_cli.recording.inputs import CacheWrite, for_graphs
+from autotune_cli.recording.plants import plant
+from autotune_cli.recording.step import Call, NoCandidate, Pieces, PlanWaits, Step, choose, prepared, split_policy
+
+# torch asks for eager runs on a side stream before a capture, so that lazy allocations are over.
+_WARM_RUNS = 2
+
+Report = Callable[[str, str], None]
+
+
+def run_path(spec: PathSpec, folder: str, device: Device, report: Report) -> LiveRun:
+    """Record the path, and once more with each planted kernel.
+
+    Args:
+        folder: where the traces go.
+        report: told what is going on: a phase's name and its subject.
+    """
+    problems = [_problem(layer, spec.seed) for layer in spec.layers]
+    recording = _Recorder(spec, problems, device, report, None).record(Path(folder) / "trace.json.gz")
+    planted = tuple(
+        _Recorder(spec, problems, device, report, family).record(Path(folder) / f"planted-{family}.json.gz")
+        for family in spec.plants
+    )
+    return LiveRun(device.name, recording, planted)
+
+
+def _problem(layer: Layer, seed: int) -> Any:
+    if layer.lengths is not None and layer.workload.operation != "topk.select":
+        return AttentionProblem(layer.workload, layer.lengths, "cuda", seed)
+    first = family(layer.workload.operation).cases(layer.workload)[0]
+    return family(layer.workload.operation).make_problem(layer.workload, first, "cuda", seed)
+
+
+@contextmanager
+def named(name: str) -> Iterator[None]:
+    """An NVTX range and a profiler range of the same name."""
+    with nvtx.annotate(name), record_function(name):
+        yield
+
+
+class _Recorder:
+    """One recording of all phases."""
+
+    def __init__(
+        self, spec: PathSpec, problems: list[Any], device: Device, report: Report, planted: Plant | None
+    ) -> None:
+        self.spec, self.problems, self.device, self.report, self.planted = spec, problems, device, report, planted
+        self.extra = plant(planted, problems[0]) if planted else None
+        self.runs: dict[str, PhaseRun] = {}
+        self.steps: dict[str, Step] = {}
+        self.outputs: dict[str, Outputs] = {}
+        self.graph: torch.cuda.CUDAGraph | None = None
+        self.captured: list[Any] = []
+
+    def record(self, trace: Path) -> Recorded:
+        for plan in self.spec.phases:
+            self.runs[plan.name] = PhaseRun(plan)
+            self._attempt(plan, "prepare", self._prepare)
+        torch.cuda.synchronize()
+        with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA], acc_events=True) as session:
+            for plan in self.spec.phases:
+                if not self.runs[plan.name].error:
+                    self._attempt(plan, "run", self._run)
+        session.export_chrome_trace(str(trace))
+        if not self.planted:
+            self._compare()
+        return Recorded(str(trace), tuple(self.runs.values()), self.planted)
+
+    def _attempt(self, plan: PhasePlan, what: str, action: Callable[[PhasePlan], None]) -> None:
+        """A phase that can't be run is no reason not to run the others."""
+        self.report(what, f"{plan.name}: {plan.wanted}")
+        try:
+            action(plan)
+        except NoCandidate as error:
+            self._note(plan, error=str(error))
+        except PlanWaits as error:
+            waits = Check(plan.name, "plan_waits", False, str(error))
+            self._note(plan, error=str(error), checks=(*self.runs[plan.name].checks, waits))
+        except Exception as error:
+            text = str(error).strip().splitlines()
+            self._note(plan, error=f"{type(error).__name__}: {text[0] if text else ''}"[:300])
+
+    def _note(self, plan: PhasePlan, **changed: Any) -> None:
+        self.runs[plan.name] = dataclasses.replace(self.runs[plan.name], **changed)
+
+    # Preparing: everything that compiles, allocates or runs for the first time, outside of the recording.
+
+    def _prepare(self, plan: PhasePlan) -> None:
+        if not plan.is_consistent:
+            raise NoCandidate("not run: what is planned is not what would run")
+        if plan.name == "replay" and "capture" in self.steps:
+            # The graph of the capture is what is replayed.
+            self.steps["replay"] = self.steps["capture"]
+            self._note(plan, candidates=self.runs["capture"].candidates)
+            return
+        layers = zip(self.spec.layers, self.problems, strict=True)
+        chosen = [(choose(plan.wanted, layer.workload, self.device), problem) for layer, problem in layers]
+        self._note(plan, candidates=tuple(candidate.key for candidate, _ in chosen))
+        for (candidate, _), layer in zip(chosen, self.spec.layers, strict=True):
+            build = REGISTRY.get(candidate.backend).build
+            if build is not None:
+                self.report("build", candidate.key)
+                build(layer.workload, **dict(candidate.knobs))
+        self.report("prepare", plan.name)
+        kinds = [self._call(plan, candidate, problem) for candidate, problem in chosen]
+        step = Step(kinds, self.spec.calls, self.extra)
+        self._warm(step)
+        self.steps[plan.name] = step
+        if plan.name == "replay":
+            # Without a capture phase of its own the graph is captured before the recording.
+            self._capture(step)
+
+    def _call(self, plan: PhasePlan, candidate: Candidate, problem: Any) -> Call:
+        if plan.name == "piecewise":
+            pieces = Pieces(problem, candidate, self.spec.static_tokens, self.spec.pad_mode, self.spec.page_size)
+            return Call(pieces, pieces.run, pieces.plan, pieces.write, forbid_waiting=True, ready=pieces.ready)
+        if plan.name != "eager":
+            problem = for_graphs(problem)
+        ready = prepared(candidate, problem)
+        write = CacheWrite(problem, self.spec.page_size) if plan.writes != "never" else None
+        return Call(problem, ready.run, ready.plan, write, plan.writes == "before", ready=ready)
+
+    @staticmethod
+    def _warm(step: Step) -> None:
+        side = torch.cuda.Stream()
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            for _ in range(_WARM_RUNS):
+                step.plan(guarded=False)
+                step.run()
+        torch.cuda.current_stream().wait_stream(side)
+        torch.cuda.synchronize()
+
+    # Running, inside the recording.
+
+    def _run(self, plan: PhasePlan) -> None:
+        step = self.steps[plan.name]
+        step.forget()
+        torch.cuda.synchronize()
+        if plan.name == "replay" and self.graph is None:
+            raise RuntimeError("there is no graph to replay: the capture failed")
+        with named(f"{PHASE_PREFIX}{plan.name}"):
+            with named(PLAN):
+                step.plan()
+            if plan.name == "capture":
+                self._capture(step)
+            elif plan.name == "replay":
+                assert self.graph is not None
+                self.graph.replay()
+            else:
+                outputs = step.run()
+        torch.cuda.synchronize()
+        if plan.name == "capture":
+            self._list_nodes(plan)
+            return
+        self._note(plan, graphs=1 if plan.name == "replay" else 0)
+        self.outputs[plan.name] = Outputs.of(self.captured if plan.name == "replay" else outputs)
+
+    def _capture(self, step: Step) -> None:
+        self.graph = torch.cuda.CUDAGraph(keep_graph=True)
+        with torch.cuda.graph(self.graph):
+            self.captured = step.run()
+        self.graph.instantiate()
+
+    def _list_nodes(self, plan: PhasePlan) -> None:
+        assert self.graph is not None
+        try:
+            self._note(plan, nodes=kernel_nodes(self.graph.raw_cuda_graph()))
+        except NodesUnavailable as error:
+            self._note(plan, checks=(Check(plan.name, "graph_nodes_unavailable", False, str(error)),))
+
+    # Afterwards.
+
+    def _compare(self) -> None:
+        policies = {
+            name: [split_policy(call.ready) if call.ready else "" for call in step.kinds]
+            for name, step in self.steps.items()
+        }
+        found = compare_phases(self.spec, self.problems, self.outputs, self.runs, policies, self.device)
+        for name, step in self.steps.items():
+            if name == "piecewise":
+                found += padding_checks(self.spec, [call.problem for call in step.kinds])
+        for check in found:
+            run = self.runs[check.phase]
+            self.runs[check.phase] = dataclasses.replace(run, checks=(*run.checks, check))
