@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from typing import Any
 
 from autotune_cli.results.schema import Conditions
@@ -69,3 +70,12 @@ def is_throttled(conditions: Conditions, usual_sm_clock_mhz: float | None) -> bo
     if usual_sm_clock_mhz is None or conditions.sm_clock_mhz is None:
         return False
     return conditions.sm_clock_mhz < SLOWEST_CLOCK * usual_sm_clock_mhz
+
+
+def worst(readings: Sequence[Conditions], number: int) -> Conditions:
+    """The reading with the lowest clock, with every throttle reason that was seen."""
+    if not readings:
+        return Conditions(round=number)
+    lowest = min(readings, key=lambda reading: reading.sm_clock_mhz or 0.0)
+    reasons = sorted({reason for reading in readings for reason in reading.throttle})
+    return lowest.model_copy(update={"throttle": tuple(reasons)})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import time
 from collections.abc import Callable
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -12,9 +13,9 @@ import torch
 from autotune_cli.kernels.family import Problem, family
 from autotune_cli.kernels.registry import REGISTRY, Candidate
 from autotune_cli.kernels.workload import AnyWorkload
-from autotune_cli.measure.conditions import Gpu
+from autotune_cli.measure.conditions import Gpu, worst
 from autotune_cli.measure.environment import device_of
-from autotune_cli.measure.placement import Placement
+from autotune_cli.measure.placement import SMALL_BYTES, Placement
 from autotune_cli.measure.statistics import median
 from autotune_cli.measure.timers import MeasurementError, Timer
 from autotune_cli.results.schema import CaseEvidence, Conditions, Environment, HostTime
@@ -76,34 +77,39 @@ class Bench:
         return Vetted("incorrect" if wrong else "ok", reason, evidence, seen.kernels, rough, host, build_s, spent)
 
     def round(
-        self, workload: AnyWorkload, number: int, entries: tuple[Entry, ...], iterations: int
+        self, workload: AnyWorkload, number: int, entries: tuple[Entry, ...], iterations: int, places: int
     ) -> RoundDone | RoundFailed:
-        """One interleaved pass over ``entries``, with the inputs and all else that they use at another place."""
+        """One interleaved pass over ``entries`` at each of ``places`` in memory, all of them new in every round."""
         self._open(workload)
         current: list[Entry | None] = [None]
         readings: list[Conditions] = []
 
         def started(index: int) -> None:
-            current[0] = entries[index]
-            self.phase("round", entries[index].candidate.key)
+            entry = current[0] = entries[index % len(entries)]
+            self.phase("round", entry.candidate.key)
             if self._gpu is not None:
                 readings.append(self._gpu.conditions(number))
 
         begin = time.perf_counter()
         try:
-            self._move(workload, {entry.candidate.backend for entry in entries})
-            runs = []
-            for entry in entries:
-                current[0] = entry
-                self.phase("prepare", entry.candidate.key)
-                run = self._launch(entry).run
-                # A first call may allocate and fill what later ones find; a fault belongs to who has just run.
-                run()
-                self._synchronize()
-                runs.append(run)
-            samples = self.timer.measure(runs, iterations, started)
+            runs: list[Callable[[], Any]] = []
+            kept: list[Any] = []
+            for _ in range(self._places(workload, entries, places)):
+                # Alive while they are measured; the last ones stay for the check after the race.
+                kept.append((self._problems, dict(self._launches)))
+                self._move(workload, entries)
+                for entry in entries:
+                    current[0] = entry
+                    self.phase("prepare", entry.candidate.key)
+                    run = self._launch(entry).run
+                    # A first call may allocate and fill what later ones find; a fault belongs to who has just run.
+                    run()
+                    self._synchronize()
+                    runs.append(run)
+            turns = len(runs) // len(entries)
+            samples = self.timer.measure(runs, -(-iterations // turns), started)
         except MeasurementError as error:
-            entry_at_fault = None if error.launch is None else entries[error.launch]
+            entry_at_fault = None if error.launch is None else entries[error.launch % len(entries)]
             return RoundFailed(entry_at_fault, "error", str(error), True, time.perf_counter() - begin)
         except (Exception, SystemExit) as error:
             fault = fault_of(error)
@@ -112,11 +118,9 @@ class Bench:
             return RoundFailed(
                 current[0], fault.status, fault.reason, self._is_healthy(fault), time.perf_counter() - begin
             )
-        return RoundDone(
-            tuple(median(sample.us) for sample in samples),
-            _worst(readings, number),
-            time.perf_counter() - begin,
-        )
+        medians = [median(sample.us) for sample in samples]
+        means = tuple(fmean(medians[index :: len(entries)]) for index in range(len(entries)))
+        return RoundDone(means, worst(readings, number), time.perf_counter() - begin)
 
     def recheck(self, workload: AnyWorkload, candidate: Candidate, calls: int) -> Vetted:
         """Check the timed case once more after as many calls: a race may have shown what one run did not."""
@@ -137,22 +141,34 @@ class Bench:
             return Vetted(fault.status, fault.reason, healthy=self._is_healthy(fault))
         return Vetted("ok" if evidence.ok else "incorrect", evidence.message or None, (evidence,))
 
-    def _move(self, workload: AnyWorkload, backends: set[str]) -> None:
+    def _places(self, workload: AnyWorkload, entries: tuple[Entry, ...], most: int) -> int:
+        """At how many places a round measures."""
+        size = self._size(workload)
+        # What a library keeps lies at one place at a time.
+        if any(REGISTRY.get(entry.candidate.backend).forget is not None for entry in entries):
+            return 1
+        return most if size <= SMALL_BYTES and self._placement.has_room(most * size) else 1
+
+    def _move(self, workload: AnyWorkload, entries: tuple[Entry, ...]) -> None:
         """The timed problem and what libraries keep to another place; candidates are prepared anew."""
         self._launches.clear()
-        for name in sorted(backends):
+        for name in sorted({entry.candidate.backend for entry in entries}):
             forget = REGISTRY.get(name).forget
             if forget is not None:
                 forget()
         case = family(workload.operation).cases(workload)[0]
         if case in self._problems and not self._guards[case].unchanged():
             self._forget_problem(case)
-        problem = self._problem(workload, case)
-        if not self._placement.has_room(sum(tensor.nbytes for tensor in problem.inputs())):
-            return
-        self._placement.stir()
-        self._problems[case] = problem.moved()
-        self._guards[case] = InputGuard(self._problems[case])
+        if self._placement.has_room(self._size(workload)):
+            self._placement.stir()
+            # A new table: the one of the place before lives on in the round.
+            self._problems = {**self._problems, case: self._problem(workload, case).moved()}
+            self._guards[case] = InputGuard(self._problems[case])
+
+    def _size(self, workload: AnyWorkload) -> int:
+        """Bytes of the timed case's inputs, in all page sizes that were asked for."""
+        problem = self._problem(workload, family(workload.operation).cases(workload)[0])
+        return sum(tensor.nbytes for tensor in problem.inputs())
 
     def _open(self, workload: AnyWorkload) -> None:
         if self._workload == workload:
@@ -245,12 +261,3 @@ class Bench:
     def _synchronize(self) -> None:
         if self.device.kind == "cuda":
             torch.cuda.synchronize()
-
-
-def _worst(readings: list[Conditions], number: int) -> Conditions:
-    """The reading with the lowest clock, with every throttle reason that was seen."""
-    if not readings:
-        return Conditions(round=number)
-    lowest = min(readings, key=lambda reading: reading.sm_clock_mhz or 0.0)
-    reasons = sorted({reason for reading in readings for reason in reading.throttle})
-    return lowest.model_copy(update={"throttle": tuple(reasons)})

@@ -102,7 +102,8 @@ class Entry:
 
 @dataclass(frozen=True)
 class RoundDone:
-    """Times of one round in the order of its entries: the median of the iterations, in microseconds."""
+    """Times of one round in the order of its entries, in microseconds: medians of the iterations, and the mean of
+    those where there are several places."""
 
     us: tuple[float, ...]
     conditions: Conditions
@@ -154,9 +155,10 @@ class RunRound:
     number: int
     entries: tuple[Entry, ...]
     iterations: int
+    places: int = 1
 
     def __call__(self, bench: Bench) -> RoundDone | RoundFailed:
-        return bench.round(self.workload, self.number, self.entries, self.iterations)
+        return bench.round(self.workload, self.number, self.entries, self.iterations, self.places)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,8 +49,17 @@ def _capture(prepared: Prepared) -> Launch:
     torch.cuda.current_stream().wait_stream(side)
     torch.cuda.synchronize()
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        output = prepared.run()
+    # torch.cuda.graph would also give back all unused memory of GPU and host, for the next candidate to ask for anew.
+    with torch.cuda.stream(side):
+        graph.capture_begin()
+        try:
+            output = prepared.run()
+        except BaseException:
+            # The fault is told, not that it spoilt the capture.
+            with suppress(Exception):
+                graph.capture_end()
+            raise
+        graph.capture_end()
 
     def replay() -> Any:
         graph.replay()

@@ -25,6 +25,8 @@ class RacePolicy:
     """Before a race with only one candidate left may end early."""
     iterations: int = 25
     """Timed calls a round."""
+    places: int = 3
+    """At how many places in memory a round's calls are made, in turn."""
     rough_iterations: int = 5
     """Timed calls in the vetting."""
     rough_margin: float = 1.3
@@ -43,8 +45,9 @@ class RacePolicy:
     @classmethod
     def for_cpu(cls, exhaustive: bool = False) -> RacePolicy:
         """On a CPU other processes disturb: ties are wider, and precision of half a percent can't be had."""
-        return cls(iterations=10, rough_iterations=3, most_rounds=12, rough_margin=2.0, early_margins=(0.5, 0.2),
-                   tie_margin=0.03, precision=0.03, harmless=0.06, exhaustive=exhaustive)  # fmt: skip
+        return cls(iterations=10, places=1, rough_iterations=3, most_rounds=12, rough_margin=2.0,
+                   early_margins=(0.5, 0.2), tie_margin=0.03, precision=0.03, harmless=0.06,
+                   exhaustive=exhaustive)  # fmt: skip
 
     def with_rounds(self, rounds: int) -> RacePolicy:
         """The same with another number of rounds."""

@@ -210,7 +210,9 @@ class Session:
         left = self._share.left_s() if race.best is not None else float("inf")
         try:
             outcome = self._worker.ask(
-                RunRound(self._workload, number, tuple(order), self._policy.iterations), min(limit, left), self._phase
+                RunRound(self._workload, number, tuple(order), self._policy.iterations, self._policy.places),
+                min(limit, left),
+                self._phase,
             )
         except (WorkerTimeout, WorkerDied) as error:
             if isinstance(error, WorkerTimeout) and left < limit:

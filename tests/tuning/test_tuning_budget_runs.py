@@ -65,8 +65,10 @@ def test_every_workload_has_a_winner_all_the_same(bounded: tuple[Finished, float
 
 
 def test_budget_is_shared_out_fairly(bounded: tuple[Finished, float]) -> None:
+    """None takes the others' time. The one in whose share a worker hangs also waits for the next worker's start."""
     walls = [result.wall_s for result in bounded[0].run.workloads]
-    assert max(walls) < 4.0 * min(walls), walls
+    assert max(walls) < 0.75 * BUDGET_S, walls
+    assert min(walls) > 0.05 * BUDGET_S, walls
 
 
 def test_who_had_no_turn_is_skipped_with_the_reason(bounded: tuple[Finished, float]) -> None:
