@@ -17,7 +17,7 @@ from autotune_cli.measure.statistics import Ratio, median, paired_ratio
 class RacePolicy:
     """How precise a race is. Defaults: measured on an H200, see docs/benchmarks.md."""
 
-    rounds: int = 10
+    rounds: int = 9
     """Rounds of a candidate that stays in."""
     most_rounds: int = 14
     """When intervals are still wide after ``rounds``. A power cap makes them so, and more rounds don't help."""

@@ -8,7 +8,9 @@ overlaps (programmatic dependent launch) are not counted twice or at all.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple, TypeVar
 
 import torch
@@ -64,9 +66,8 @@ class Cupti:
 
     def _record(self, launches: Sequence[Launch], iterations: int, started: Callable[[int], None]) -> profile:
         torch.cuda.synchronize()
-        # acc_events: keep what earlier cycles recorded; without it torch warns at every session.
         session: profile
-        with profile(activities=[ProfilerActivity.CUDA], acc_events=True) as session:
+        with _quiet(), profile(activities=[ProfilerActivity.CUDA]) as session:
             for index, launch in enumerate(launches):
                 started(index)
                 for _ in range(iterations):
@@ -81,6 +82,16 @@ class Cupti:
 
     def _mark(self) -> None:
         torch.erfinv(self._half, out=self._marked)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without torch's warning that a session forgets earlier ones. ``acc_events`` would silence it too, and have torch
+    make Python objects of all events at the end, a fifth of a round's time, for nobody.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*clears events at the end of each cycle.*")
+        yield
 
 
 def make(l2: str) -> Cupti:
