@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -83,40 +85,49 @@ def diff(
 
     Exit code: 0 fine, 1 --fail-on found something, 2 bad usage or input, 3 not comparable or nothing in common.
     """
-    import gc
+    # Hardly anything below is ever garbage, and looking for some would take a third of the time.
+    with _no_collection():
+        from autotune_cli.comparing.ground import allowed_fields
+        from autotune_cli.comparing.loading import load_side
+        from autotune_cli.comparing.outcome import fail_on as parse_fail_on
+        from autotune_cli.comparing.outcome import outcome
+        from autotune_cli.comparing.report import compare
+        from autotune_cli.comparing.sources import side_files
+        from autotune_cli.comparing.verdicts import Rule
+        from autotune_cli.errors import UnknownName
+        from autotune_cli.render.diff_plot import check_plot
+        from autotune_cli.render.diff_plot import plot as draw
 
-    from autotune_cli.comparing.ground import allowed_fields
-    from autotune_cli.comparing.loading import load_side
-    from autotune_cli.comparing.outcome import fail_on as parse_fail_on
-    from autotune_cli.comparing.outcome import outcome
-    from autotune_cli.comparing.report import compare
-    from autotune_cli.comparing.sources import side_files
-    from autotune_cli.comparing.verdicts import Rule
-    from autotune_cli.errors import UnknownName
-    from autotune_cli.render.diff_plot import check_plot
-    from autotune_cli.render.diff_plot import plot as draw
-
-    if format not in FORMATS:
-        raise UnknownName("format", format, FORMATS)
-    if plot is not None:
-        check_plot(plot)
-    rule = Rule(threshold=parse_threshold(threshold))
-    failures = parse_fail_on(fail_on)
-    allowed = allowed_fields(allow_different or ())
-    texts = split_sides(sides or [], base or [], new or [])
-    files = [side_files(side, side_texts, root, name) for side, side_texts in zip("AB", texts, strict=True)]
-    # Nothing read here is ever garbage, and looking for some takes a third of the time.
-    gc.disable()
-    try:
+        if format not in FORMATS:
+            raise UnknownName("format", format, FORMATS)
+        if plot is not None:
+            check_plot(plot)
+        rule = Rule(threshold=parse_threshold(threshold))
+        failures = parse_fail_on(fail_on)
+        allowed = allowed_fields(allow_different or ())
+        texts = split_sides(sides or [], base or [], new or [])
+        files = [side_files(side, side_texts, root, name) for side, side_texts in zip("AB", texts, strict=True)]
         report = compare(load_side(files[0]), load_side(files[1]), rule, allowed)
-    finally:
-        gc.enable()
-    result = outcome(report, failures)
-    _show(report, result, format, output, every)
-    if plot is not None:
-        draw(report, plot)
+        result = outcome(report, failures)
+        _show(report, result, format, output, every)
+        if plot is not None:
+            draw(report, plot)
     if result.exit_code:
         raise typer.Exit(result.exit_code)
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Without the cyclic garbage collector, which would walk over all that was read again and again."""
+    import gc
+
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def split_sides(sides: list[str], base: list[str], new: list[str]) -> tuple[list[str], list[str]]:
@@ -170,10 +181,6 @@ def _show(report: Report, result: Outcome, format: str, output: Path | None, eve
     import io
     import sys
 
-    from autotune_cli.render.diff_data import as_csv, as_json
-    from autotune_cli.render.diff_markdown import markdown
-    from autotune_cli.results.files import write_atomic
-
     if format == "table":
         from rich.console import Console
 
@@ -188,10 +195,16 @@ def _show(report: Report, result: Outcome, format: str, output: Path | None, eve
         # Tables are padded to their width.
         text = "".join(f"{line.rstrip()}\n" for line in stream.getvalue().splitlines())
     elif format == "markdown":
+        from autotune_cli.render.diff_markdown import markdown
+
         text = markdown(report, result, every)
     else:
+        from autotune_cli.render.diff_data import as_csv, as_json
+
         text = as_json(report, result) if format == "json" else as_csv(report)
     if output is not None:
+        from autotune_cli.results.files import write_atomic
+
         write_atomic(output, text)
         print(f"wrote {output}; exit {result.exit_code}: {result.words}", file=sys.stderr)
         return

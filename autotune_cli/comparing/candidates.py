@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from autotune_cli.comparing.choices import Picked, judge_choice
@@ -14,54 +14,72 @@ from autotune_cli.comparing.statistics import difference, estimate, ratio_of, se
 from autotune_cli.comparing.verdicts import Decision, Reason, Rule, Timing, Verdict, decide, few
 
 # Rows that matter most come first.
-_ORDER = (
-    Verdict.SLOWER, Verdict.STATUS, Verdict.FASTER, Verdict.AMBIGUOUS, Verdict.ONLY_B, Verdict.ONLY_A, Verdict.SAME,
-    Verdict.NOT_TIMED,
-)  # fmt: skip
+_ORDER = {
+    verdict: rank
+    for rank, verdict in enumerate((
+        Verdict.SLOWER, Verdict.STATUS, Verdict.FASTER, Verdict.AMBIGUOUS, Verdict.ONLY_B, Verdict.ONLY_A, Verdict.SAME,
+        Verdict.NOT_TIMED,
+    ))
+}  # fmt: skip
 
 
 @dataclass
 class _Row:
     """A candidate on the way to its verdict."""
 
-    pair: WorkloadPair
     key: str
     a: SideEvidence
     b: SideEvidence
     timing: Timing | None = None
 
 
+@dataclass
+class _Workload:
+    """A matched workload with its candidates by key, and what all of them share."""
+
+    pair: WorkloadPair
+    key: str
+    place: str
+    operation: str
+    floor: float
+    winners: tuple[str | None, str | None]
+    """Of the newest session of each side."""
+    rows: dict[str, _Row]
+
+
 def compare_candidates(pairs: Sequence[WorkloadPair], rule: Rule) -> tuple[list[Comparison], list[ChoiceComparison]]:
     """Verdicts of all candidates, the most important first, and of all choices."""
     names = places([pair.workload for pair in pairs])
-    rows = [
-        _Row(pair, key, side_evidence(pair.a, results_a), side_evidence(pair.b, results_b))
-        for pair in pairs
-        for key, results_a, results_b in pair.candidates()
-    ]
+    workloads = [_workload(pair, names) for pair in pairs]
+    rows = [row for workload in workloads for row in workload.rows.values()]
     scale_a = session_scale([(row.a.rounds, row.a.typical) for row in rows if row.a.rounds])
     scale_b = session_scale([(row.b.rounds, row.b.typical) for row in rows if row.b.rounds])
-    floors = {id(pair): noise(pair) for pair in pairs}
-    for row in rows:
-        row.timing = _timing(row, scale_a, scale_b, floors[id(row.pair)])
-    timed = [row for row in rows if row.timing is not None]
-    decisions = dict(
-        zip((id(row) for row in timed), decide([row.timing for row in timed if row.timing], rule), strict=True)
-    )
-    comparisons = []
-    by_workload: dict[int, dict[str, _Row]] = {}
-    for row in rows:
-        by_workload.setdefault(id(row.pair), {})[row.key] = row
-        decision = decisions.get(id(row)) or _without_times(row)
-        comparisons.append(_comparison(row, decision, names[row.pair.workload.key]))
-    comparisons.sort(key=_importance)
-    choices = [
-        _choice(
-            pair, by_workload.get(id(pair), {}), names[pair.workload.key], floors[id(pair)], rule, (scale_a, scale_b)
-        )
-        for pair in pairs
+    for workload in workloads:
+        for row in workload.rows.values():
+            row.timing = _timing(row, scale_a, scale_b, workload.floor)
+    decided = iter(decide([row.timing for row in rows if row.timing is not None], rule))
+    comparisons = [
+        _comparison(workload, row, _without_times(row) if row.timing is None else next(decided))
+        for workload in workloads
+        for row in workload.rows.values()
     ]
-    return comparisons, choices
+    comparisons.sort(key=_importance)
+    return comparisons, [_choice(workload, rule, (scale_a, scale_b)) for workload in workloads]
+
+
+def _workload(pair: WorkloadPair, names: Mapping[str, str]) -> _Workload:
+    workload = pair.workload
+    key = workload.key
+    rows = {
+        candidate: _Row(candidate, side_evidence(pair.a, results_a), side_evidence(pair.b, results_b))
+        for candidate, results_a, results_b in pair.candidates()
+    }
+    return _Workload(pair, key, names[key], workload.operation, noise(pair), (_winner(pair.a), _winner(pair.b)), rows)
+
+
+def _winner(sessions: Sequence[Session]) -> str | None:
+    choice = sessions[-1].result.choice
+    return choice.winner if choice else None
 
 
 def _timing(row: _Row, scale_a: float, scale_b: float, floor: float) -> Timing | None:
@@ -90,22 +108,17 @@ def _without_times(row: _Row) -> Decision:
     return Decision(Verdict.STATUS, (reason,))
 
 
-def _comparison(row: _Row, decision: Decision, place: str) -> Comparison:
+def _comparison(workload: _Workload, row: _Row, decision: Decision) -> Comparison:
     shown = row.b.newest or row.a.newest
     assert shown is not None
-    chosen = "".join(
-        name
-        for name, side in (("A", row.pair.a), ("B", row.pair.b))
-        if side[-1].result.choice is not None and side[-1].result.choice.winner == row.key
-    )
     return Comparison(
-        workload=row.pair.workload.key,
-        place=place,
-        operation=row.pair.workload.operation,
+        workload=workload.key,
+        place=workload.place,
+        operation=workload.operation,
         candidate=row.key,
         label=shown.label or row.key,
         default=shown.default,
-        chosen=chosen,
+        chosen=("A" if workload.winners[0] == row.key else "") + ("B" if workload.winners[1] == row.key else ""),
         decision=decision,
         status_a=row.a.status,
         status_b=row.b.status,
@@ -123,7 +136,7 @@ def _importance(comparison: Comparison) -> tuple[int, bool, float, str, str]:
     worse = 0 if Reason.STATUS_WORSE in decision.reasons else 1
     ratio = decision.ratio or 1.0
     return (
-        2 * _ORDER.index(comparison.verdict) + (worse if comparison.verdict == Verdict.STATUS else 0),
+        2 * _ORDER[comparison.verdict] + (worse if comparison.verdict == Verdict.STATUS else 0),
         not (comparison.chosen or comparison.default),
         -max(ratio, 1.0 / ratio),
         comparison.workload,
@@ -131,18 +144,20 @@ def _importance(comparison: Comparison) -> tuple[int, bool, float, str, str]:
     )
 
 
-def _choice(
-    pair: WorkloadPair, rows: dict[str, _Row], place: str, floor: float, rule: Rule, scales: tuple[float, float]
-) -> ChoiceComparison:
-    sides = [[_picked(session) for session in side] for side in (pair.a, pair.b)]
-    decision = judge_choice(sides[0], sides[1], max(rule.threshold, floor), RIGHT)
-    old = rows[decision.a].a if decision.a else None
-    new = rows[decision.b].b if decision.b else None
-    ratio, interval = _chosen_ratio(old, new, rule, scales)
+def _choice(workload: _Workload, rule: Rule, scales: tuple[float, float]) -> ChoiceComparison:
+    pair, rows = workload.pair, workload.rows
+    wanted = frozenset(s.result.choice.winner for s in (*pair.a, *pair.b) if s.result.choice)
+    sides = [[_picked(session, wanted) for session in side] for side in (pair.a, pair.b)]
+    decision = judge_choice(sides[0], sides[1], max(rule.threshold, workload.floor), RIGHT)
+    before = rows[decision.a] if decision.a else None
+    after = rows[decision.b] if decision.b else None
+    ratio, interval = _chosen_ratio(before, after, rule, scales)
+    old = before.a if before else None
+    new = after.b if after else None
     return ChoiceComparison(
-        workload=pair.workload.key,
-        place=place,
-        operation=pair.workload.operation,
+        workload=workload.key,
+        place=workload.place,
+        operation=workload.operation,
         decision=decision,
         label_a=_label(old),
         label_b=_label(new),
@@ -154,15 +169,17 @@ def _choice(
 
 
 def _chosen_ratio(
-    old: SideEvidence | None, new: SideEvidence | None, rule: Rule, scales: tuple[float, float]
+    before: _Row | None, after: _Row | None, rule: Rule, scales: tuple[float, float]
 ) -> tuple[float | None, tuple[float, float] | None]:
     """Time of B's winner in B over that of A's winner in A."""
-    if old is None or new is None or not old.rounds or not new.rounds:
+    if before is None or after is None or not before.a.rounds or not after.b.rounds:
         return None, None
-    if old.measurements == new.measurements:
+    if before.a.measurements == after.b.measurements:
         return 1.0, (1.0, 1.0)
-    before, after = estimate(old.rounds, old.typical, scales[0]), estimate(new.rounds, new.typical, scales[1])
-    found = difference(before, after, rule.coverage)
+    # Made already, unless that candidate's status changed.
+    old = (before.timing and before.timing.a) or estimate(before.a.rounds, before.a.typical, scales[0])
+    new = (after.timing and after.timing.b) or estimate(after.b.rounds, after.b.typical, scales[1])
+    found = difference(old, new, rule.coverage)
     return ratio_of(found.value), (ratio_of(found.low), ratio_of(found.high))
 
 
@@ -170,9 +187,10 @@ def _label(side: SideEvidence | None) -> str | None:
     return None if side is None or side.newest is None else side.newest.label or side.newest.key
 
 
-def _picked(session: Session) -> Picked:
+def _picked(session: Session, wanted: frozenset[str]) -> Picked:
+    """The choice of a session, with what it knows of the winners of all sessions."""
     choice = session.result.choice
-    candidates = session.result.candidates
+    candidates = [candidate for candidate in session.result.candidates if candidate.key in wanted]
     return Picked(
         winner=choice.winner if choice else None,
         tie_set=choice.tie_set if choice else (),

@@ -47,11 +47,11 @@ class Picked:
     winner: str | None
     tie_set: tuple[str, ...]
     times: Mapping[str, Times]
-    """Rounds of the two winners in this session, where they have any."""
+    """Rounds in this session of the winners of all sessions, where they have any."""
     rough: Mapping[str, float]
-    """Rough times (microseconds) of those that were right, yet too slow to be raced."""
+    """Their rough times (microseconds), where they were right."""
     statuses: Mapping[str, str]
-    """Of all candidates."""
+    """Their statuses; one that isn't there has none."""
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from statistics import median
+from typing import NamedTuple
 
 from autotune_cli.comparing.join import Session, WorkloadPair
+from autotune_cli.comparing.statistics import median
 from autotune_cli.comparing.verdicts import Reason
 from autotune_cli.results.schema import CandidateResult
 
@@ -15,8 +15,7 @@ from autotune_cli.results.schema import CandidateResult
 RIGHT = ("ok", "eliminated", "duplicate", "skipped")
 
 
-@dataclass(frozen=True)
-class SideEvidence:
+class SideEvidence(NamedTuple):
     """One candidate on one side."""
 
     status: str | None
@@ -24,6 +23,8 @@ class SideEvidence:
     newest: CandidateResult | None
     rounds: tuple[tuple[float, ...], ...]
     """Microseconds, one sequence a session with rounds."""
+    middle: float | None
+    """Median of the rounds; geometric mean of the sessions' medians. Microseconds."""
     typical: tuple[float, ...]
     """Spread of each of those sessions' neighbours."""
     measurements: tuple[tuple[str, tuple[float, ...]], ...]
@@ -33,29 +34,33 @@ class SideEvidence:
     clock_mhz: float | None
     """Median SM clock over its rounds."""
 
-    @property
-    def middle(self) -> float | None:
-        """Median of the rounds; geometric mean of the sessions' medians. Microseconds."""
-        if not self.rounds:
-            return None
-        if len(self.rounds) == 1:
-            return median(self.rounds[0])
-        return math.exp(math.fsum(math.log(median(rounds)) for rounds in self.rounds) / len(self.rounds))
-
 
 def side_evidence(sessions: Sequence[Session], results: Sequence[CandidateResult | None]) -> SideEvidence:
     """One candidate's results, one a session (None: not there)."""
-    there = [(session, result) for session, result in zip(sessions, results, strict=True) if result is not None]
-    timed = [(session, result) for session, result in there if result.rounds_us and result.status in RIGHT]
-    clocks = [clock for session, result in timed if (clock := _clock(session, result)) is not None]
+    newest = None
+    statuses, rounds, typical, measurements, clocks = [], [], [], [], []
+    dropped = 0.0
+    for session, result in zip(sessions, results, strict=True):
+        if result is None:
+            continue
+        newest = result
+        statuses.append(result.status)
+        if result.rounds_us and result.status in RIGHT:
+            rounds.append(result.rounds_us)
+            typical.append(session.spread)
+            measurements.append((session.result.measured_at, result.rounds_us))
+            dropped = max(dropped, session.dropped)
+            clocks.append(session.clock_mhz(result.rounds))
+    known = [clock for clock in clocks if clock is not None]
     return SideEvidence(
-        status=_status([result for _, result in there]),
-        newest=there[-1][1] if there else None,
-        rounds=tuple(result.rounds_us for _, result in timed),
-        typical=tuple(session.spread for session, _ in timed),
-        measurements=tuple(sorted((session.result.measured_at, result.rounds_us) for session, result in timed)),
-        dropped=max((session.dropped for session, _ in timed), default=0.0),
-        clock_mhz=median(clocks) if clocks else None,
+        status=_most(statuses),
+        newest=newest,
+        rounds=tuple(rounds),
+        middle=_middle(rounds),
+        typical=tuple(typical),
+        measurements=tuple(sorted(measurements)),
+        dropped=dropped,
+        clock_mhz=median(known) if known else None,
     )
 
 
@@ -86,13 +91,18 @@ def noise(pair: WorkloadPair) -> float:
     return max(sides, default=0.0)
 
 
-def _status(results: Sequence[CandidateResult]) -> str | None:
+def _middle(sessions: Sequence[Sequence[float]]) -> float | None:
+    if not sessions:
+        return None
+    if len(sessions) == 1:
+        return median(sessions[0])
+    return math.exp(math.fsum(math.log(median(rounds)) for rounds in sessions) / len(sessions))
+
+
+def _most(statuses: Sequence[str]) -> str | None:
+    if len(statuses) < 2:
+        return statuses[0] if statuses else None
     counts: dict[str, int] = {}
-    for result in reversed(results):
-        counts[result.status] = counts.get(result.status, 0) + 1
-    return max(counts, key=lambda status: counts[status]) if counts else None
-
-
-def _clock(session: Session, result: CandidateResult) -> float | None:
-    values = [session.clocks[number] for number in result.rounds if number in session.clocks]
-    return median(values) if values else None
+    for status in reversed(statuses):
+        counts[status] = counts.get(status, 0) + 1
+    return max(counts, key=lambda status: counts[status])

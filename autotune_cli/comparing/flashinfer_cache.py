@@ -1,14 +1,16 @@
 """FlashInfer's own autotuner cache: a flat JSON object of choices, without times.
 
 ``{"_metadata": {...}, "<printed tuple>": ["RunnerClass", tactic], ..., "_generation": ...}`` as FlashInfer 0.6.18 and
-0.7 write it (``flashinfer/autotuner.py``). Keys hold reprs such as ``torch.bfloat16``, so they are compared as texts;
-names with a leading underscore are not choices.
+0.7 write it (``flashinfer/autotuner.py``). A choice of 0.7.2 has a third item, how it was measured: names and values in
+turn. Keys hold reprs such as ``torch.bfloat16``, so they are compared as texts; names with a leading underscore are not
+choices.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from autotune_cli.errors import BadFile
@@ -19,12 +21,16 @@ _ANY = "*"
 
 @dataclass(frozen=True)
 class FlashinferCache:
-    """The choices of one file. Both maps hold readable texts."""
+    """The choices of one file, or of one store. All maps hold readable texts."""
 
     path: Path
     metadata: dict[str, str]
     choices: dict[str, str]
     """``Runner tactic`` by key."""
+    policies: dict[str, dict[str, str]] = field(default_factory=dict)
+    """How choices were measured, in fields by key, where that was written down."""
+    unread: tuple[str, ...] = ()
+    """Files of a store that hold no choice, each with the reason. FlashInfer measures those choices anew."""
 
 
 def is_flashinfer_cache(document: object) -> bool:
@@ -45,30 +51,46 @@ def parse_flashinfer_cache(document: dict[str, object], path: Path) -> Flashinfe
     """
     metadata = document.get(METADATA, {})
     assert isinstance(metadata, dict)
-    choices = {}
+    choices, policies = {}, {}
     for key, value in document.items():
         if key.startswith("_"):
             continue
         if not _is_choice(value):
             raise BadFile(path=path, detail=f'["{_short(key)}"]: must be [runner, tactic], as FlashInfer writes it')
         assert isinstance(value, list)
-        choices[key] = f"{value[0]} {_text(value[1])}"
-    return FlashinferCache(path, {str(name): _text(value) for name, value in metadata.items()}, choices)
+        choices[key] = choice_text(value[0], value[1])
+        if len(value) > 2:
+            policies[key] = policy_fields(value[2])
+    return FlashinferCache(path, {name: value_text(value) for name, value in metadata.items()}, choices, policies)
 
 
-def metadata_differences(a: FlashinferCache, b: FlashinferCache) -> list[tuple[str, str, str]]:
+def field_differences(a: Mapping[str, str], b: Mapping[str, str]) -> list[tuple[str, str, str]]:
     """``(field, a, b)`` of the fields that differ; ``*`` agrees with everything, as when FlashInfer loads a file."""
-    names = [*a.metadata, *(name for name in b.metadata if name not in a.metadata)]
-    rows = [(name, a.metadata.get(name, "not recorded"), b.metadata.get(name, "not recorded")) for name in names]
+    names = [*a, *(name for name in b if name not in a)]
+    rows = [(name, a.get(name, "not recorded"), b.get(name, "not recorded")) for name in names]
     return [(name, old, new) for name, old, new in rows if old != new and _ANY not in (old, new)]
 
 
-def _is_choice(value: object) -> bool:
-    return isinstance(value, list) and len(value) == 2 and isinstance(value[0], str)
+def choice_text(runner: str, tactic: object) -> str:
+    """``CutlassRunner 3``."""
+    return f"{runner} {value_text(tactic)}"
 
 
-def _text(value: object) -> str:
+def policy_fields(policy: list[object]) -> dict[str, str]:
+    """``{"l2_cache_policy": "hot"}`` of names and values in turn."""
+    words = [value_text(value) for value in policy]
+    return dict(zip(words[::2], words[1::2], strict=False))
+
+
+def value_text(value: object) -> str:
+    """Any JSON value as one readable text."""
     return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+
+
+def _is_choice(value: object) -> bool:
+    if not isinstance(value, list) or len(value) not in (2, 3) or not isinstance(value[0], str):
+        return False
+    return len(value) == 2 or isinstance(value[2], list)
 
 
 def _short(text: str) -> str:

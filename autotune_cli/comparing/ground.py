@@ -65,11 +65,17 @@ def allowed_fields(texts: Iterable[str]) -> frozenset[str]:
     return frozenset(_ALIASES.get(name, name) for name in names) & set(BLOCKING)
 
 
-def fields_of(result: WorkloadResult, run: RunFile) -> dict[str, str]:
+def fields_of(result: WorkloadResult, of_file: Mapping[str, str]) -> dict[str, str]:
     """Everything a workload's times depend on. What its identity doesn't hold is taken from the file."""
-    fields = {**_environment_fields(run.environments[result.environment]), **_settings_fields(run.settings)}
-    fields |= {name: text for name, text in result.identity.items() if name not in _LEFT_OUT}
-    return {**fields, "mode": result.workload.mode}
+    fields = {**of_file, **result.identity, "mode": result.workload.mode}
+    for name in _LEFT_OUT:
+        fields.pop(name, None)
+    return fields
+
+
+def file_fields(run: RunFile, environment: str) -> dict[str, str]:
+    """The fields that all workloads of a file share which were measured in that environment."""
+    return {**_environment_fields(run.environments[environment]), **_settings_fields(run.settings)}
 
 
 def differences(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from autotune_cli.comparing.statistics import ENOUGH_ROUNDS, log_spread, typical_spread
+from autotune_cli.comparing.statistics import ENOUGH_ROUNDS, log_spread, median, typical_spread
 from autotune_cli.kernels.workload import AnyWorkload
 from autotune_cli.results.schema import CandidateResult, RunFile, WorkloadResult
 
@@ -46,10 +46,21 @@ class Session:
         conditions = self.result.conditions
         return sum(condition.dropped for condition in conditions) / len(conditions) if conditions else 0.0
 
+    def clock_mhz(self, rounds: tuple[int, ...]) -> float | None:
+        """Median SM clock over some rounds; None if it is known of none. Many candidates were in the same rounds."""
+        if rounds not in self._clocks_of:
+            values = [self._clocks[number] for number in rounds if number in self._clocks]
+            self._clocks_of[rounds] = median(values) if values else None
+        return self._clocks_of[rounds]
+
     @cached_property
-    def clocks(self) -> dict[int, float]:
-        """SM clock in MHz by round."""
+    def _clocks(self) -> dict[int, float]:
+        """In MHz by round."""
         return {c.round: c.sm_clock_mhz for c in self.result.conditions if c.sm_clock_mhz}
+
+    @cached_property
+    def _clocks_of(self) -> dict[tuple[int, ...], float | None]:
+        return {}
 
 
 @dataclass(frozen=True)

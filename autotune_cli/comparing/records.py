@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 
 from autotune_cli.comparing.choices import ChoiceDecision
 from autotune_cli.comparing.ground import GroundDifference
@@ -127,6 +129,11 @@ class Report:
     comparable: int
     """Workloads (of FlashInfer caches: keys) in both."""
 
+    @cached_property
+    def verdicts(self) -> Counter[Verdict]:
+        """How many candidates have each verdict."""
+        return Counter(comparison.verdict for comparison in self.comparisons)
+
     def count(self, verdict: Verdict) -> int:
         """Candidates with that verdict."""
-        return sum(comparison.verdict == verdict for comparison in self.comparisons)
+        return self.verdicts[verdict]

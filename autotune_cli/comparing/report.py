@@ -9,8 +9,8 @@ from pathlib import Path
 from autotune_cli.comparing.candidates import compare_candidates
 from autotune_cli.comparing.flashinfer_cache import FlashinferCache
 from autotune_cli.comparing.foreign import compare_caches
-from autotune_cli.comparing.ground import Effect, GroundDifference, blocking_name, differences, fields_of
-from autotune_cli.comparing.join import Joined, Session, join, sessions_of
+from autotune_cli.comparing.ground import Effect, GroundDifference, blocking_name, differences, fields_of, file_fields
+from autotune_cli.comparing.join import Joined, Session, WorkloadPair, join, sessions_of
 from autotune_cli.comparing.loading import Source
 from autotune_cli.comparing.means import LogRatio, log_mean
 from autotune_cli.comparing.records import ChoiceComparison, Comparison, FileInfo, Kind, Mean, Report, Side
@@ -45,7 +45,7 @@ def _compare_runs(
 ) -> Report:
     (left, copies_a), (right, copies_b) = sessions_of(a), sessions_of(b)
     joined = join(left, right, "gpu" in allowed, "mode" in allowed)
-    memory: dict[tuple[int, str, str], dict[str, str]] = {}
+    memory: dict[tuple[int, str], dict[str, str]] = {}
     ground = differences(
         [([_fields(s, memory) for s in pair.a], [_fields(s, memory) for s in pair.b]) for pair in joined.pairs],
         ([run.name for _, run in a], [run.name for _, run in b]),
@@ -86,12 +86,12 @@ def _kind(joined: Joined) -> Kind:
     return Kind.SINGLE if repeated <= {False} else Kind.REPEATED if repeated == {True} else Kind.MIXED
 
 
-def _fields(session: Session, memory: dict[tuple[int, str, str], dict[str, str]]) -> dict[str, str]:
-    """Fields of a session. Kept: thousands of workloads are compared field by field."""
-    key = (id(session.run), session.result.environment, session.result.key)
+def _fields(session: Session, memory: dict[tuple[int, str], dict[str, str]]) -> dict[str, str]:
+    """Fields of a session. What is its file's is kept: thousands of workloads are compared field by field."""
+    key = (id(session.run), session.result.environment)
     if key not in memory:
-        memory[key] = fields_of(session.result, session.run)
-    return memory[key]
+        memory[key] = file_fields(session.run, session.result.environment)
+    return fields_of(session.result, memory[key])
 
 
 def _unmatched_ground(joined: Joined, a: Sequence[Session], b: Sequence[Session]) -> list[GroundDifference]:
@@ -150,14 +150,19 @@ def _notes(
             notes.append(
                 f"{len(left)} workloads are there in different modes only; --allow-different mode matches them"
             )
-    shared = sum(
-        bool({s.measurement for s in pair.a} & {s.measurement for s in pair.b})
-        and {s.measurement for s in pair.a} != {s.measurement for s in pair.b}
-        for pair in joined.pairs
-    )
+    shared = sum(_share_measurements(pair) for pair in joined.pairs)
     if shared:
         notes.append(f"{shared} workloads share measurements between A and B, which hides differences")
     return notes
+
+
+def _share_measurements(pair: WorkloadPair) -> bool:
+    """Are some sessions on both sides, though not all?"""
+    # The time of day tells most of them apart without a look at their rounds.
+    if {s.result.measured_at for s in pair.a}.isdisjoint([s.result.measured_at for s in pair.b]):
+        return False
+    a, b = ({s.measurement for s in side} for side in (pair.a, pair.b))
+    return not a.isdisjoint(b) and a != b
 
 
 def _means(comparisons: Sequence[Comparison], choices: Sequence[ChoiceComparison], rule: Rule) -> list[Mean]:

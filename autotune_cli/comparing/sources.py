@@ -1,4 +1,5 @@
-"""What a side is: texts as typed become files. A file, a folder, ``latest``, ``previous``, a cache name, a glob."""
+"""What a side is: texts as typed become files, or folders that are stores of FlashInfer's. A file, a folder,
+``latest``, ``previous``, a cache name, a glob."""
 
 from __future__ import annotations
 
@@ -7,9 +8,9 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from autotune_cli.comparing.flashinfer_store import described, is_store, stores_below
 from autotune_cli.comparing.refusals import NoSuchSide
 from autotune_cli.errors import nearest
-from autotune_cli.results.cache import CACHE
 from autotune_cli.results.runs import RUNS, RunName, latest, previous, run_name
 
 WORDS = ("latest", "previous")
@@ -52,7 +53,7 @@ def _files(side: str, text: str, root: Path, name: str | None) -> list[Path]:
         if not matches:
             raise NoSuchSide(side=side, text=text, detail="no file matches")
         return [file for match in matches for file in (_folder(side, match) if match.is_dir() else [match])]
-    cached = root / CACHE / f"{text}.json"
+    cached = _caches(root) / f"{text}.json"
     if "/" not in text and cached.exists():
         return [cached]
     raise NoSuchSide(side=side, text=text, detail=_what_there_is(text, root))
@@ -71,21 +72,37 @@ def _by_word(side: str, word: str, root: Path, name: str | None) -> Path:
 
 
 def _folder(side: str, folder: Path) -> list[Path]:
-    """The newest run of each name in a folder or in its ``runs/``; without runs, caches or any other JSON files."""
+    """The newest run of each name in a folder or in its ``runs/``; without runs, caches, a store of FlashInfer's or any
+    other JSON files; without those, the one store below."""
     try:
         for inside in (folder, folder / RUNS):
             runs = newest_of_each(inside.glob("*.json"))
             if runs:
                 return runs
-        for inside in (folder / CACHE, folder):
-            files = sorted(path for path in inside.glob("*.json") if not path.name.startswith(".") and path.is_file())
-            if files:
-                return files
+        if files := _json_files(_caches(folder)):
+            return files
+        if is_store(folder):
+            return [folder]
+        if files := _json_files(folder):
+            return files
+        stores = stores_below(folder)
     except OSError as error:
         raise NoSuchSide(side=side, text=folder, detail=(error.strerror or str(error)).lower()) from error
+    if len(stores) == 1:
+        return stores
+    if stores:
+        listed = ", ".join(described(store) for store in stores[:_LISTED])
+        more = f" and {len(stores) - _LISTED} more" if len(stores) > _LISTED else ""
+        raise NoSuchSide(
+            side=side, text=folder, detail=f"holds {len(stores)} FlashInfer stores, name one: {listed}{more}"
+        )
     below = sorted({str(path.parent) for path in folder.glob("*/*.json")})[:_LISTED]
     hint = f"; did you mean {', '.join(below)}?" if below else ""
     raise NoSuchSide(side=side, text=folder, detail=f"no result file in the folder{hint}")
+
+
+def _json_files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("*.json") if not path.name.startswith(".") and path.is_file())
 
 
 def newest_of_each(paths: Iterable[Path]) -> list[Path]:
@@ -102,7 +119,14 @@ def newest_of_each(paths: Iterable[Path]) -> list[Path]:
 
 
 def _what_there_is(text: str, root: Path) -> str:
-    caches = sorted(path.stem for path in (root / CACHE).glob("*.json") if not path.name.startswith("."))
+    caches = sorted(path.stem for path in _caches(root).glob("*.json") if not path.name.startswith("."))
     known = ", ".join(caches[:_LISTED]) + (", ..." if len(caches) > _LISTED else "")
-    there = f"caches: {known}" if caches else f"no cache in {root / CACHE}"
+    there = f"caches: {known}" if caches else f"no cache in {_caches(root)}"
     return f"no such file, folder or cache name{nearest(text, [*WORDS, *caches])} ({there})"
+
+
+def _caches(root: Path) -> Path:
+    # Imported here, as it brings file locks along: two files that are named need neither.
+    from autotune_cli.results.cache import CACHE
+
+    return root / CACHE

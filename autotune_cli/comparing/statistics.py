@@ -10,7 +10,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import median
+from operator import mul
+from typing import NamedTuple
 
 from autotune_cli.comparing import student
 from autotune_cli.measure.statistics import SMALLEST_SPREAD
@@ -61,8 +62,7 @@ class Estimate:
         return math.exp(self.center)
 
 
-@dataclass(frozen=True)
-class Difference:
+class Difference(NamedTuple):
     """B over A on the logarithmic scale."""
 
     value: float
@@ -74,12 +74,21 @@ class Difference:
 
 def ratio_of(log: float) -> float:
     """``exp`` that neither overflows nor becomes zero."""
+    if -_LARGEST_LOG < log < _LARGEST_LOG:
+        return math.exp(log)
     return math.exp(min(max(log, -_LARGEST_LOG), _LARGEST_LOG))
+
+
+def median(values: Sequence[float]) -> float:
+    """The middle value of at least one. The standard library's takes twice the time, and every candidate has three."""
+    ordered = sorted(values)
+    half = len(ordered) // 2
+    return ordered[half] if len(ordered) % 2 else 0.5 * (ordered[half - 1] + ordered[half])
 
 
 def log_spread(rounds_us: Sequence[float]) -> float:
     """Standard deviation of the logarithms, 0 for fewer than two values."""
-    return math.sqrt(_variance([math.log(us) for us in rounds_us]))
+    return math.sqrt(_variance(list(map(math.log, rounds_us))))
 
 
 def typical_spread(spreads: Sequence[float]) -> float:
@@ -100,15 +109,16 @@ def round_variance(rounds_us: Sequence[float], typical: float) -> tuple[float, f
     """Variance of the logarithm of the median of one session's rounds, and its degrees of freedom.
 
     Args:
+        rounds_us: at least one.
         typical: spread of the neighbours' rounds, with the weight of ``ROUND_DEGREES`` degrees.
     """
-    logs = [math.log(us) for us in rounds_us]
-    n = len(logs)
-    own = max(_variance(logs), SMALLEST_SPREAD**2)
+    offsets, total = _scatter(list(map(math.log, rounds_us)))
+    n = len(offsets)
+    own = max(total / (n - 1) if n > 1 else 0.0, SMALLEST_SPREAD**2)
     degrees = ROUND_DEGREES + n - 1
     spread2 = (ROUND_DEGREES * typical * typical + (n - 1) * own) / degrees
     factor = _MEDIAN if n >= ENOUGH_ROUNDS else 1.0
-    return factor * spread2 / _independent(logs), degrees
+    return factor * spread2 / _independent(offsets, total), degrees
 
 
 def estimate(sessions: Sequence[Sequence[float]], typical: Sequence[float], scale: float = 1.0) -> Estimate:
@@ -124,20 +134,26 @@ def estimate(sessions: Sequence[Sequence[float]], typical: Sequence[float], scal
     """
     if not sessions:
         raise ValueError("no sessions")
-    centers = [_log_median(rounds) for rounds in sessions]
-    k = len(centers)
-    center = math.fsum(centers) / k
-    within = [round_variance(rounds, spread) for rounds, spread in zip(sessions, typical, strict=True)]
-    rounds_part = sum(variance for variance, _ in within) / k
-    between = session_variance(math.exp(center), math.fsum(typical) / k, min(map(len, sessions)))
-    rounds = sum(len(times) for times in sessions)
+    k = len(sessions)
     if k == 1:
-        degrees = (between + rounds_part) ** 2 / (between**2 / SESSION_DEGREES + rounds_part**2 / within[0][1])
-        return Estimate(center, between + rounds_part, degrees, 1, rounds)
+        return _of_one_session(sessions[0], typical[0])
+    centers = [_log_median(rounds) for rounds in sessions]
+    center = math.fsum(centers) / k
+    within = [round_variance(rounds, spread)[0] for rounds, spread in zip(sessions, typical, strict=True)]
+    between = session_variance(math.exp(center), math.fsum(typical) / k, min(map(len, sessions)))
     degrees = SESSION_DEGREES + k - 1
     seen = (k - 1) * _variance(centers)
-    variance = (SESSION_DEGREES * (between + rounds_part) * scale + seen) / degrees
-    return Estimate(center, variance / k, degrees, k, rounds)
+    variance = (SESSION_DEGREES * (between + sum(within) / k) * scale + seen) / degrees
+    return Estimate(center, variance / k, degrees, k, sum(map(len, sessions)))
+
+
+def _of_one_session(rounds_us: Sequence[float], typical: float) -> Estimate:
+    center = _log_median(rounds_us)
+    within, degrees = round_variance(rounds_us, typical)
+    between = session_variance(math.exp(center), typical, len(rounds_us))
+    variance = between + within
+    degrees = variance**2 / (between**2 / SESSION_DEGREES + within**2 / degrees)
+    return Estimate(center, variance, degrees, 1, len(rounds_us))
 
 
 def session_scale(candidates: Sequence[tuple[Sequence[Sequence[float]], Sequence[float]]]) -> float:
@@ -190,28 +206,30 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def _variance(values: Sequence[float]) -> float:
-    n = len(values)
-    if n < 2:
-        return 0.0
-    mean = math.fsum(values) / n
-    return math.fsum((value - mean) ** 2 for value in values) / (n - 1)
+    return _scatter(values)[1] / (len(values) - 1) if len(values) > 1 else 0.0
+
+
+def _scatter(values: Sequence[float]) -> tuple[list[float], float]:
+    """Distance of each of the values from their mean, and the sum of their squares."""
+    mean = math.fsum(values) / len(values)
+    offsets = [value - mean for value in values]
+    return offsets, math.fsum([offset**2 for offset in offsets])
 
 
 def _log_median(values: Sequence[float]) -> float:
-    ordered = sorted(values)
-    half = len(ordered) // 2
-    return math.log(ordered[half] if len(ordered) % 2 else 0.5 * (ordered[half - 1] + ordered[half]))
+    return math.log(median(values))
 
 
-def _independent(logs: Sequence[float]) -> float:
-    """How many independent rounds a series is worth: under a power cap neighbours are alike (lag-1 correlation)."""
-    n = len(logs)
-    if n < _SERIES:
+def _independent(offsets: Sequence[float], total: float) -> float:
+    """How many independent rounds a series is worth: under a power cap neighbours are alike (lag-1 correlation).
+
+    Args:
+        offsets: of the logarithms from their mean.
+        total: sum of their squares.
+    """
+    n = len(offsets)
+    if n < _SERIES or total <= 0.0:
         return float(n)
-    mean = math.fsum(logs) / n
-    total = math.fsum((value - mean) ** 2 for value in logs)
-    if total <= 0.0:
-        return float(n)
-    lagged = math.fsum((logs[i] - mean) * (logs[i + 1] - mean) for i in range(n - 1)) / total
+    lagged = math.fsum(map(mul, offsets, offsets[1:])) / total
     correlation = min(max(lagged, 0.0), 0.9)
     return max(n * (1.0 - correlation) / (1.0 + correlation), 2.0)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from autotune_cli.comparing.outcome import Outcome
 from autotune_cli.comparing.records import Report
+from autotune_cli.render.diff_rows import Line, lines
 from autotune_cli.render.diff_text import (
-    Line,
     basis,
     choice_totals,
     exit_text,
     ground_lines,
-    lines,
     mean_of,
     mean_text,
     sides,

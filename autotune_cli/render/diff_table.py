@@ -11,15 +11,13 @@ from rich.text import Text
 from autotune_cli.comparing.ground import Effect
 from autotune_cli.comparing.outcome import Outcome
 from autotune_cli.comparing.records import Report
+from autotune_cli.render.diff_rows import Line, change, lines
 from autotune_cli.render.diff_text import (
-    Line,
     basis,
-    change,
     choice_totals,
     exit_text,
     extremes,
     ground_lines,
-    lines,
     mean_of,
     mean_text,
     sides,
