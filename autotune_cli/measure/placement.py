@@ -11,9 +11,9 @@ import random
 
 import torch
 
-# Up to here a round measures at several places. Larger inputs lie at many places at once: decode 64 x 8192 of the same
-# model (3 GB) scatters by 0.2 to 0.3 %.
-SMALL_BYTES = 1 << 30
+# Up to here a round measures at several places. Larger inputs take long to move and lie at many places at once: decode
+# 64 x 8192 of the same model (6 GB with three page sizes) scatters by 0.2 to 0.3 %.
+SMALL_BYTES = 4 << 30
 # A filler's size: enough to reach other physical pages, and with odd sizes other offsets within one.
 _MOST_MIB = 400
 _MOST_SMALL = 40

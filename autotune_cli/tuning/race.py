@@ -23,7 +23,7 @@ class RacePolicy:
     """When intervals are still wide after ``rounds``. A power cap makes them so, and more rounds don't help."""
     separated_rounds: int = 7
     """Before a race with only one candidate left may end early."""
-    iterations: int = 25
+    iterations: int = 30
     """Timed calls a round."""
     places: int = 3
     """At how many places in memory a round's calls are made, in turn."""
