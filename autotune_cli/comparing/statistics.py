@@ -16,14 +16,15 @@ from typing import NamedTuple
 from autotune_cli.comparing import student
 from autotune_cli.measure.statistics import SMALLEST_SPREAD
 
-# Standard deviation of a session's effect: relative, and in absolute time (CUPTI counts in steps of 32 ns). From six
-# H200 runs of the same code, 'benchmarks/diff_aa.py --calibrate': 0.38 to 0.50 % by kernel time, of which this is the
-# largest. Kernels of other kinds differ by more or much less: docs/benchmarks-diff.md.
-SESSION_SPREAD = 0.005
-SESSION_SPREAD_US = 0.03
-# The same for candidates that dropped out of the race after one or two rounds: two sessions differed by up to 10 %.
-FEW_ROUNDS_SPREAD = 0.02
-# A machine whose rounds scatter has sessions that do: never less than this share of the rounds' spread.
+# Standard deviation of a session's effect, beyond what its rounds show: relative, and in absolute time (CUPTI counts in
+# steps of 32 ns). From H200 runs of the same code, 'benchmarks/diff_aa.py --calibrate': docs/benchmarks-diff.md.
+SESSION_SPREAD = 0.0015
+SESSION_SPREAD_US = 0.02
+# The same for candidates that dropped out of the race after one or two rounds.
+FEW_ROUNDS_SPREAD = 0.01
+# Where rounds scatter by more than STEADY (a power cap, a CPU that others use too), sessions do as well: never less than
+# this share of the rounds' spread.
+STEADY = 0.01
 SESSION_SHARE = 0.5
 # How many degrees of freedom these figures are worth beside what is seen of the sessions at hand. Fewer than went into
 # them, as kernels differ in how far their sessions scatter.
@@ -34,12 +35,17 @@ ROUND_DEGREES = 4.0
 UNKNOWN_SPREAD = 0.01
 # Rounds from which a candidate shows its own spread, and counts as a contender.
 ENOUGH_ROUNDS = 3
-# Sampling variance of a median over that of a mean, for normal noise.
-_MEDIAN = math.pi / 2.0
+# From so many rounds on the lowest and the highest are left out and the others' mean is taken: as safe from one odd round
+# as a median, and far more precise.
+_TRIM = 5
+# Sampling variance over that of a mean, for normal noise: of a median of many values, of that trimmed mean of five.
+_MEDIAN, _TRIMMED = math.pi / 2.0, 1.15
 # Candidates from which their median says how far sessions scatter.
 _MANY = 10
 # From here on a series can show that its rounds hang together.
 _SERIES = 6
+# Correlations below this over the root of the rounds' number come by chance.
+_BY_CHANCE = 1.6
 _LARGEST_LOG = 700.0
 
 
@@ -58,7 +64,7 @@ class Estimate:
 
     @property
     def us(self) -> float:
-        """The time in microseconds: the median of the rounds, or the geometric mean of the sessions' medians."""
+        """The time in microseconds: the geometric mean of the sessions' times, see :func:`middle_of`."""
         return math.exp(self.center)
 
 
@@ -102,11 +108,11 @@ def session_variance(us: float, spread: float, rounds: int = ENOUGH_ROUNDS) -> f
     """Variance of a session's effect on a kernel of that time with that many rounds, from the calibration."""
     relative = SESSION_SPREAD if rounds >= ENOUGH_ROUNDS else FEW_ROUNDS_SPREAD
     known = relative**2 + min(SESSION_SPREAD_US / us, 1.0) ** 2
-    return max(known, (SESSION_SHARE * spread) ** 2)
+    return max(known, (SESSION_SHARE * spread) ** 2) if spread > STEADY else known
 
 
 def round_variance(rounds_us: Sequence[float], typical: float) -> tuple[float, float]:
-    """Variance of the logarithm of the median of one session's rounds, and its degrees of freedom.
+    """Variance of the middle of one session's rounds (:func:`middle_of`), and its degrees of freedom.
 
     Args:
         rounds_us: at least one.
@@ -117,7 +123,7 @@ def round_variance(rounds_us: Sequence[float], typical: float) -> tuple[float, f
     own = max(total / (n - 1) if n > 1 else 0.0, SMALLEST_SPREAD**2)
     degrees = ROUND_DEGREES + n - 1
     spread2 = (ROUND_DEGREES * typical * typical + (n - 1) * own) / degrees
-    factor = _MEDIAN if n >= ENOUGH_ROUNDS else 1.0
+    factor = _TRIMMED if n >= _TRIM else _MEDIAN if n >= ENOUGH_ROUNDS else 1.0
     return factor * spread2 / _independent(offsets, total), degrees
 
 
@@ -137,7 +143,7 @@ def estimate(sessions: Sequence[Sequence[float]], typical: Sequence[float], scal
     k = len(sessions)
     if k == 1:
         return _of_one_session(sessions[0], typical[0])
-    centers = [_log_median(rounds) for rounds in sessions]
+    centers = [middle_of(rounds) for rounds in sessions]
     center = math.fsum(centers) / k
     within = [round_variance(rounds, spread)[0] for rounds, spread in zip(sessions, typical, strict=True)]
     between = session_variance(math.exp(center), math.fsum(typical) / k, min(map(len, sessions)))
@@ -148,7 +154,7 @@ def estimate(sessions: Sequence[Sequence[float]], typical: Sequence[float], scal
 
 
 def _of_one_session(rounds_us: Sequence[float], typical: float) -> Estimate:
-    center = _log_median(rounds_us)
+    center = middle_of(rounds_us)
     within, degrees = round_variance(rounds_us, typical)
     between = session_variance(math.exp(center), typical, len(rounds_us))
     variance = between + within
@@ -168,7 +174,7 @@ def session_scale(candidates: Sequence[tuple[Sequence[Sequence[float]], Sequence
         if len(sessions) < 2:
             continue
         degrees = max(degrees, len(sessions) - 1)
-        centers = [_log_median(rounds) for rounds in sessions]
+        centers = [middle_of(rounds) for rounds in sessions]
         fewest = min(map(len, sessions))
         expected = session_variance(math.exp(sum(centers) / len(centers)), sum(typical) / len(typical), fewest)
         expected += sum(round_variance(rounds, spread)[0] for rounds, spread in zip(sessions, typical, strict=True)) / (
@@ -216,8 +222,12 @@ def _scatter(values: Sequence[float]) -> tuple[list[float], float]:
     return offsets, math.fsum([offset**2 for offset in offsets])
 
 
-def _log_median(values: Sequence[float]) -> float:
-    return math.log(median(values))
+def middle_of(rounds_us: Sequence[float]) -> float:
+    """Where one session's rounds lie, on the logarithmic scale: their median, of five and more a trimmed mean."""
+    if len(rounds_us) < _TRIM:
+        return math.log(median(rounds_us))
+    kept = sorted(map(math.log, rounds_us))[1:-1]
+    return math.fsum(kept) / len(kept)
 
 
 def _independent(offsets: Sequence[float], total: float) -> float:
@@ -231,5 +241,7 @@ def _independent(offsets: Sequence[float], total: float) -> float:
     if n < _SERIES or total <= 0.0:
         return float(n)
     lagged = math.fsum(map(mul, offsets, offsets[1:])) / total
-    correlation = min(max(lagged, 0.0), 0.9)
+    if lagged < _BY_CHANCE / math.sqrt(n):
+        return float(n)
+    correlation = min(lagged, 0.9)
     return max(n * (1.0 - correlation) / (1.0 + correlation), 2.0)

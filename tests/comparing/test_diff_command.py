@@ -81,7 +81,7 @@ def test_diff_a_a(usage: Usage, files: Path) -> None:
         ("slow.json", "status", 0),
         ("mixed.json", "choice", 1),
         ("mixed.json", "status", 1),
-        ("mixed.json", "ambiguous", 1),
+        ("mixed.json", "ambiguous", 0),
         ("base.json", "ambiguous", 0),
         ("twin.json", "slower,choice,status", 0),
     ],
