@@ -43,7 +43,10 @@ def profile(
         ),
     ] = None,
     mode: Annotated[
-        str, typer.Option(help="Forward mode: extend, decode, verify, mixed, idle, draft_extend, dllm_extend.")
+        str,
+        typer.Option(
+            help="Forward mode: extend, decode, verify, mixed, idle, draft_extend, dllm_extend; to run: topk."
+        ),
     ] = "extend",
     prefix: Annotated[
         bool | None,
@@ -154,7 +157,8 @@ def profile(
         _show(verdict, checked, form)
         raise typer.Exit(verdict.exit_code)
     for name in _LIVE_ONLY:
-        if options[name]:
+        # Zero and empty text are given too.
+        if options[name] is not None and options[name] is not False:
             raise BadOption(
                 option=f"--{name.replace('_', '-')}", detail="goes with running a path, not with --from-trace"
             )

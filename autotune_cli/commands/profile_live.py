@@ -50,17 +50,17 @@ def run_live(options: dict[str, Any]) -> tuple[Verdict, list[str]]:
     classify = load_classifier(options["rules"] or ())
     model = choose_model(options["model"], options["config"], "cuda", "topk" if ask.mode == TOPK else "decode")
     dtype, kv_dtype = parse_dtype(options["dtype"]), parse_dtype(options["kv_dtype"])
-    geometries = model.geometries(1 if options["tp"] is None else options["tp"], dtype, kv_dtype)
-    seed = between("--seed", options["seed"] or 0, 0, 2**63 - 1)
-    timeout = between("--timeout", options["timeout"] or _TIMEOUT_S, 0.1, _LONGEST_TIMEOUT_S)
+    geometries = model.geometries(_given(options, "tp", 1), dtype, kv_dtype)
+    seed = between("--seed", _given(options, "seed", 0), 0, 2**63 - 1)
+    timeout = between("--timeout", _given(options, "timeout", _TIMEOUT_S), 0.1, _LONGEST_TIMEOUT_S)
     spec, more = plan_path(ask, model, geometries, seed, PLANTS if options["self_check"] else ())
     _check_target(options["trace"])
-    for note in (*notes, *more):
-        errors.print(Text(f"note: {note}", style="yellow"), soft_wrap=True)
     gpus = visible_gpus()
     if not gpus:
         raise CannotRun(detail="no NVIDIA GPU on this machine to run a path on")
     refuse_slow_builds(os.environ, "cuda")
+    for note in (*notes, *more):
+        errors.print(Text(f"note: {note}", style="yellow"), soft_wrap=True)
     files = tuple(str(path.resolve()) for path in options["kernels"] or ())
     with tempfile.TemporaryDirectory(prefix="autotune-profile-") as folder:
         run = _run(spec, folder, WorkerSettings("cuda", seed=seed, kernel_files=files), gpus[0], timeout, errors)
@@ -77,14 +77,14 @@ def _ask(options: dict[str, Any]) -> tuple[Ask, list[str]]:
     """
     from autotune_cli.commands.parsing import between
     from autotune_cli.errors import UnknownName
-    from autotune_cli.profiling.live.plan import KERNELS, SGLANG, TOPK, Ask, parse_backend, parse_phases
+    from autotune_cli.profiling.live.plan import KERNELS, SGLANG, TOPK, Ask, parse_phases
     from autotune_cli.profiling.padding import PAD_MODES
     from autotune_cli.profiling.resolve import forced_paged, parse_mode
 
     # Once, here: everything that is planned, captured and replayed follows this.
     toggle = forced_paged(options["paged"], os.environ)
-    kernels: Any = options["fa"] or "auto"
-    pad_mode: Any = options["pad_mode"] or "fake-request"
+    kernels = _given(options, "fa", "auto")
+    pad_mode = _given(options, "pad_mode", "fake-request")
     for what, value, known in (("FlashInfer kernel", kernels, KERNELS), ("padding", pad_mode, PAD_MODES)):
         if value not in known:
             raise UnknownName(what, value, known)
@@ -92,17 +92,14 @@ def _ask(options: dict[str, Any]) -> tuple[Ask, list[str]]:
         name: None if options[name] is None else between(f"--{name}", options[name], 1, _MOST)
         for name in ("batch", "new", "context", "calls")
     }
-    backend = options["backend"] or SGLANG
-    if backend != SGLANG:
-        parse_backend(backend)
     ask = Ask(
-        mode="topk" if options["mode"].lower() == TOPK else parse_mode(options["mode"]),
+        mode="topk" if options["mode"].lower() == TOPK else parse_mode(options["mode"], (TOPK,)),
         prefix=options["prefix"] is not False,
         forced_paged=toggle.on,
         deterministic=options["deterministic"],
         multimodal=options["multimodal"],
         multi_item_scoring=options["multi_item_scoring"],
-        backend=backend,
+        backend=_given(options, "backend", SGLANG),
         kernels=kernels,
         phases=parse_phases(options["phases"]),
         pad_mode=pad_mode,
@@ -112,13 +109,22 @@ def _ask(options: dict[str, Any]) -> tuple[Ask, list[str]]:
     return ask, [toggle.warning] if toggle.warning else []
 
 
+def _given(options: dict[str, Any], name: str, default: Any) -> Any:
+    """Zero and empty text are values too: they are refused, not replaced."""
+    return default if options[name] is None else options[name]
+
+
 def _run(spec: PathSpec, folder: str, settings: Any, gpu: str, timeout_s: float, errors: Console) -> LiveRun:
     """Has a worker run the path: a fault of a kernel ends that process, not this one.
 
     Raises:
-        PathFailed: it crashed or took too long.
+        PathFailed: it crashed, took too long or was interrupted.
+        CannotRun: torch sees no GPU.
     """
-    from autotune_cli.profiling.errors import PathFailed
+    from rich.text import Text
+
+    from autotune_cli.errors import NoDevice
+    from autotune_cli.profiling.errors import CannotRun, PathFailed
     from autotune_cli.recording.job import RunPath
     from autotune_cli.tuning.process import Worker, WorkerDied, WorkerRaised, WorkerTimeout
 
@@ -126,13 +132,18 @@ def _run(spec: PathSpec, folder: str, settings: Any, gpu: str, timeout_s: float,
     try:
         with errors.status("starting") as status:
             run: LiveRun = worker.ask(
-                RunPath(spec, folder), timeout_s, lambda name, subject: status.update(f"{name} {subject}")
+                RunPath(spec, folder), timeout_s, lambda name, subject: status.update(Text(f"{name} {subject}"))
             )
             return run
     except (WorkerDied, WorkerTimeout) as error:
-        raise PathFailed(detail=f"{' '.join(worker.phase).strip()}: {error}") from error
+        where = " ".join(worker.phase).strip()
+        raise PathFailed(detail=f"{where}: {error}" if where else str(error)) from error
+    except NoDevice as error:
+        raise CannotRun(detail=str(error)) from error
     except WorkerRaised as error:
         raise PathFailed(detail=str(error).splitlines()[0]) from error
+    except KeyboardInterrupt:
+        raise PathFailed(detail="interrupted") from None
     finally:
         worker.kill()
 
@@ -149,15 +160,30 @@ def _check_target(path: Path | None) -> None:
         return
     if not path.name.endswith(_ENDINGS):
         raise BadOption(option="--trace", detail=f"{path}: a name that ends in {' or '.join(_ENDINGS)}")
-    if not path.parent.is_dir():
+    if not os.path.isdir(path.parent):
         raise BadOption(option="--trace", detail=f"{path.parent}: no such folder")
-    if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
+    try:
+        kept = path if path.exists() else path.parent
+        can_write = not path.is_dir() and os.access(kept, os.W_OK)
+    except OSError:  # a name that is too long
+        can_write = False
+    if not can_write:
         raise BadOption(option="--trace", detail=f"{path}: can't be written")
 
 
 def _keep(recorded: Path, target: Path) -> None:
-    if target.name.endswith(".gz"):
-        shutil.copyfile(recorded, target)
-        return
-    with gzip.open(recorded) as source, target.open("wb") as sink:
-        shutil.copyfileobj(source, sink)
+    """Copy the trace.
+
+    Raises:
+        CannotWrite: a full disk ...
+    """
+    from autotune_cli.results.files import cannot_write
+
+    try:
+        if target.name.endswith(".gz"):
+            shutil.copyfile(recorded, target)
+            return
+        with gzip.open(recorded) as source, target.open("wb") as sink:
+            shutil.copyfileobj(source, sink)
+    except OSError as error:
+        cannot_write(target, error)

@@ -16,14 +16,14 @@ from typing import NamedTuple
 from autotune_cli.comparing import student
 from autotune_cli.measure.statistics import SMALLEST_SPREAD
 
-# Standard deviation of a session's effect, beyond what its rounds show: relative, and in absolute time (CUPTI counts in
-# steps of 32 ns). From H200 runs of the same code, 'benchmarks/diff_aa.py --calibrate': docs/benchmarks-diff.md.
+# Standard deviation of a session's effect, beyond what its rounds show: relative, and in absolute time (CUPTI counts
+# in steps of 32 ns). From H200 runs of the same code, 'benchmarks/diff_aa.py --calibrate': docs/benchmarks-diff.md.
 SESSION_SPREAD = 0.0015
 SESSION_SPREAD_US = 0.02
 # The same for candidates that dropped out of the race after one or two rounds.
 FEW_ROUNDS_SPREAD = 0.01
-# Where rounds scatter by more than STEADY (a power cap, a CPU that others use too), sessions do as well: never less than
-# this share of the rounds' spread.
+# Where rounds scatter by more than STEADY (a power cap, a CPU that others use too), sessions do as well: never less
+# than this share of the rounds' spread.
 STEADY = 0.01
 SESSION_SHARE = 0.5
 # How many degrees of freedom these figures are worth beside what is seen of the sessions at hand. Fewer than went into
@@ -35,8 +35,8 @@ ROUND_DEGREES = 4.0
 UNKNOWN_SPREAD = 0.01
 # Rounds from which a candidate shows its own spread, and counts as a contender.
 ENOUGH_ROUNDS = 3
-# From so many rounds on the lowest and the highest are left out and the others' mean is taken: as safe from one odd round
-# as a median, and far more precise.
+# From so many rounds on the lowest and the highest are left out and the others' mean is taken: as safe from one odd
+# round as a median, and far more precise.
 _TRIM = 5
 # Sampling variance over that of a mean, for normal noise: of a median of many values, of that trimmed mean of five.
 _MEDIAN, _TRIMMED = math.pi / 2.0, 1.15

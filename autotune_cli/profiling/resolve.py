@@ -6,7 +6,7 @@ they are, faults included: a path whose plan and execution differ is what the pr
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -107,8 +107,11 @@ def _ragged_kernels(prefix: bool) -> tuple[Family, ...]:
     return ("ragged", "paged", "merge") if prefix else ("ragged",)
 
 
-def parse_mode(text: str) -> Mode:
+def parse_mode(text: str, others: Sequence[str] = ()) -> Mode:
     """A forward mode as people write it.
+
+    Args:
+        others: what else may be meant; named in the error.
 
     Raises:
         UnknownName: none of them.
@@ -117,7 +120,7 @@ def parse_mode(text: str) -> Mode:
     for mode in MODES:
         if _ALIASES.get(name, name) == mode:
             return mode
-    raise UnknownName("mode", text, (*MODES, *_ALIASES))
+    raise UnknownName("mode", text, (*MODES, *_ALIASES, *others))
 
 
 def forced_paged(option: bool | None, environ: Mapping[str, str]) -> Toggle:

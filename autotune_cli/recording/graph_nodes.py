@@ -56,7 +56,10 @@ def _name(driver: Any, node: Any) -> str:
 
 def _checked(driver: Any, call: str, *arguments: Any) -> tuple[Any, ...]:
     """The results of a call of cuda.bindings, which come after a status."""
-    status, *results = getattr(driver, call)(*arguments)
+    function = getattr(driver, call, None)
+    if function is None:
+        raise NodesUnavailable(f"{call}: these cuda-bindings don't have it")
+    status, *results = function(*arguments)
     if int(status):
         raise NodesUnavailable(f"{call}: {getattr(status, 'name', status)}")
     return tuple(results)

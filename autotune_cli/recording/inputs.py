@@ -9,13 +9,15 @@ from typing import Any
 
 import torch
 
+from autotune_cli.kernels.attention.backends._flashinfer import in_window
 from autotune_cli.kernels.attention.problem import AttentionProblem, PagedKV, indptr
 from autotune_cli.kernels.topk.problem import TopkProblem
 from autotune_cli.kernels.workload import Lengths
 from autotune_cli.profiling.padding import SCRATCH, Buffers, PagedMetadata, write_fake_request
 
-# What depends on the batch and must be made anew for another one.
-_OF_THE_BATCH = ("qo_indptr", "k", "v", "reference")
+# What depends on the batch and must be made anew for another one. Keys and values of all its requests, one after the
+# other, are not at hand then: who asks for ragged keys or other pages is refused, not given those of other requests.
+_OF_THE_BATCH = ("qo_indptr", "k", "v", "reference", "_keys", "_values")
 
 
 class View(AttentionProblem):
@@ -68,6 +70,13 @@ def narrowed(problem: AttentionProblem, static: torch.Tensor) -> View:
     return View.of(problem, q=static[: problem.q.shape[0]])
 
 
+class _Seen(PagedKV):
+    """Pages from which those before a window were taken already."""
+
+    def seen_from(self, first: Sequence[int]) -> PagedKV:
+        return self
+
+
 class Padded:
     """A batch padded to a static number of tokens by a fake request, its metadata in buffers that are kept.
 
@@ -75,7 +84,7 @@ class Padded:
     """
 
     def __init__(self, problem: AttentionProblem, static: torch.Tensor, page_size: int, pool: int) -> None:
-        self._real = problem.paged(page_size)
+        self._real = in_window(problem, problem.paged(page_size))
         self._qo = problem.qo_indptr
         self._page_size = page_size
         self._tokens = static.shape[0]
@@ -92,11 +101,12 @@ class Padded:
         self._batch, self._used = batch, used
         self.requests, self.pages = batch + (padding > 0), used + extra
         self.write()
-        tables, lengths = self._real.tables, problem.lengths
+        tables, keys, lengths = self._real.tables, self._real.lengths, problem.lengths
         if padding:
             tables = (*tables, torch.full((extra,), SCRATCH, dtype=torch.int32))
+            keys = (*keys, padding)
             lengths = Lengths((*lengths.qo, padding), (*lengths.kv, padding))
-        pages = PagedKV(page_size, self._real.k, self._real.v, tables, lengths.kv)
+        pages = _Seen(page_size, self._real.k, self._real.v, tables, keys)
         # A candidate plans from these: the buffers themselves instead of tensors made from the tables.
         buffers = self._buffers
         pages.__dict__["indptr"] = buffers.kv_indptr[: self.requests + 1]

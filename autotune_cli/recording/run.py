@@ -36,16 +36,17 @@ def run_path(spec: PathSpec, folder: str, device: Device, report: Report) -> Liv
         folder: where the traces go.
         report: told what is going on: a phase's name and its subject.
     """
-    problems = [_problem(layer, spec.seed) for layer in spec.layers]
-    recording = _Recorder(spec, problems, device, report, None).record(Path(folder) / "trace.json.gz")
+    problems = [problem_of(layer, spec.seed) for layer in spec.layers]
+    recording = Recorder(spec, problems, device, report).record(Path(folder) / "trace.json.gz")
     planted = tuple(
-        _Recorder(spec, problems, device, report, family).record(Path(folder) / f"planted-{family}.json.gz")
+        Recorder(spec, problems, device, report, family).record(Path(folder) / f"planted-{family}.json.gz")
         for family in spec.plants
     )
     return LiveRun(device.name, recording, planted)
 
 
-def _problem(layer: Layer, seed: int) -> Any:
+def problem_of(layer: Layer, seed: int) -> Any:
+    """The inputs of a kind of layer."""
     if layer.lengths is not None and layer.workload.operation != "topk.select":
         return AttentionProblem(layer.workload, layer.lengths, "cuda", seed)
     first = family(layer.workload.operation).cases(layer.workload)[0]
@@ -59,14 +60,23 @@ def named(name: str) -> Iterator[None]:
         yield
 
 
-class _Recorder:
+def profiler() -> profile:
+    """A session that records host calls and GPU work."""
+    return profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA], acc_events=True)
+
+
+class Recorder:
     """One recording of all phases."""
 
     def __init__(
-        self, spec: PathSpec, problems: list[Any], device: Device, report: Report, planted: Plant | None
+        self, spec: PathSpec, problems: list[Any], device: Device, report: Report, planted: Plant | None = None
     ) -> None:
         self.spec, self.problems, self.device, self.report, self.planted = spec, problems, device, report, planted
-        self.extra = plant(planted, problems[0]) if planted else None
+        self.extra: Callable[[], Any] | None = None
+        if planted:
+            # Decoding and top-k have not built the ragged kernel: it may take minutes.
+            report("build", f"a {planted} kernel to plant")
+            self.extra = plant(planted, problems[0])
         self.runs: dict[str, PhaseRun] = {}
         self.steps: dict[str, Step] = {}
         self.outputs: dict[str, Outputs] = {}
@@ -74,18 +84,42 @@ class _Recorder:
         self.captured: list[Any] = []
 
     def record(self, trace: Path) -> Recorded:
-        for plan in self.spec.phases:
-            self.runs[plan.name] = PhaseRun(plan)
-            self._attempt(plan, "prepare", self._prepare)
-        torch.cuda.synchronize()
-        with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA], acc_events=True) as session:
+        """Prepare all phases, run them once under a profiler, compare what they put out."""
+        self.prepare()
+        with profiler() as session:
             for plan in self.spec.phases:
                 if not self.runs[plan.name].error:
                     self._attempt(plan, "run", self._run)
         session.export_chrome_trace(str(trace))
         if not self.planted:
+            self.report("compare", "outputs")
             self._compare()
         return Recorded(str(trace), tuple(self.runs.values()), self.planted)
+
+    def prepare(self) -> None:
+        """Everything that compiles, allocates or runs for the first time: outside of the recording."""
+        for plan in self.spec.phases:
+            self.runs[plan.name] = PhaseRun(plan)
+            self._attempt(plan, "prepare", self._prepare)
+        torch.cuda.synchronize()
+
+    def launch(self, plan: PhasePlan) -> list[Any]:
+        """Plan and run a prepared phase's step once, under its ranges; what it puts out, a capture's after its replay.
+
+        The caller waits for the device.
+        """
+        step = self.steps[plan.name]
+        with named(f"{PHASE_PREFIX}{plan.name}"):
+            with named(PLAN):
+                step.plan()
+            if plan.name == "capture":
+                self._capture(step)
+            elif plan.name == "replay":
+                assert self.graph is not None
+                self.graph.replay()
+            else:
+                return step.run()
+        return self.captured
 
     def _attempt(self, plan: PhasePlan, what: str, action: Callable[[PhasePlan], None]) -> None:
         """A phase that can't be run is no reason not to run the others."""
@@ -104,7 +138,7 @@ class _Recorder:
     def _note(self, plan: PhasePlan, **changed: Any) -> None:
         self.runs[plan.name] = dataclasses.replace(self.runs[plan.name], **changed)
 
-    # Preparing: everything that compiles, allocates or runs for the first time, outside of the recording.
+    # Preparing.
 
     def _prepare(self, plan: PhasePlan) -> None:
         if not plan.is_consistent:
@@ -114,14 +148,17 @@ class _Recorder:
             self.steps["replay"] = self.steps["capture"]
             self._note(plan, candidates=self.runs["capture"].candidates)
             return
-        layers = zip(self.spec.layers, self.problems, strict=True)
-        chosen = [(choose(plan.wanted, layer.workload, self.device), problem) for layer, problem in layers]
+        # What can't be captured safely is refused for graphs.
+        mode = "graph" if plan.name in ("capture", "replay") else "eager"
+        workloads = [layer.workload.model_copy(update={"mode": mode}) for layer in self.spec.layers]
+        pairs = zip(workloads, self.problems, strict=True)
+        chosen = [(choose(plan.wanted, workload, self.device), problem) for workload, problem in pairs]
         self._note(plan, candidates=tuple(candidate.key for candidate, _ in chosen))
-        for (candidate, _), layer in zip(chosen, self.spec.layers, strict=True):
+        for (candidate, _), workload in zip(chosen, workloads, strict=True):
             build = REGISTRY.get(candidate.backend).build
             if build is not None:
                 self.report("build", candidate.key)
-                build(layer.workload, **dict(candidate.knobs))
+                build(workload, **dict(candidate.knobs))
         self.report("prepare", plan.name)
         kinds = [self._call(plan, candidate, problem) for candidate, problem in chosen]
         step = Step(kinds, self.spec.calls, self.extra)
@@ -160,28 +197,21 @@ class _Recorder:
         torch.cuda.synchronize()
         if plan.name == "replay" and self.graph is None:
             raise RuntimeError("there is no graph to replay: the capture failed")
-        with named(f"{PHASE_PREFIX}{plan.name}"):
-            with named(PLAN):
-                step.plan()
-            if plan.name == "capture":
-                self._capture(step)
-            elif plan.name == "replay":
-                assert self.graph is not None
-                self.graph.replay()
-            else:
-                outputs = step.run()
+        outputs = self.launch(plan)
         torch.cuda.synchronize()
         if plan.name == "capture":
             self._list_nodes(plan)
             return
         self._note(plan, graphs=1 if plan.name == "replay" else 0)
-        self.outputs[plan.name] = Outputs.of(self.captured if plan.name == "replay" else outputs)
+        self.outputs[plan.name] = Outputs.of(outputs)
 
     def _capture(self, step: Step) -> None:
-        self.graph = torch.cuda.CUDAGraph(keep_graph=True)
-        with torch.cuda.graph(self.graph):
+        graph = torch.cuda.CUDAGraph(keep_graph=True)
+        with torch.cuda.graph(graph):
             self.captured = step.run()
-        self.graph.instantiate()
+        graph.instantiate()
+        # Not one whose capture failed.
+        self.graph = graph
 
     def _list_nodes(self, plan: PhasePlan) -> None:
         assert self.graph is not None
@@ -199,7 +229,7 @@ class _Recorder:
         }
         found = compare_phases(self.spec, self.problems, self.outputs, self.runs, policies, self.device)
         for name, step in self.steps.items():
-            if name == "piecewise":
+            if name == "piecewise" and not self.runs[name].error:
                 found += padding_checks(self.spec, [call.problem for call in step.kinds])
         for check in found:
             run = self.runs[check.phase]

@@ -74,7 +74,11 @@ def split_policy(ready: Prepared) -> str:
 
     From the plan's numbers, as ``ToVector`` of scheduler.cuh orders them in 0.6.18 (fa2: 15, CUDA-core decode: 10).
     """
-    held = inspect.getclosurevars(ready.run).nonlocals.values()
+    try:
+        held = inspect.getclosurevars(ready.run).nonlocals.values()
+    except (TypeError, ValueError):
+        # A user's backend may hand over a callable object, or a function with a variable that isn't set.
+        return ""
     plans = [list(plan) for plan in (getattr(value, "_plan_info", None) for value in held) if plan is not None]
     found = []
     for plan in plans:
@@ -190,8 +194,8 @@ class Pieces:
         self._static = torch.zeros_like(self._source)
         self._result = torch.full_like(self._source, float("nan"))
         self.output = torch.full_like(self._source, float("nan"))
-        self._padding = tokens - self.real
-        self.write = CacheWrite(problem, page_size, self._padding)
+        # Narrowed, padded tokens write nothing.
+        self.write = CacheWrite(problem, page_size, tokens - self.real if mode == "fake-request" else 0)
         self.padded: Padded | None = None
         if mode == "fake-request":
             # As many requests as the pool has: the fake one must still find room.

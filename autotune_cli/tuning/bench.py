@@ -95,8 +95,9 @@ class Bench:
             runs: list[Callable[[], Any]] = []
             kept: list[Any] = []
             for _ in range(self._places(workload, entries, places)):
-                # Alive while they are measured; the last ones stay for the check after the race.
-                kept.append((self._problems, dict(self._launches)))
+                if runs:
+                    # Alive while they are measured; the last ones stay for the check after the race.
+                    kept.append((self._problems, dict(self._launches)))
                 self._move(workload, entries)
                 for entry in entries:
                     current[0] = entry

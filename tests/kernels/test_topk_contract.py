@@ -72,3 +72,42 @@ def test_sgl_kernel_takes_what_we_pass() -> None:
     except (ImportError, OSError) as error:
         pytest.skip(f"sgl_kernel can't be loaded here: {error}")
     assert list(parameters(fast_topk_v2))[:3] == ["score", "lengths", "topk"]
+
+
+def test_what_flashinfer_keeps_from_call_to_call_can_be_dropped(flashinfer: ModuleType) -> None:
+    """Without this table the radix kernel's state would lie at one place all the time, and nobody would notice."""
+    import torch
+
+    utils = importlib.import_module("flashinfer.utils")
+    kept = getattr(utils, "_cache_buf", None)
+    assert isinstance(kept, dict), "kernels/topk/backends/_flashinfer.py: forget_buffers"
+    before = dict(kept)
+    try:
+        kept.clear()
+        first = utils._get_cache_buf("radix_topk_row_states_tests", 64, torch.device("cpu"))
+        assert list(kept.values()) == [first]
+        _flashinfer.forget_buffers()
+        assert not kept
+        assert utils._get_cache_buf("radix_topk_row_states_tests", 64, torch.device("cpu")) is not first
+    finally:
+        kept.clear()
+        kept.update(before)
+
+
+def test_the_radix_kernels_state_is_kept_there(flashinfer: ModuleType) -> None:
+    source = Path(importlib.import_module("flashinfer.topk").__file__ or "").read_text(encoding="utf-8")
+    assert "_get_cache_buf(" in source
+
+
+def test_both_top_k_backends_forget() -> None:
+    from autotune_cli.kernels.registry import REGISTRY
+
+    forgetting = {backend.name for backend in REGISTRY.of("topk.select") if backend.forget is not None}
+    assert forgetting == {"flashinfer.top_k", "flashinfer.top_k_ragged_transform"}
+
+
+def test_another_flashinfer_without_the_table_is_left_alone(
+    flashinfer: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(importlib.import_module("flashinfer.utils"), "_cache_buf")
+    _flashinfer.forget_buffers()

@@ -13,7 +13,7 @@ from autotune_cli.profiling.classify import Classifier
 from autotune_cli.profiling.live.records import LiveRun, PhaseRun, Recorded
 from autotune_cli.profiling.phases import KernelUse, Phase, Recording, phase_of_names
 from autotune_cli.profiling.readers.finding import read_trace
-from autotune_cli.profiling.verdict import Expectation, Problem, Verdict, judge, judge_phase
+from autotune_cli.profiling.verdict import Expectation, Problem, Verdict, families_of, judge, judge_phase
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def assemble(
     """
     shapes = tuple((done.plan.name, done.plan.shape) for done in run.recording.phases)
     expectation = Expectation(shapes[0][1], tuple(expects), tuple(forbids), shapes)
-    seen = _see(run.recording, classify, title, run.device)
+    seen = _see(run.recording, classify, expectation, title, run.device)
     verdict = judge(seen.recording, expectation, seen.found)
     tried: list[str] = []
     problems = [*seen.overall, *verdict.problems]
@@ -54,22 +54,30 @@ def assemble(
     return Verdict(seen.recording, expectation, verdict.phases, tuple(problems)), tried
 
 
-def _see(recorded: Recorded, classify: Classifier, title: str, device: str) -> _Seen:
+def _see(
+    recorded: Recorded, classify: Classifier, expectation: Expectation, title: str = "", device: str = ""
+) -> _Seen:
     trace = split_into_phases(read_trace(Path(recorded.trace)), classify)
-    traced = {phase.name: phase for phase in trace.phases}
+    # Others were found by the way of launching: the trace lacks the ranges.
+    traced = {phase.name: phase for phase in trace.phases if phase.demand == "strict"}
     phases: list[Phase] = []
     found: dict[str, list[Problem]] = {}
     overall: list[Problem] = []
     nodes: tuple[KernelUse, ...] | None = None
     for run in recorded.phases:
-        problems = list(_problems(run))
-        phase = traced.get(run.plan.name)
-        if run.error or phase is None:
+        phase = None if run.error else traced.get(run.plan.name)
+        problems = _problems(run, phase is not None)
+        if phase is None:
             overall += problems
             continue
         if run.nodes is not None:
             captured = phase_of_names(run.plan.name, run.nodes, classify, captured=True)
             nodes = captured.kernels
+            shape = expectation.of(run.plan.name)
+            if nodes and not captured.launches(*families_of(shape)):
+                word = "top-k" if shape == "topk" else "attention"
+                detail = f"no {word} kernel among the {captured.captured} kernel nodes of the graph"
+                problems.append(Problem("no_attention", detail))
             phase = replace(phase, kernels=(*captured.kernels, *phase.kernels), captured=captured.captured)
         if run.plan.name == "replay" and nodes is not None:
             differs = check_replay(nodes, phase.from_graphs, run.graphs)
@@ -80,19 +88,22 @@ def _see(recorded: Recorded, classify: Classifier, title: str, device: str) -> _
     return _Seen(recording, found, overall)
 
 
-def _problems(run: PhaseRun) -> list[Problem]:
-    """What is wrong with a phase before its kernels are looked at."""
+def _problems(run: PhaseRun, is_shown: bool) -> list[Problem]:
+    """What is wrong with a phase before its kernels are looked at.
+
+    Args:
+        is_shown: beside its name. If not, each text begins with it.
+    """
     plan = run.plan
-    problems = []
     path = check_path(plan.planned, plan.executed, plan.reason)
-    if path is not None:
-        problems.append(replace(path, text=f"{plan.name}: {path.text}") if run.error else path)
-    prefix = f"{plan.name}: " if run.error else ""
-    problems += [Problem(check.code, f"{prefix}{check.text}") for check in run.checks if not check.ok]
+    problems = [path] if path is not None else []
+    problems += [Problem(check.code, check.text) for check in run.checks if not check.ok]
     # A path that can't be run since its plan is another one has said so already.
     if run.error and not problems:
-        problems.append(Problem("phase_failed", f"{plan.name}: {run.error}"))
-    return problems
+        problems.append(Problem("phase_failed", run.error))
+    if not run.error and not is_shown:
+        problems.append(Problem("nothing_recorded", "its range is not in the recording"))
+    return problems if is_shown else [replace(one, text=f"{plan.name}: {one.text}") for one in problems]
 
 
 def _facts(run: PhaseRun) -> list[str]:
@@ -116,14 +127,18 @@ def _check_plant(
     assert family is not None
     tried: list[str] = []
     problems: list[Problem] = []
-    before = {phase.name: judge_phase(phase, expectation) for phase in plain.phases}
-    for phase in _see(planted, classify, "", "").recording.phases:
-        if phase.name not in before:
+    errors: dict[str, str] = {run.plan.name: run.error for run in planted.phases if run.error}
+    after = {phase.name: phase for phase in _see(planted, classify, expectation).recording.phases}
+    for name, before in ((phase.name, judge_phase(phase, expectation)) for phase in plain.phases):
+        what = f"a {family} kernel run in {name}"
+        phase = after.get(name)
+        if phase is None:
+            # Not run means not stopped.
+            problems.append(Problem("self_check", f"{what}: {errors.get(name, 'its range is not in the recording')}"))
             continue
-        what = f"a {family} kernel run in {phase.name}"
-        more = phase.launches(family) > before[phase.name].phase.launches(family)
-        new = set(judge_phase(phase, expectation).problems) - set(before[phase.name].problems)
-        shape = expectation.of(phase.name)
+        more = phase.launches(family) > before.phase.launches(family)
+        new = set(judge_phase(phase, expectation).problems) - set(before.problems)
+        shape = expectation.of(name)
         if more and any(problem.is_violation for problem in new):
             tried.append(f"{what}: stopped")
         elif shape == "any":

@@ -15,7 +15,6 @@ from autotune_cli.kernels.workload import (
     Geometry,
     Lengths,
     TopkWorkload,
-    spread_lengths,
 )
 from autotune_cli.profiling.errors import NothingToRun
 from autotune_cli.profiling.live.records import PHASES, Layer, PathSpec, PhaseName, PhasePlan, Plant, Wanted
@@ -90,12 +89,15 @@ def plan_path(
         raise NothingToRun(detail="--mode idle: no request, so no attention runs")
     layers = _topk_layers(ask, model) if ask.mode == TOPK else _layers(ask, geometries)
     if not layers:
-        raise NothingToRun(detail=f"{model.name}: {'; '.join(model.notes) or 'no attention layer that is known here'}")
+        raise NothingToRun(detail=f"{model.name}: {_why_none(ask, model)}")
+    calls = max(2, len(layers)) if ask.calls is None else ask.calls
+    if calls < len(layers):
+        raise BadOption(option="--calls", detail=f"{calls} is below {len(layers)}, the number of kinds of layers")
     is_path = ask.backend == SGLANG and ask.mode != TOPK
     can_pad = is_path and ask.mode in _PIECEWISE
     notes: list[str] = []
     if ask.phases is not None and "piecewise" in ask.phases and not can_pad:
-        what = f"--mode {ask.mode}" if is_path else f"--backend {ask.backend}"
+        what = f"--mode {ask.mode}" if ask.mode not in _PIECEWISE else f"--backend {ask.backend}"
         raise BadOption(option="--phases", detail=f"piecewise graphs are for SGLang's extend and mixed, not for {what}")
     tokens = sum(layers[0].lengths.qo) if layers[0].lengths else 0
     static = captured_size(tokens, capture_sizes(), at_most_double=ask.pad_mode == "narrow") if can_pad else None
@@ -103,7 +105,7 @@ def plan_path(
     if "piecewise" in phases and static is None:
         detail = f"{tokens} tokens fit no captured size (SGLang runs them eagerly): leave piecewise out"
         raise BadOption(option="--phases", detail=detail)
-    if can_pad and static is None:
+    if can_pad and static is None and ask.phases is None:
         notes.append(f"{tokens} tokens fit no captured size: no piecewise phase, as in SGLang")
     if static == tokens and "piecewise" in phases:
         notes.append(f"{tokens} tokens are a captured size: nothing is padded")
@@ -114,7 +116,7 @@ def plan_path(
         title=f"{model.name} {ask.mode} {layers[0].workload.shape}",
         layers=layers,
         phases=plans,
-        calls=ask.calls or max(2, len(layers)),
+        calls=calls,
         page_size=_PAGE_SIZE,
         pad_mode=ask.pad_mode,
         static_tokens=static or 0,
@@ -137,7 +139,7 @@ def parse_backend(text: str) -> Wanted:
     knobs = []
     for part in filter(None, (word.strip() for word in (match[2] or "").split(","))):
         name, equals, value = part.partition("=")
-        if not equals:
+        if not equals or not name.strip():
             raise BadOption(option="--backend", detail=f"{part!r} is not of the form knob=value")
         knobs.append((name.strip(), value.strip()))
     return Wanted(match[1], tuple(knobs))
@@ -196,9 +198,17 @@ def _shape(found: Resolution, prefix: bool) -> Shape:
     return "pair" if prefix else "ragged"
 
 
+def _why_none(ask: Ask, model: Model) -> str:
+    if ask.mode == TOPK:
+        return "it has no sparse indexer, so no top-k"
+    return "; ".join(model.notes) or "no attention layer that is known here"
+
+
 def _topk_layers(ask: Ask, model: Model) -> tuple[Layer, ...]:
     if model.topk is None:
         return ()
+    if ask.new is not None:
+        raise BadOption(option="--new", detail="a selection has no new tokens")
     rows, width = ask.batch or _BATCH[TOPK], ask.context or _CONTEXT[TOPK]
     workload = TopkWorkload(operation="topk.select", rows=rows, width=width, k=model.topk, mode="eager")
     return (Layer(workload),)
@@ -208,6 +218,8 @@ def _layers(ask: Ask, geometries: Sequence[Geometry]) -> tuple[Layer, ...]:
     batch = ask.batch or _BATCH.get(ask.mode, 4)
     operation: AttentionOperation
     if ask.mode == "decode":
+        if ask.new not in (None, 1):
+            raise BadOption(option="--new", detail="a decode step has one new token a request")
         operation, new, context = "attention.decode", 1, ask.context or _CONTEXT["decode"]
     else:
         new = ask.new or _NEW.get(ask.mode, 128)
@@ -235,8 +247,6 @@ def _lengths(mode: str, workload: AttentionWorkload) -> Lengths:
         qo = tuple(1 if number % 2 else new for number, new in enumerate(qo))
     elif mode in ("target_verify", "dllm_extend"):  # a fixed number of draft tokens, or of a block's
         qo = (workload.new,) * workload.batch
-    elif mode in ("draft_extend", "draft_extend_v2"):  # what was accepted differs
-        qo = spread_lengths(workload.new, workload.batch, "uneven")
-    else:
+    else:  # of a draft, too, each request's accepted tokens are a number of their own
         return Lengths(qo, kv)
     return Lengths(qo, tuple(new + cached for new, cached in zip(qo, prefixes, strict=True)))

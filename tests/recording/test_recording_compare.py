@@ -1,0 +1,201 @@
+"""Comparisons of what phases put out: right, the same bits, padded rows as unpadded ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from recording_cases import CPU
+
+from autotune_cli.kernels.family import Verdict
+from autotune_cli.kernels.models import load_model
+from autotune_cli.profiling.live.plan import Ask, plan_path
+from autotune_cli.profiling.live.records import Check, PathSpec, PhaseRun, Wanted
+from autotune_cli.recording import compare
+from autotune_cli.recording.compare import Outputs, compare_phases
+
+
+def same_bits(*pairs: tuple[torch.Tensor, torch.Tensor], **more: Any) -> Check:
+    first, second = more.pop("policies", ([""] * len(pairs), [""] * len(pairs)))
+    return compare._same_bits("replay", pairs, "eager and replay", first, second, **more)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32, torch.int32, torch.float8_e4m3fn])
+def test_equal_bits(dtype: torch.dtype) -> None:
+    one = torch.arange(24).view(4, 6).to(dtype)
+    assert same_bits((one, one.clone()), (one[:0], one[:0])) == Check(
+        "replay", "bits_differ", True, "eager and replay: bit-equal"
+    )
+    # Also of a view that is not contiguous.
+    assert same_bits((one, one.t().contiguous().t())).ok
+
+
+def test_a_difference_says_how_many_rows_and_by_how_much() -> None:
+    one = torch.zeros(4, 2, 3)
+    other = one.clone()
+    other[1, 0, 0], other[3] = 0.25, -0.5
+    check = same_bits((one, one), (one, other))
+    assert check == Check("replay", "bits_differ", False, "eager and replay: 2 of 8 rows differ, by up to 0.5")
+
+
+def test_bits_not_values() -> None:
+    zero, nan = torch.zeros(1, 2), torch.full((1, 2), float("nan"))
+    assert not same_bits((zero, -zero)).ok
+    assert same_bits((nan, nan.clone())).ok
+    assert "1 of 1 rows differ, by up to 0" in same_bits((zero, -zero)).text
+    assert not same_bits((nan, zero)).ok
+
+
+def test_where_the_work_was_split_otherwise_it_is_said() -> None:
+    one, other = torch.zeros(1, 2), torch.ones(1, 2)
+    policies = (["same", "KV split"], ["same", "KV not split"])
+    check = same_bits((one, one), (one, other), policies=policies, code="padding_changes_rows", must=False)
+    assert check == Check(
+        "replay",
+        "padding_changes_rows",
+        True,
+        "eager and replay: 1 of 2 rows differ, by up to 1 (KV split; KV not split)",
+    )
+    assert not same_bits((one, one), (one, other), policies=policies).ok
+
+
+def test_outputs_are_copies() -> None:
+    """The next phase writes into the same tensors."""
+    out, lse = torch.zeros(3, 2), torch.zeros(3)
+    outputs = Outputs.of([(out, lse), out, [out, lse]])
+    out.fill_(7.0)
+    lse.fill_(7.0)
+    (pair, alone, listed) = outputs.values
+    assert not pair[0].any()
+    assert not pair[1].any()
+    assert not alone.any()
+    assert not listed[0].any()
+
+
+def test_the_rows_of_the_padding_are_cut_off() -> None:
+    out = torch.arange(6.0).view(6, 1)
+    outputs = Outputs(((out, torch.zeros(6)), out))
+    assert [value.flatten().tolist() for value in outputs.first_rows([4, 2]).values] == [[0, 1, 2, 3], [0, 1]]
+
+
+@dataclass
+class Judged:
+    """A problem that knows its right output."""
+
+    right: torch.Tensor
+    lengths: Any = field(default_factory=lambda: SimpleNamespace(qo=(1, 1), kv=(2, 2)))
+
+    @property
+    def q(self) -> torch.Tensor:
+        return self.right
+
+    def check(self, output: Any) -> Verdict:
+        out = output[0] if isinstance(output, tuple) else output
+        assert out.shape == self.right.shape
+        error = float((out.float() - self.right.float()).abs().max())
+        return Verdict(error <= 0.5, error, 0.5, "error norm", "row 0 is off")
+
+
+LLAMA = load_model("llama-3.1-8b")
+
+
+def spec(bitwise: bool = False, mode: Any = "extend", **values: Any) -> PathSpec:
+    return plan_path(Ask(mode, batch=2, bitwise=bitwise, **values), LLAMA, LLAMA.geometries())[0]
+
+
+def compared(path: PathSpec, policy: str = "", **outputs: torch.Tensor) -> list[Check]:
+    problems = [Judged(torch.zeros(2, 3))]
+    runs = {plan.name: PhaseRun(plan) for plan in path.phases}
+    policies = {name: [policy] for name in runs}
+    found = {name: Outputs((output,)) for name, output in outputs.items()}
+    return compare_phases(path, problems, found, runs, policies, CPU)
+
+
+def test_each_phases_output_must_be_right() -> None:
+    zero = torch.zeros(2, 3)
+    checks = compared(spec(), eager=zero + 0.25, replay=zero)
+    assert checks == [
+        Check("eager", "wrong_output", True, "output right: error norm 0.25 (limit 0.5)"),
+        Check("replay", "wrong_output", True, "output right: error norm 0 (limit 0.5)"),
+    ]
+    wrong = compared(spec(), eager=zero, replay=zero + 1)
+    assert [check.ok for check in wrong] == [True, False]
+    assert wrong[1] == Check("replay", "wrong_output", False, "the output is wrong: row 0 is off")
+
+
+def test_bit_for_bit_only_where_it_is_asked_for() -> None:
+    zero, near = torch.zeros(2, 3), torch.full((2, 3), 1e-3)
+    assert {check.code for check in compared(spec(), eager=zero, replay=near)} == {"wrong_output"}
+    (found,) = [one for one in compared(spec(bitwise=True), eager=zero, replay=near) if one.code == "bits_differ"]
+    assert (found.phase, found.ok) == ("replay", False)
+    assert found.text == "eager and replay: 2 of 2 rows differ, by up to 0.001"
+    (same,) = [one for one in compared(spec(bitwise=True), eager=zero, replay=zero) if one.code == "bits_differ"]
+    assert same.ok
+    # With only one of the phases there is nothing to compare.
+    assert {check.code for check in compared(spec(bitwise=True), replay=zero)} == {"wrong_output"}
+
+
+@pytest.fixture
+def plain(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What a run without padding, or of a part of the batch, gives."""
+    found: dict[str, Any] = {"out": torch.zeros(2, 3), "policy": "", "wanted": []}
+
+    def prepared(candidate: Wanted, problem: Any) -> Any:
+        found["wanted"].append(candidate)
+        return SimpleNamespace(run=lambda: found["out"])
+
+    monkeypatch.setattr(compare, "choose", lambda wanted, workload, device: wanted)
+    monkeypatch.setattr(compare, "prepared", prepared)
+    monkeypatch.setattr(compare, "split_policy", lambda ready: found["policy"])
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
+    return found
+
+
+def piecewise(path: PathSpec, out: torch.Tensor, policy: str = "") -> Check:
+    checks = compared(path, policy, piecewise=out)
+    assert [check.code for check in checks] == ["padding_changes_rows", "wrong_output"]
+    assert checks[1].ok, "the rows beyond are no part of the output"
+    return checks[0]
+
+
+def test_real_rows_must_be_those_of_the_batch_without_padding(plain: dict[str, Any]) -> None:
+    path = spec(forced_paged=True)
+    out = torch.cat([torch.zeros(2, 3), torch.full((6, 3), float("nan"))])
+    assert piecewise(path, out).text == "real rows padded and not: bit-equal"
+    assert plain["wanted"] == [path.phases[-1].wanted]
+    out[1, 2] = 1e-3
+    check = piecewise(path, out)
+    assert (check.phase, check.ok) == ("piecewise", False)
+    assert "1 of 2 rows differ" in check.text
+    # The split policy differs: then it need not be the same bits.
+    check = piecewise(path, out, policy="KV split")
+    assert check.ok
+    assert check.text.endswith("(KV split; )")
+
+
+def test_every_second_request_alone(plain: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+
+    def part(problem: Any, requests: Any, page_size: int) -> Any:
+        asked.append((list(requests), page_size))
+        return problem, torch.tensor([0])
+
+    monkeypatch.setattr(compare, "part", part)
+    path = spec(bitwise=True, forced_paged=True, phases=("eager",))
+    plain["out"] = torch.zeros(1, 3)
+    checks = compared(path, eager=torch.zeros(2, 3))
+    assert asked == [([0], 1)]
+    assert checks[-1] == Check(
+        "eager", "bits_differ", True, "the batch and every second request of it alone: bit-equal"
+    )
+    plain["out"] = torch.full((1, 3), 2e-3)
+    plain["policy"] = "KV split"
+    assert compared(path, eager=torch.zeros(2, 3))[-1].text == (
+        "the batch and every second request of it alone: 1 of 1 rows differ, by up to 0.002 (; KV split)"
+    )
+    # The ragged path isn't paged against paged, and another backend is no path of SGLang's.
+    for other in (spec(bitwise=True, phases=("eager",)), spec(bitwise=True, backend="torch.sdpa", phases=("eager",))):
+        assert [check.code for check in compared(other, eager=torch.zeros(2, 3))] == ["wrong_output"]
