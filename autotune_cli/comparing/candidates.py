@@ -56,7 +56,7 @@ def compare_candidates(pairs: Sequence[WorkloadPair], rule: Rule) -> tuple[list[
     scale_b = session_scale([(row.b.rounds, row.b.typical) for row in rows if row.b.rounds])
     for workload in workloads:
         for row in workload.rows.values():
-            row.timing = _timing(row, scale_a, scale_b, workload.floor)
+            row.timing = _timing(row, scale_a, scale_b, workload.floor, workload.pair.same_card)
     decided = iter(decide([row.timing for row in rows if row.timing is not None], rule))
     comparisons = [
         _comparison(workload, row, _without_times(row) if row.timing is None else next(decided))
@@ -82,7 +82,7 @@ def _winner(sessions: Sequence[Session]) -> str | None:
     return choice.winner if choice else None
 
 
-def _timing(row: _Row, scale_a: float, scale_b: float, floor: float) -> Timing | None:
+def _timing(row: _Row, scale_a: float, scale_b: float, floor: float, same_card: bool) -> Timing | None:
     """The numbers of a candidate whose times are to be compared; None if presence or status says it all."""
     a, b = row.a, row.b
     if a.status is None or b.status is None or status_reason(a.status, b.status) is not None:
@@ -94,6 +94,7 @@ def _timing(row: _Row, scale_a: float, scale_b: float, floor: float) -> Timing |
         same_measurement=bool(a.rounds) and a.measurements == b.measurements,
         few_rounds=few(a.rounds) or few(b.rounds),
         dropped=max(a.dropped, b.dropped),
+        same_card=same_card,
         clock_log_ratio=clock_log_ratio(a, b),
     )
 

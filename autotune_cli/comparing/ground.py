@@ -33,8 +33,8 @@ _ALIASES = {"cache": "l2", "device": "gpu"}
 # Not the ground: what is measured (compared elsewhere), or said by another field.
 _LEFT_OUT = frozenset({"workload", "candidates"})
 _IMPORTANT = (
-    "device", "capability", "multiprocessors", "threads", "mode", "l2", "timer", "method", "lengths rule", "suite",
-    "driver", "cuda",
+    "device", "card", "capability", "multiprocessors", "threads", "mode", "l2", "timer", "method", "lengths rule",
+    "suite", "driver", "cuda",
 )  # fmt: skip
 
 
@@ -68,6 +68,8 @@ def allowed_fields(texts: Iterable[str]) -> frozenset[str]:
 def fields_of(result: WorkloadResult, of_file: Mapping[str, str]) -> dict[str, str]:
     """Everything a workload's times depend on. What its identity doesn't hold is taken from the file."""
     fields = {**of_file, **result.identity, "mode": result.workload.mode}
+    if result.card is not None:
+        fields["card"] = result.card
     for name in _LEFT_OUT:
         fields.pop(name, None)
     return fields
@@ -170,6 +172,7 @@ def _settings_fields(settings: Settings) -> dict[str, str]:
         "l2": settings.l2,
         "rounds": str(settings.rounds),
         "iterations": str(settings.iterations),
+        "places": str(settings.places),
         "seed": str(settings.seed),
         "exhaustive": "yes" if settings.exhaustive else "no",
         "timeout": f"{settings.timeout_s:.10g} s",

@@ -74,6 +74,14 @@ class WorkloadPair:
     def workload(self) -> AnyWorkload:
         return self.a[0].result.workload
 
+    @cached_property
+    def same_card(self) -> bool:
+        """Were both sides measured on the same cards, and is that known? A CPU has none."""
+        if all(session.device[0] == "cpu" for session in (*self.a, *self.b)):
+            return True
+        cards = [{session.result.card for session in side} for side in (self.a, self.b)]
+        return cards[0] == cards[1] and None not in cards[0]
+
     def candidates(self) -> Iterator[tuple[str, list[CandidateResult | None], list[CandidateResult | None]]]:
         """Key and results of each candidate: one a session, None where that has none; A's order first."""
         sides = [

@@ -150,6 +150,11 @@ def _notes(
             notes.append(
                 f"{len(left)} workloads are there in different modes only; --allow-different mode matches them"
             )
+    others = sum(not pair.same_card for pair in joined.pairs)
+    if others:
+        notes.append(
+            f"{others} workloads: not measured on the same card, or not known to be; a few per cent may be the cards'"
+        )
     shared = sum(_share_measurements(pair) for pair in joined.pairs)
     if shared:
         notes.append(f"{shared} workloads share measurements between A and B, which hides differences")

@@ -20,6 +20,10 @@ from autotune_cli.measure.statistics import SMALLEST_SPREAD
 # in steps of 32 ns). From H200 runs of the same code, 'benchmarks/diff_aa.py --calibrate': docs/benchmarks-diff.md.
 SESSION_SPREAD = 0.0015
 SESSION_SPREAD_US = 0.02
+# Of the difference between two cards of the same product: an H200's decode was 1.2 % faster than another's on average,
+# single kernels by up to 3 %. From a few pairs of cards, hence so few degrees.
+CARD_SPREAD = 0.012
+CARD_DEGREES = 5.0
 # The same for candidates that dropped out of the race after one or two rounds.
 FEW_ROUNDS_SPREAD = 0.01
 # Where rounds scatter by more than STEADY (a power cap, a CPU that others use too), sessions do as well: never less
@@ -190,11 +194,13 @@ def session_scale(candidates: Sequence[tuple[Sequence[Sequence[float]], Sequence
     return max(1.0, median(ratios) / (1.0 - 2.0 / (9.0 * degrees)) ** 3)
 
 
-def difference(a: Estimate, b: Estimate, coverage: float) -> Difference:
+def difference(a: Estimate, b: Estimate, coverage: float, same_card: bool = True) -> Difference:
     """B against A: Welch's t on logarithms, with an interval of that coverage."""
     value = b.center - a.center
-    variance = a.variance + b.variance
-    degrees = variance**2 / (a.variance**2 / a.degrees + b.variance**2 / b.degrees)
+    card = 0.0 if same_card else CARD_SPREAD**2
+    variance = a.variance + b.variance + card
+    parts = a.variance**2 / a.degrees + b.variance**2 / b.degrees + card**2 / CARD_DEGREES
+    degrees = variance**2 / parts
     error = math.sqrt(variance)
     half = student.quantile(coverage, degrees) * error
     return Difference(value, value - half, value + half, student.two_sided_p(value / error, degrees))

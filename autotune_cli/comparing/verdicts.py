@@ -78,6 +78,8 @@ class Timing:
     """Fewer than ``ENOUGH_ROUNDS`` in a session of either side: it dropped out of the race at once."""
     dropped: float = 0.0
     """Larger share of dropped rounds."""
+    same_card: bool = True
+    """Measured on the same card, and known to be; otherwise the cards may be what differs."""
     clock_log_ratio: float = 0.0
     """log(SM clock of A over that of B): how much slower B would be if time went with the clock."""
 
@@ -111,7 +113,7 @@ def decide(timings: Sequence[Timing], rule: Rule) -> list[Decision]:
             threshold = max(rule.threshold, timing.noise)
             decisions[index] = Decision(Verdict.SAME, (Reason.SAME_MEASUREMENT,), 1.0, (1.0, 1.0), 1.0, threshold)
         else:
-            measured.append((index, timing, difference(timing.a, timing.b, rule.coverage)))
+            measured.append((index, timing, difference(timing.a, timing.b, rule.coverage, timing.same_card)))
     for few in (False, True):
         family = [item for item in measured if item[1].few_rounds is few]
         for (index, timing, found), p in zip(family, holm([item[2].p for item in family]), strict=True):

@@ -31,7 +31,8 @@ class Gpu:
 
         self._nvml: Any = pynvml
         pynvml.nvmlInit()
-        self._handle = pynvml.nvmlDeviceGetHandleByUUID(uuid if uuid.startswith("GPU-") else f"GPU-{uuid}")
+        self.uuid = uuid if uuid.startswith("GPU-") else f"GPU-{uuid}"
+        self._handle = pynvml.nvmlDeviceGetHandleByUUID(self.uuid)
 
     def driver(self) -> str | None:
         value = self._read(self._nvml.nvmlSystemGetDriverVersion, handle=False)

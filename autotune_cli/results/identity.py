@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping
 from autotune_cli.kernels.workload import AttentionWorkload, TopkWorkload
 from autotune_cli.results.schema import Environment, Settings
 
-METHOD = 1
-"""Bump when the way of measuring changes, so that older results are measured again."""
+METHOD = 2
+"""Bump when the way of measuring changes, so that older results are measured again. 2: rounds at changing places."""
 
 CANDIDATES = "candidates"
 _SEPARATOR = "; "
@@ -56,6 +56,7 @@ def identity(
         "l2": settings.l2,
         "rounds": str(settings.rounds),
         "iterations": str(settings.iterations),
+        "places": str(settings.places),
         "exhaustive": "yes" if settings.exhaustive else "no",
         "seed": str(settings.seed),
         # A longer limit can turn a timeout into the winner.

@@ -84,6 +84,8 @@ class Settings(Record):
     l2: Literal["cold", "warm"]
     rounds: NonNegativeInt
     iterations: NonNegativeInt
+    places: PositiveInt = 1
+    """At how many places in memory a round's calls are made; large inputs at one."""
     seed: int
     exhaustive: bool = False
     budget_s: PositiveFloat | None = None
@@ -232,6 +234,8 @@ class WorkloadResult(Record):
     wall_s: NonNegativeFloat = 0.0
     measured_at: str
     """ISO 8601, UTC."""
+    card: str | None = None
+    """UUID of the GPU, as another one of the same product may be 2 or 3 % apart. None: not recorded, or a CPU."""
     reused: bool = False
     """Taken from the cache in this run."""
 

@@ -74,6 +74,8 @@ class Ready:
     environment: Environment
     timer: str
     l2: str
+    card: str | None = None
+    """UUID of the GPU."""
 
 
 @dataclass(frozen=True)

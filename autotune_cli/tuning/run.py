@@ -91,6 +91,7 @@ class _Run:
             l2="cold" if ready.l2 == "cold" else "warm",
             rounds=policy.rounds,
             iterations=policy.iterations,
+            places=policy.places,
             seed=request.worker.seed,
             exhaustive=policy.exhaustive,
             budget_s=request.budget_s,
@@ -200,7 +201,8 @@ class _Run:
 
         def work(worker: Worker) -> None:
             try:
-                self._same_device(worker.start())
+                ready = worker.start()
+                self._same_device(ready)
                 while not self.stop.is_set():
                     try:
                         plan = waiting.get_nowait()
@@ -210,7 +212,7 @@ class _Run:
                     facts = Known(known.vetted.get(key, {}), known.rounds.get(key, {})) if known else Known()
                     session = Session(
                         plan, identities[key], settings, worker, journal, self.progress, budget.share(), self.stop,
-                        facts, self._floor(plan.workload),
+                        facts, self._floor(plan.workload), ready.card,
                     )  # fmt: skip
                     result = session.run()
                     journal.done(result)

@@ -67,6 +67,7 @@ class Session:
         stop: threading.Event,
         known: Known,
         floor_us: float | None,
+        card: str | None = None,
     ) -> None:
         self._planned = planned
         self._workload = planned.workload
@@ -81,6 +82,7 @@ class Session:
         self._stop = stop
         self._known = known
         self._floor_us = floor_us
+        self._card = card
         self._by_key: dict[str, Candidate] = {entry.candidate.key: entry.candidate for entry in planned.candidates}
         self._results: dict[str, CandidateResult] = {}
         self._conditions: list[Conditions] = []
@@ -310,6 +312,7 @@ class Session:
             device_s=round(self._device_s, 4),
             wall_s=round(wall_s, 3),
             measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            card=self._card,
         )
 
     def _phase(self, name: str, subject: str) -> None:

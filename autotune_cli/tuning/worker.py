@@ -93,7 +93,7 @@ def _start(settings: WorkerSettings, connection: Connection) -> Bench:
     bench = Bench(
         environment, gpu, timer, settings.seed, lambda name, subject: connection.send(("phase", name, subject))
     )
-    connection.send(("result", Ready(environment, timer.name, timer.l2)))
+    connection.send(("result", Ready(environment, timer.name, timer.l2, gpu.uuid if gpu else None)))
     return bench
 
 

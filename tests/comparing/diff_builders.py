@@ -94,6 +94,7 @@ def result(
     chosen = (timed[0] if timed else None) if winner == "first" else winner
     fields: dict[str, Any] = {
         "workload": work,
+        "card": "GPU-1",
         "key": work.key,
         "environment": environment_key(environment),
         "identity": identity(work, environment, how, {"lib": "aaaa"}, [c.key for c in candidates]),

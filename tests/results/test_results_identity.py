@@ -106,7 +106,7 @@ def test_workload_and_its_rules(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [line.split(" ")[0] for line in explain(a, b)] == ["workload"]
     assert explain(a, c) == ["lengths rule 1 -> 2"]
     monkeypatch.setattr(module, "METHOD", 99)
-    assert explain(BASE, with_settings()) == ["method 1 -> 99"]
+    assert explain(BASE, with_settings()) == ["method 2 -> 99"]
 
 
 def test_environment_key_is_short_and_stable() -> None:
