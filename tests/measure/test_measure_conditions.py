@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import sys
+from types import SimpleNamespace
+
 import pytest
 
 from autotune_cli.kernels.workload import Cost
-from autotune_cli.measure.conditions import SLOWEST_CLOCK, is_throttled
+from autotune_cli.measure.conditions import SLOWEST_CLOCK, Gpu, is_throttled
 from autotune_cli.measure.floor import floor_us
 from autotune_cli.results.schema import Conditions
 
@@ -35,3 +38,13 @@ def test_floor_is_the_slower_of_memory_and_arithmetic() -> None:
 @pytest.mark.parametrize("rates", [(None, 1.0), (1.0, None), (0.0, 1.0)])
 def test_no_floor_without_both_rates(rates: tuple[float | None, float | None]) -> None:
     assert floor_us(Cost(1.0, 1.0), *rates) is None
+
+
+@pytest.mark.parametrize("uuid", ["3c1b", "GPU-3c1b"])
+def test_a_card_is_named_as_nvml_names_it(monkeypatch: pytest.MonkeyPatch, uuid: str) -> None:
+    """torch leaves the prefix out."""
+    asked: list[str] = []
+    fake = SimpleNamespace(nvmlInit=lambda: None, nvmlDeviceGetHandleByUUID=asked.append)
+    monkeypatch.setitem(sys.modules, "pynvml", fake)
+    assert Gpu(uuid).uuid == "GPU-3c1b"
+    assert asked == ["GPU-3c1b"]

@@ -38,6 +38,13 @@ def first(program: Autotune) -> Finished:
     return program.tune(*TINY)
 
 
+def test_a_run_says_how_and_where_it_measured(first: Finished) -> None:
+    """One place a round on a CPU, which has no card."""
+    assert first.run.settings.places == 1
+    assert {result.identity["places"] for result in first.run.workloads} == {"1"}
+    assert {result.card for result in first.run.workloads} == {None}
+
+
 def test_first_call_measures_and_keeps(first: Finished, program: Autotune) -> None:
     assert reused(first) == [False]
     assert notes(first) == []  # that nothing was cached yet is no news
