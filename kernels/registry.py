@@ -30,6 +30,8 @@ class Device:
     multiprocessors: int = 0
     memory_bytes: int = 0
     l2_bytes: int = 0
+    cuda: str = ""
+    """CUDA version of torch, such as ``13.0``; empty on a CPU."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,25 @@ def _text(value: Knob) -> str:
     return str(value).lower() if isinstance(value, bool) or value is None else f"{value}"
 
 
+def parse_key(key: str) -> tuple[str, tuple[tuple[str, Knob], ...]]:
+    """Backend and knobs of a candidate's key, the inverse of :attr:`Candidate.key`."""
+    backend, _, inner = key.partition("(")
+    pairs = [part.partition("=") for part in inner.removesuffix(")").split(",") if part]
+    return backend.strip(), tuple((name.strip(), _value(text.strip())) for name, _, text in pairs)
+
+
+def _value(text: str) -> Knob:
+    words: dict[str, Knob] = {"true": True, "false": False, "none": None}
+    if text in words:
+        return words[text]
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
 @dataclass
 class Prepared:
     """A candidate ready to be launched.
@@ -89,7 +110,6 @@ class Backend:
     install: str = ""
     devices: tuple[str, ...] = ("cuda",)
     unsupported: Callable[[Any, Device, Mapping[str, Knob]], str | None] | None = None
-    default: Callable[[Any, Device, Mapping[str, Knob]], bool] | None = None
     build: Callable[..., None] | None = None
     launch_knobs: tuple[str, ...] = ()
     forget: Callable[[], None] | None = None
@@ -117,9 +137,6 @@ class Backend:
         if self.unsupported is None:
             return None
         return self.unsupported(workload, device, dict(candidate.knobs))
-
-    def is_default(self, workload: AnyWorkload, device: Device, candidate: Candidate) -> bool:
-        return self.default is not None and self.default(workload, device, dict(candidate.knobs))
 
     @cached_property
     def source_hash(self) -> str:
@@ -185,7 +202,6 @@ def register(
     install: str = "",
     devices: tuple[str, ...] = ("cuda",),
     unsupported: Callable[[Any, Device, Mapping[str, Knob]], str | None] | None = None,
-    default: Callable[[Any, Device, Mapping[str, Knob]], bool] | None = None,
     build: Callable[..., None] | None = None,
     launch_knobs: tuple[str, ...] = (),
     forget: Callable[[], None] | None = None,
@@ -204,7 +220,6 @@ def register(
         install: the command that installs them.
         devices: ``"cuda"``, ``"cpu"`` or both.
         unsupported: ``(workload, device, knobs)`` to the reason why a candidate doesn't apply, or None.
-        default: ``(workload, device, knobs)``: is this what SGLang runs when nobody tunes?
         build: ``(workload, **knobs)``: compiles what the candidate needs, outside its time limit.
         launch_knobs: knobs that only decide which kernels run with how many blocks. Candidates that differ in nothing
             else and fire the same kernels with the same launch shape are one candidate.
@@ -231,7 +246,6 @@ def register(
                 install,
                 devices,
                 unsupported,
-                default,
                 build,
                 launch_knobs,
                 forget,

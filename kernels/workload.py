@@ -108,6 +108,8 @@ class AttentionWorkload(_Frozen):
     mode: Mode
     spread: Spread = "uneven"
     lengths_rule: int = LENGTHS_RULE
+    served_context: PositiveInt | None = None
+    """Longest context of the server, for which it captures its graphs; None: as long as the batch's. Not in the key."""
 
     @model_validator(mode="after")
     def _shape_fits(self) -> AttentionWorkload:

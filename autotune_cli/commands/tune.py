@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from autotune_cli.tuning.request import Outcome, Request
 
 _SUITE = "What to tune"
+_HELD = "What winners are held to"
 _HOW = "How to measure"
 _FILES = "Files"
 
@@ -54,6 +55,17 @@ def tune(
         typer.Option(help="Only these backends (flashinfer, flashinfer.decode, torch ...), and the default."),
     ] = None,
     page_size: Annotated[str | None, typer.Option(help="Only these KV page sizes.")] = None,
+    engine: Annotated[
+        str, typer.Option(help="What serves the model: sglang, vllm or flashinfer.", rich_help_panel=_HELD)
+    ] = "sglang",
+    baseline: Annotated[
+        str | None,
+        typer.Option(
+            help="What the table's speed-ups are over, such as 'sglang --attention-backend flashinfer', or a "
+            "candidate. Default: what the engine runs when nobody says anything.",
+            rich_help_panel=_HELD,
+        ),
+    ] = None,
     kernels: Annotated[
         list[Path] | None, typer.Option(help="A Python file that registers your own backends; may be repeated.")
     ] = None,
@@ -103,7 +115,7 @@ def tune(
     from autotune_cli.tuning.run import tune as run_tuning
 
     errors = Console(stderr=True)
-    request = _request(locals(), errors)
+    request, column = _request(locals(), errors)
     watcher = LiveTable(errors) if errors.is_terminal and not as_json else Lines(errors)
     stop = threading.Event()
     try:
@@ -119,7 +131,7 @@ def tune(
         output = Console()
         if not output.is_terminal:
             output = Console(width=160)
-        print_run(output, outcome.run, every)
+        print_run(output, outcome.run, every, column)
         verb = "wrote" if outcome.measured or not request.use_cache else "nothing to measure:"
         output.print(
             f"{verb} {outcome.path} ({outcome.run.wall_s:.1f} s)", highlight=False, markup=False, soft_wrap=True
@@ -131,14 +143,15 @@ def tune(
         raise typer.Exit(EXIT_INCOMPLETE)
 
 
-def _request(options: dict[str, Any], errors: Console) -> Request:
-    """The engine's request from the options as typed.
+def _request(options: dict[str, Any], errors: Console) -> tuple[Request, str | None]:
+    """The request from the options as typed, and the name of the baseline to show (None: the default).
 
     Raises:
         AutotuneError: something in them makes no sense.
     """
     from rich.text import Text
 
+    from autotune_cli.commands.baselines import chosen_baselines
     from autotune_cli.commands.devices import choose_device
     from autotune_cli.commands.parsing import backends, between, duration, numbers
     from autotune_cli.kernels.models import build_suite, choose_model
@@ -179,7 +192,8 @@ def _request(options: dict[str, Any], errors: Console) -> Request:
         policy = RacePolicy.for_cpu(options["exhaustive"])
     if options["rounds"] is not None:
         policy = policy.with_rounds(between("--rounds", options["rounds"], 3, _MOST_ROUNDS))
-    return Request(
+    held, column = chosen_baselines(options["engine"], options["baseline"], kind, os.environ)
+    request = Request(
         name=name,
         workloads=suite.workloads,
         worker=WorkerSettings(kind, options["timer"], "warm" if options["warm"] else "cold", seed, files),
@@ -188,6 +202,8 @@ def _request(options: dict[str, Any], errors: Console) -> Request:
         use_cache=toggle.on,
         gpus=gpus,
         backends=backends(options["backend"], has_own=bool(files)),
+        baselines=held,
+        model_type=suite.model_type,
         page_sizes=numbers("--page-size", options["page_size"]),
         timeout_s=between("--timeout", options["timeout"], 0.1, _LONGEST_TIMEOUT_S),
         budget_s=duration("--budget", options["budget"]),
@@ -195,11 +211,12 @@ def _request(options: dict[str, Any], errors: Console) -> Request:
         explain_miss=options["explain_miss"],
         command=("autotune", *sys.argv[1:]),
     )
+    return request, column
 
 
 def _summary(outcome: Outcome) -> dict[str, Any]:
     """What ``--json`` prints."""
-    from autotune_cli.measure.statistics import geometric_mean
+    from autotune_cli.render.baselines import mean_over, names
 
     run: RunFile = outcome.run
     workloads: list[dict[str, Any]] = []
@@ -214,19 +231,29 @@ def _summary(outcome: Outcome) -> dict[str, Any]:
                 "interval_us": None if winner is None else winner.interval_us,
                 "default": None if choice is None else choice.default,
                 "speedup": None if choice is None else choice.speedup,
+                "over": None if choice is None else choice.over,
+                "baselines": [
+                    baseline.model_dump(include={"name", "version", "backend", "candidate", "missing", "speedup"})
+                    for baseline in result.baselines
+                ],
                 "ties": 0 if choice is None else len(choice.tie_set),
                 "incorrect": [candidate.key for candidate in result.candidates if candidate.status == "incorrect"],
                 "reused": result.reused,
             }
         )
-    ratios = [entry["speedup"] for entry in workloads if entry["speedup"]]
-    mean = geometric_mean(ratios)
+    means = []
+    for name in names(run.workloads):
+        mean, count = mean_over(run.workloads, name)
+        if mean is not None:
+            means.append(
+                {"over": name, "geometric_mean": mean.value, "low": mean.low, "high": mean.high, "workloads": count}
+            )
     return {
         "path": str(outcome.path),
         "complete": run.complete,
         "wall_s": run.wall_s,
         "noise_floor": run.noise_floor,
-        "speedup": None if mean is None else {"geometric_mean": mean.value, "low": mean.low, "high": mean.high},
+        "speedups": means,
         "workloads": workloads,
     }
 

@@ -125,4 +125,5 @@ def device_of(environment: Environment) -> Device:
         multiprocessors=environment.multiprocessors,
         memory_bytes=environment.memory_bytes,
         l2_bytes=environment.l2_bytes,
+        cuda=environment.cuda or "" if environment.device_kind == "cuda" else "",
     )

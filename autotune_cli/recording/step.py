@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from autotune_cli.kernels.attention.problem import AttentionProblem
+from autotune_cli.kernels.engines import parse_baseline
 from autotune_cli.kernels.registry import REGISTRY, Candidate, Device, Prepared
 from autotune_cli.kernels.workload import AnyWorkload
 from autotune_cli.profiling.live.records import Wanted
@@ -20,6 +21,8 @@ from autotune_cli.profiling.padding import PadMode
 from autotune_cli.recording.inputs import CacheWrite, Padded, narrowed
 from autotune_cli.tuning.plan import plan as plan_workload
 
+# Whose paths are run: what is not said of a candidate is as one of these has it.
+_PATHS = ("sglang --attention-backend flashinfer", "sglang")
 # What torch says in the sync debug mode "error".
 _WAITS = "synchronizing CUDA operation"
 
@@ -37,12 +40,12 @@ class NoCandidate(Exception):
 
 
 def choose(wanted: Wanted, workload: AnyWorkload, device: Device) -> Candidate:
-    """The default among the candidates that fit, else the first that can run.
+    """SGLang's own among the candidates that fit, else the first that can run.
 
     Raises:
         NoCandidate: none fits, or those that do can't run; with the reason.
     """
-    planned = plan_workload(workload, device).candidates
+    planned = plan_workload(workload, device, [parse_baseline(name) for name in _PATHS]).candidates
     named = [entry for entry in planned if not wanted.backend or entry.candidate.backend == wanted.backend]
     if not named:
         known = ", ".join(dict.fromkeys(entry.candidate.backend for entry in planned))

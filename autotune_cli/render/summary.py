@@ -8,11 +8,10 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from autotune_cli.measure.statistics import geometric_mean
+from autotune_cli.render import baselines
 from autotune_cli.render.text import (
     batch_and_context,
     counts,
-    default_cell,
     header,
     microseconds,
     operation,
@@ -39,18 +38,22 @@ _STYLES = {
 }
 
 
-def print_run(console: Console, run: RunFile, every_candidate: bool = False) -> None:
-    """The whole result: header, a row a workload, what was wrong, counts and the mean speed-up."""
-    for line in header(run.device, run.settings, run.noise_floor):
+def print_run(console: Console, run: RunFile, every_candidate: bool = False, baseline: str | None = None) -> None:
+    """The whole result: header, a row a workload, what was wrong, counts and the mean speed-ups.
+
+    ``baseline``: name of the one in the table; None: each workload's default.
+    """
+    for line in (*header(run.device, run.settings, run.noise_floor), *baselines.lines(run.workloads, baseline)):
         console.print(line, style="dim", highlight=False, markup=False)
     console.print()
     if every_candidate:
         for result in run.workloads:
             console.print(candidate_table(result))
             console.print()
-    console.print(workload_table(run.workloads))
+    console.print(workload_table(run.workloads, baseline))
     print_warnings(console, run.workloads)
-    console.print(totals(run), highlight=False)
+    for line in totals(run):
+        console.print(line, highlight=False, markup=False)
 
 
 def print_warnings(console: Console, results: Sequence[WorkloadResult]) -> None:
@@ -59,8 +62,8 @@ def print_warnings(console: Console, results: Sequence[WorkloadResult]) -> None:
         console.print(Text(f"  ! {line}", style="red"))
 
 
-def workload_table(results: Sequence[WorkloadResult]) -> Table:
-    """One row a workload."""
+def workload_table(results: Sequence[WorkloadResult], baseline: str | None = None) -> Table:
+    """One row a workload; ``baseline``: see :func:`print_run`."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     table.add_column("operation", no_wrap=True)
     table.add_column("batch", justify="right", no_wrap=True)
@@ -68,31 +71,33 @@ def workload_table(results: Sequence[WorkloadResult]) -> Table:
     table.add_column("mode", no_wrap=True)
     table.add_column("winner", overflow="fold")
     table.add_column("time us", justify="right", no_wrap=True)
-    table.add_column("default us", justify="right", no_wrap=True)
+    table.add_column("baseline us", justify="right", no_wrap=True)
     table.add_column("speed-up", justify="right", no_wrap=True)
     table.add_column("floor", justify="right", no_wrap=True)
     table.add_column("ties", justify="right", no_wrap=True)
     for result in results:
-        table.add_row(*_workload_row(result))
+        table.add_row(*_workload_row(result, baseline))
     return table
 
 
-def _workload_row(result: WorkloadResult) -> list[RenderableType]:
+def _workload_row(result: WorkloadResult, baseline: str | None) -> list[RenderableType]:
     workload, choice = result.workload, result.choice
     batch, context = batch_and_context(workload)
-    default = default_cell(result)
-    default_text = Text(default, style="red" if default == "wrong" else "")
+    held = result.baseline(baseline)
+    cell = baselines.cell(result, baseline)
+    held_text = Text(cell, style="red" if cell == "wrong" else "yellow" if cell == "missing" else "")
     front: list[RenderableType] = [operation(workload), batch, context, workload.mode]
     if choice is None:
-        return [*front, Text("none", style="red"), "-", default_text, "-", "-", "-"]
+        return [*front, Text("none", style="red"), "-", held_text, "-", "-", "-"]
     winner = result.candidate(choice.winner)
     name = Text(winner.label, style="dim" if result.reused else "")
     if winner.default:
         name.append(" (default)", style="dim")
-    gain = Text(speedup(choice.speedup, choice.speedup_interval), style="green" if (choice.speedup or 0) > 1 else "")
+    over = held.speedup if held else None
+    gain = Text(speedup(over, held.speedup_interval if held else None), style="green" if (over or 0) > 1 else "")
     ties = str(len(choice.tie_set)) if len(choice.tie_set) > 1 else "-"
     time = with_interval(winner.median_us, winner.interval_us)
-    return [*front, name, time, default_text, gain, percent(share_of_floor(result)), ties]
+    return [*front, name, time, held_text, gain, percent(share_of_floor(result)), ties]
 
 
 def candidate_table(result: WorkloadResult, rows: int | None = None) -> Table:
@@ -120,8 +125,7 @@ def candidate_row(candidate: CandidateResult, result: WorkloadResult) -> list[Re
         marks.append("winner")
     elif choice is not None and candidate.key in choice.tie_set:
         marks.append("tie")
-    if candidate.default:
-        marks.append("default")
+    marks += [held.name for held in result.baselines if held.candidate == candidate.key]
     if candidate.reason:
         marks.append(candidate.reason)
     if candidate.fix:
@@ -139,16 +143,10 @@ def _by_time(candidate: CandidateResult) -> tuple[int, float, str]:
     return group, candidate.median_us or candidate.rough_us or 0.0, candidate.key
 
 
-def totals(run: RunFile) -> str:
-    """The line below the table."""
+def totals(run: RunFile) -> list[str]:
+    """The lines below the table: counts, then the mean speed-up over each baseline."""
     line = counts(run.workloads)
-    ratios = [result.choice.speedup for result in run.workloads if result.choice and result.choice.speedup]
-    mean = geometric_mean(ratios)
-    if mean is not None:
-        line += f" | {mean.value:.2f}x over the defaults that are right"
-        if len(ratios) > 1:
-            line += f" ({mean.low:.2f} .. {mean.high:.2f})"
     reused = sum(result.reused for result in run.workloads)
     if reused:
         line += f" | {reused} from the cache"
-    return line
+    return [line, *baselines.totals(run.workloads)]

@@ -66,16 +66,6 @@ def batch_and_context(workload: AttentionWorkload | TopkWorkload) -> tuple[str, 
     return str(workload.batch), f"{most}{workload.context}"
 
 
-def default_cell(result: WorkloadResult) -> str:
-    """The default's time, or why there is none."""
-    for candidate in result.candidates:
-        if candidate.default:
-            if candidate.status in ("ok", "eliminated"):
-                return microseconds(candidate.median_us)
-            return {"incorrect": "wrong", "unavailable": "missing"}.get(candidate.status, candidate.status)
-    return "-"
-
-
 def header(environment: Environment, settings: Settings, noise_floor: float | None = None) -> list[str]:
     """Two lines: what was measured on, and how."""
     parts = [environment.device]

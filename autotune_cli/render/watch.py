@@ -125,7 +125,7 @@ class Lines(_Watcher):
                 winner = result.candidate(result.choice.winner)
                 words = f"{winner.label} {with_interval(winner.median_us, winner.interval_us)} us"
                 if result.choice.speedup is not None:
-                    words += f", {result.choice.speedup:.2f}x the default"
+                    words += f", {result.choice.speedup:.2f}x over {result.choice.over}"
             if result.reused:
                 words += " (cache)"
             left = self.time_left()

@@ -17,7 +17,7 @@ _SEPARATOR = "; "
 # More names than this on each side of a difference say nothing more to a reader.
 _NAMED = 4
 # What a field is called on the side that lacks it, by the field's first word.
-_ABSENT = {"variable": "not set", "library": "not recorded", "source": "absent"}
+_ABSENT = {"baseline": "not measured", "variable": "not set", "library": "not recorded", "source": "absent"}
 
 
 def identity(
@@ -26,6 +26,7 @@ def identity(
     settings: Settings,
     sources: Mapping[str, str],
     candidate_keys: Iterable[str],
+    baselines: Mapping[str, str | None] | None = None,
 ) -> dict[str, str]:
     """Every field that the outcome of a workload depends on, one readable text each.
 
@@ -35,12 +36,14 @@ def identity(
     Args:
         sources: source hash of each backend with a candidate for this workload, by name.
         candidate_keys: keys of the planned candidates, unsupported and unavailable ones too.
+        baselines: candidate of each baseline by its name: a baseline is measured to the end, so its times need it.
     """
     fields = {
         "method": str(METHOD),
         "workload": workload.key,
         # Not in the key's text, yet it decides every request's length.
         "lengths rule": str(workload.lengths_rule),
+        "served context": str(getattr(workload, "served_context", None) or ""),
         "device": environment.device,
         "capability": _dotted(environment.capability),
         "multiprocessors": str(environment.multiprocessors or ""),
@@ -62,6 +65,7 @@ def identity(
         # A longer limit can turn a timeout into the winner.
         "timeout": _number(settings.timeout_s, "s"),
         **{f"source {name}": digest for name, digest in sorted(sources.items())},
+        **{f"baseline {name}": candidate or "missing" for name, candidate in sorted((baselines or {}).items())},
         CANDIDATES: _SEPARATOR.join(sorted(set(candidate_keys))),
     }
     # An unset field is left out, but a variable set to nothing is a value.

@@ -21,7 +21,7 @@ from pydantic import (
 
 from autotune_cli.kernels.workload import Workload
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 
 KnobValue = bool | int | float | str | None
 Status = Literal[
@@ -145,7 +145,7 @@ class CandidateResult(Record):
     knobs: dict[str, KnobValue] = {}
     label: str
     default: bool = False
-    """Is it what SGLang runs when nobody tunes?"""
+    """Is it what the first of the workload's baselines runs?"""
     status: Status
     reason: str | None = None
     fix: str | None = None
@@ -192,7 +192,9 @@ class Choice(Record):
     best: str
     """Key of the candidate with the lowest time; the winner is a tie away from it at most."""
     default: str | None
-    """Key of the default candidate, if there is one."""
+    """Key of the candidate that the default baseline runs, if it is one that was planned."""
+    over: str | None = None
+    """Name of that baseline, which ``speedup`` is over."""
     speedup: PositiveFloat | None = None
     """Time of the default over the time of the winner; None where the default is missing or wrong."""
     speedup_interval: tuple[PositiveFloat, PositiveFloat] | None = None
@@ -203,6 +205,40 @@ class Choice(Record):
     def _winner_is_tied(self) -> Choice:
         if self.winner not in self.tie_set:
             raise ValueError(f"the winner {self.winner} is not in the tie set")
+        if self.speedup is not None and self.over is None:
+            raise ValueError("a speed-up over nothing: the baseline's name is missing")
+        return self
+
+
+class BaselineResult(Record):
+    """What an engine, with named options, runs for a workload on this GPU, and what the winner gains over it."""
+
+    name: str
+    """Words that ``--baseline`` takes: ``sglang``, ``sglang --attention-backend flashinfer``."""
+    engine: str
+    """Empty: a candidate that the user named."""
+    version: str | None = None
+    """The engine's; None: not known."""
+    version_from: Literal["installed", "newest known", "not recorded"] = "newest known"
+    backend: str | None = None
+    """In the engine's words: ``fa3``."""
+    candidate: str | None = None
+    """Key of the candidate that stands for it, measured or not."""
+    missing: str | None = None
+    """Why it was not measured; its place is never taken by another."""
+    source: str = ""
+    """Where the rule was read."""
+    speedup: PositiveFloat | None = None
+    """Its time over the winner's time; None where it is missing or not right."""
+    speedup_interval: tuple[PositiveFloat, PositiveFloat] | None = None
+    """99 % interval."""
+
+    @model_validator(mode="after")
+    def _is_there_or_missing(self) -> BaselineResult:
+        if self.candidate is None and self.missing is None:
+            raise ValueError(f"baseline {self.name}: neither a candidate nor a reason why there is none")
+        if self.speedup is not None and (self.candidate is None or self.missing is not None):
+            raise ValueError(f"baseline {self.name}: a speed-up over what was not measured")
         return self
 
 
@@ -218,6 +254,8 @@ class WorkloadResult(Record):
     candidates: tuple[CandidateResult, ...]
     choice: Choice | None = None
     """None: no candidate was right."""
+    baselines: tuple[BaselineResult, ...] = ()
+    """The default first; then others that the winner is held to."""
     conditions: tuple[Conditions, ...] = ()
     floor_us: PositiveFloat | None = None
     """Roofline: the least time the device needs for the workload's bytes and flops."""
@@ -249,6 +287,15 @@ class WorkloadResult(Record):
         for candidate in self.candidates:
             if candidate.status == "ok" and not candidate.rounds_us:
                 raise ValueError(f"{candidate.key}: status ok without rounds")
+        names = [baseline.name for baseline in self.baselines]
+        if len(set(names)) != len(names):
+            raise ValueError(f"{self.key}: a baseline is there twice")
+        for baseline in self.baselines:
+            key = baseline.candidate
+            if key is not None and baseline.missing is None and key not in keys:
+                raise ValueError(f"{self.key}: the baseline {baseline.name} names {key}, which is no candidate")
+        if self.choice is not None and self.choice.over is not None and self.choice.over not in names:
+            raise ValueError(f"{self.key}: a speed-up over {self.choice.over}, which is none of its baselines")
         if self.choice is not None:
             by_key = {candidate.key: candidate for candidate in self.candidates}
             for key in (*self.choice.tie_set, self.choice.best):
@@ -257,6 +304,13 @@ class WorkloadResult(Record):
                 if by_key[key].status not in MEASURED:
                     raise ValueError(f"{self.key}: the choice names {key}, which is {by_key[key].status}")
         return self
+
+    def baseline(self, name: str | None = None) -> BaselineResult | None:
+        """The baseline of that name (None: the default), or None."""
+        for baseline in self.baselines:
+            if name is None or baseline.name == name:
+                return baseline
+        return None
 
     def candidate(self, key: str) -> CandidateResult:
         """The candidate of that key.
@@ -273,7 +327,7 @@ class WorkloadResult(Record):
 class RunFile(Record):
     """One run, or the cache of a name."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[2] = SCHEMA_VERSION
     kind: Literal["run", "cache"]
     name: str
     created: str

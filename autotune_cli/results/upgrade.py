@@ -11,7 +11,49 @@ from autotune_cli.results.schema import SCHEMA_VERSION
 
 Document = dict[str, Any]
 
-UPGRADES: dict[int, Callable[[Document], Document]] = {}
+# What version 1 called the default, by the first part of the operation's name and the kind of device. On a GPU it was
+# what SGLang runs with --attention-backend flashinfer, which its untuned server runs on no Hopper GPU.
+_DEFAULT_OF_1 = {
+    ("attention", "cuda"): ("sglang --attention-backend flashinfer", "flashinfer"),
+    ("attention", "cpu"): ("sglang --attention-backend torch_native", "torch_native"),
+    ("topk", "cuda"): ("sglang", "sgl-kernel"),
+    ("topk", "cpu"): ("sglang --dsa-topk-backend torch", "torch"),
+}
+
+
+def _name_the_baseline(document: Document) -> Document:
+    """1 to 2: the speed-up says what it is over, and each workload lists its baselines."""
+    kinds = {key: environment["device_kind"] for key, environment in document["environments"].items()}
+    workloads = [_with_baseline(result, kinds[result["environment"]]) for result in document["workloads"]]
+    return {**document, "workloads": workloads}
+
+
+def _with_baseline(result: Document, kind: str) -> Document:
+    name, backend = _DEFAULT_OF_1[result["workload"]["operation"].split(".")[0], kind]
+    choice = result.get("choice")
+    marked = [candidate for candidate in result["candidates"] if candidate.get("default")]
+    if not marked:
+        return result
+    default = marked[0]
+    measured = default["status"] in ("ok", "eliminated")
+    baseline = {
+        "name": name,
+        "engine": "sglang",
+        "version_from": "not recorded",
+        "backend": backend,
+        "candidate": default["key"],
+        "missing": None if measured else f"{default['status']}: {default.get('reason')}",
+        "source": "the default of files of schema version 1",
+    }
+    if choice is None:
+        return {**result, "baselines": [baseline]}
+    if measured:
+        baseline |= {"speedup": choice.get("speedup"), "speedup_interval": choice.get("speedup_interval")}
+    over = name if choice.get("default") is not None else None
+    return {**result, "baselines": [baseline], "choice": {**choice, "over": over}}
+
+
+UPGRADES: dict[int, Callable[[Document], Document]] = {1: _name_the_baseline}
 """By version: turns a document of that version into the next one's. It need not set ``schema_version``."""
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from autotune_cli.measure.statistics import median, paired_ratio
 from autotune_cli.results.schema import Choice
@@ -16,8 +16,10 @@ def choose(
     default: str | None,
     margin: float,
     default_is_right: bool = True,
+    over: str | None = None,
+    held: Collection[str] = (),
 ) -> Choice | None:
-    """The winner by fixed order from the tie set, never slower than the default.
+    """The winner by fixed order from the tie set, never slower than the default or another baseline.
 
     Args:
         times: rounds in microseconds by candidate, of candidates that are right.
@@ -25,6 +27,8 @@ def choose(
         default: what runs without tuning, or None.
         margin: relative; closer than this to the best is a tie.
         default_is_right: False: the default was measured but must not run.
+        over: name of the baseline that ``default`` is.
+        held: candidates of further baselines.
 
     Returns:
         None when nobody was measured.
@@ -42,7 +46,8 @@ def choose(
         if key == best or low <= 1.0 + margin:
             ties.append(key)
     usable_default = default if default in measured and default_is_right else None
-    winner, reason = _pick(ties, best, usable_default, middle)
+    clearly_slower = {key for key in ties for other in held if other in ties and _is_slower(times[key], times[other])}
+    winner, reason = _pick(ties, best, usable_default, middle, clearly_slower)
     speedup = interval = None
     if usable_default is not None:
         if winner == usable_default:
@@ -59,19 +64,29 @@ def choose(
         tie_set=tuple(ties),
         best=best,
         default=default,
+        over=None if default is None else over,
         speedup=speedup,
         speedup_interval=interval,
         reason=reason,
     )
 
 
-def _pick(ties: Sequence[str], best: str, default: str | None, middle: Mapping[str, float]) -> tuple[str, str]:
-    if default in ties:
+def _is_slower(times: Times, other: Times) -> bool:
+    """Beyond the interval, however little."""
+    ratio = paired_ratio(times, other)
+    return ratio is not None and ratio.low > 1.0
+
+
+def _pick(
+    ties: Sequence[str], best: str, default: str | None, middle: Mapping[str, float], clearly_slower: Collection[str]
+) -> tuple[str, str]:
+    """``clearly_slower``: those that a baseline within the ties beats beyond the interval: a tie, yet no choice."""
+    if default in ties and default not in clearly_slower:
         assert default is not None
         return default, "the default is within the tie set" if len(ties) > 1 else "the default is the fastest"
     if len(ties) == 1:
         return best, "separated"
     for key in ties:
-        if default is None or middle[key] < middle[default]:
+        if key not in clearly_slower and (default is None or middle[key] < middle[default]):
             return key, "first of the tie set"
     return best, "best of the tie set"

@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from autotune_cli.kernels.engines import Baseline
 from autotune_cli.kernels.registry import Candidate
-from autotune_cli.results.schema import CaseEvidence, Conditions, Environment, HostTime, Kernel, Status
+from autotune_cli.results.schema import BaselineResult, CaseEvidence, Conditions, Environment, HostTime, Kernel, Status
 
 if TYPE_CHECKING:
     from autotune_cli.kernels.workload import AnyWorkload
@@ -52,6 +53,8 @@ class PlannedWorkload:
     """Hash of each backend's source, and of the operation's inputs and judge (``problem``)."""
     launch_knobs: dict[str, tuple[str, ...]]
     """By backend; see :func:`autotune_cli.kernels.registry.register`."""
+    baselines: tuple[BaselineResult, ...] = ()
+    """Without speed-ups; the default first."""
 
 
 @dataclass(frozen=True)
@@ -126,11 +129,15 @@ class RoundFailed:
 @dataclass(frozen=True)
 class Plan:
     workloads: tuple[AnyWorkload, ...]
+    baselines: tuple[Baseline, ...]
+    """The default first."""
+    model_type: str = ""
+    """Of the model's config.json."""
 
     def __call__(self, bench: Bench) -> list[PlannedWorkload]:
         from autotune_cli.tuning.plan import plan
 
-        return [plan(workload, bench.device) for workload in self.workloads]
+        return [plan(workload, bench.device, self.baselines, self.model_type) for workload in self.workloads]
 
 
 @dataclass(frozen=True)

@@ -4,41 +4,45 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from autotune_cli import kernels
+from autotune_cli.kernels.engines import Baseline
 from autotune_cli.kernels.registry import REGISTRY, Backend, Candidate, Device, source_hash
 from autotune_cli.kernels.workload import AnyWorkload
+from autotune_cli.tuning.baselines import planned_baselines, with_status
 from autotune_cli.tuning.jobs import BackendInfo, Planned, PlannedWorkload
 
 
-def plan(workload: AnyWorkload, device: Device) -> PlannedWorkload:
-    """All candidates of a workload: the default first, then one of each backend in turn.
+def plan(
+    workload: AnyWorkload, device: Device, baselines: Sequence[Baseline] = (), model_type: str = ""
+) -> PlannedWorkload:
+    """All candidates of a workload: those of the baselines first, then one of each backend in turn.
 
     The order is that of vetting and, inside a tie set, of preference; a budget that ends early has then seen every
     backend.
+
+    Args:
+        baselines: the default first; those whose options don't concern the workload are left out.
+        model_type: of the model's config.json, by which some engines choose.
     """
-    found = [_of_backend(backend, workload, device) for backend in REGISTRY.of(workload.operation)]
-    turns = list(_in_turn(found))
-    turns.sort(key=lambda planned: not planned.default)
-    # SGLang runs one thing: only the first that claims it and can run keeps the mark.
-    candidates, taken = [], False
-    for planned in turns:
-        is_default = planned.default and not taken
-        taken = taken or is_default
-        candidates.append(
-            Planned(planned.candidate, is_default, planned.status, planned.reason, planned.fix)
-            if planned.default != is_default
-            else planned
-        )
+    turns = list(_in_turn([of_backend(backend, workload, device) for backend in REGISTRY.of(workload.operation)]))
+    found, added = planned_baselines(workload, device, baselines, model_type, turns)
+    keys = [baseline.candidate for baseline in found]
+    default = keys[0] if keys else None
+    turns += [one(candidate, workload, device) for candidate in added]
+    by_key = {planned.candidate.key: planned for planned in turns}
+    found = tuple(with_status(baseline, by_key) for baseline in found)
+    turns.sort(key=lambda planned: keys.index(planned.candidate.key) if planned.candidate.key in keys else len(keys))
+    candidates = [replace(planned, default=planned.candidate.key == default) for planned in turns]
     names = sorted({planned.candidate.backend for planned in candidates if planned.status is None})
     package = Path(kernels.__file__).parent / workload.operation.split(".")[0]
     sources = {name: REGISTRY.get(name).source_hash for name in names}
     sources["problem"] = source_hash(sorted(package.glob("*.py")))
-    return PlannedWorkload(
-        workload, tuple(candidates), sources, {name: REGISTRY.get(name).launch_knobs for name in names}
-    )
+    launch_knobs = {name: REGISTRY.get(name).launch_knobs for name in names}
+    return PlannedWorkload(workload, tuple(candidates), sources, launch_knobs, found)
 
 
 def backends() -> list[BackendInfo]:
@@ -57,21 +61,31 @@ def backends() -> list[BackendInfo]:
     ]
 
 
-def _of_backend(backend: Backend, workload: AnyWorkload, device: Device) -> list[Planned]:
+def of_backend(backend: Backend, workload: AnyWorkload, device: Device) -> list[Planned]:
+    """The backend's candidates, and why some can't be measured here."""
     missing = backend.missing()
-    result = []
-    for candidate in backend.candidates(workload, device):
-        _check_knobs(candidate)
-        default = backend.is_default(workload, device, candidate)
-        reason = backend.why_unsupported(workload, device, candidate)
-        if reason is not None:
-            result.append(Planned(candidate, False, "unsupported", reason))
-        elif missing is not None:
-            fix = backend.install or f"pip install {missing}"
-            result.append(Planned(candidate, default, "unavailable", f"{missing} is not installed", fix))
-        else:
-            result.append(Planned(candidate, default))
-    return result
+    return [
+        _planned(backend, candidate, workload, device, missing) for candidate in backend.candidates(workload, device)
+    ]
+
+
+def one(candidate: Candidate, workload: AnyWorkload, device: Device) -> Planned:
+    """A candidate that its backend doesn't list itself, as a baseline may name one."""
+    backend = REGISTRY.get(candidate.backend)
+    return _planned(backend, candidate, workload, device, backend.missing())
+
+
+def _planned(
+    backend: Backend, candidate: Candidate, workload: AnyWorkload, device: Device, missing: str | None
+) -> Planned:
+    _check_knobs(candidate)
+    reason = backend.why_unsupported(workload, device, candidate)
+    if reason is not None:
+        return Planned(candidate, False, "unsupported", reason)
+    if missing is not None:
+        fix = backend.install or f"pip install {missing}"
+        return Planned(candidate, False, "unavailable", f"{missing} is not installed", fix)
+    return Planned(candidate)
 
 
 def _check_knobs(candidate: Candidate) -> None:

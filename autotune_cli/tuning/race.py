@@ -61,12 +61,14 @@ class RacePolicy:
 
 @dataclass
 class Race:
-    """The rounds so far. ``default`` is never dropped for being slow."""
+    """The rounds so far. ``default`` and ``held`` are never dropped for being slow."""
 
     policy: RacePolicy
     keys: list[str]
     """Candidates in the order of preference."""
     default: str | None = None
+    held: frozenset[str] = frozenset()
+    """Candidates of further baselines."""
     times: dict[str, dict[int, float]] = field(default_factory=dict)
     copies: dict[int, float] = field(default_factory=dict)
     """Times of a second copy of ``copied`` (A/A)."""
@@ -150,8 +152,11 @@ class Race:
             return
         limit = self.policy.rough_margin * min(known)
         for key in self.running:
-            if key != self.default and self.rough.get(key, 0.0) > limit:
+            if not self._is_held(key) and self.rough.get(key, 0.0) > limit:
                 self.drop(key, f"its rough time is over {self.policy.rough_margin:g} times the best one's")
+
+    def _is_held(self, key: str) -> bool:
+        return key == self.default or key in self.held
 
     def _eliminate(self) -> None:
         best = self.best
@@ -159,7 +164,7 @@ class Race:
             return
         for key in self.running:
             ratio = paired_ratio(self.times[key], self.times[best])
-            if key in (best, self.default) or ratio is None:
+            if key == best or self._is_held(key) or ratio is None:
                 continue
             rounds = len(self.times[key])
             early = self.policy.early_margins

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from autotune_cli.kernels.engines import Baseline
 from autotune_cli.kernels.workload import AnyWorkload
 from autotune_cli.results.schema import RunFile
 from autotune_cli.tuning.jobs import WorkerSettings
@@ -20,6 +21,10 @@ class Request:
     worker: WorkerSettings
     policy: RacePolicy
     root: Path
+    baselines: tuple[Baseline, ...] = ()
+    """What winners are held to; the default first."""
+    model_type: str = ""
+    """Of the model's config.json, by which some engines choose."""
     use_cache: bool = True
     gpus: tuple[str | None, ...] = (None,)
     """CUDA_VISIBLE_DEVICES of each worker; None: the first GPU, or the CPU."""

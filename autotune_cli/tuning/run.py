@@ -140,7 +140,8 @@ class _Run:
         keys = [entry.candidate.key for entry in plan.candidates]
         used = {entry.candidate.backend for entry in plan.candidates} | {"problem"}
         sources = {name: digest for name, digest in plan.sources.items() if name in used}
-        return identity(plan.workload, self.environment, self.settings, sources, keys)
+        baselines = {baseline.name: baseline.candidate for baseline in plan.baselines}
+        return identity(plan.workload, self.environment, self.settings, sources, keys, baselines)
 
     def _header(self, identities: dict[str, dict[str, str]]) -> JournalHeader:
         return JournalHeader(
@@ -171,7 +172,7 @@ class _Run:
             if result is None and self.request.use_cache:
                 result, reasons = lookup(cached, key, identities[key])
                 if result is not None:
-                    result = result.model_copy(update={"reused": True, "environment": self.environment_key})
+                    result = _reused(result, plan, self.environment_key)
                 elif self.request.explain_miss or reasons != ["not in the cache"]:
                     self.progress.note(f"{key}: measured again: {'; '.join(reasons)}")
             if result is None:
@@ -282,3 +283,12 @@ class _Run:
                 self.progress.note(note)
         else:
             write_run(path, run)
+
+
+def _reused(result: WorkloadResult, plan: PlannedWorkload, environment: str) -> WorkloadResult:
+    """A cached result as one of this run. Its baselines run the same candidates, perhaps in another version."""
+    versions = {
+        baseline.name: baseline.model_dump(include={"version", "version_from", "source"}) for baseline in plan.baselines
+    }
+    baselines = tuple(each.model_copy(update=versions.get(each.name, {})) for each in result.baselines)
+    return result.model_copy(update={"reused": True, "environment": environment, "baselines": baselines})

@@ -22,7 +22,9 @@ def planned_workloads(request: Request, worker: Worker) -> list[PlannedWorkload]
     """
     files = request.worker.kernel_files
     try:
-        planned: list[PlannedWorkload] = worker.ask(Plan(request.workloads), _PLAN_TIMEOUT_S)
+        planned: list[PlannedWorkload] = worker.ask(
+            Plan(request.workloads, request.baselines, request.model_type), _PLAN_TIMEOUT_S
+        )
     except (WorkerDied, WorkerTimeout, WorkerRaised) as error:
         if not files:
             raise
@@ -41,7 +43,8 @@ def planned_workloads(request: Request, worker: Worker) -> list[PlannedWorkload]
 
 
 def _narrow(request: Request, plan: PlannedWorkload) -> PlannedWorkload:
-    """Only the backends and page sizes that were asked for. The default stays: it is what the rest is held to."""
+    """Only the backends and page sizes that were asked for. Baselines stay: they are what the rest is held to."""
+    held = {baseline.candidate for baseline in plan.baselines}
 
     def wanted(backend: str, page: object) -> bool:
         library = backend.split(".")[0]
@@ -51,6 +54,6 @@ def _narrow(request: Request, plan: PlannedWorkload) -> PlannedWorkload:
     kept = [
         entry
         for entry in plan.candidates
-        if entry.default or wanted(entry.candidate.backend, dict(entry.candidate.knobs).get("page_size"))
+        if entry.candidate.key in held or wanted(entry.candidate.backend, dict(entry.candidate.knobs).get("page_size"))
     ]
     return replace(plan, candidates=tuple(kept))

@@ -13,6 +13,7 @@ from autotune_cli.measure.conditions import is_throttled
 from autotune_cli.results.journal import Journal
 from autotune_cli.results.records import RoundRecord
 from autotune_cli.results.schema import CandidateResult, Choice, Conditions, Status, WorkloadResult
+from autotune_cli.tuning.baselines import judged
 from autotune_cli.tuning.budget import Share
 from autotune_cli.tuning.choose import choose
 from autotune_cli.tuning.duplicates import mark_duplicates
@@ -84,6 +85,7 @@ class Session:
         self._floor_us = floor_us
         self._card = card
         self._by_key: dict[str, Candidate] = {entry.candidate.key: entry.candidate for entry in planned.candidates}
+        self._held = [each.candidate for each in planned.baselines if each.candidate is not None]
         self._results: dict[str, CandidateResult] = {}
         self._conditions: list[Conditions] = []
         self._device_s = 0.0
@@ -173,7 +175,7 @@ class Session:
         raced = {key for record in self._known.rounds.values() for key in record.times}
         keys = [key for key in self._by_key if self._results[key].status == "ok" or key in raced]
         default = next((key for key in keys if self._results[key].default), None)
-        race = Race(self._policy, keys, default)
+        race = Race(self._policy, keys, default, frozenset(self._held) & set(keys))
         race.cut_rough({key: self._results[key].rough_us or 0.0 for key in keys})
         for number in sorted(self._known.rounds):
             record = self._known.rounds[number]
@@ -289,12 +291,15 @@ class Session:
     def _choose(self, race: Race) -> Choice | None:
         default = next((key for key in self._by_key if self._results[key].default), None)
         margin = max(self._policy.tie_margin, race.noise or 0.0)
-        return choose({key: race.times[key] for key in race.running}, race.running, default, margin)
+        over = self._planned.baselines[0].name if self._planned.baselines else None
+        times = {key: race.times[key] for key in race.running}
+        return choose(times, race.running, default, margin, over=over, held=self._held)
 
     def _result(self, race: Race | None, stopped: str, wall_s: float) -> WorkloadResult:
         assert race is not None
         choice = self._choose(race)
         copies = sorted(race.copies)
+        winner = choice.winner if choice else None
         return WorkloadResult(
             workload=self._workload,
             key=self._key,
@@ -302,6 +307,7 @@ class Session:
             identity=self._identity,
             candidates=tuple(finished_candidate(self._results[key], race) for key in self._by_key),
             choice=choice,
+            baselines=tuple(judged(each, winner, self._results, race.times) for each in self._planned.baselines),
             conditions=tuple(self._conditions),
             floor_us=self._floor_us,
             noise=race.noise,

@@ -61,6 +61,7 @@ def model_from_config(config: Mapping[str, Any], *, name: str, where: str, sourc
         name=name,
         source=source,
         dtype=dtype,
+        model_type=fields.text("model_type"),
         num_attention_heads=heads,
         topk=topk,
         max_context=fields.count("max_position_embeddings", "n_positions"),

@@ -55,6 +55,8 @@ class Model(_Frozen):
     name: str
     source: str
     """Where the numbers come from: a Hugging Face repository or a path."""
+    model_type: str = ""
+    """Hugging Face's name of the architecture, by which some engines choose their kernels."""
     checked: str = ""
     """What the numbers were checked against."""
     dtype: DType = "bfloat16"

@@ -54,6 +54,8 @@ class Suite(BaseModel):
     name: str
     """``<model>`` or ``<model>-tp<N>``: safe in a file name."""
     workloads: tuple[Workload, ...]
+    model_type: str = ""
+    """Of the model's config.json."""
     notes: tuple[str, ...] = ()
     """For people: what of the model or the request is left out, and why."""
 
@@ -130,7 +132,8 @@ def build_suite(
                 continue
             for layer, geometry in zip(model.layers, geometries, strict=True):
                 shapes = _attention_shapes(model, layer, operation, device_kind, wanted)
-                found += [_attention_workload(operation, geometry, shape, mode) for shape in shapes]
+                longest = model.max_context
+                found += [_attention_workload(operation, geometry, shape, mode, longest) for shape in shapes]
         if not found and operations is not None:
             notes.append(f"{operation}: {_why_none(model, operation)}")
         workloads.update((workload.key, workload) for workload in found)
@@ -140,11 +143,16 @@ def build_suite(
     return Suite(
         name=model.name if tp == 1 else f"{model.name}-tp{tp}",
         workloads=tuple(workloads.values()),
+        model_type=model.model_type,
         notes=tuple(dict.fromkeys(notes)),
     )
 
 
-def _attention_workload(operation: str, geometry: Geometry, shape: Shape, mode: Mode) -> AttentionWorkload:
+def _attention_workload(
+    operation: str, geometry: Geometry, shape: Shape, mode: Mode, longest: int | None
+) -> AttentionWorkload:
+    # Only a captured step depends on it.
+    served = max(longest, shape.context) if longest is not None and mode == "graph" else None
     return AttentionWorkload(
         operation=cast("AttentionOperation", operation),
         geometry=geometry,
@@ -153,6 +161,7 @@ def _attention_workload(operation: str, geometry: Geometry, shape: Shape, mode: 
         context=shape.context,
         mode=mode,
         spread=shape.spread,
+        served_context=served,
     )
 
 

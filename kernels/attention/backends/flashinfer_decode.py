@@ -45,14 +45,6 @@ def unsupported(workload: AttentionWorkload, device: Device, knobs: Mapping[str,
     return reason
 
 
-def default(workload: AttentionWorkload, device: Device, knobs: Mapping[str, Knob]) -> bool:
-    """SGLang: fa2, page size 1; tensor cores for FP8 caches and for 4 or more queries to a KV head."""
-    g = workload.geometry
-    tensor_cores = g.cache_dtype == "float8_e4m3fn" or g.group >= 4
-    path = "tensor_cores" if tensor_cores else "cuda_cores"
-    return dict(knobs) == {"path": path, "page_size": common.SGLANG_PAGE_SIZE, "split": None, "pdl": None}
-
-
 def wrapper_arguments(problem: AttentionProblem, pages: PagedKV, path: str, split: Any) -> dict[str, Any]:
     """Arguments of ``BatchDecodeWithPagedKVCacheWrapper``; under CUDA graphs with the buffers it keeps."""
     split_tokens = split if split in SPLITS else None
@@ -117,7 +109,6 @@ def build(workload: AttentionWorkload, *, path: str, page_size: int, split: Any,
     requires=common.REQUIRES,
     install=common.INSTALL,
     unsupported=unsupported,
-    default=default,
     build=build,
 )
 def prepare(problem: AttentionProblem, *, path: str, page_size: int, split: Any, pdl: Any) -> Prepared:

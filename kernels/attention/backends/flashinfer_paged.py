@@ -17,18 +17,6 @@ def unsupported(workload: AttentionWorkload, device: Device, knobs: Mapping[str,
     return common.why_not(workload, device, str(knobs["path"]))
 
 
-def default(workload: AttentionWorkload, device: Device, knobs: Mapping[str, Knob]) -> bool:
-    """SGLang's paged branch (fa2, page size 1) stands in for windowed extends.
-
-    Its own way there, ragged plus paged with a custom mask over the prefix, is not a candidate.
-    """
-    return (
-        workload.operation == "attention.extend"
-        and workload.geometry.window_left is not None
-        and dict(knobs) == {"path": "fa2", "page_size": common.SGLANG_PAGE_SIZE}
-    )
-
-
 def build(workload: AttentionWorkload, *, path: str, page_size: int) -> None:
     common.build_prefill(workload, path)
 
@@ -41,7 +29,6 @@ def build(workload: AttentionWorkload, *, path: str, page_size: int) -> None:
     requires=common.REQUIRES,
     install=common.INSTALL,
     unsupported=unsupported,
-    default=default,
     build=build,
 )
 def prepare(problem: AttentionProblem, *, path: str, page_size: int) -> Prepared:

@@ -18,11 +18,6 @@ def unsupported(workload: AttentionWorkload, device: Device, knobs: Mapping[str,
     return common.why_not(workload, device, str(knobs["path"]), workload.geometry.dtype)
 
 
-def default(workload: AttentionWorkload, device: Device, knobs: Mapping[str, Knob]) -> bool:
-    """SGLang: ragged with backend "auto" when no request of the batch has a prefix."""
-    return knobs["path"] == common.auto_path(workload, device, workload.geometry.dtype)
-
-
 def build(workload: AttentionWorkload, *, path: str) -> None:
     common.build_prefill(workload, path, kv_dtype=workload.geometry.dtype)
 
@@ -34,7 +29,6 @@ def build(workload: AttentionWorkload, *, path: str) -> None:
     requires=common.REQUIRES,
     install=common.INSTALL,
     unsupported=unsupported,
-    default=default,
     build=build,
 )
 def prepare(problem: AttentionProblem, *, path: str) -> Prepared:

@@ -25,16 +25,6 @@ def unsupported(workload: AttentionWorkload, device: Device, knobs: Mapping[str,
     return None
 
 
-def default(workload: AttentionWorkload, device: Device, knobs: Mapping[str, Knob]) -> bool:
-    """SGLang: ragged with backend "auto"; paged fixed to fa2 and page size 1."""
-    ragged = common.auto_path(workload, device, workload.geometry.dtype)
-    return workload.geometry.window_left is None and dict(knobs) == {
-        "ragged": ragged,
-        "paged": "fa2",
-        "page_size": common.SGLANG_PAGE_SIZE,
-    }
-
-
 def build(workload: AttentionWorkload, *, ragged: str, paged: str, page_size: int) -> None:
     from flashinfer.cascade import get_cascade_module
 
@@ -87,7 +77,6 @@ def states(problem: AttentionProblem) -> list[dict[str, Any]]:
     requires=common.REQUIRES,
     install=common.INSTALL,
     unsupported=unsupported,
-    default=default,
     build=build,
 )
 def prepare(problem: AttentionProblem, *, ragged: str, paged: str, page_size: int) -> Prepared:

@@ -26,11 +26,6 @@ def unsupported(workload: AttentionWorkload, device: Device, knobs: Mapping[str,
     return "takes no FP8 queries" if workload.geometry.dtype == "float8_e4m3fn" else None
 
 
-def default(workload: AttentionWorkload, device: Device, knobs: Mapping[str, Knob]) -> bool:
-    """Where scaled_dot_product_attention can't: with a softcap."""
-    return workload.geometry.softcap is not None and knobs["block"] in (1, 64)
-
-
 @register(
     "attention.decode",
     "attention.prefill",
@@ -39,7 +34,6 @@ def default(workload: AttentionWorkload, device: Device, knobs: Mapping[str, Kno
     knobs=knobs,
     devices=("cpu",),
     unsupported=unsupported,
-    default=default,
 )
 def prepare(problem: AttentionProblem, *, block: int) -> Prepared:
     import torch

@@ -48,11 +48,6 @@ def unsupported(workload: AttentionWorkload, device: Device, knobs: Mapping[str,
     return None
 
 
-def default(workload: AttentionWorkload, device: Device, knobs: Mapping[str, Knob]) -> bool:
-    """On a CPU: the kernel that torch picks itself."""
-    return device.kind == "cpu" and workload.geometry.softcap is None and knobs["kernel"] == "flash"
-
-
 @register(
     "attention.decode",
     "attention.prefill",
@@ -61,7 +56,6 @@ def default(workload: AttentionWorkload, device: Device, knobs: Mapping[str, Kno
     knobs=knobs,
     devices=("cuda", "cpu"),
     unsupported=unsupported,
-    default=default,
 )
 def prepare(problem: AttentionProblem, *, kernel: str) -> Prepared:
     import torch

@@ -21,18 +21,12 @@ def _unsupported(workload: TopkWorkload, device: Device, knobs: Mapping[str, Kno
     return None if workload.k == ONLY_K else f"is compiled for k = {ONLY_K} only, this is k = {workload.k}"
 
 
-def _default(workload: TopkWorkload, device: Device, knobs: Mapping[str, Knob]) -> bool:
-    """SGLang's ``--dsa-topk-backend`` defaults to sgl-kernel."""
-    return device.kind == "cuda" and workload.k == ONLY_K
-
-
 @register(
     "topk.select",
     name="sgl_kernel.fast_topk_v2",
     requires=("sgl_kernel",),
     install="pip install 'kernel-autotune[cuda]'",
     unsupported=_unsupported,
-    default=_default,
 )
 def prepare(problem: TopkProblem) -> Callable[[], torch.Tensor]:
     """It obeys lengths and pads with -1 by itself; the order of its indices is arbitrary."""

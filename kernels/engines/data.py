@@ -1,0 +1,164 @@
+"""The table of an engine: a TOML file beside this one, validated when it is read.
+
+A file holds the engine's name and version, the options that a baseline may name, and two lists of rows: ``backend``
+(which of the engine's backends takes a situation) and ``run`` (which candidate stands for what that backend launches).
+In both the first row whose conditions all hold counts.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from functools import cache
+from pathlib import Path
+
+from packaging.specifiers import SpecifierSet
+from packaging.version import InvalidVersion, Version
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from autotune_cli.errors import AutotuneError, UnknownName
+from autotune_cli.kernels.engines.situation import Situation
+
+_FOLDER = Path(__file__).parent
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Conditions(_Frozen):
+    """When a row applies; what is left out is not asked for."""
+
+    operations: tuple[str, ...] = ()
+    """Names, or beginnings of names up to a dot: ``attention`` is each of its operations."""
+    attention: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
+    """``model_type`` of the config.json."""
+    gpus: tuple[str, ...] = ()
+    cuda: str = ""
+    """Bounds such as ``>=12.3``."""
+    versions: str = ""
+    """Of the engine, such as ``>=0.5.16``."""
+    kv_dtypes: tuple[str, ...] = ()
+    sinks: bool | None = None
+    window: bool | None = None
+    softcap: bool | None = None
+    asymmetric: bool | None = None
+    group_at_least: int = 0
+    kv_heads: tuple[int, ...] = ()
+    k: tuple[int, ...] = ()
+    options: dict[str, tuple[str, ...]] = {}
+    """Any of the values; an option that isn't given has the value of the file's ``options``."""
+    variables: dict[str, tuple[str, ...]] = {}
+    """Any of the values, in any case; ``""``: not set."""
+
+    def hold(self, situation: Situation, version: str | None, defaults: dict[str, str]) -> bool:
+        """Do all of them hold? An unknown version is taken for the newest, which every bound from below admits."""
+        s = situation
+        options = {**defaults, **s.options}
+        variables = {name: s.variables.get(name, "").lower() for name in self.variables}
+        return (
+            _names(self.operations, s.operation)
+            and _member(self.attention, s.attention)
+            and _member(self.models, s.model_type)
+            and _member(self.gpus, s.gpu)
+            and _member(self.kv_dtypes, s.kv_dtype)
+            and _member(self.kv_heads, s.kv_heads)
+            and _member(self.k, s.k)
+            and self.sinks in (None, s.sinks)
+            and self.window in (None, s.window)
+            and self.softcap in (None, s.softcap)
+            and self.asymmetric in (None, s.asymmetric)
+            and s.group >= self.group_at_least
+            and (not self.cuda or within(s.cuda, self.cuda))
+            and (not self.versions or version is None or within(version, self.versions))
+            and all(options.get(name, "") in values for name, values in self.options.items())
+            and all(variables[name] in values for name, values in self.variables.items())
+        )
+
+
+class BackendRow(Conditions):
+    """``name``: the engine's word for the backend that takes the situation."""
+
+    name: str
+    source: str
+
+
+class RunRow(Conditions):
+    """What a backend of the engine launches."""
+
+    backend: str
+    candidate: str = ""
+    """Key of a candidate; ``{name}`` stands for an option's value. Empty: ``why_none`` says why there is none."""
+    why_none: str = ""
+    source: str
+
+
+class Option(_Frozen):
+    """An option of the server that changes which kernel runs."""
+
+    values: tuple[str, ...] = ()
+    """Empty: a whole number above zero."""
+    default: str = ""
+    """What the server takes when it isn't given; empty: it decides by its table."""
+    switch: bool = False
+    operations: tuple[str, ...] = ()
+    """Operations that it concerns; empty: all."""
+    names_backend: bool = False
+    """Does its value name the backend, past the table (``--attention-backend``)?"""
+
+
+class Engine(_Frozen):
+    """An engine's table."""
+
+    name: str
+    title: str
+    distributions: tuple[str, ...]
+    """Packages whose version is the engine's."""
+    newest: str | None = None
+    """The newest version in which the rows were read."""
+    read_in: str
+    """For people: in which versions the rows were read."""
+    options: dict[str, Option] = {}
+    beside: dict[str, tuple[str, ...]] = {}
+    """Baselines that are measured beside the engine's default, by kind of device."""
+    backend: tuple[BackendRow, ...]
+    run: tuple[RunRow, ...]
+
+    @property
+    def defaults(self) -> dict[str, str]:
+        """Values of the options that aren't given."""
+        return {name: "false" if option.switch else option.default for name, option in self.options.items()}
+
+
+def within(version: str, bounds: str) -> bool:
+    """Does a version lie within bounds such as ``>=0.5.10,<0.5.16``? False for what is no version."""
+    try:
+        return SpecifierSet(bounds).contains(Version(version), prereleases=True)
+    except InvalidVersion:
+        return False
+
+
+@cache
+def engine_names() -> tuple[str, ...]:
+    """Names for ``--engine``, sorted."""
+    return tuple(sorted(path.stem for path in _FOLDER.glob("*.toml")))
+
+
+@cache
+def load_engine(name: str) -> Engine:
+    """An engine's table. Raises :class:`UnknownName`."""
+    if name not in engine_names():
+        raise UnknownName("engine", name, engine_names())
+    path = _FOLDER / f"{name}.toml"
+    try:
+        return Engine.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except (tomllib.TOMLDecodeError, ValidationError) as error:
+        raise AutotuneError(detail=f"{path}: {error}") from error
+
+
+def _member(values: tuple[object, ...], value: object) -> bool:
+    return not values or value in values
+
+
+def _names(names: tuple[str, ...], operation: str) -> bool:
+    return not names or any(operation == name or operation.startswith(f"{name}.") for name in names)
