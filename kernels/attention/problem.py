@@ -1,12 +1,15 @@
 """Attention problems: the inputs of a batch, its KV cache in pages, and the judge of outputs.
 
-All candidates of a case share its tensors; every page size holds the same logical keys and values.
+All candidates of a case share its tensors; every page size holds the same logical keys and values. Where queries are
+FP8, a logical key is a cached value times ``k_scale``, a logical value one times ``v_scale``.
 """
 
 from __future__ import annotations
 
 import copy
 import itertools
+import math
+import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -31,6 +34,10 @@ CAPPED_SHARE = 0.2
 # of 0, which is legitimate but turns NaN and infinity into NaN; so: finite, and huge enough to ruin what reads it.
 GARBAGE = {torch.float8_e4m3fn: 448.0}
 GARBAGE_ELSE = 3.0e4
+# What cached keys and values are multiplied by where queries are FP8 as well; a calibrated checkpoint has such scales.
+# Neither 1 nor equal, so that a kernel that ignores them is wrong. They have 2 and 3 significant bits: a product with
+# e4m3's 4 bits is exact in bfloat16, and the ragged new tokens hold the same numbers as the cache.
+K_SCALE, V_SCALE = 0.75, 1.25
 _CHUNK = 1 << 24
 
 
@@ -94,12 +101,12 @@ def make_problem(workload: AnyWorkload, case: str, device: str, seed: int) -> At
     """Draw the inputs of a case on ``device``; the same seed gives the same inputs there.
 
     Raises:
-        ValueError: an unknown case, another family's workload, or FP8 queries (their scales are not modelled).
+        ValueError: an unknown case, another family's workload, or queries that arrive in FP8 (``q_dtype`` casts them).
     """
     if not isinstance(workload, AttentionWorkload):
         raise ValueError(f"{workload.operation} is not an attention workload")
     if workload.geometry.dtype == "float8_e4m3fn":
-        raise ValueError("FP8 queries are not supported: a workload would have to state their scales")
+        raise ValueError("FP8 queries are cast from bfloat16 ones: set q_dtype, not dtype")
     if case == "workload":
         return AttentionProblem(workload, workload.lengths, device, seed)
     if case == "edges":
@@ -126,7 +133,12 @@ def edge_lengths(workload: AttentionWorkload) -> Lengths:
 
 
 class AttentionProblem:
-    """One batch on one device; everything heavy is made when first asked for, and kept."""
+    """One batch on one device; everything heavy is made when first asked for, and kept.
+
+    ``q`` [queries, query heads, head dim] is in the model's dtype, even if there is a ``q_dtype``: the cast is the
+    candidate's, inside ``run``. ``sinks`` [query heads] is float32 on the device, exact in bfloat16 too, or None.
+    ``k_scale`` and ``v_scale`` are 1.0 but for FP8 queries.
+    """
 
     def __init__(
         self, workload: AttentionWorkload, lengths: Lengths, device: str, seed: int, edges: bool = False
@@ -140,16 +152,24 @@ class AttentionProblem:
         self.dtype: torch.dtype = getattr(torch, self.geometry.dtype)
         self.cache_dtype: torch.dtype = getattr(torch, self.geometry.cache_dtype)
         self._edges = edges
+        # A logical key is the cache's value times k_scale, a logical value times v_scale.
+        scaled = self.geometry.q_dtype is not None
+        self.k_scale, self.v_scale = (K_SCALE, V_SCALE) if scaled else (1.0, 1.0)
         self._generator = torch.Generator(device).manual_seed(seed)
         heads, dim = self.geometry.num_kv_heads, self.geometry.head_dim
         # Drawn here and in this order, so that the values don't depend on what candidates ask for first.
         self.q = self._normal(sum(lengths.qo), self.geometry.num_qo_heads, dim, self.dtype, 1.0)
-        self._keys = self._normal(sum(lengths.kv), heads, dim, self.cache_dtype, KEY_SCALE)
-        self._values = self._normal(sum(lengths.kv), heads, dim, self.cache_dtype, 1.0)
+        self._keys = self._normal(sum(lengths.kv), heads, dim, self.cache_dtype, KEY_SCALE / self.k_scale)
+        self._values = self._normal(sum(lengths.kv), heads, dim, self.cache_dtype, 1.0 / self.v_scale)
+        # [query heads] float32 on the device, exact in bfloat16 as well.
+        self.sinks: torch.Tensor | None = self._draw_sinks() if self.geometry.sinks else None
         if edges and self.geometry.softcap is not None:
             for number, (start, stop) in enumerate(spans(lengths.qo)):
                 if number % 2:
                     self.q[start:stop] *= CAPPED_SHARE * self.geometry.softcap / KEY_SCALE
+        if edges and self.geometry.q_dtype is not None:
+            # Kernels that round them and kernels that don't must agree where masks are decided; see FP8_QUERY_LIMITS.
+            self.q = self.q.to(getattr(torch, self.geometry.q_dtype)).to(self.dtype)
         self._pages: dict[int, PagedKV] = {}
         self._workspaces: dict[int, torch.Tensor] = {}
 
@@ -161,11 +181,11 @@ class AttentionProblem:
     @cached_property
     def k(self) -> torch.Tensor:
         """[new tokens, kv heads, head dim]: keys of the new tokens, ragged, in the model's dtype."""
-        return self._new(self._keys)
+        return self._new(self._keys, self.k_scale)
 
     @cached_property
     def v(self) -> torch.Tensor:
-        return self._new(self._values)
+        return self._new(self._values, self.v_scale)
 
     @property
     def prefix(self) -> tuple[int, ...]:
@@ -175,7 +195,16 @@ class AttentionProblem:
     @cached_property
     def reference(self) -> Reference:
         """The exact output; see :mod:`.reference`."""
-        return compute_reference(self.geometry, self.lengths, self.q, self._keys, self._values)
+        return compute_reference(
+            self.geometry,
+            self.lengths,
+            self.q,
+            self._keys,
+            self._values,
+            sinks=self.sinks,
+            k_scale=self.k_scale,
+            v_scale=self.v_scale,
+        )
 
     def paged(self, page_size: int, part: Literal["all", "prefix"] = "all") -> PagedKV:
         """The KV cache in pages of ``page_size``: all tokens, or the ones before each request's new tokens."""
@@ -197,6 +226,8 @@ class AttentionProblem:
     def inputs(self) -> list[torch.Tensor]:
         """Tensors that no candidate may change. Ask after a candidate is prepared: pages are made on demand."""
         held = [self.q, self._keys, self._values]
+        if self.sinks is not None:
+            held.append(self.sinks)
         held += [tensor for name in ("k", "v") if (tensor := self.__dict__.get(name)) is not None]
         for pages in self._pages.values():
             held += [pages.k, pages.v]
@@ -204,7 +235,7 @@ class AttentionProblem:
 
     def check(self, output: Any) -> Verdict:
         """Judge ``out`` or ``(out, lse)``; limits and measures: :func:`.reference.judge`."""
-        return judge(output, self.reference, self.geometry, self.lengths)
+        return judge(output, self.reference, self.geometry, self.lengths, exact_queries=self._edges)
 
     def moved(self) -> AttentionProblem:
         other = copy.copy(self)
@@ -212,6 +243,7 @@ class AttentionProblem:
         for name in ("k", "v"):
             other.__dict__.pop(name, None)
         other.q, other._keys, other._values = (part.clone() for part in (self.q, self._keys, self._values))
+        other.sinks = None if self.sinks is None else self.sinks.clone()
         other._pages, other._workspaces = {}, {}
         return other
 
@@ -225,13 +257,30 @@ class AttentionProblem:
             result[start : start + step] = (drawn * scale).to(dtype)
         return result
 
-    def _new(self, logical: torch.Tensor) -> torch.Tensor:
+    def _draw_sinks(self) -> torch.Tensor:
+        """Sinks of a size that matters: even heads' are about the log-sum-exp of a usual row, which halves its output.
+
+        The others' are about 0, as trained ones are often: they weigh on short rows only. They differ, so that a kernel
+        that takes another head's is wrong.
+        """
+        window = self.geometry.window_left
+        seen = [kv - qo // 2 for qo, kv in zip(*self.lengths, strict=True)]
+        usual = statistics.median(seen if window is None else [min(n, window + 1) for n in seen])
+        # Logits have a spread of about KEY_SCALE: the mean of their exponentials is exp(KEY_SCALE^2 / 2).
+        heads = self.geometry.num_qo_heads
+        sinks = torch.randn(heads, generator=self._generator, device=self.device)
+        sinks[::2] = 0.5 * sinks[::2] + math.log(usual) + KEY_SCALE**2 / 2
+        return sinks.bfloat16().float()
+
+    def _new(self, cached: torch.Tensor, scale: float) -> torch.Tensor:
         """The new tokens' part. FP8 keys and values widen exactly, so all layouts hold the same numbers."""
-        if self.lengths.qo == self.lengths.kv:
-            return logical.to(self.dtype)
-        ends = itertools.accumulate(self.lengths.kv)
-        parts = [logical[end - qo : end] for qo, end in zip(self.lengths.qo, ends, strict=True)]
-        return torch.cat([_bits(part) for part in parts]).view(logical.dtype).to(self.dtype)
+        new = cached
+        if self.lengths.qo != self.lengths.kv:
+            ends = itertools.accumulate(self.lengths.kv)
+            parts = [cached[end - qo : end] for qo, end in zip(self.lengths.qo, ends, strict=True)]
+            new = torch.cat([_bits(part) for part in parts]).view(cached.dtype)
+        new = new.to(self.dtype)
+        return new if scale == 1.0 else new * scale
 
     def _fill_pages(self, page_size: int) -> PagedKV:
         counts = [-(-n // page_size) for n in self.lengths.kv]

@@ -23,7 +23,11 @@ _ROWS = 8192
 
 @dataclass(frozen=True)
 class Reference:
-    """``out`` [queries, heads, head dim] and base-2 ``lse`` [queries, heads]; float64 on CPU, float32 on CUDA."""
+    """``out`` [queries, heads, head dim] and base-2 ``lse`` [queries, heads]; float64 on CPU, float32 on CUDA.
+
+    ``lse`` is the logarithm of the softmax's denominator, with the sink in it where the geometry has sinks: so
+    FlashInfer's sink variants and FA3 return it.
+    """
 
     out: torch.Tensor
     lse: torch.Tensor
@@ -52,32 +56,54 @@ LIMITS = {
 # Kernels may compute in the cache's format: XQA's Hopper kernel rounds queries and weights to e4m3 as well. Done so in
 # torch, the edge case comes out 2.5e-2 off, its worst row 1e-1: no more than storing the cache in FP8 has cost already.
 FP8_LIMITS = Limits(6e-2, 2e-1, 1e-1)
+# FP8 queries too: every kernel rounds the same queries to the same numbers, and the weights to e4m3 (FA3 times 2^8,
+# FlashInfer's fa3 and XQA times 448). Done so in torch: 1.8e-2, worst row 4.2e-2, without roundings 2e-3. A kernel that
+# keeps its queries in 16 bits is more precise than asked, and off by the reference's rounding, about 0.04 in a logit:
+# 4.2e-2, worst row 1.6e-1, log-sum-exp 2.0e-1. So the edge case, where masks are decided, has queries that e4m3 holds,
+# and FP8_LIMITS; elsewhere twice these. Ignoring k_scale is 1.3e-1 off at least (v_scale 2.0e-1, sinks 4.3e-1, a window
+# 1.8e-1).
+FP8_QUERY_LIMITS = Limits(1e-1, 4e-1, 4e-1)
 # FlashInfer caps logits with tanh.approx.f32, off by 2^-11 of the value (PTX ISA), whatever the output's dtype. With
 # such a tanh in torch and caps of 20 to 50: 2e-3, worst row 1.1e-2, log-sum-exp 1.9e-2. Uncapped: worst row 2.5e-1.
 TANH_LIMITS = Limits(5e-3, 3e-2, 6e-2)
 
 
-def limits(geometry: Geometry) -> Limits:
-    """How far a right kernel may be off."""
+def limits(geometry: Geometry, exact_queries: bool = False) -> Limits:
+    """How far a right kernel may be off; ``exact_queries``: they are numbers of the geometry's ``q_dtype`` already."""
     base = FP8_LIMITS if geometry.cache_dtype == "float8_e4m3fn" else LIMITS[geometry.dtype]
+    if geometry.q_dtype is not None and not exact_queries:
+        base = FP8_QUERY_LIMITS
     if geometry.softcap is None or geometry.dtype == "float32":
         return base
     return Limits(max(base.norm, TANH_LIMITS.norm), max(base.row, TANH_LIMITS.row), max(base.lse, TANH_LIMITS.lse))
 
 
 def compute_reference(
-    geometry: Geometry, lengths: Lengths, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor
+    geometry: Geometry,
+    lengths: Lengths,
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    *,
+    sinks: torch.Tensor | None = None,
+    k_scale: float = 1.0,
+    v_scale: float = 1.0,
 ) -> Reference:
     """Attention of each request, causal and aligned to the end: query ``i`` sees keys up to ``kv - qo + i``.
 
     Args:
-        q: [sum(qo), query heads, head dim].
+        q: [sum(qo), query heads, head dim]; rounded to the geometry's ``q_dtype`` first, if it has one.
         k, v: [sum(kv), KV heads, head dim], any float dtype (FP8 is widened, which is exact).
+        sinks: [query heads], logits that take part in the softmax's denominator.
+        k_scale, v_scale: what ``k`` and ``v`` are multiplied by.
 
     Scratch memory is bounded (about 1.6 GiB on a GPU), plus one request's widened keys and values.
     """
     wide = torch.float32 if q.device.type == "cuda" else torch.float64
     heads, kv_heads, dim = geometry.num_qo_heads, geometry.num_kv_heads, geometry.head_dim
+    if geometry.q_dtype is not None:
+        q = q.to(getattr(torch, geometry.q_dtype))
+    sink = None if sinks is None else sinks.to(wide)[:, None]
     out = torch.empty(q.shape, dtype=wide, device=q.device)
     lse = torch.empty(q.shape[:2], dtype=wide, device=q.device)
     queries, keys = 0, 0
@@ -94,14 +120,16 @@ def compute_reference(
                 grouped = q[rows].to(wide).view(stop - start, kv_heads, geometry.group, dim)
                 # [kv heads, group * block, dim]
                 grouped = grouped.permute(1, 2, 0, 3).reshape(kv_heads, -1, dim)
-                scores = torch.bmm(grouped, k_wide[:, low:high].transpose(1, 2)).mul_(geometry.scale)
+                scores = torch.bmm(grouped, k_wide[:, low:high].transpose(1, 2)).mul_(geometry.scale * k_scale)
                 if geometry.softcap is not None:
                     scores = scores.div_(geometry.softcap).tanh_().mul_(geometry.softcap)
                 hidden = _hidden(geometry, qo, kv, start, stop, low, high, q.device)
                 scores = scores.view(heads, stop - start, high - low).masked_fill_(hidden, -math.inf)
                 total = torch.logsumexp(scores, dim=-1)
+                if sink is not None:
+                    total = torch.logaddexp(total, sink)
                 weights = scores.sub_(total[..., None]).exp_().view(kv_heads, -1, high - low)
-                mixed = torch.bmm(weights, v_wide[:, low:high]).view(heads, stop - start, dim)
+                mixed = torch.bmm(weights, v_wide[:, low:high]).mul_(v_scale).view(heads, stop - start, dim)
                 out[rows] = mixed.transpose(0, 1)
                 lse[rows] = (total * math.log2(math.e)).transpose(0, 1)
             queries, keys = queries + qo, keys + kv
@@ -137,8 +165,10 @@ def _full_precision() -> Iterator[None]:
         torch.backends.cuda.matmul.allow_tf32 = before
 
 
-def judge(output: Any, reference: Reference, geometry: Geometry, lengths: Lengths) -> Verdict:
-    """Is an output (``out`` or ``(out, lse)``, base 2) right?
+def judge(
+    output: Any, reference: Reference, geometry: Geometry, lengths: Lengths, *, exact_queries: bool = False
+) -> Verdict:
+    """Is an output (``out`` or ``(out, lse)``, base 2) right? ``exact_queries``: see :func:`limits`.
 
     The verdict carries the measure that comes closest to its limit, or lies farthest over it; an output of the
     wrong shape or with a NaN has the limit 0.
@@ -151,7 +181,7 @@ def judge(output: Any, reference: Reference, geometry: Geometry, lengths: Length
         wrong = _wrong_form(tensor, shape, dtype, reference.out.device)
         if wrong:
             return Verdict(False, 1.0, 0.0, "form of the output", f"{name} {wrong}")
-    bound = limits(geometry)
+    bound = limits(geometry, exact_queries)
     norms = _row_norms(out, reference.out)
     if norms.broken:
         message = f"NaN or infinity in {norms.broken} of {norms.rows} rows, first {_place(norms.worst_at, lengths)}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -16,6 +16,7 @@ CPU_SHAPES = {
     "attention.extend": {"batch": 2, "new": 20, "context": 90},
 }
 OPERATIONS = tuple(CPU_SHAPES)
+FP8_QUERIES = {"kv_dtype": "float8_e4m3fn", "q_dtype": "float8_e4m3fn"}
 
 
 def workload(operation: str, mode: str = "eager", **geometry: Any) -> AttentionWorkload:
@@ -30,7 +31,7 @@ def problem(operation: str, case: str = "edges", seed: int = 3, **geometry: Any)
 
 
 def logical(made: AttentionProblem, page_size: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Keys and values [sum(kv), KV heads, head dim] in float64, read back token by token through the block tables."""
+    """Cached keys and values [sum(kv), KV heads, head dim] in float64, read token by token through the block tables."""
     pages = made.paged(page_size)
     parts: tuple[list[torch.Tensor], list[torch.Tensor]] = ([], [])
     for row, length in zip(pages.block_tables, pages.lengths, strict=True):
@@ -50,6 +51,10 @@ def attend(
     window: int | None = None,
     lost: int = 0,
     stale_page: int = 0,
+    round_queries: bool = True,
+    k_scale: float | None = None,
+    v_scale: float | None = None,
+    sinks: Literal["right", "none", "reversed", "in every head"] = "right",
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """``(out, lse)`` of the textbook formula in float32, right by default.
 
@@ -60,9 +65,17 @@ def attend(
         window: instead of the geometry's.
         lost: keys dropped at the end of each request.
         stale_page: page size; one page in the middle of a request of a few pages holds other tokens.
+        round_queries: False leaves queries in ``dtype``, which is more precise than a geometry with ``q_dtype`` asks.
+        k_scale, v_scale: instead of the problem's.
+        sinks: left out, taken from the wrong head, or from head 0 for all.
     """
     g = made.geometry
-    k, v = (part.float().clone() for part in (made._keys, made._values))
+    k = made._keys.float() * (made.k_scale if k_scale is None else k_scale)
+    v = made._values.float() * (made.v_scale if v_scale is None else v_scale)
+    q = made.q.to(torch.float8_e4m3fn) if g.q_dtype is not None and round_queries else made.q
+    used = None if sinks == "none" else made.sinks
+    if used is not None and sinks != "right":
+        used = used.flip(0) if sinks == "reversed" else used[:1].expand(len(used))
     if stale_page:
         # One token of random keys weighs about 1 / sqrt(keys) of a row: hopeless to see among thousands.
         start, stop = next(span for span in spans(made.lengths.kv) if span[1] - span[0] >= 17 + 2 * stale_page)
@@ -72,7 +85,7 @@ def attend(
     window = g.window_left if window is None else window
     outs, lses = [], []
     for (qa, qb), (ka, kb) in zip(spans(made.lengths.qo), spans(made.lengths.kv), strict=True):
-        queries = made.q[qa:qb].float().transpose(0, 1)
+        queries = q[qa:qb].float().transpose(0, 1)
         keys = k[ka:kb].repeat_interleave(g.group, 1).transpose(0, 1)
         values = v[ka:kb].repeat_interleave(g.group, 1).transpose(0, 1)
         scores = queries @ keys.mT * (g.scale if scale is None else scale)
@@ -85,6 +98,10 @@ def attend(
             seen &= key >= own - window
         seen[:, 0] |= ~seen.any(1)
         scores = scores.masked_fill(~seen, -math.inf)
+        if used is not None:
+            # A key more, whose value is 0.
+            scores = torch.cat([scores, used[:, None, None].expand(-1, qb - qa, 1)], -1)
+            values = torch.nn.functional.pad(values, (0, 0, 0, 1))
         outs.append((scores.softmax(-1) @ values).transpose(0, 1))
         lses.append(scores.logsumexp(-1).transpose(0, 1) * math.log2(math.e))
     return torch.cat(outs).to(made.dtype), torch.cat(lses)

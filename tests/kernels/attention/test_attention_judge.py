@@ -5,17 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from attention_cases import OPERATIONS, attend, problem
+import torch
+from attention_cases import FP8_QUERIES, OPERATIONS, attend, problem
 
 from autotune_cli.kernels.attention.problem import make_problem
 from autotune_cli.kernels.workload import TopkWorkload
 
-DTYPES = [{"dtype": "bfloat16"}, {"dtype": "float16"}, {"dtype": "float32"}, {"kv_dtype": "float8_e4m3fn"}]
+DTYPES = [{"dtype": "bfloat16"}, {"dtype": "float16"}, {"dtype": "float32"}, {"kv_dtype": "float8_e4m3fn"}, FP8_QUERIES]
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize("extra", [{}, {"window_left": 40}, {"softcap": 30.0}], ids=str)
+@pytest.mark.parametrize("extra", [{}, {"window_left": 40}, {"softcap": 30.0}, {"sinks": True}], ids=str)
 def test_right_is_right(operation: str, dtype: dict[str, Any], extra: dict[str, Any]) -> None:
     made = problem(operation, **dtype, **extra)
     out, lse = attend(made)
@@ -38,6 +39,12 @@ BREAKS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "stale page of 1": ({"num_qo_heads": 32, "num_kv_heads": 8}, {"stale_page": 1}),
     "stale page of 16": ({}, {"stale_page": 16}),
     "stale page of 64": ({}, {"stale_page": 64}),
+    "sinks ignored": ({"sinks": True}, {"sinks": "none"}),
+    "sinks ignored in a window": ({"sinks": True, "window_left": 40}, {"sinks": "none"}),
+    "sinks of other heads": ({"sinks": True}, {"sinks": "reversed"}),
+    "one sink for all heads": ({"sinks": True}, {"sinks": "in every head"}),
+    "window ignored beside sinks": ({"sinks": True, "window_left": 40}, {"window": 10**6}),
+    "last key lost beside sinks": ({"sinks": True}, {"lost": 1}),
 }
 
 
@@ -51,6 +58,44 @@ def test_wrong_is_caught(operation: str, dtype: dict[str, Any], name: str) -> No
     assert not verdict.ok
     assert verdict.error > verdict.limit
     assert verdict.message
+
+
+@pytest.mark.parametrize("case", ["workload", "edges"])
+@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize("extra", [{}, {"window_left": 40}], ids=str)
+def test_ignored_sinks_are_far_off(operation: str, case: str, extra: dict[str, Any]) -> None:
+    """Not by a hair: by a third of the output and more, where a right kernel is below a hundredth."""
+    made = problem(operation, case, sinks=True, **extra)
+    verdict = made.check(attend(made, sinks="none")[0])
+    assert verdict.measure.startswith("error norm")
+    assert verdict.error > 0.3
+    assert verdict.error > 10 * verdict.limit
+
+
+@pytest.mark.parametrize("case", ["workload", "edges"])
+@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize("broken", [{"k_scale": 1.0}, {"v_scale": 1.0}, {"k_scale": 1.25, "v_scale": 0.75}], ids=str)
+@pytest.mark.parametrize("extra", [{}, {"window_left": 40}, {"sinks": True}], ids=str)
+def test_ignored_scales_are_caught(operation: str, case: str, broken: dict[str, float], extra: dict[str, Any]) -> None:
+    made = problem(operation, case, **FP8_QUERIES, **extra)
+    assert made.check(attend(made)).ok
+    verdict = made.check(attend(made, **broken)[0])
+    assert not verdict.ok, verdict
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize("extra", [{}, {"softcap": 30.0}, {"sinks": True, "window_left": 40}], ids=str)
+def test_queries_may_be_more_precise_than_asked(operation: str, extra: dict[str, Any]) -> None:
+    made = problem(operation, "workload", **FP8_QUERIES, **extra)
+    verdict = made.check(attend(made, round_queries=False))
+    assert verdict.ok, verdict
+    # The reference does round, though.
+    assert verdict.error > 10 * made.check(attend(made)[0]).error
+    # Where masks are decided, both are the same: there the limits are those of an FP8 cache.
+    edges = problem(operation, "edges", **FP8_QUERIES, **extra)
+    exact, rounded = (attend(edges, round_queries=rounding)[0] for rounding in (False, True))
+    assert torch.equal(exact, rounded)
+    assert edges.check(exact).limit <= 2e-1
 
 
 @pytest.mark.parametrize("operation", ["attention.prefill", "attention.extend"])

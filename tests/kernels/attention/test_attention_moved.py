@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
-from attention_cases import OPERATIONS, logical, problem
+from attention_cases import FP8_QUERIES, OPERATIONS, logical, problem
 
 from autotune_cli.kernels.attention.problem import AttentionProblem
 
@@ -14,8 +16,10 @@ def addresses(made: AttentionProblem) -> set[int]:
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
-@pytest.mark.parametrize("values", [{}, {"kv_dtype": "float8_e4m3fn"}], ids=str)
-def test_equal_values_in_other_tensors(operation: str, values: dict[str, str]) -> None:
+@pytest.mark.parametrize(
+    "values", [{}, {"kv_dtype": "float8_e4m3fn"}, FP8_QUERIES | {"sinks": True}, {"sinks": True}], ids=str
+)
+def test_equal_values_in_other_tensors(operation: str, values: dict[str, Any]) -> None:
     made = problem(operation, **values)
     # Made on demand, and kept.
     made.k, made.v, made.paged(16), made.paged(1)
@@ -26,7 +30,8 @@ def test_equal_values_in_other_tensors(operation: str, values: dict[str, str]) -
         # Also what lies around them: garbage, tables.
         assert torch.equal(made.paged(page_size).k.view(torch.uint8), other.paged(page_size).k.view(torch.uint8))
         assert torch.equal(made.paged(page_size).indices, other.paged(page_size).indices)
-    for name in ("q", "k", "v", "_keys", "_values"):
+    assert (made.k_scale, made.v_scale) == (other.k_scale, other.v_scale)
+    for name in ("q", "k", "v", "_keys", "_values", *(["sinks"] if "sinks" in values else [])):
         one, two = getattr(made, name), getattr(other, name)
         assert one.dtype == two.dtype
         assert torch.equal(one.contiguous().view(torch.uint8), two.contiguous().view(torch.uint8)), name

@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from attention_cases import OPERATIONS, problem, workload
+from attention_cases import FP8_QUERIES, OPERATIONS, problem, workload
 
 from autotune_cli.kernels.attention import reference as module
 from autotune_cli.kernels.attention.problem import AttentionProblem, make_problem
@@ -16,7 +16,9 @@ from autotune_cli.kernels.workload import Lengths
 def loops(made: AttentionProblem) -> tuple[list[list[list[float]]], list[list[float]]]:
     """out [query][head][dim] and lse [query][head], one number at a time."""
     g = made.geometry
-    q, k, v = (tensor.double().tolist() for tensor in (made.q, made._keys, made._values))
+    queries = made.q if g.q_dtype is None else made.q.to(torch.float8_e4m3fn)
+    q, k, v = (tensor.double().tolist() for tensor in (queries, made._keys, made._values))
+    sinks = None if made.sinks is None else made.sinks.tolist()
     outs, lses, query, first = [], [], 0, 0
     for qo, kv in zip(*made.lengths, strict=True):
         for token in range(qo):
@@ -28,11 +30,11 @@ def loops(made: AttentionProblem) -> tuple[list[list[list[float]]], list[list[fl
                 logits = []
                 for key in range(low, own + 1):
                     pairs = zip(q[query][head], k[first + key][shared], strict=True)
-                    logit = sum(a * b for a, b in pairs) / math.sqrt(g.head_dim)
+                    logit = sum(a * b * made.k_scale for a, b in pairs) / math.sqrt(g.head_dim)
                     logits.append(g.softcap * math.tanh(logit / g.softcap) if g.softcap else logit)
                 weights = [math.exp(logit) for logit in logits]
-                total = sum(weights)
-                values = [v[first + key][shared] for key in range(low, own + 1)]
+                total = sum(weights) + (math.exp(sinks[head]) if sinks else 0.0)
+                values = [[x * made.v_scale for x in v[first + key][shared]] for key in range(low, own + 1)]
                 row.append([sum(w * x[d] for w, x in zip(weights, values, strict=True)) / total for d in range(4)])
                 row_lse.append(math.log2(total))
             outs.append(row)
@@ -44,7 +46,20 @@ def loops(made: AttentionProblem) -> tuple[list[list[list[float]]], list[list[fl
 
 @pytest.mark.parametrize("kv_heads", [1, 2, 4])
 @pytest.mark.parametrize(
-    "extra", [{}, {"window_left": 3}, {"window_left": 0}, {"softcap": 2.0}, {"kv_dtype": "float8_e4m3fn"}], ids=str
+    "extra",
+    [
+        {},
+        {"window_left": 3},
+        {"window_left": 0},
+        {"softcap": 2.0},
+        {"kv_dtype": "float8_e4m3fn"},
+        FP8_QUERIES,
+        {"sinks": True},
+        {"sinks": True, "window_left": 3},
+        {"sinks": True, "softcap": 2.0},
+        {"sinks": True, "window_left": 0} | FP8_QUERIES,
+    ],
+    ids=str,
 )
 def test_agrees_with_loops(kv_heads: int, extra: dict[str, object]) -> None:
     lengths = Lengths((1, 5, 3, 4), (1, 5, 7, 9))
@@ -56,7 +71,7 @@ def test_agrees_with_loops(kv_heads: int, extra: dict[str, object]) -> None:
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
-@pytest.mark.parametrize("extra", [{}, {"window_left": 20}], ids=str)
+@pytest.mark.parametrize("extra", [{}, {"window_left": 20}, {"sinks": True} | FP8_QUERIES], ids=str)
 def test_blocks_make_no_difference(operation: str, extra: dict[str, object], monkeypatch: pytest.MonkeyPatch) -> None:
     whole = problem(operation, **extra).reference
     monkeypatch.setattr(module, "_SCORES", 300)
