@@ -16,7 +16,7 @@ def choose(
     default: str | None,
     margin: float,
     default_is_right: bool = True,
-    over: str | None = None,
+    over: str = "default",
     held: Collection[str] = (),
 ) -> Choice | None:
     """The winner by fixed order from the tie set, never slower than the default or another baseline.

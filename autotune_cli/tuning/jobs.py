@@ -129,7 +129,7 @@ class RoundFailed:
 @dataclass(frozen=True)
 class Plan:
     workloads: tuple[AnyWorkload, ...]
-    baselines: tuple[Baseline, ...]
+    baselines: tuple[Baseline, ...] = ()
     """The default first."""
     model_type: str = ""
     """Of the model's config.json."""

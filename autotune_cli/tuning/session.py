@@ -291,7 +291,7 @@ class Session:
     def _choose(self, race: Race) -> Choice | None:
         default = next((key for key in self._by_key if self._results[key].default), None)
         margin = max(self._policy.tie_margin, race.noise or 0.0)
-        over = self._planned.baselines[0].name if self._planned.baselines else None
+        over = self._planned.baselines[0].name if self._planned.baselines else "default"
         times = {key: race.times[key] for key in race.running}
         return choose(times, race.running, default, margin, over=over, held=self._held)
 

@@ -59,7 +59,7 @@ def situation_of(
     g = workload.geometry
     return Situation(
         workload.operation,
-        sinks=getattr(g, "sinks", False),
+        sinks=g.sinks,
         window=g.window_left is not None,
         softcap=g.softcap is not None,
         group=g.group,

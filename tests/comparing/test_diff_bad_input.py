@@ -51,7 +51,7 @@ CASES: dict[str, tuple[str | bytes, str]] = {
     "a number": ("1", "not a result file"),
     "foreign": ('{"benchmarks": [{"name": "x"}]}', "not a result file: it has no schema_version"),
     "foreign lists": ('{"x": ["a", 1]}', "not a result file: it has no schema_version"),
-    "newer": (TEXT.replace('"schema_version": 1', '"schema_version": 99'), "schema version 99 is newer than 1"),
+    "newer": (TEXT.replace('"schema_version": 2', '"schema_version": 99'), "schema version 99 is newer than 2"),
     "nan": (TEXT.replace(ROUNDS, ROUNDS + "NaN, ", 1), f"line {LINE}: not JSON: NaN is not a JSON number"),
     "infinite": (TEXT.replace(ROUNDS, ROUNDS + "1e999, ", 1), "workloads[0].candidates[0].rounds_us[0]"),
     "negative": (

@@ -14,7 +14,7 @@ from autotune_cli.results.files import dump_run, read_run
 
 Usage = Callable[..., Any]
 TEXT = dump_run(session(1))
-VERSION = '"schema_version": 1,'
+VERSION = '"schema_version": 2,'
 FLOOR = '"noise_floor": 0.002,'
 LINE = TEXT[: TEXT.index(FLOOR)].count("\n") + 1
 
@@ -30,10 +30,10 @@ def test_a_good_file_is_what_read_run_makes_of_it(tmp_path: Path, monkeypatch: p
     "text",
     [
         "\ufeff" + TEXT,
-        " \r\n\t" + TEXT.replace(VERSION, '"schema_version"  :\n1  ,'),
+        " \r\n\t" + TEXT.replace(VERSION, '"schema_version"  :\n2  ,'),
         TEXT.replace("{", '{"name": "x",', 1),
         TEXT.replace(VERSION, "").replace(FLOOR, f"{FLOOR} {VERSION}"),
-        TEXT.replace(VERSION, '"schema_version": 99, "schema_version": 1,'),
+        TEXT.replace(VERSION, '"schema_version": 99, "schema_version": 2,'),
         TEXT.replace('"name": "llama"', '"name": "NaN \\u0031"'),
     ],
     ids=["bom", "white space", "another field first", "version last", "the last version counts", "texts"],
@@ -49,9 +49,9 @@ def test_any_way_of_writing_a_file_is_read(tmp_path: Path, text: str) -> None:
     ("text", "message"),
     [
         (TEXT.replace(VERSION, '"schema_version": true,'), "schema_version: must be a whole number"),
-        (TEXT.replace(VERSION, '"schema_version": 1.0,'), "schema_version: must be a whole number"),
+        (TEXT.replace(VERSION, '"schema_version": 2.0,'), "schema_version: must be a whole number"),
         (TEXT.replace(VERSION, ""), "it has no schema_version"),
-        (TEXT.replace(VERSION, f"{VERSION} {VERSION.replace('1', 'true')}"), "must be a whole number"),
+        (TEXT.replace(VERSION, f"{VERSION} {VERSION.replace('2', 'true')}"), "must be a whole number"),
         (TEXT.replace(VERSION, f'{VERSION} "schema_versio\\u006e": true,'), "must be a whole number"),
         (TEXT.replace(VERSION, f'{VERSION} "schema_version": 99,'), "schema version 99 is newer"),
         # Overwritten by a good value further down, and yet no JSON.

@@ -6,6 +6,7 @@ from typing import Any
 
 from autotune_cli.kernels.workload import AttentionWorkload, Geometry, TopkWorkload
 from autotune_cli.results.schema import (
+    BaselineResult,
     CandidateResult,
     CaseEvidence,
     Choice,
@@ -62,20 +63,38 @@ def wrong(key: str, case: str = "normal", us: float = 5.0, **changes: Any) -> Ca
     return failed(key, "incorrect", f"wrong on {case}: misses 21", rough_us=us, evidence=evidence, **changes)
 
 
+def held(candidate: CandidateResult, name: str = "sglang", **changes: Any) -> BaselineResult:
+    """The baseline that the candidate stands for."""
+    right = candidate.status in ("ok", "eliminated")
+    fields: dict[str, Any] = {
+        "name": name,
+        "engine": name.split()[0],
+        "version": "0.5.23",
+        "backend": "fa3",
+        "candidate": candidate.key,
+        "missing": None if right else f"{candidate.status}: {candidate.reason}",
+        "speedup": 1.278 if right else None,
+        "speedup_interval": (1.275, 1.281) if right else None,
+    }
+    return BaselineResult(**(fields | changes))
+
+
 def result(
     workload: Any = None, *candidates: CandidateResult, winner: str | None = "fast", **changes: Any
 ) -> WorkloadResult:
     chosen = workload or decode()
-    default = next((entry.key for entry in candidates if entry.default), None)
+    entries = candidates or (candidate("fast", 134.0), candidate("slow", 171.3, default=True))
+    default = next((entry for entry in entries if entry.default), None)
     choice = None
     if winner is not None:
         choice = Choice(
             winner=winner,
             tie_set=(winner,),
             best=winner,
-            default=default,
-            speedup=1.278,
-            speedup_interval=(1.275, 1.281),
+            default=None if default is None else default.key,
+            over=None if default is None else "sglang",
+            speedup=None if default is None else 1.278,
+            speedup_interval=None if default is None else (1.275, 1.281),
             reason="separated",
         )
     fields: dict[str, Any] = {
@@ -83,8 +102,9 @@ def result(
         "key": chosen.key,
         "environment": "e",
         "identity": {},
-        "candidates": candidates or (candidate("fast", 134.0), candidate("slow", 171.3, default=True)),
+        "candidates": entries,
         "choice": choice,
+        "baselines": () if default is None else (held(default),),
         "floor_us": 81.7,
         "measured_at": "2026-11-21T09:30:12Z",
     }

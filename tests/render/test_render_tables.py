@@ -112,9 +112,9 @@ def test_lines_tell_beginning_and_end_of_each_workload() -> None:
     assert shown[2] == "note: driver 580.1 -> 580.2 [x]"
     assert shown[3] == f"[1/3] {decode(1).key}: 2 candidates"
     assert shown[4] == "  building flashinfer [jit]"
-    assert shown[5].startswith(f"[1/3] {decode(1).key}: fast 134.0 ± 0.5 us, 1.28x the default; about 0 s left")
-    assert shown[6].startswith(f"[2/3] {decode(2).key}: fast 134.0 ± 0.5 us, 1.28x the default (cache)")
-    assert shown[-1] == f"[3/3] {decode(3).key}: fast 134.0 ± 0.5 us, 1.28x the default"
+    assert shown[5].startswith(f"[1/3] {decode(1).key}: fast 134.0 ± 0.5 us, 1.28x over sglang; about 0 s left")
+    assert shown[6].startswith(f"[2/3] {decode(2).key}: fast 134.0 ± 0.5 us, 1.28x over sglang (cache)")
+    assert shown[-1] == f"[3/3] {decode(3).key}: fast 134.0 ± 0.5 us, 1.28x over sglang"
 
 
 def test_lines_say_no_winner() -> None:

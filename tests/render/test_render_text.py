@@ -11,13 +11,11 @@ from render_builders import (
     extend,
     failed,
     result,
-    run_file,
     topk,
     wrong,
 )
 
 from autotune_cli.render import text
-from autotune_cli.render.summary import totals
 
 
 @pytest.mark.parametrize(
@@ -51,21 +49,6 @@ def test_share_of_the_floor() -> None:
     assert text.percent(text.share_of_floor(result())) == "61 %"
     assert text.percent(text.share_of_floor(result(floor_us=None))) == "-"
     assert text.percent(text.share_of_floor(result(None, failed("a", "error"), winner=None))) == "-"
-
-
-@pytest.mark.parametrize(
-    ("default", "shown"),
-    [
-        (candidate("d", 171.3, default=True), "171.3"),
-        (candidate("d", 171.3, default=True, status="eliminated"), "171.3"),
-        (wrong("d", default=True), "wrong"),
-        (failed("d", "unavailable", default=True), "missing"),
-        (failed("d", "timeout", default=True), "timeout"),
-        (candidate("d", 171.3), "-"),
-    ],
-)
-def test_default_cell(default: object, shown: str) -> None:
-    assert text.default_cell(result(None, candidate("fast", 1.0), default)) == shown  # type: ignore[arg-type]
 
 
 def test_header_says_what_was_measured_and_how() -> None:
@@ -110,10 +93,3 @@ def test_no_winner_says_why() -> None:
     assert text.warnings_of([none]) == [f"attention.decode 64 x ≤8192: no winner: b: timeout ({BRACKETS})"]
     nobody = result(None, failed("a", "unsupported", "needs SM100"), winner=None)
     assert text.warnings_of([nobody])[0].endswith("no winner: no candidate applies")
-
-
-def test_totals() -> None:
-    line = totals(run_file(result(), result(decode(1), reused=True)))
-    assert line.startswith("2 workloads, 4 candidates: 4 raced | 1.28x over the defaults that are right (1.28 .. 1.28)")
-    assert line.endswith("| 1 from the cache")
-    assert "over the defaults" not in totals(run_file(result(None, failed("a", "error"), winner=None)))

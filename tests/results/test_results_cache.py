@@ -151,7 +151,7 @@ BAD = {
     "cut short": GOOD[: len(GOOD) // 2],
     "the file is empty": "",
     "not JSON": "hello",
-    "schema version 9 is newer than 1": GOOD.replace('"schema_version": 1', '"schema_version": 9'),
+    "schema version 9 is newer than 2": GOOD.replace('"schema_version": 2', '"schema_version": 9'),
     "settings.rounds: must be a whole number": GOOD.replace('"rounds": 10,', '"rounds": "ten",'),
     "NaN is not a JSON number": GOOD.replace("491.25", "NaN", 1),
 }

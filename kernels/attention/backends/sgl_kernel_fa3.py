@@ -62,7 +62,7 @@ def prepare(
     scheduler_metadata: bool = False,
     pack_gqa: bool | None = None,
 ) -> Prepared:
-    """The new tokens' keys lie in the pages before the call. FP8 queries are cast in each call, as a server casts them."""
+    """The new tokens' keys lie in the pages before the call. A call casts FP8 queries, as a server does."""
     import torch
     from sgl_kernel.flash_attn import flash_attn_with_kvcache, get_scheduler_metadata
 

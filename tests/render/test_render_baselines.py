@@ -1,0 +1,100 @@
+"""What the speed-ups are over, in words: above the table, in its column, below it."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from render_builders import candidate, decode, failed, held, result, run_file, wrong
+from rich.console import Console
+
+from autotune_cli.render import baselines
+from autotune_cli.render.summary import print_run, totals
+from autotune_cli.results.schema import BaselineResult, CandidateResult, RunFile, WorkloadResult
+
+FLASHINFER = "sglang --attention-backend flashinfer"
+
+
+def missing(name: str, reason: str) -> BaselineResult:
+    return BaselineResult(name=name, engine=name.split()[0], missing=reason)
+
+
+def three(batch: int = 1) -> WorkloadResult:
+    """The default, another baseline that was measured, and a third that was not."""
+    fast, slow = candidate("fast", 100.0), candidate("slow", 110.0, default=True)
+    other = candidate("other", 150.0)
+    others = (
+        held(slow, speedup=1.1, speedup_interval=(1.09, 1.11)),
+        held(other, FLASHINFER, backend="flashinfer", speedup=1.5, speedup_interval=(1.49, 1.51)),
+        missing("vllm", "no candidate yet"),
+    )
+    return result(decode(batch), fast, slow, other, baselines=others)
+
+
+def shown(run: RunFile, baseline: str | None = None, width: int = 150) -> str:
+    console = Console(file=io.StringIO(), width=width)
+    print_run(console, run, baseline=baseline)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_the_head_says_what_the_speedups_are_over() -> None:
+    assert baselines.lines([three()], None) == [
+        "speed-up over sglang 0.5.23 (newest known): fa3",
+        "also measured: sglang 0.5.23 --attention-backend flashinfer (newest known)",
+        "missing: vllm: no candidate yet",
+    ]
+
+
+def test_another_baseline_in_the_column_is_said_and_shown() -> None:
+    run = run_file(three())
+    first, other = shown(run), shown(run, FLASHINFER)
+    assert "110.0" in first
+    assert "1.100" in first
+    assert "speed-up over sglang 0.5.23 --attention-backend flashinfer" in other
+    assert "150.0" in other
+    assert "1.500" in other
+    assert "1.100" not in other
+
+
+def test_each_baseline_has_a_mean_of_its_own() -> None:
+    counted, default, other = totals(run_file(three(1), three(2)))
+    assert counted.startswith("2 workloads, 6 candidates: 6 raced")
+    assert default == "1.10x (1.10 .. 1.10) over sglang 0.5.23 (newest known): fa3"
+    assert other == "1.50x (1.50 .. 1.50) over sglang 0.5.23 --attention-backend flashinfer (newest known)"
+
+
+def test_a_mean_over_fewer_workloads_says_over_how_many() -> None:
+    lines = totals(run_file(three(1), result(decode(2))))
+    assert lines[2].endswith("flashinfer (newest known), 1 workload")
+
+
+def test_without_a_measured_baseline_there_is_no_mean() -> None:
+    assert len(totals(run_file(result(None, failed("a", "error"), winner=None)))) == 1
+
+
+@pytest.mark.parametrize(
+    ("default", "cell"),
+    [
+        (candidate("d", 171.3, default=True), "171.3"),
+        (candidate("d", 171.3, default=True, status="eliminated"), "171.3"),
+        (wrong("d", default=True), "wrong"),
+        (failed("d", "unavailable", default=True), "missing"),
+        (failed("d", "timeout", default=True), "timeout"),
+        (candidate("d", 171.3), "-"),
+    ],
+)
+def test_cell(default: CandidateResult, cell: str) -> None:
+    assert baselines.cell(result(None, candidate("fast", 1.0), default), None) == cell
+
+
+def test_a_baseline_without_a_candidate_is_missing() -> None:
+    assert baselines.cell(three(), "vllm") == "missing"
+    assert "speed-up over vllm (version not known)" in baselines.lines([three()], "vllm")
+
+
+def test_an_older_file_says_that_it_does_not_know_the_version() -> None:
+    slow = candidate("slow", 110.0, default=True)
+    old = held(slow, FLASHINFER, version=None, version_from="not recorded", backend="flashinfer")
+    lines = baselines.lines([result(None, candidate("fast", 100.0), slow, baselines=(old,), choice=None)], None)
+    assert lines == ["speed-up over sglang --attention-backend flashinfer (version not recorded)"]
