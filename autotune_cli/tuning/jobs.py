@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from autotune_cli.kernels.registry import Candidate
-from autotune_cli.results.schema import CaseEvidence, Conditions, Environment, HostTime, Kernel, Status
+from autotune_cli.results.schema import CaseEvidence, Ceilings, Conditions, Environment, HostTime, Kernel, Status
 
 if TYPE_CHECKING:
     from autotune_cli.kernels.workload import AnyWorkload
@@ -121,6 +121,12 @@ class RoundFailed:
     reason: str
     healthy: bool
     device_s: float
+
+
+@dataclass(frozen=True)
+class MeasureCeilings:
+    def __call__(self, bench: Bench) -> Ceilings:
+        return bench.ceilings()
 
 
 @dataclass(frozen=True)
