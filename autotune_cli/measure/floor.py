@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from autotune_cli.kernels.workload import Cost
-from autotune_cli.measure.conditions import SLOWEST_CLOCK
 from autotune_cli.results.schema import MEASURED, CandidateResult, Environment, WorkloadResult
 
 # The first compute capability whose tensor cores multiply FP8 (Ada; PTX ISA, mma with .e4m3).
 FP8_CAPABILITY = (8, 9)
 # FP8 tensor cores do twice as many operations a clock as bf16 ones (H100 data sheet: 1979 and 989 TFLOP/s).
 _FP8_OVER_BF16 = 2.0
+# Below this share of the highest clock NVML has read an idle moment (345 of 1980 MHz on an H100), not a working card: a
+# power limit of half of what a card is made for leaves it more than half of its clock.
+_IDLE = 0.5
 
 
 def floor_us(cost: Cost, environment: Environment, l2: str = "cold") -> float | None:
@@ -43,12 +45,13 @@ def at_highest_clock(rate: float | None, clock_mhz: float | None, highest_mhz: f
     """A matrix rate that was measured at one SM clock, at the highest one.
 
     Tensor cores do a fixed number of operations a clock, so a kernel that draws less power than the product that was
-    measured may run at a higher clock and pass its rate. A clock below :data:`SLOWEST_CLOCK` of the highest was read
-    in an idle moment, or somebody has locked it there, for kernels too: then the rate stays as it is.
+    measured may run at a higher clock and pass its rate. Where somebody has locked the clock, kernels have no other
+    either, and the rate comes out higher than it need be: the floor is one all the same. A clock below half of the
+    highest was read in an idle moment, and the rate stays as it is.
     """
     if rate is None or not clock_mhz or not highest_mhz:
         return rate
-    return rate * max(1.0, highest_mhz / clock_mhz) if clock_mhz >= SLOWEST_CLOCK * highest_mhz else rate
+    return rate * max(1.0, highest_mhz / clock_mhz) if clock_mhz >= _IDLE * highest_mhz else rate
 
 
 def is_above_floor(result: WorkloadResult, candidate: CandidateResult) -> bool:

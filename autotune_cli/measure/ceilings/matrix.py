@@ -17,7 +17,8 @@ from autotune_cli.measure.ceilings.trials import Timed, Trial, time_trials
 from autotune_cli.measure.conditions import Gpu
 from autotune_cli.measure.timers.base import Timer
 
-# A product takes 0.2 to 1.4 ms on an H100: a burst is over before the power cap, averaged over longer, cuts the clock.
+# A product takes 0.2 to 1.4 ms on an H100, so that a burst ends within 6 ms: meant to be over before the power cap cuts
+# the clock. The burst's clock tells whether it was (and benchmarks/ceiling.py has a long series beside it).
 _BURST = 4
 _REST_S = 0.02
 # Rows of an output tile of cuBLAS's large Hopper kernels. A tile row for each SM leaves none of them without work.

@@ -18,7 +18,8 @@ from autotune_cli.measure.timers.base import Timer
 
 GIB = 1 << 30
 # Where a kernel starts and ends, fewer of its loads are in flight: some microseconds, of 0.7 ms at 2 GiB. torch's
-# reductions work on at most 2 GiB a launch (they index with 32 bits), so that much larger buffers gain them nothing.
+# reductions work on at most 2 GiB a launch (TensorIterator indexes bytes with 32 bits), so that buffers much larger
+# than that gain them nothing.
 SIZES = {"cuda": (8 * GIB, 4 * GIB, 1 * GIB), "cpu": (256 << 20,)}
 # At most this share of the memory that is free, in case another process wants some at the same moment.
 _SHARE_OF_FREE = 0.4
@@ -68,8 +69,8 @@ def _dot(buffer: torch.Tensor) -> Callable[[], object]:
     """The dot product of its halves, by cuBLAS. In float64: half as many elements to index."""
     source = buffer.view(torch.float64)
     first, second = source.chunk(2)
-    out = torch.empty((), dtype=torch.float64, device=buffer.device)
-    return lambda: torch.dot(first, second, out=out)
+    # Without out=, for which torch would copy the result.
+    return lambda: torch.dot(first, second)
 
 
 def _mv(buffer: torch.Tensor) -> Callable[[], object]:
