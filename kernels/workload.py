@@ -207,27 +207,46 @@ Workload = Annotated[AnyWorkload, Field(discriminator="operation")]
 
 
 class Cost(NamedTuple):
-    """The least that any kernel must do: bytes moved through device memory, floating-point operations."""
+    """The least that any kernel must do."""
 
     bytes: float
+    """Read from device memory or written to it, with nothing of the inputs in a cache."""
     flops: float
+    """Floating-point operations of its matrix products; a multiply-add is two."""
+    written: float = 0.0
+    """Those of ``bytes`` that are written: they may still lie in the L2 cache when the kernel ends."""
+    fp8: bool = False
+    """May the products be done in FP8?"""
 
 
 def cost(workload: AttentionWorkload | TopkWorkload) -> Cost:
-    """Bytes (each input read once, each output written once) and multiply-add flops of a workload."""
+    """What no kernel that is right can go without. Each term is argued, as one that counts too much makes a floor
+    that can be beaten.
+
+    Attention: queries are read once and outputs written once, as each is a tensor of its own. Of the keys and values
+    those are read, once, that any query of the request sees: a window hides the others, and requests share none. A
+    kernel could leave out values whose weights vanish, but it has to read the keys to know them, and in our inputs
+    none vanish (the logits spread by about 1.5). Page tables, lengths, log-sum-exps and partial results of split keys
+    aren't counted. Both products count, queries by keys and weights by values, over the visible pairs only; softmax
+    doesn't. Over an FP8 cache both may be done in FP8: XQA's Hopper kernel rounds queries and weights to e4m3.
+
+    Top-k: every valid score of a row with more than k of them is read, as any unread one might be the largest. A row
+    with at most k has only one answer, whatever its scores. All k indices (int32) of a row are written, -1 too.
+    """
     if isinstance(workload, TopkWorkload):
-        scores = sum(workload.lengths) * BYTES[workload.dtype]
-        return Cost(scores + workload.rows * workload.k * 4, 0.0)
+        read = sum(length for length in workload.lengths if length > workload.k) * BYTES[workload.dtype]
+        written = float(workload.rows * workload.k * 4)
+        return Cost(read + written, 0.0, written)
     g = workload.geometry
     lengths = workload.lengths
     kv_tokens, pairs = 0, 0
     for qo, kv in zip(lengths.qo, lengths.kv, strict=True):
-        seen = kv if g.window_left is None else min(kv, g.window_left + qo)
-        kv_tokens += seen
+        kv_tokens += kv if g.window_left is None else min(kv, g.window_left + qo)
         pairs += _visible_pairs(qo, kv, g.window_left)
-    moved = 2 * sum(lengths.qo) * g.num_qo_heads * g.head_dim * BYTES[g.dtype]
-    moved += 2 * kv_tokens * g.num_kv_heads * g.head_dim * BYTES[g.cache_dtype]
-    return Cost(float(moved), 4.0 * pairs * g.num_qo_heads * g.head_dim)
+    one_side = float(sum(lengths.qo) * g.num_qo_heads * g.head_dim * BYTES[g.dtype])
+    keys = float(2 * kv_tokens * g.num_kv_heads * g.head_dim * BYTES[g.cache_dtype])
+    flops = 4.0 * pairs * g.num_qo_heads * g.head_dim
+    return Cost(2 * one_side + keys, flops, one_side, g.cache_dtype == "float8_e4m3fn")
 
 
 def _visible_pairs(qo: int, kv: int, window_left: int | None) -> int:

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Sequence
 from typing import Any
 
-from autotune_cli.results.schema import Conditions
+from autotune_cli.results.schema import CandidateResult, Conditions
 
 # Bits of nvmlDeviceGetCurrentClocksEventReasons (nvml.h) that slow a kernel down. Idle and application clocks don't.
 THROTTLE_BITS: dict[int, str] = {
@@ -45,6 +45,11 @@ class Gpu:
     def max_sm_clock_mhz(self) -> float | None:
         return self._read(self._nvml.nvmlDeviceGetMaxClockInfo, self._nvml.NVML_CLOCK_SM) or None
 
+    def clocks(self) -> tuple[float | None, float | None]:
+        """SM and memory clock in MHz; read them while the GPU works."""
+        sm, memory = self._nvml.NVML_CLOCK_SM, self._nvml.NVML_CLOCK_MEM
+        return self._read(self._nvml.nvmlDeviceGetClockInfo, sm), self._read(self._nvml.nvmlDeviceGetClockInfo, memory)
+
     def conditions(self, number: int) -> Conditions:
         """A reading for round ``number``; take it while the GPU works."""
         bits = self._read(self._nvml.nvmlDeviceGetCurrentClocksEventReasons) or 0
@@ -71,6 +76,13 @@ def is_throttled(conditions: Conditions, usual_sm_clock_mhz: float | None) -> bo
     if usual_sm_clock_mhz is None or conditions.sm_clock_mhz is None:
         return False
     return conditions.sm_clock_mhz < SLOWEST_CLOCK * usual_sm_clock_mhz
+
+
+def clock_mhz(candidate: CandidateResult, conditions: Sequence[Conditions]) -> float | None:
+    """SM clock of a candidate's rounds in MHz: the middle of their readings, each the round's lowest; None without."""
+    rounds = set(candidate.rounds)
+    clocks = sorted(reading.sm_clock_mhz for reading in conditions if reading.round in rounds and reading.sm_clock_mhz)
+    return clocks[len(clocks) // 2] if clocks else None
 
 
 def worst(readings: Sequence[Conditions], number: int) -> Conditions:

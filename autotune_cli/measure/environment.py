@@ -11,7 +11,6 @@ from pathlib import Path
 import torch
 
 from autotune_cli.kernels.registry import Device
-from autotune_cli.measure import roofline
 from autotune_cli.measure.conditions import Gpu
 from autotune_cli.results.schema import Environment
 
@@ -76,13 +75,13 @@ def cpu_name() -> str:
 
 
 def collect(device: str) -> tuple[Environment, Gpu | None]:
-    """The environment of ``cuda`` (the first visible GPU) or ``cpu``, its ceilings measured."""
+    """The environment of ``cuda`` (the first visible GPU) or ``cpu``. Its ceilings are not measured here: that takes
+    seconds with CUPTI, and whoever lists backends or finds everything in the cache needs none.
+    """
     common = {
         "python": platform.python_version(),
         "libraries": library_versions(),
         "variables": relevant_variables(os.environ),
-        "memory_gb_per_s": round(roofline.memory_gb_per_s(device), 1),
-        "matmul_tflop_per_s": round(roofline.matmul_tflop_per_s(device), 3),
     }
     if device == "cpu":
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -1,57 +1,49 @@
-"""The two ceilings of a device, measured: memory bandwidth and matrix rate. Not a datasheet's."""
+"""The roofline of a device: its two ceilings, memory bandwidth and matrix rate, measured. Not a datasheet's."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
+from collections.abc import Sequence
 
-import torch
+from autotune_cli.kernels.registry import Device
+from autotune_cli.measure.ceilings.matrix import fp8_product, half_product, time_products
+from autotune_cli.measure.ceilings.memory import time_accesses
+from autotune_cli.measure.ceilings.trials import Timed
+from autotune_cli.measure.conditions import Gpu
+from autotune_cli.measure.floor import FP8_CAPABILITY, at_highest_clock
+from autotune_cli.measure.timers import make_timer
+from autotune_cli.results.schema import Ceilings
 
-from autotune_cli.measure.statistics import median
 
-# Large against any cache: 1 GiB in, 1 GiB out on a GPU.
-_COPY_BYTES = {"cuda": 1 << 30, "cpu": 128 << 20}
-_MATRIX = {"cuda": (8192, torch.bfloat16), "cpu": (1024, torch.float32)}
-_REPEATS = 7
+def measure_ceilings(device: Device, timer_name: str, gpu: Gpu | None) -> Ceilings:
+    """The ceilings of this process's device, with the timer of that name. Takes well under a second on a GPU, besides
+    the start of CUPTI.
 
-
-def memory_gb_per_s(device: str) -> float:
-    """Memory bandwidth of ``cuda`` or ``cpu`` in GB/s: the better of a copy, in and out counted, and a read.
-
-    A decode step hardly writes, and reading alone is a few percent faster than copying: over the copy's bandwidth its
-    share of the floor came to 103 % on an H200.
+    Raises:
+        MeasurementError: the timer's recording makes no sense.
     """
-    source = torch.ones(_COPY_BYTES[device] // 4, dtype=torch.float32, device=device)
-    target = torch.empty_like(source)
-    copied = 2.0 * _COPY_BYTES[device] / _median_seconds(lambda: target.copy_(source), device)
-    largest = torch.empty((), dtype=torch.float32, device=device)
-    read = _COPY_BYTES[device] / _median_seconds(lambda: torch.amax(source, dim=0, out=largest), device)
-    return max(copied, read) / 1e9
+    # Cold even in a run on a warm L2 cache: a ceiling is that of memory.
+    timer = make_timer(timer_name, device.kind, "cold")
+    memory = time_accesses(device.kind, timer, gpu, device.l2_bytes)
+    half = time_products(half_product, device.kind, timer, gpu, device.multiprocessors)
+    has_fp8 = device.kind == "cuda" and (device.capability or (0, 0)) >= FP8_CAPABILITY
+    fp8 = time_products(fp8_product, device.kind, timer, gpu, device.multiprocessors) if has_fp8 else []
+    return ceilings_of(memory, half, fp8, gpu.max_sm_clock_mhz() if gpu is not None else None)
 
 
-def matmul_tflop_per_s(device: str) -> float:
-    """Rate of a large square matrix product on random data (bfloat16 on ``cuda``, float32 on ``cpu``) in TFLOP/s."""
-    n, dtype = _MATRIX[device]
-    a = torch.randn(n, n, device=device).to(dtype)
-    b = torch.randn(n, n, device=device).to(dtype)
-    out = torch.empty_like(a)
-    return 2.0 * n**3 / _median_seconds(lambda: torch.mm(a, b, out=out), device) / 1e12
-
-
-def _median_seconds(call: Callable[[], object], device: str) -> float:
-    times = []
-    for _ in range(3):
-        call()
-    for _ in range(_REPEATS):
-        if device == "cuda":
-            begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-            begin.record()
-            call()
-            end.record()
-            torch.cuda.synchronize()
-            times.append(begin.elapsed_time(end) / 1e3)
-        else:
-            start = time.perf_counter()
-            call()
-            times.append(time.perf_counter() - start)
-    return median(times)
+def ceilings_of(
+    memory: Sequence[Timed], half: Sequence[Timed], fp8: Sequence[Timed], highest_clock_mhz: float | None
+) -> Ceilings:
+    """The best of each kind; of products, the one that would be the fastest at the highest SM clock."""
+    fields: dict[str, float | None] = {}
+    if memory:
+        best = max(memory, key=lambda timed: timed.rate)
+        fields |= {"memory_gb_per_s": round(best.rate / 1e9, 1)}
+        fields |= {"memory_sm_clock_mhz": best.sm_clock_mhz, "memory_clock_mhz": best.memory_clock_mhz}
+    for name, products in (("matmul", half), ("fp8", fp8)):
+        if products:
+            best = max(
+                products, key=lambda timed: at_highest_clock(timed.rate, timed.sm_clock_mhz, highest_clock_mhz) or 0.0
+            )
+            fields |= {f"{name}_tflop_per_s": round(best.rate / 1e12, 3), f"{name}_sm_clock_mhz": best.sm_clock_mhz}
+    # NVML says 0 for a clock that it doesn't know.
+    return Ceilings.model_validate({name: value or None for name, value in fields.items()})

@@ -8,6 +8,7 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from autotune_cli.measure.conditions import clock_mhz
 from autotune_cli.render import baselines
 from autotune_cli.render.text import (
     batch_and_context,
@@ -57,7 +58,7 @@ def print_run(console: Console, run: RunFile, every_candidate: bool = False, bas
 
 
 def print_warnings(console: Console, results: Sequence[WorkloadResult]) -> None:
-    """In red: what was fast but wrong."""
+    """In red: what was fast but wrong, and what can't be true."""
     for line in warnings_of(results):
         console.print(Text(f"  ! {line}", style="red"))
 
@@ -97,7 +98,9 @@ def _workload_row(result: WorkloadResult, baseline: str | None) -> list[Renderab
     gain = Text(speedup(over, held.speedup_interval if held else None), style="green" if (over or 0) > 1 else "")
     ties = str(len(choice.tie_set)) if len(choice.tie_set) > 1 else "-"
     time = with_interval(winner.median_us, winner.interval_us)
-    return [*front, name, time, held_text, gain, percent(share_of_floor(result)), ties]
+    share = share_of_floor(result)
+    floor = Text(percent(share), style="red" if (share or 0) > 1 else "")
+    return [*front, name, time, held_text, gain, floor, ties]
 
 
 def candidate_table(result: WorkloadResult, rows: int | None = None) -> Table:
@@ -123,6 +126,9 @@ def candidate_row(candidate: CandidateResult, result: WorkloadResult) -> list[Re
     marks = []
     if choice is not None and candidate.key == choice.winner:
         marks.append("winner")
+        clock = clock_mhz(candidate, result.conditions)
+        if clock is not None:
+            marks.append(f"SM clock {clock:.0f} MHz")
     elif choice is not None and candidate.key in choice.tie_set:
         marks.append("tie")
     marks += [held.name for held in result.baselines if held.candidate == candidate.key]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from autotune_cli.kernels.workload import AttentionWorkload, TopkWorkload
+from autotune_cli.measure import floor
+from autotune_cli.render.ceilings import above_floor_words, ceilings_line
 from autotune_cli.results.schema import FAILED, CandidateResult, Environment, Settings, WorkloadResult
 
 
@@ -42,11 +44,10 @@ def percent(share: float | None) -> str:
 
 
 def share_of_floor(result: WorkloadResult) -> float | None:
-    """The roofline's floor over the winner's time: 1 is as fast as the device can be."""
-    if result.choice is None or result.floor_us is None:
+    """The roofline's floor over the winner's time; see :func:`autotune_cli.measure.floor.share_of_floor`."""
+    if result.choice is None:
         return None
-    median = result.candidate(result.choice.winner).median_us
-    return None if median is None else result.floor_us / median
+    return floor.share_of_floor(result, result.candidate(result.choice.winner))
 
 
 def operation(workload: AttentionWorkload | TopkWorkload) -> str:
@@ -67,7 +68,7 @@ def batch_and_context(workload: AttentionWorkload | TopkWorkload) -> tuple[str, 
 
 
 def header(environment: Environment, settings: Settings, noise_floor: float | None = None) -> list[str]:
-    """Two lines: what was measured on, and how."""
+    """What was measured on, and how; and the ceilings where they were measured."""
     parts = [environment.device]
     if environment.driver:
         parts.append(f"driver {environment.driver}")
@@ -84,7 +85,8 @@ def header(environment: Environment, settings: Settings, noise_floor: float | No
         timing += ", exhaustive"
     if noise_floor is not None:
         timing += f" | noise floor {100 * noise_floor:.2f} %"
-    return [", ".join(parts), timing]
+    ceilings = ceilings_line(environment)
+    return [", ".join(parts), timing, *([ceilings] if ceilings else [])]
 
 
 def counts(results: Sequence[WorkloadResult]) -> str:
@@ -109,7 +111,9 @@ _LISTED = 2
 
 
 def warnings_of(results: Sequence[WorkloadResult]) -> list[str]:
-    """What was fast but wrong, a default that must not run, a workload without a winner: the lines in red."""
+    """What was fast but wrong, a default that must not run, a workload without a winner, a kernel that is faster than
+    its floor: the lines in red.
+    """
     wrong: dict[str, list[tuple[WorkloadResult, CandidateResult]]] = {}
     lines = []
     for result in results:
@@ -124,7 +128,17 @@ def warnings_of(results: Sequence[WorkloadResult]) -> list[str]:
             lines += [f"{_where(result)}: {_failure(candidate)}" for result, candidate in cases]
         else:
             lines.append(_many_failures(label, cases))
-    return lines
+    return lines + _above_floor(results)
+
+
+def _above_floor(results: Sequence[WorkloadResult]) -> list[str]:
+    """Whose floor is none; of many workloads, the one that is furthest above."""
+    above = [(result, candidates[0]) for result in results if (candidates := floor.above_floor(result))]
+    if len(above) <= _LISTED:
+        return [f"{_where(result)}: {above_floor_words(result, candidate)}" for result, candidate in above]
+    result, candidate = max(above, key=lambda pair: floor.share_of_floor(*pair) or 0.0)
+    furthest = f"{_where(result)}: {above_floor_words(result, candidate)}"
+    return [f"{len(above)} workloads have kernels faster than their floor; the furthest, {furthest}"]
 
 
 def _fast_but_wrong(candidate: CandidateResult, winner_us: float | None) -> bool:

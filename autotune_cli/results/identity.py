@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Mapping
 
 from autotune_cli.kernels.workload import AttentionWorkload, TopkWorkload
-from autotune_cli.results.schema import Environment, Settings
+from autotune_cli.results.schema import Ceilings, Environment, Settings
 
 METHOD = 2
 """Bump when the way of measuring changes, so that older results are measured again. 2: rounds at changing places."""
@@ -30,7 +30,7 @@ def identity(
 ) -> dict[str, str]:
     """Every field that the outcome of a workload depends on, one readable text each.
 
-    Not in it: what is measured anew in each run (bandwidth, matrix rate), Python's version (it launches kernels but
+    Not in it: what is measured anew in each run (the ceilings), Python's version (it launches kernels but
     doesn't change them) and the budget (a workload that ran out of it is never reused).
 
     Args:
@@ -81,9 +81,9 @@ def explain(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
 def environment_key(environment: Environment) -> str:
     """12 hex digits that name an environment in a file.
 
-    Measured rates are left out: they differ a little each time, and one machine would get a new key each run.
+    The ceilings are left out: they differ a little each time, and one machine would get a new key each run.
     """
-    fields = environment.model_dump(mode="python", exclude={"memory_gb_per_s", "matmul_tflop_per_s"})
+    fields = environment.model_dump(mode="python", exclude=set(Ceilings.model_fields))
     # ASCII escapes keep this possible for text that isn't valid UTF-8.
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode("ascii")).hexdigest()[:12]
 

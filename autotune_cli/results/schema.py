@@ -47,8 +47,30 @@ class Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class Environment(Record):
-    """What a timing depends on besides the workload and the candidate."""
+class Ceilings(Record):
+    """What a device was measured to reach, for the floors; None: not measured. No timing depends on them, so they are
+    part of no identity. How they are measured: docs/benchmarks.md, "What the floor is".
+    """
+
+    memory_gb_per_s: PositiveFloat | None = None
+    """Memory bandwidth in GB/s: the fastest of several large reads and copies."""
+    memory_sm_clock_mhz: PositiveFloat | None = None
+    """SM clock while that was read or copied, in MHz."""
+    memory_clock_mhz: PositiveFloat | None = None
+    """Memory clock while that was read or copied, in MHz."""
+    matmul_tflop_per_s: PositiveFloat | None = None
+    """bfloat16 (CPU: float32) matrix rate in TFLOP/s: the fastest of several products in short bursts, as it was
+    measured at ``matmul_sm_clock_mhz``."""
+    matmul_sm_clock_mhz: PositiveFloat | None = None
+    """SM clock during that burst, in MHz."""
+    fp8_tflop_per_s: PositiveFloat | None = None
+    """The same of float8_e4m3fn products, from compute capability 8.9 on."""
+    fp8_sm_clock_mhz: PositiveFloat | None = None
+    """SM clock during that burst, in MHz."""
+
+
+class Environment(Ceilings):
+    """What a timing depends on besides the workload and the candidate; and the ceilings, on which none does."""
 
     device_kind: Literal["cuda", "cpu"]
     device: str
@@ -67,11 +89,6 @@ class Environment(Record):
     """Versions: torch, triton, flashinfer, sgl_kernel; ``not installed`` where missing."""
     variables: dict[str, str] = {}
     """Environment variables set by the user that change kernels (FLASHINFER_*, SGLANG_*, CUDA_*, OMP_*)."""
-    memory_gb_per_s: PositiveFloat | None = None
-    """Measured memory bandwidth, the better of a large copy (bytes read plus written) and a large read: the
-    roofline's memory side."""
-    matmul_tflop_per_s: PositiveFloat | None = None
-    """Measured bf16 (CPU: float32) matrix rate: the roofline's compute side."""
     power_limit_w: PositiveFloat | None = None
     max_sm_clock_mhz: PositiveFloat | None = None
 
@@ -258,7 +275,8 @@ class WorkloadResult(Record):
     """The default first; then others that the winner is held to."""
     conditions: tuple[Conditions, ...] = ()
     floor_us: PositiveFloat | None = None
-    """Roofline: the least time the device needs for the workload's bytes and flops."""
+    """Roofline: the least time the device needs for the workload's bytes and flops, at the ceilings of the run that
+    measured it."""
     noise: NonNegativeFloat | None = None
     """A/A: |ratio - 1| of two copies of the same candidate in this workload."""
     noise_rounds: tuple[NonNegativeInt, ...] = ()

@@ -16,9 +16,10 @@ from autotune_cli.kernels.workload import AnyWorkload
 from autotune_cli.measure.conditions import Gpu, worst
 from autotune_cli.measure.environment import device_of
 from autotune_cli.measure.placement import SMALL_BYTES, Placement
+from autotune_cli.measure.roofline import measure_ceilings
 from autotune_cli.measure.statistics import median
 from autotune_cli.measure.timers import MeasurementError, Timer
-from autotune_cli.results.schema import CaseEvidence, Conditions, Environment, HostTime
+from autotune_cli.results.schema import CaseEvidence, Ceilings, Conditions, Environment, HostTime
 from autotune_cli.tuning.faults import Fault, fault_of, is_healthy
 from autotune_cli.tuning.jobs import Entry, RoundDone, RoundFailed, Vetted
 from autotune_cli.tuning.launching import InputGuard, Launch, poison, prepare
@@ -45,6 +46,11 @@ class Bench:
         self._guards: dict[str, InputGuard] = {}
         self._launches: dict[Entry, Launch] = {}
         self._placement = Placement(self.device.kind, seed)
+
+    def ceilings(self) -> Ceilings:
+        """The device's bandwidth and matrix rates, with the timer of the race; see :func:`measure_ceilings`."""
+        self.phase("ceilings", self.device.name)
+        return measure_ceilings(self.device, self.timer.name, self._gpu)
 
     def vet(self, workload: AnyWorkload, candidate: Candidate, rough_iterations: int) -> Vetted:
         """Build, run, compare with the reference on every case, record kernels and one rough time."""

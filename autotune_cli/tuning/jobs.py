@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 from autotune_cli.kernels.engines import Baseline
 from autotune_cli.kernels.registry import Candidate
-from autotune_cli.results.schema import BaselineResult, CaseEvidence, Conditions, Environment, HostTime, Kernel, Status
+from autotune_cli.results.schema import (
+    BaselineResult,
+    CaseEvidence,
+    Ceilings,
+    Conditions,
+    Environment,
+    HostTime,
+    Kernel,
+    Status,
+)
 
 if TYPE_CHECKING:
     from autotune_cli.kernels.workload import AnyWorkload
@@ -124,6 +133,12 @@ class RoundFailed:
     reason: str
     healthy: bool
     device_s: float
+
+
+@dataclass(frozen=True)
+class MeasureCeilings:
+    def __call__(self, bench: Bench) -> Ceilings:
+        return bench.ceilings()
 
 
 @dataclass(frozen=True)

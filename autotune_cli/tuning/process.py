@@ -21,7 +21,7 @@ from autotune_cli.errors import BadKernels, NoDevice, NoWorker
 from autotune_cli.tuning.jobs import Job, Ready, WorkerSettings
 from autotune_cli.tuning.worker import KERNEL_FILE_ERROR, NO_DEVICE_ERROR
 
-# torch, the CUDA context and the probe take 5 to 10 s on a busy machine.
+# torch and the CUDA context take 5 to 10 s on a busy machine.
 START_TIMEOUT_S = 180.0
 # Compiling a FlashInfer module takes minutes (top-k: 207 s on 16 cores); it is no hang.
 BUILD_TIMEOUT_S = 1800.0

@@ -13,7 +13,7 @@ from pathlib import Path
 from autotune_cli import __version__
 from autotune_cli.errors import AutotuneError, NoMemory
 from autotune_cli.kernels.models.memory import memory_bytes
-from autotune_cli.kernels.workload import AnyWorkload, cost
+from autotune_cli.kernels.workload import cost
 from autotune_cli.measure.floor import floor_us
 from autotune_cli.measure.statistics import percentile
 from autotune_cli.results.cache import CacheStore, lookup
@@ -21,10 +21,10 @@ from autotune_cli.results.identity import environment_key, identity
 from autotune_cli.results.journal import Journal
 from autotune_cli.results.records import JournalHeader, JournalState
 from autotune_cli.results.runs import write_run
-from autotune_cli.results.schema import Environment, RunFile, Settings, WorkloadResult
+from autotune_cli.results.schema import Ceilings, Environment, RunFile, Settings, WorkloadResult
 from autotune_cli.tuning.budget import Budget
-from autotune_cli.tuning.jobs import PlannedWorkload, Ready
-from autotune_cli.tuning.process import Stopped, Worker
+from autotune_cli.tuning.jobs import MeasureCeilings, PlannedWorkload, Ready
+from autotune_cli.tuning.process import Stopped, Worker, WorkerDied, WorkerRaised, WorkerTimeout
 from autotune_cli.tuning.progress import Progress
 from autotune_cli.tuning.request import Outcome, Request
 from autotune_cli.tuning.resuming import open_journal, run_path
@@ -33,6 +33,8 @@ from autotune_cli.tuning.session import Interrupted, Known, Session, SessionSett
 
 # FlashInfer's workspaces, the flush buffer and torch's own context, beside a workload's tensors.
 _OVERHEAD_BYTES = 3 << 30
+# It takes a second; CUPTI's first session up to 4 s more.
+_CEILINGS_TIMEOUT_S = 60.0
 
 
 @dataclass
@@ -180,6 +182,9 @@ class _Run:
             else:
                 self.state.results[key] = result
                 self.progress.done(result)
+        if not todo and cached is not None:
+            # Nothing will be measured, so the ceilings stay those of the run before.
+            self.environment = cached.environments.get(self.environment_key, self.environment)
         return todo
 
     # Measuring.
@@ -204,16 +209,19 @@ class _Run:
             try:
                 ready = worker.start()
                 self._same_device(ready)
+                environment: Environment | None = None
                 while not self.stop.is_set():
                     try:
                         plan = waiting.get_nowait()
                     except queue.Empty:
                         return
+                    if environment is None:
+                        environment = self._with_ceilings(worker, ready.environment)
                     key = plan.workload.key
                     facts = Known(known.vetted.get(key, {}), known.rounds.get(key, {})) if known else Known()
                     session = Session(
                         plan, identities[key], settings, worker, journal, self.progress, budget.share(), self.stop,
-                        facts, self._floor(plan.workload), ready.card,
+                        facts, floor_us(cost(plan.workload), environment, self.settings.l2), ready.card,
                     )  # fmt: skip
                     result = session.run()
                     journal.done(result)
@@ -253,9 +261,23 @@ class _Run:
                 detail=f"--gpus: {self.environment.device} and {other.device} differ; tune them in runs of their own"
             )
 
-    def _floor(self, workload: AnyWorkload) -> float | None:
-        device = self.environment
-        return floor_us(cost(workload), device.memory_gb_per_s, device.matmul_tflop_per_s)
+    def _with_ceilings(self, worker: Worker, environment: Environment) -> Environment:
+        """A worker's environment with the ceilings of its card, which may be 2 or 3 % from another's; without them,
+        and a note, where they can't be measured: then its workloads have no floor, and everything else.
+        """
+        try:
+            ceilings: Ceilings = worker.ask(MeasureCeilings(), _CEILINGS_TIMEOUT_S)
+        except (WorkerDied, WorkerTimeout, WorkerRaised) as error:
+            self.progress.note(
+                f"no floors, as bandwidth and matrix rate can't be measured: {str(error).splitlines()[0]}"
+            )
+            return environment
+        measured = environment.model_copy(update=ceilings.model_dump())
+        with self.state.lock:
+            # The file shows those of the first card.
+            if self.environment.memory_gb_per_s is None:
+                self.environment = measured
+        return measured
 
     # The file.
 

@@ -7,7 +7,7 @@ from autotune_cli.comparing.ground import Effect, allowed_fields
 from autotune_cli.comparing.outcome import outcome
 from autotune_cli.comparing.records import Report
 from autotune_cli.errors import UnknownName
-from autotune_cli.results.schema import Environment, RunFile, Settings
+from autotune_cli.results.schema import Ceilings, Environment, RunFile, Settings
 
 TIMES = candidate(FAST, noisy(40, 1))
 
@@ -48,6 +48,13 @@ def test_another_ground_is_not_comparable_unless_it_is_named(b: RunFile, field: 
         Effect.ALLOWED
     }
     assert code(allowed) == 0
+
+
+def test_ceilings_are_no_ground() -> None:
+    """They are measured anew in each run, and differ a little each time."""
+    compared = report(made(), made(env(**dict.fromkeys(Ceilings.model_fields, 1234.0))))
+    assert compared.refusal is None
+    assert not compared.ground
 
 
 def test_other_versions_are_shown_and_compared() -> None:

@@ -5,10 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from autotune_cli.kernels.workload import Cost
-from autotune_cli.measure.conditions import SLOWEST_CLOCK, Gpu, is_throttled
-from autotune_cli.measure.floor import floor_us
-from autotune_cli.results.schema import Conditions
+from autotune_cli.measure.conditions import SLOWEST_CLOCK, Gpu, clock_mhz, is_throttled
+from autotune_cli.results.schema import CandidateResult, Conditions
 
 
 @pytest.mark.parametrize("reason", ["hardware slowdown", "thermal (software)", "thermal (hardware)", "power brake"])
@@ -30,14 +28,37 @@ def test_without_readings_nothing_is_dropped() -> None:
     assert not is_throttled(Conditions(round=0, sm_clock_mhz=100), None)
 
 
-def test_floor_is_the_slower_of_memory_and_arithmetic() -> None:
-    assert floor_us(Cost(bytes=4e9, flops=0.0), 4000.0, 800.0) == pytest.approx(1000.0)
-    assert floor_us(Cost(bytes=4e9, flops=1.6e12), 4000.0, 800.0) == pytest.approx(2000.0)
+def raced(*rounds: int) -> CandidateResult:
+    times = (9.0,) * len(rounds)
+    return CandidateResult(
+        key="a", backend="a", label="a", status="ok", rounds=rounds, rounds_us=times, median_us=9.0 if times else None
+    )
 
 
-@pytest.mark.parametrize("rates", [(None, 1.0), (1.0, None), (0.0, 1.0)])
-def test_no_floor_without_both_rates(rates: tuple[float | None, float | None]) -> None:
-    assert floor_us(Cost(1.0, 1.0), *rates) is None
+def test_a_candidate_has_the_middle_clock_of_its_own_rounds() -> None:
+    readings = [Conditions(round=i, sm_clock_mhz=clock) for i, clock in enumerate((1980, 1755, 1700, 1320, None))]
+    assert clock_mhz(raced(0, 1, 2, 4), readings) == 1755
+    assert clock_mhz(raced(3), readings) == 1320
+    assert clock_mhz(raced(4), readings) is None
+    assert clock_mhz(raced(), readings) is None
+
+
+def test_clocks_are_those_of_the_multiprocessors_and_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    class NVMLError(Exception):
+        pass
+
+    def clock(handle: str, kind: int) -> int:
+        if kind == 2 and handle == "GPU-b":
+            raise NVMLError
+        return {1: 1755, 2: 2619}[kind]
+
+    fake = SimpleNamespace(
+        nvmlInit=lambda: None, nvmlDeviceGetHandleByUUID=str, nvmlDeviceGetClockInfo=clock, NVMLError=NVMLError,
+        NVML_CLOCK_SM=1, NVML_CLOCK_MEM=2,
+    )  # fmt: skip
+    monkeypatch.setitem(sys.modules, "pynvml", fake)
+    assert Gpu("a").clocks() == (1755, 2619)
+    assert Gpu("b").clocks() == (1755, None)
 
 
 @pytest.mark.parametrize("uuid", ["3c1b", "GPU-3c1b"])

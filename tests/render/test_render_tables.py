@@ -25,7 +25,7 @@ from rich.console import Console
 
 from autotune_cli.render.summary import print_run
 from autotune_cli.render.watch import Lines, LiveTable
-from autotune_cli.results.schema import RunFile
+from autotune_cli.results.schema import Conditions, RunFile
 from autotune_cli.tuning.race import Race, RacePolicy
 
 
@@ -78,6 +78,27 @@ def test_one_row_a_workload() -> None:
     row = next(line for line in lines if line.startswith("topk.select"))
     assert row.split()[:6] == ["topk.select", "16", "262144", "eager", "none", "-"]
     assert "  ! topk.select 16 x 262144: bad (the default) is crashed" in "\n".join(lines)
+
+
+def test_a_kernel_above_its_floor_is_in_red() -> None:
+    target = Console(file=io.StringIO(), width=300, force_terminal=True, color_system="standard")
+    print_run(target, run_file(result(decode(), candidate("fast", 100.0), floor_us=104.0)))
+    assert "\x1b[31m104 %" in text_of(target)
+    assert "\x1b[31m  ! attention.decode 64 x ≤8192: fast stands at 104.0 % of the floor" in text_of(target)
+    target = Console(file=io.StringIO(), width=300, force_terminal=True, color_system="standard")
+    print_run(target, run_file(result(decode(), candidate("fast", 100.0), floor_us=100.4)))
+    assert "100 %" in text_of(target)
+    assert "\x1b[31m" not in text_of(target)
+
+
+def test_the_winner_has_its_clock() -> None:
+    readings = tuple(Conditions(round=i, sm_clock_mhz=clock) for i, clock in enumerate((1980, 1755, 990)))
+    winner = candidate("fast", 134.0, rounds=(0, 1), rounds_us=(134.0, 134.0))
+    shown = drawn(run_file(result(decode(), winner, candidate("slow", 171.3), conditions=readings)), 200, every=True)
+    (row,) = [line for line in shown.splitlines() if line.startswith("fast ")]
+    assert row.endswith("winner; SM clock 1980 MHz")
+    assert shown.count("SM clock") == 1
+    assert "SM clock" not in drawn(run_file(result()), 200, every=True)
 
 
 @pytest.mark.parametrize("width", [20, 40, 80, 120])

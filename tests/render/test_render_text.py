@@ -16,6 +16,7 @@ from render_builders import (
 )
 
 from autotune_cli.render import text
+from autotune_cli.results.schema import WorkloadResult
 
 
 @pytest.mark.parametrize(
@@ -49,6 +50,65 @@ def test_share_of_the_floor() -> None:
     assert text.percent(text.share_of_floor(result())) == "61 %"
     assert text.percent(text.share_of_floor(result(floor_us=None))) == "-"
     assert text.percent(text.share_of_floor(result(None, failed("a", "error"), winner=None))) == "-"
+
+
+def above(workload: object = None, us: float = 100.0, floor: float = 104.0, **changes: object) -> WorkloadResult:
+    return result(workload, candidate("fast", us), floor_us=floor, **changes)
+
+
+def test_a_winner_within_its_interval_of_the_floor_is_at_the_floor() -> None:
+    found = above(floor=100.4)
+    assert text.percent(text.share_of_floor(found)) == "100 %"
+    assert text.warnings_of([found]) == []
+
+
+def test_a_winner_above_the_floor_is_a_contradiction_that_is_told() -> None:
+    found = above()
+    assert text.percent(text.share_of_floor(found)) == "104 %"
+    (line,) = text.warnings_of([found])
+    assert line == (
+        "attention.decode 64 x ≤8192: fast stands at 104.0 % of the floor, above 100 % beyond its interval: "
+        "the ceiling was measured too low, or the workload's bytes are over-counted"
+    )
+
+
+def test_so_is_a_candidate_that_did_not_win() -> None:
+    out = candidate("out", 90.0, status="eliminated", reason="slower in its rounds")
+    (line,) = text.warnings_of([result(None, candidate("fast", 100.0), out, floor_us=95.0)])
+    assert "out stands at 105.6 % of the floor" in line
+    # What is wrong may be as fast as it likes.
+    assert text.warnings_of([result(None, candidate("fast", 4.0), wrong("liar", us=5.0), floor_us=4.0)]) == []
+
+
+def test_many_floors_that_are_none_are_one_line() -> None:
+    (line,) = text.warnings_of([above(decode(1)), above(decode(2), floor=110.0), above(decode(3))])
+    assert line.startswith("3 workloads have kernels faster than their floor; the furthest, attention.decode 2 x")
+    assert "110.0 %" in line
+
+
+def test_of_a_cpu_it_is_said_that_its_caches_are_warm() -> None:
+    (line,) = text.warnings_of([above(identity={"threads": "2"})])
+    assert "caches are warm" in line
+    assert "over-counted" not in line
+
+
+def test_ceilings_are_told_with_their_clocks() -> None:
+    clocks = {"memory_sm_clock_mhz": 1980.0, "memory_clock_mhz": 2619.0, "max_sm_clock_mhz": 1980.0}
+    rates = {"memory_gb_per_s": 3074.2, "matmul_tflop_per_s": 780.04, "matmul_sm_clock_mhz": 1755.0}
+    fp8 = {"fp8_tflop_per_s": 1420.0, "fp8_sm_clock_mhz": 1980.0}
+    made = ENVIRONMENT.model_copy(update=clocks | rates | fp8)
+    assert text.header(made, SETTINGS)[2] == (
+        "ceilings: 3,074 GB/s at 1980/2619 MHz (SM/memory), 780.0 TFLOP/s bf16 at 1755 MHz (880.0 at 1980), "
+        "1,420.0 TFLOP/s fp8 at 1980 MHz"
+    )
+
+
+def test_ceilings_of_a_cpu_and_of_older_files_have_no_clocks() -> None:
+    rates = {"memory_gb_per_s": 67.4, "matmul_tflop_per_s": 0.208}
+    assert text.header(CPU.model_copy(update=rates), SETTINGS)[2] == "ceilings: 67 GB/s, 0.21 TFLOP/s float32"
+    old = ENVIRONMENT.model_copy(update={"memory_gb_per_s": 4226.8, "matmul_tflop_per_s": 788.3})
+    assert text.header(old, SETTINGS)[2] == "ceilings: 4,227 GB/s, 788.3 TFLOP/s bf16"
+    assert len(text.header(ENVIRONMENT, SETTINGS)) == 2
 
 
 def test_header_says_what_was_measured_and_how() -> None:

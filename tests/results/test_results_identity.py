@@ -9,6 +9,7 @@ from result_builders import KEYS, SOURCES, decode, environment, settings
 from autotune_cli.kernels.workload import TopkWorkload
 from autotune_cli.results import identity as module
 from autotune_cli.results.identity import environment_key, explain, identity
+from autotune_cli.results.schema import Ceilings
 
 BASE = identity(decode(), environment(), settings(), SOURCES, KEYS)
 
@@ -63,8 +64,12 @@ def test_each_setting_is_explained(changes: dict[str, Any], line: str) -> None:
     assert explain(BASE, with_settings(**changes)) == [line]
 
 
+# Every ceiling, so that one that is added can't be forgotten.
+CEILINGS: dict[str, Any] = dict.fromkeys(Ceilings.model_fields, 4200.0)
+
+
 @pytest.mark.parametrize(
-    "changes", [{"python": "3.13.0"}, {"memory_gb_per_s": 4200.0}, {"matmul_tflop_per_s": 900.0}], ids=str
+    "changes", [{"python": "3.13.0"}, *({name: value} for name, value in CEILINGS.items())], ids=str
 )
 def test_what_does_not_change_kernels_is_not_in_it(changes: dict[str, Any]) -> None:
     assert with_environment(**changes) == BASE
@@ -111,7 +116,7 @@ def test_workload_and_its_rules(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_environment_key_is_short_and_stable() -> None:
     assert re.fullmatch("[0-9a-f]{12}", environment_key(environment()))
-    assert environment_key(environment(memory_gb_per_s=1.0, matmul_tflop_per_s=2.0)) == environment_key(environment())
+    assert environment_key(environment(**CEILINGS)) == environment_key(environment())
     reordered = environment(libraries={"flashinfer": "0.6.18", "torch": "2.11.0"})
     assert environment_key(reordered) == environment_key(environment())
     assert environment_key(environment(variables={"X": "\udcff"})) != environment_key(environment(variables={"X": "?"}))
