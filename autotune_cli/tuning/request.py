@@ -8,6 +8,7 @@ from pathlib import Path
 from autotune_cli.kernels.workload import AnyWorkload
 from autotune_cli.results.schema import RunFile
 from autotune_cli.tuning.jobs import WorkerSettings
+from autotune_cli.tuning.process import BUILD_TIMEOUT_S
 from autotune_cli.tuning.race import RacePolicy
 
 
@@ -27,6 +28,8 @@ class Request:
     """Only these; empty: all."""
     page_sizes: tuple[int, ...] = ()
     timeout_s: float = 60.0
+    build_timeout_s: float = BUILD_TIMEOUT_S
+    """Of one module."""
     budget_s: float | None = None
     resume: bool = False
     explain_miss: bool = False

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from autotune_cli.kernels.attention.backends import _flashinfer as common
+from autotune_cli.kernels.modules import Module
 from autotune_cli.kernels.registry import Device, Knob, Prepared, register
 from autotune_cli.kernels.workload import AttentionWorkload
 
@@ -29,8 +30,8 @@ def default(workload: AttentionWorkload, device: Device, knobs: Mapping[str, Kno
     )
 
 
-def build(workload: AttentionWorkload, *, path: str, page_size: int) -> None:
-    common.build_prefill(workload, path)
+def modules(workload: AttentionWorkload, *, path: str, page_size: int) -> list[Module]:
+    return [common.prefill_module(workload, path)]
 
 
 @register(
@@ -42,7 +43,7 @@ def build(workload: AttentionWorkload, *, path: str, page_size: int) -> None:
     install=common.INSTALL,
     unsupported=unsupported,
     default=default,
-    build=build,
+    modules=modules,
 )
 def prepare(problem: AttentionProblem, *, path: str, page_size: int) -> Prepared:
     import torch

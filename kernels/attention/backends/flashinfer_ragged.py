@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from autotune_cli.kernels.attention.backends import _flashinfer as common
+from autotune_cli.kernels.modules import Module
 from autotune_cli.kernels.registry import Device, Knob, Prepared, register
 from autotune_cli.kernels.workload import AttentionWorkload
 
@@ -23,8 +24,8 @@ def default(workload: AttentionWorkload, device: Device, knobs: Mapping[str, Kno
     return knobs["path"] == common.auto_path(workload, device, workload.geometry.dtype)
 
 
-def build(workload: AttentionWorkload, *, path: str) -> None:
-    common.build_prefill(workload, path, kv_dtype=workload.geometry.dtype)
+def modules(workload: AttentionWorkload, *, path: str) -> list[Module]:
+    return [common.prefill_module(workload, path, kv_dtype=workload.geometry.dtype)]
 
 
 @register(
@@ -35,7 +36,7 @@ def build(workload: AttentionWorkload, *, path: str) -> None:
     install=common.INSTALL,
     unsupported=unsupported,
     default=default,
-    build=build,
+    modules=modules,
 )
 def prepare(problem: AttentionProblem, *, path: str) -> Prepared:
     import torch
