@@ -207,8 +207,8 @@ class LiveTable(_Watcher):
         """Before the first workload is opened: results from the cache give way."""
         state, now = self.builds_state, time.monotonic()
         table = Table(box=None, pad_edge=False, title_justify="left", title_style="bold")
-        failed = f", {len(state.failed)} can't be built" if state.failed else ""
-        table.title = f"building modules: {state.done} of {state.total} done{failed}"
+        failed = f", {len(state.failed)} failed" if state.failed else ""
+        table.title = f"built {len(state.built)} of {plural(state.total, 'module')}{failed}"
         table.add_column("module", no_wrap=True, width=52)
         table.add_column("time s", justify="right", no_wrap=True, width=8)
         table.add_column("", no_wrap=True)
