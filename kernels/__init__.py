@@ -5,6 +5,7 @@ Imported as ``autotune_cli.kernels``. Importing it loads neither torch nor a ker
 
 from __future__ import annotations
 
+from autotune_cli.kernels.modules import Module
 from autotune_cli.kernels.registry import Prepared, register
 
-__all__ = ["Prepared", "register"]
+__all__ = ["Module", "Prepared", "register"]

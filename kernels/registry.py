@@ -14,6 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from autotune_cli.kernels.modules import Module
 from autotune_cli.kernels.workload import OPERATIONS, AnyWorkload
 
 Knob = bool | int | float | str | None
@@ -114,6 +115,7 @@ class Backend:
     launch_knobs: tuple[str, ...] = ()
     forget: Callable[[], None] | None = None
     source: Path = field(default=Path())
+    modules: Callable[..., Iterable[Module]] | None = None
 
     def candidates(self, workload: AnyWorkload, device: Device) -> Iterator[Candidate]:
         """Every setting of the knobs worth a name for this workload, supported or not."""
@@ -205,6 +207,7 @@ def register(
     build: Callable[..., None] | None = None,
     launch_knobs: tuple[str, ...] = (),
     forget: Callable[[], None] | None = None,
+    modules: Callable[..., Iterable[Module]] | None = None,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register the decorated function as a backend of the named operations.
 
@@ -220,18 +223,24 @@ def register(
         install: the command that installs them.
         devices: ``"cuda"``, ``"cpu"`` or both.
         unsupported: ``(workload, device, knobs)`` to the reason why a candidate doesn't apply, or None.
-        build: ``(workload, **knobs)``: compiles what the candidate needs, outside its time limit.
+        build: ``(workload, **knobs)``: compiles what the candidate needs, outside its time limit, when its turn comes.
         launch_knobs: knobs that only decide which kernels run with how many blocks. Candidates that differ in nothing
             else and fire the same kernels with the same launch shape are one candidate.
         forget: drops buffers that the library keeps between calls. Called while nothing of the backend is prepared,
             so that they come to lie elsewhere: times depend on where.
+        modules: ``(workload, **knobs)`` to the :class:`~autotune_cli.kernels.modules.Module` objects that the candidate
+            needs, in the order in which they are loaded; instead of ``build``. What isn't compiled yet is then built
+            before the first candidate's turn, several at a time. Names them and compiles nothing.
 
     Raises:
-        ValueError: an unknown operation, or a name that another file has taken.
+        ValueError: an unknown operation, a name that another file has taken, or both ``build`` and ``modules``.
     """
     unknown = [operation for operation in operations if operation not in OPERATIONS]
     if unknown or not operations:
         raise ValueError(f"unknown operation {', '.join(unknown) or '(none)'}; known: {', '.join(OPERATIONS)}")
+
+    if build is not None and modules is not None:
+        raise ValueError(f"{name}: modules are built one by one, so there is no build besides")
 
     def decorate(prepare: Callable[..., Any]) -> Callable[..., Any]:
         table = knobs if callable(knobs) else {key: tuple(values) for key, values in (knobs or {}).items()}
@@ -246,12 +255,23 @@ def register(
                 install,
                 devices,
                 unsupported,
-                build,
+                build if modules is None else _build_all(modules),
                 launch_knobs,
                 forget,
                 source,
+                modules,
             )
         )
         return prepare
 
     return decorate
+
+
+def _build_all(modules: Callable[..., Iterable[Module]]) -> Callable[..., None]:
+    """``build`` for a backend that names its modules: one after another."""
+
+    def build(workload: AnyWorkload, **knobs: Knob) -> None:
+        for module in modules(workload, **knobs):
+            module.build()
+
+    return build

@@ -16,7 +16,7 @@ from autotune_cli.measure.statistics import median, median_interval
 from autotune_cli.render.summary import workload_table
 from autotune_cli.render.text import header, microseconds, plural, with_interval
 from autotune_cli.results.schema import CandidateResult, Environment, Settings, WorkloadResult
-from autotune_cli.tuning.progress import Progress
+from autotune_cli.tuning.progress import BuildsState, Progress
 from autotune_cli.tuning.race import Race
 
 _SHOWN_CANDIDATES = 8
@@ -24,6 +24,7 @@ _REFRESH_PER_SECOND = 4.0
 _WORDS = {
     "probe": "measuring the device",
     "build": "building",
+    "load": "loading",
     "vet": "checking",
     "prepare": "preparing",
     "round": "timing",
@@ -52,6 +53,9 @@ class _Watcher(Progress):
         self.results: list[WorkloadResult] = []
         self.open_ones: dict[str, _Open] = {}
         self.started = time.monotonic()
+        self.builds_state = BuildsState(0)
+        self.measuring_since: float | None = None
+        """When the builds were over, if there were any."""
 
     def begin(self, environment: Environment, settings: Settings, keys: Sequence[str]) -> None:
         with self.lock:
@@ -63,6 +67,15 @@ class _Watcher(Progress):
     def note(self, text: str) -> None:
         with self.lock:
             self.console.print(Text(f"note: {text}", style="yellow"), soft_wrap=True)
+
+    def builds(self, state: BuildsState) -> None:
+        with self.lock:
+            for title in [title for title in state.failed if title not in self.builds_state.failed]:
+                # Above the table, where it stays.
+                self.console.print(Text(state.failed[title], style="red"), soft_wrap=True)
+            self.builds_state = state
+            if state.done == state.total:
+                self.measuring_since = time.monotonic()
 
     def open(self, key: str, candidates: Sequence[CandidateResult], labels: Sequence[str]) -> None:
         with self.lock:
@@ -92,7 +105,8 @@ class _Watcher(Progress):
         left = self.total - len(self.results)
         if not measured or not left:
             return ""
-        seconds = (time.monotonic() - self.started) / measured * left
+        since = self.started if self.measuring_since is None else self.measuring_since
+        seconds = (time.monotonic() - since) / measured * left
         return f"about {seconds:.0f} s left" if seconds < 100 else f"about {seconds / 60:.0f} min left"
 
 
@@ -108,6 +122,20 @@ class Lines(_Watcher):
                 markup=False,
                 soft_wrap=True,
             )
+
+    def builds(self, state: BuildsState) -> None:
+        with self.lock:
+            before = self.builds_state
+            super().builds(state)
+            if not before.total:
+                self._say(f"building {plural(state.total, 'module')} that candidates need")
+            for title in [title for title in state.running if title not in before.running]:
+                self._say(f"  {_WORDS['build']} {title}")
+            for title in [title for title in state.built if title not in before.built]:
+                self._say(f"  built {title} in {state.built[title]:.0f} s ({state.done} of {state.total})")
+
+    def _say(self, text: str) -> None:
+        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def phase(self, key: str, name: str, subject: str) -> None:
         if name == "build":
@@ -162,7 +190,11 @@ class LiveTable(_Watcher):
             rows = max(1, min(_SHOWN_CANDIDATES, height // max(1, len(works)) - 3))
             room = height - len(works) * (rows + 3)
             parts: list[object] = []
-            if self.results and room > 0:
+            if self.builds_state.done < self.builds_state.total:
+                modules = self._modules(height)
+                parts.append(modules)
+                room -= modules.row_count + 2
+            if self.results and room > 2:
                 # The newest matter most.
                 parts.append(workload_table(self.results[-room:]))
                 parts.append(Text())
@@ -170,6 +202,22 @@ class LiveTable(_Watcher):
                 parts.append(self._candidates(work, rows))
             parts.append(self._bar())
             return Group(*parts)  # type: ignore[arg-type]
+
+    def _modules(self, height: int) -> Table:
+        """Before the first workload is opened: results from the cache give way."""
+        state, now = self.builds_state, time.monotonic()
+        table = Table(box=None, pad_edge=False, title_justify="left", title_style="bold")
+        failed = f", {len(state.failed)} failed" if state.failed else ""
+        table.title = f"built {len(state.built)} of {plural(state.total, 'module')}{failed}"
+        table.add_column("module", no_wrap=True, width=52)
+        table.add_column("time s", justify="right", no_wrap=True, width=8)
+        table.add_column("", no_wrap=True)
+        # Those in work first, the newest of the others next.
+        rows = [(title, now - begin, "building", "cyan") for title, begin in state.running.items()]
+        rows += [(title, seconds, "built", "dim") for title, seconds in reversed(list(state.built.items()))]
+        for title, seconds, word, style in rows[: max(1, height - 3)]:
+            table.add_row(Text(title, overflow="ellipsis"), f"{seconds:.0f}", word, style=style)
+        return table
 
     def _candidates(self, work: _Open, shown: int) -> Table:
         table = Table(title=work.key, title_justify="left", title_style="bold", box=None, pad_edge=False)

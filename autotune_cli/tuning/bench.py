@@ -45,6 +45,8 @@ class Bench:
         self._problems: dict[str, Problem] = {}
         self._guards: dict[str, InputGuard] = {}
         self._launches: dict[Entry, Launch] = {}
+        self._loaded: set[str] = set()
+        """Names of the modules that this process has; each holds for the whole run."""
         self._placement = Placement(self.device.kind, seed)
 
     def ceilings(self) -> Ceilings:
@@ -57,12 +59,7 @@ class Bench:
         self._open(workload)
         build_s: float | None = None
         try:
-            build = REGISTRY.get(candidate.backend).build
-            if build is not None:
-                self.phase("build", candidate.key)
-                begin = time.perf_counter()
-                build(workload, **dict(candidate.knobs))
-                build_s = time.perf_counter() - begin
+            build_s = self._build(workload, candidate)
             self.phase("vet", candidate.key)
             launch = self._launch(Entry(candidate))
             evidence = self._check_all(workload, candidate, launch)
@@ -81,6 +78,23 @@ class Bench:
             reason = f"wrong on {', '.join(case.case for case in wrong)}: {wrong[0].message}"
         rough = median(seen.sample.us)
         return Vetted("incorrect" if wrong else "ok", reason, evidence, seen.kernels, rough, host, build_s, spent)
+
+    def _build(self, workload: AnyWorkload, candidate: Candidate) -> float | None:
+        """Seconds that building the candidate took; loading, where its modules are compiled."""
+        backend = REGISTRY.get(candidate.backend)
+        if backend.build is None:
+            return None
+        begin = time.perf_counter()
+        if backend.modules is None:
+            self.phase("build", candidate.key)
+            backend.build(workload, **dict(candidate.knobs))
+            return time.perf_counter() - begin
+        self.phase("load", candidate.key)
+        for module in backend.modules(workload, **dict(candidate.knobs)):
+            if module.name not in self._loaded:
+                module.build()
+                self._loaded.add(module.name)
+        return time.perf_counter() - begin
 
     def round(
         self, workload: AnyWorkload, number: int, entries: tuple[Entry, ...], iterations: int, places: int

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from autotune_cli.results.schema import Status
+from autotune_cli.tuning.compiler_errors import reason_of
 
 # After one of these the CUDA context is gone for good: every later call fails.
 _STICKY = (
@@ -36,6 +37,9 @@ def fault_of(error: BaseException) -> Fault:
     text = f"{type(error).__name__}: {error}".strip()
     lowered = text.lower()
     first = text.splitlines()[0][:_LONGEST] if text else type(error).__name__
+    if "ninja" in lowered:
+        # A build when the candidate's turn came: pages of compilers' output.
+        first = reason_of(error)
     if isinstance(error, SystemExit):
         return Fault("crashed", f"it calls exit({error.code!r})")
     if any(words in lowered for words in _STICKY):

@@ -25,6 +25,7 @@ from autotune_cli.results.schema import (
 if TYPE_CHECKING:
     from autotune_cli.kernels.workload import AnyWorkload
     from autotune_cli.tuning.bench import Bench
+    from autotune_cli.tuning.builder import Builder
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,11 @@ class Ready:
 
 
 @dataclass(frozen=True)
+class ReadyToBuild:
+    """A builder's greeting: it knows of no device."""
+
+
+@dataclass(frozen=True)
 class Vetted:
     """The outcome of vetting one candidate, or of checking it again."""
 
@@ -142,6 +148,41 @@ class MeasureCeilings:
 
 
 @dataclass(frozen=True)
+class ModuleToBuild:
+    """A module that isn't compiled yet, one candidate that needs it, and what the parent must know to have it built.
+
+    See :class:`autotune_cli.kernels.modules.Module` for what isn't explained here.
+    """
+
+    name: str
+    title: str
+    seconds: float
+    jobs: int
+    gigabytes: float
+    variables: dict[str, str]
+    workload: AnyWorkload
+    candidate: Candidate
+
+
+@dataclass(frozen=True)
+class ToBuild:
+    """What has to be compiled before candidates can be measured."""
+
+    modules: tuple[ModuleToBuild, ...] = ()
+    needs: dict[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
+    """Names of the modules above that a candidate needs, by the keys of its workload and of itself."""
+
+
+@dataclass(frozen=True)
+class ModuleBuilt:
+    """What came of a build. ``killed``: for lack of memory, most likely, so it is worth another try."""
+
+    status: Status = "ok"
+    reason: str | None = None
+    killed: bool = False
+
+
+@dataclass(frozen=True)
 class Plan:
     workloads: tuple[AnyWorkload, ...]
     baselines: tuple[Baseline, ...] = ()
@@ -161,6 +202,28 @@ class ListBackends:
         from autotune_cli.tuning.plan import backends
 
         return backends()
+
+
+@dataclass(frozen=True)
+class ListToBuild:
+    """The modules that these candidates need and that aren't compiled yet."""
+
+    wanted: tuple[tuple[AnyWorkload, tuple[Candidate, ...]], ...]
+
+    def __call__(self, bench: Bench) -> ToBuild:
+        from autotune_cli.tuning.listing import to_build
+
+        return to_build(self.wanted)
+
+
+@dataclass(frozen=True)
+class BuildModule:
+    """For a builder, see :mod:`autotune_cli.tuning.builder`."""
+
+    module: ModuleToBuild
+
+    def __call__(self, builder: Builder) -> ModuleBuilt:
+        return builder.build(self.module)
 
 
 @dataclass(frozen=True)

@@ -11,14 +11,15 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import autotune_cli
 from autotune_cli.errors import BadKernels, NoDevice, NoWorker
-from autotune_cli.tuning.jobs import Job, Ready, WorkerSettings
+from autotune_cli.tuning.descendants import end_session
+from autotune_cli.tuning.jobs import Job, Ready, ReadyToBuild, WorkerSettings
 from autotune_cli.tuning.worker import KERNEL_FILE_ERROR, NO_DEVICE_ERROR
 
 # torch and the CUDA context take 5 to 10 s on a busy machine.
@@ -28,10 +29,13 @@ BUILD_TIMEOUT_S = 1800.0
 # How often the parent looks up while it waits: is the process alive, does the user want to stop?
 _GLANCE_S = 0.1
 _LOG_TAIL = 4000
+# How the reason begins when nobody but the kernel is likely to have done it.
+KILLED = "killed by SIGKILL"
 # -P and this instead of -m: a file in the current folder that is called like a module (queue.py) must not be imported.
 # Where the package itself lies comes last, so that nothing beside it hides an installed module.
-_BOOT = "import sys; sys.path.append(sys.argv[3]); from autotune_cli.tuning.worker import main; main()"
-
+_BOOT = "import importlib, sys; sys.path.append(sys.argv[3]); importlib.import_module(sys.argv[4]).main()"
+# Phases in which a module may be compiled: it isn't, but finding out is the library's own affair ("load").
+BUILD_PHASES = ("build", "load")
 
 # Frames that every candidate is called from.
 _OWN_FRAMES = ("autotune_cli/tuning/", "autotune_cli/measure/", 'File "<string>"')
@@ -57,19 +61,35 @@ class Stopped(Exception):
 class Worker:
     """One worker process at a time; a dead one is replaced by the next :meth:`ask`. ``stop``: stop waiting."""
 
-    def __init__(self, settings: WorkerSettings, gpu: str | None = None, stop: threading.Event | None = None) -> None:
+    program = "autotune_cli.tuning.worker"
+    """The module whose ``main`` the process runs."""
+
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        gpu: str | None = None,
+        stop: threading.Event | None = None,
+        variables: Mapping[str, str] | None = None,
+    ) -> None:
         self._settings = settings
         self._gpu = gpu
         self._stop = stop or threading.Event()
+        self._variables = variables or {}
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: Connection | None = None
         self._log: Any = None
         self._job_log = 0
         self.starts = 0
-        self.ready: Ready | None = None
+        self.ready: Ready | ReadyToBuild | None = None
         self.phase: tuple[str, str] = ("", "")
 
     def start(self) -> Ready:
+        """Start the process that measures, unless it runs; for the rest see :meth:`bring_up`."""
+        ready = self.bring_up()
+        assert isinstance(ready, Ready)
+        return ready
+
+    def bring_up(self) -> Ready | ReadyToBuild:
         """Start the process, unless it runs.
 
         Raises:
@@ -102,7 +122,7 @@ class Worker:
             if error.kind == NO_DEVICE_ERROR:
                 raise NoDevice(detail=f"no GPU: {error.message}") from error
             raise NoWorker(detail=f"{error.kind}: {error.message}") from error
-        assert isinstance(answer, Ready)
+        assert isinstance(answer, Ready | ReadyToBuild)
         self.ready = answer
         return answer
 
@@ -119,7 +139,7 @@ class Worker:
             WorkerDied, WorkerTimeout, Stopped: the process is gone, and the next call starts another.
             WorkerRaised: see the class.
         """
-        self.start()
+        self.bring_up()
         assert self._connection is not None
         self.phase = ("", "")
         self._job_log = self._log_size()
@@ -142,6 +162,8 @@ class Worker:
         if process is not None:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)
+            # Before it is waited for: until then nobody else gets its number.
+            end_session(process.pid)
         if self._connection is not None:
             with contextlib.suppress(OSError):
                 self._connection.close()
@@ -154,7 +176,7 @@ class Worker:
 
     def _spawn(self) -> None:
         ours, theirs = socket.socketpair()
-        environment = dict(os.environ)
+        environment = {**os.environ, **self._variables}
         if self._gpu is not None:
             environment["CUDA_VISIBLE_DEVICES"] = self._gpu
         elif self._settings.device == "cpu":
@@ -163,7 +185,16 @@ class Worker:
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the process)
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-c", _BOOT, str(theirs.fileno()), str(os.getpid()), _PACKAGE_ROOT],
+                [
+                    sys.executable,
+                    "-P",
+                    "-c",
+                    _BOOT,
+                    str(theirs.fileno()),
+                    str(os.getpid()),
+                    _PACKAGE_ROOT,
+                    self.program,
+                ],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=self._log,
@@ -191,7 +222,7 @@ class Worker:
                 raise WorkerDied(self._epitaph()) from None
             if message[0] == "phase":
                 self.phase = (message[1], message[2])
-                limit = build_timeout_s if message[1] == "build" else timeout_s
+                limit = build_timeout_s if message[1] in BUILD_PHASES else timeout_s
                 deadline = time.monotonic() + limit
                 if on_phase is not None:
                     on_phase(*self.phase)
@@ -245,7 +276,7 @@ class Worker:
             except ValueError:
                 name = str(-code)
             reason = f"killed by {name}"
-            if name == "SIGKILL":
+            if reason == KILLED:
                 reason += " (out of host memory?)"
         # What candidates before this job printed explains nothing.
         lines = [line.strip() for line in self._tail(self._job_log).splitlines() if line.strip()]

@@ -2,12 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from autotune_cli.results.schema import CandidateResult, Environment, Settings, WorkloadResult
     from autotune_cli.tuning.race import Race
+
+
+@dataclass(frozen=True)
+class BuildsState:
+    """How far the modules are that had to be compiled, by their titles."""
+
+    total: int
+    running: Mapping[str, float] = field(default_factory=dict)
+    """When each began, by ``time.monotonic()``."""
+    built: Mapping[str, float] = field(default_factory=dict)
+    """Seconds that each took."""
+    failed: Mapping[str, str] = field(default_factory=dict)
+    """Why each couldn't be built."""
+    skipped: int = 0
+    """Modules that the budget left no time for."""
+
+    @property
+    def done(self) -> int:
+        return len(self.built) + len(self.failed) + self.skipped
 
 
 class Progress:
@@ -18,6 +38,9 @@ class Progress:
 
     def note(self, text: str) -> None:
         """Something the user should know: a warning, a cache miss explained."""
+
+    def builds(self, state: BuildsState) -> None:
+        """A build of a module has begun or ended. Before the first workload is opened."""
 
     def open(self, key: str, candidates: Sequence[CandidateResult], labels: Sequence[str]) -> None:
         """A workload starts; ``candidates`` are known without measuring, ``labels`` are still to be vetted."""

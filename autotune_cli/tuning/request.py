@@ -9,6 +9,7 @@ from autotune_cli.kernels.engines import Baseline
 from autotune_cli.kernels.workload import AnyWorkload
 from autotune_cli.results.schema import RunFile
 from autotune_cli.tuning.jobs import WorkerSettings
+from autotune_cli.tuning.process import BUILD_TIMEOUT_S
 from autotune_cli.tuning.race import RacePolicy
 
 
@@ -32,6 +33,8 @@ class Request:
     """Only these; empty: all."""
     page_sizes: tuple[int, ...] = ()
     timeout_s: float = 60.0
+    build_timeout_s: float = BUILD_TIMEOUT_S
+    """Of one module."""
     budget_s: float | None = None
     resume: bool = False
     explain_miss: bool = False

@@ -22,13 +22,14 @@ from autotune_cli.results.journal import Journal
 from autotune_cli.results.records import JournalHeader, JournalState
 from autotune_cli.results.runs import write_run
 from autotune_cli.results.schema import Ceilings, Environment, RunFile, Settings, WorkloadResult
-from autotune_cli.tuning.budget import Budget
+from autotune_cli.tuning.budget import VETTING_SHARE, Budget
+from autotune_cli.tuning.building import Builds, build
 from autotune_cli.tuning.jobs import MeasureCeilings, PlannedWorkload, Ready
 from autotune_cli.tuning.process import Stopped, Worker, WorkerDied, WorkerRaised, WorkerTimeout
 from autotune_cli.tuning.progress import Progress
 from autotune_cli.tuning.request import Outcome, Request
 from autotune_cli.tuning.resuming import open_journal, run_path
-from autotune_cli.tuning.selection import planned_workloads
+from autotune_cli.tuning.selection import planned_workloads, to_build
 from autotune_cli.tuning.session import Interrupted, Known, Session, SessionSettings
 
 # FlashInfer's workspaces, the flush buffer and torch's own context, beside a workload's tensors.
@@ -199,8 +200,12 @@ class _Run:
         waiting: queue.SimpleQueue[PlannedWorkload] = queue.SimpleQueue()
         for plan in todo:
             waiting.put(plan)
-        spent = time.monotonic() - self.begin
-        left = None if self.request.budget_s is None else max(0.0, self.request.budget_s - spent)
+        try:
+            builds = self._build(todo, known)
+        except Stopped:
+            self.state.interrupted = True
+            return
+        left = self._budget_left_s()
         count = min(len(self.workers), max(1, len(todo)))
         budget = Budget(left, len(todo), count)
         settings = SessionSettings(self.request.policy, self.request.timeout_s, self.environment_key)
@@ -221,7 +226,7 @@ class _Run:
                     facts = Known(known.vetted.get(key, {}), known.rounds.get(key, {})) if known else Known()
                     session = Session(
                         plan, identities[key], settings, worker, journal, self.progress, budget.share(), self.stop,
-                        facts, floor_us(cost(plan.workload), environment, self.settings.l2), ready.card,
+                        facts, floor_us(cost(plan.workload), environment, self.settings.l2), ready.card, builds,
                     )  # fmt: skip
                     result = session.run()
                     journal.done(result)
@@ -247,6 +252,19 @@ class _Run:
             thread.join()
         if self.stop.is_set() and not self.state.errors:
             self.state.interrupted = True
+
+    def _build(self, todo: Sequence[PlannedWorkload], known: JournalState | None) -> Builds:
+        """Compile what isn't, for all workloads and GPUs at once. It is a part of the vetting, whose time bounds it."""
+        if not todo:
+            return Builds()
+        wanted = to_build(todo, known, self.workers[0])
+        left = self._budget_left_s()
+        share = None if left is None else VETTING_SHARE * left
+        return build(wanted, self.request.worker, self.progress, self.stop, share, self.request.build_timeout_s)
+
+    def _budget_left_s(self) -> float | None:
+        spent = time.monotonic() - self.begin
+        return None if self.request.budget_s is None else max(0.0, self.request.budget_s - spent)
 
     def _interrupted(self, error: Interrupted) -> None:
         with self.state.lock:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from autotune_cli.errors import BadKernels, EmptySuite
-from autotune_cli.tuning.jobs import Plan, PlannedWorkload
+from autotune_cli.results.records import JournalState
+from autotune_cli.tuning.jobs import ListToBuild, Plan, Planned, PlannedWorkload, ToBuild
 from autotune_cli.tuning.process import Worker, WorkerDied, WorkerRaised, WorkerTimeout
 from autotune_cli.tuning.request import Request
 
-# Planning imports kernel files only; a user's file may take its time.
+# Planning imports kernel files only; a user's file may take its time. So may a library's import, for its modules.
 _PLAN_TIMEOUT_S = 120.0
 
 
@@ -40,6 +42,28 @@ def planned_workloads(request: Request, worker: Worker) -> list[PlannedWorkload]
                 detail=f"backend {name!r} has no candidate for these operations; those that have: {having}"
             )
     return [_narrow(request, plan) for plan in planned]
+
+
+def to_build(todo: Sequence[PlannedWorkload], known: JournalState | None, worker: Worker) -> ToBuild:
+    """The modules that what is left to measure needs, and that aren't compiled yet.
+
+    Where a user's file fails or a library hangs when it is asked, nothing is built ahead: each candidate is then built,
+    and fails, when its turn to be vetted comes.
+    """
+
+    def is_left(key: str, candidate: Planned) -> bool:
+        vetted = known.vetted.get(key, {}).get(candidate.candidate.key) if known else None
+        return candidate.status is None and (vetted is None or vetted.status == "ok")
+
+    wanted = tuple(
+        (plan.workload, tuple(entry.candidate for entry in plan.candidates if is_left(plan.workload.key, entry)))
+        for plan in todo
+    )
+    try:
+        found: ToBuild = worker.ask(ListToBuild(wanted), _PLAN_TIMEOUT_S)
+    except (WorkerDied, WorkerTimeout, WorkerRaised):
+        return ToBuild()
+    return found
 
 
 def _narrow(request: Request, plan: PlannedWorkload) -> PlannedWorkload:

@@ -15,11 +15,22 @@ from autotune_cli.results.records import RoundRecord
 from autotune_cli.results.schema import CandidateResult, Choice, Conditions, Status, WorkloadResult
 from autotune_cli.tuning.baselines import judged
 from autotune_cli.tuning.budget import Share
+from autotune_cli.tuning.building import Builds
 from autotune_cli.tuning.choose import choose
 from autotune_cli.tuning.duplicates import mark_duplicates
-from autotune_cli.tuning.jobs import Entry, PlannedWorkload, Recheck, RoundDone, RoundFailed, RunRound, Vet, Vetted
+from autotune_cli.tuning.jobs import (
+    Entry,
+    Planned,
+    PlannedWorkload,
+    Recheck,
+    RoundDone,
+    RoundFailed,
+    RunRound,
+    Vet,
+    Vetted,
+)
 from autotune_cli.tuning.outcome import candidate_result, finished_candidate, planned_result
-from autotune_cli.tuning.process import BUILD_TIMEOUT_S, Stopped, Worker, WorkerDied, WorkerTimeout
+from autotune_cli.tuning.process import BUILD_PHASES, BUILD_TIMEOUT_S, Stopped, Worker, WorkerDied, WorkerTimeout
 from autotune_cli.tuning.progress import Progress
 from autotune_cli.tuning.race import Race, RacePolicy, usual_clock
 
@@ -69,6 +80,7 @@ class Session:
         known: Known,
         floor_us: float | None,
         card: str | None = None,
+        builds: Builds | None = None,
     ) -> None:
         self._planned = planned
         self._workload = planned.workload
@@ -84,6 +96,7 @@ class Session:
         self._known = known
         self._floor_us = floor_us
         self._card = card
+        self._builds = builds or Builds()
         self._by_key: dict[str, Candidate] = {entry.candidate.key: entry.candidate for entry in planned.candidates}
         self._held = [each.candidate for each in planned.baselines if each.candidate is not None]
         self._results: dict[str, CandidateResult] = {}
@@ -124,22 +137,33 @@ class Session:
             if planned.status is not None:
                 self._results[planned.candidate.key] = planned_result(planned)
         self._progress.open(self._key, list(self._results.values()), [planned.candidate.label for planned in ready])
-        for planned in ready:
+        # Whose modules the budget left unbuilt comes last: it is built after all if nobody else is right.
+        for planned in sorted(ready, key=self._is_unbuilt):
             key = planned.candidate.key
             known = self._known.vetted.get(key)
             if known is None:
                 some_right = any(result.status == "ok" for result in self._vetted())
-                if self._share.vetting_is_over() and some_right:
-                    skipped = Vetted("skipped", "the budget was spent before its turn")
+                unbuilt = self._builds.failure(self._key, key)
+                if unbuilt is not None and unbuilt.status != "skipped":
+                    vetted = unbuilt
+                elif some_right and (unbuilt is not None or self._share.vetting_is_over()):
+                    skipped = unbuilt or Vetted("skipped", "the budget was spent before its turn")
                     self._results[key] = candidate_result(planned, skipped)
                     continue
-                known = candidate_result(planned, self._vet(planned.candidate))
+                else:
+                    vetted = self._vet(planned.candidate)
+                known = candidate_result(planned, vetted)
                 # Whom only the budget stopped gets another turn when the run is resumed.
                 if known.status != "skipped":
                     self._journal.vetted(self._key, known)
             self._results[key] = known
             self._progress.vetted(self._key, known)
         self._results = mark_duplicates(self._results, self._workload.mode, self._planned.launch_knobs)
+
+    def _is_unbuilt(self, planned: Planned) -> bool:
+        """Had the budget no time for its modules?"""
+        unbuilt = self._builds.failure(self._key, planned.candidate.key)
+        return unbuilt is not None and unbuilt.status == "skipped"
 
     def _vetted(self) -> list[CandidateResult]:
         return [result for result in self._results.values() if result.rough_us is not None]
@@ -158,7 +182,7 @@ class Session:
                 min(BUILD_TIMEOUT_S, left),
             )
         except WorkerTimeout as error:
-            if left < (BUILD_TIMEOUT_S if self._worker.phase[0] == "build" else limit):
+            if left < (BUILD_TIMEOUT_S if self._worker.phase[0] in BUILD_PHASES else limit):
                 return Vetted("skipped", f"the budget was spent while it was measured ({error})")
             return Vetted("timeout", str(error))
         except WorkerDied as error:
@@ -166,7 +190,8 @@ class Session:
         self._device_s += vetted.device_s
         if not vetted.healthy:
             self._worker.kill()
-        return vetted
+        spent = self._builds.spent(self._key, candidate.key)
+        return vetted if spent is None else replace(vetted, build_s=spent + (vetted.build_s or 0.0))
 
     # The race.
 

@@ -15,6 +15,7 @@ import random
 import signal
 import sys
 import traceback
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,16 +33,23 @@ NO_DEVICE_ERROR = "no-device"
 
 def main() -> None:
     """Serve jobs until the parent closes the connection."""
+    serve(_start)
+
+
+def serve(start: Callable[[WorkerSettings, Connection], Any], first: Callable[[], None] = lambda: None) -> None:
+    """Call jobs with what ``start`` returns until the parent closes the connection; ``first`` comes before all else."""
     faulthandler.enable()
     # The parent asks with SIGUSR1 where a hanging worker hangs.
     faulthandler.register(signal.SIGUSR1, all_threads=False)
-    _die_with_parent(int(sys.argv[2]))
+    if not die_with(int(sys.argv[2]), signal.SIGKILL):
+        os._exit(1)
+    first()
     # What a candidate starts must not hold the connection open.
     os.set_inheritable(int(sys.argv[1]), False)
     connection: Connection = Connection(int(sys.argv[1]))
     settings: WorkerSettings = connection.recv()
     try:
-        bench = _start(settings, connection)
+        bench = start(settings, connection)
     except _Refusal as refusal:
         connection.send(("raised", refusal.kind, str(refusal), ""))
         return
@@ -66,13 +74,18 @@ class _Refusal(Exception):
         self.kind = kind
 
 
-def _start(settings: WorkerSettings, connection: Connection) -> Bench:
+def load_kernel_files(settings: WorkerSettings, connection: Connection) -> None:
+    """Run the users' files, each under a phase of its own."""
     if settings.kernel_files:
         # Built-in backends first, so that a file that takes one's name is the one to be told.
         REGISTRY.discover()
     for path in settings.kernel_files:
         connection.send(("phase", "load", path))
         load_kernel_file(path)
+
+
+def _start(settings: WorkerSettings, connection: Connection) -> Bench:
+    load_kernel_files(settings, connection)
     connection.send(("phase", "start", settings.device))
 
     import torch
@@ -125,14 +138,13 @@ def load_kernel_file(path: str) -> None:
         raise _Refusal(KERNEL_FILE_ERROR, f"{place}{type(error).__name__}: {error}") from error
 
 
-def _die_with_parent(parent: int) -> None:
-    """Have the kernel kill this process when the parent dies, however it dies (Linux).
+def die_with(parent: int, with_signal: signal.Signals) -> bool:
+    """Have the kernel send this process a signal when the parent dies, however it dies (Linux). False: it is dead.
 
     More exactly: when the parent's thread ends that started this process.
     """
     try:
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, with_signal)
     except (OSError, AttributeError):
-        return
-    if os.getppid() != parent:
-        os._exit(1)
+        return True
+    return os.getppid() == parent

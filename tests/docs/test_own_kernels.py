@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import inspect
 import json
@@ -15,7 +16,7 @@ from typing import Any, get_args
 import pytest
 import torch
 
-from autotune_cli.kernels import register
+from autotune_cli.kernels import Module, register
 from autotune_cli.kernels.workload import OPERATIONS
 from autotune_cli.results.schema import MEASURED, Status
 
@@ -172,6 +173,7 @@ def rows(heading: str) -> set[str]:
 
 def test_the_page_explains_every_argument_and_status() -> None:
     assert rows("`register`") == set(inspect.signature(register).parameters)
+    assert rows("Modules that are compiled once") == {field.name for field in dataclasses.fields(Module)}
     assert rows("Statuses") == set(get_args(Status))
     assert all(f"`{operation}`" in PAGE for operation in OPERATIONS)
 

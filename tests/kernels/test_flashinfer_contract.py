@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import inspect
 import os
+import shutil
 import tempfile
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,8 +25,11 @@ from flashinfer.prefill import (  # noqa: E402
 )
 
 from autotune_cli.kernels.attention.backends import _flashinfer as common  # noqa: E402
-from autotune_cli.kernels.registry import REGISTRY, Device  # noqa: E402
+from autotune_cli.kernels.models import build_suite  # noqa: E402
+from autotune_cli.kernels.registry import REGISTRY, Backend, Device  # noqa: E402
 from autotune_cli.kernels.workload import AttentionWorkload, Geometry  # noqa: E402
+from autotune_cli.tuning.listing import to_build  # noqa: E402
+from autotune_cli.tuning.plan import plan  # noqa: E402
 
 H200 = Device("cuda", "NVIDIA H200", (9, 0), 132)
 
@@ -91,6 +96,128 @@ def test_merge_builds_three_modules(built: list[str]) -> None:
     build(workload("attention.extend"), ragged="fa3", paged="fa2", page_size=1)
     assert len(built) == 3
     assert "cascade" in built[2]
+
+
+def supported(shape: AttentionWorkload) -> list[tuple[Backend, dict[str, Any]]]:
+    return [
+        (backend, dict(candidate.knobs))
+        for backend in REGISTRY.of(shape.operation)
+        if backend.modules is not None
+        for candidate in backend.candidates(shape, H200)
+        if backend.why_unsupported(shape, H200, candidate) is None
+    ]
+
+
+@pytest.mark.parametrize("operation", ["attention.decode", "attention.prefill", "attention.extend"])
+@pytest.mark.parametrize("extra", [{}, {"window_left": 9}, {"softcap": 30.0}, {"kv_dtype": "float8_e4m3fn"}], ids=str)
+def test_names_are_those_of_what_is_built(built: list[str], operation: str, extra: dict[str, Any]) -> None:
+    """Each module alone, as a builder builds it, and all of a candidate one after another."""
+    shape = workload(operation, **extra)
+    found = supported(shape)
+    assert {"flashinfer.decode", "flashinfer.paged"} & {backend.name for backend, _ in found}
+    for backend, knobs in found:
+        assert backend.modules is not None
+        assert backend.build is not None
+        for module in backend.modules(shape, **knobs):
+            assert built == [], "naming modules compiles nothing"
+            module.build()
+            assert built == [module.name]
+            built.clear()
+            flashinfer.cascade.get_cascade_module.cache_clear()
+        modules = list(backend.modules(shape, **knobs))
+        backend.build(shape, **knobs)
+        assert built == [module.name for module in modules]
+        assert len(set(built)) == len(built)
+        built.clear()
+        flashinfer.cascade.get_cascade_module.cache_clear()
+
+
+def test_every_backend_that_builds_names_its_modules() -> None:
+    builds = {backend.name for backend in REGISTRY.all() if backend.requires == ("flashinfer",)}
+    assert len(builds) >= 8
+    assert all(REGISTRY.get(name).modules is not None for name in builds)
+
+
+def test_titles_tell_modules_apart(built: list[str]) -> None:
+    """They are all that people see of a module, in 52 columns."""
+    titles: dict[str, str] = {}
+    for operation in ("attention.decode", "attention.prefill", "attention.extend"):
+        for extra in ({}, {"window_left": 9}, {"softcap": 30.0}, {"kv_dtype": "float8_e4m3fn"}, {"head_dim": 256}):
+            shape = workload(operation, **extra)
+            for backend, knobs in supported(shape):
+                assert backend.modules is not None
+                for module in backend.modules(shape, **knobs):
+                    assert titles.setdefault(module.title, module.name) == module.name
+                    assert len(module.title) <= 52
+                    assert module.variables == {"FLASHINFER_CUDA_ARCH_LIST": "9.0a"}
+                    assert module.jobs >= 1
+                    assert module.seconds > 0
+    assert len(titles) == len(set(titles.values()))
+
+
+def test_a_suite_is_listed_from_a_few_specifications(built: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each writes source files: milliseconds, which a thousand candidates would turn into seconds."""
+    from autotune_cli.kernels import flashinfer_jit
+
+    flashinfer_jit._spec.cache_clear()
+    suite = build_suite("llama-3.1-8b", "cuda")
+    wanted = []
+    for shape in suite.workloads:
+        keys = [entry.candidate for entry in plan(shape, H200).candidates if entry.status is None]
+        wanted.append((shape, keys))
+    found = to_build(wanted)
+    assert {module.title for module in found.modules} >= {"fa2 prefill bf16 d128", "decode bf16 d128", "cascade"}
+    assert flashinfer_jit._spec.cache_info().misses == len(found.modules)
+    assert len(found.needs) > 200
+    merging = next(names for (_, key), names in found.needs.items() if "merge(ragged=fa3,paged=fa2" in key)
+    assert len(merging) == 3
+
+
+def test_compiled_ahead_needs_no_builder(built: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from flashinfer.jit import env
+    from flashinfer.jit.cascade import gen_cascade_module
+
+    from autotune_cli.kernels.flashinfer_jit import is_compiled
+
+    spec = gen_cascade_module()
+    monkeypatch.setattr(env, "FLASHINFER_JIT_DIR", tmp_path / "jit")
+    monkeypatch.setattr(env, "FLASHINFER_AOT_DIR", tmp_path / "aot")
+    assert not is_compiled(spec)
+    (tmp_path / "aot" / "cascade").mkdir(parents=True)
+    (tmp_path / "aot" / "cascade" / "cascade.so").touch()
+    assert is_compiled(spec)
+
+
+@pytest.mark.skipif(shutil.which("ninja") is None, reason="ninja is not installed")
+def test_ninja_says_whether_a_cached_module_is_fresh(built: list[str], tmp_path: Path) -> None:
+    """FlashInfer's own specification with another rule to compile by: a source or a flag that has changed counts."""
+    from flashinfer.jit.core import JitSpecNvcc
+
+    from autotune_cli.kernels.flashinfer_jit import is_compiled
+
+    class Copied(JitSpecNvcc):
+        flags = "-p"
+        build_dir = property(lambda self: tmp_path)
+        ninja_path = property(lambda self: tmp_path / "build.ninja")
+        jit_library_path = property(lambda self: tmp_path / "copied.so")
+
+        def write_ninja(self) -> None:
+            rule = f"rule copy\n command = cp {self.flags} $in $out && touch $out\n"
+            self.ninja_path.write_text(f"{rule}build {tmp_path}/copied.so: copy {source}\n")
+
+    source = tmp_path / "source.cu"
+    source.write_text("")
+    spec = Copied("copied", [source], None, None, None, None)
+    assert not is_compiled(spec)
+    spec.build(verbose=False)
+    assert is_compiled(spec)
+    later = (tmp_path / "copied.so").stat().st_mtime + 10.0
+    os.utime(source, (later, later))
+    assert not is_compiled(spec)
+    os.utime(source, (1.0, 1.0))
+    assert is_compiled(spec)
+    Copied.flags = "-f"
+    assert not is_compiled(spec)
 
 
 @pytest.mark.parametrize("capability", [(8, 0), (9, 0), (10, 0)])

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import re
 import threading
+import time
 from typing import Any
 
 import pytest
@@ -26,6 +28,7 @@ from rich.console import Console
 from autotune_cli.render.summary import print_run
 from autotune_cli.render.watch import Lines, LiveTable
 from autotune_cli.results.schema import Conditions, RunFile
+from autotune_cli.tuning.progress import BuildsState
 from autotune_cli.tuning.race import Race, RacePolicy
 
 
@@ -146,6 +149,28 @@ def test_lines_say_no_winner() -> None:
     assert text_of(target).rstrip().endswith("no winner")
 
 
+def test_lines_tell_each_build() -> None:
+    target = console(80)
+    lines = Lines(target)
+    lines.begin(ENVIRONMENT, SETTINGS, ["a"])
+    now = time.monotonic()
+    lines.builds(BuildsState(3))
+    lines.builds(BuildsState(3, {"fa3 [x]": now}))
+    lines.builds(BuildsState(3, {"fa3 [x]": now, "top-k": now}))
+    lines.builds(BuildsState(3, {"fa3 [x]": now, "cascade": now}, failed={"top-k": f"building top-k: {BRACKETS}"}))
+    lines.builds(BuildsState(3, {"fa3 [x]": now}, {"cascade": 9.6}, {"top-k": f"building top-k: {BRACKETS}"}))
+    lines.builds(BuildsState(3, {}, {"cascade": 9.6, "fa3 [x]": 71.2}, {"top-k": f"building top-k: {BRACKETS}"}))
+    assert text_of(target).splitlines()[2:] == [
+        "building 3 modules that candidates need",
+        "  building fa3 [x]",
+        "  building top-k",
+        f"building top-k: {BRACKETS}",
+        "  building cascade",
+        "  built cascade in 10 s (2 of 3)",
+        "  built fa3 [x] in 71 s (3 of 3)",
+    ]
+
+
 # --- the live table --------------------------------------------------------------------------------------------------
 
 
@@ -191,6 +216,60 @@ def test_live_table_shows_results_candidates_and_progress() -> None:
     assert BRACKETS in text
     assert "default" in text
     assert "3 of 6 workloads" in lines[-1]
+
+
+LONG = "xqa bf16/fp8 d128 group 16 page 16 window and what else there may be"
+
+
+def building(width: int, height: int) -> tuple[LiveTable, Console]:
+    """Twelve modules in work, three done, one that can't be built; results from the cache besides."""
+    live, target = table(width, height, works=0, results=5)
+    running = {f"{LONG} {number}": time.monotonic() - 41.0 for number in range(12)}
+    live.builds(BuildsState(20, running, {"cascade": 9.6, "top-k": 207.0}))
+    live.builds(BuildsState(20, running, {"cascade": 9.6, "top-k": 207.0}, {"decode": f"building decode: {BRACKETS}"}))
+    return live, target
+
+
+def test_live_table_shows_what_is_built() -> None:
+    lines = shown(*building(100, 40))
+    text = "\n".join(lines)
+    assert lines[0] == f"building decode: {BRACKETS}"
+    assert "built 2 of 20 modules, 1 failed" in text
+    assert re.search(r"xqa bf16/fp8 d128 group 16 page 16 window and what .* 4[12] +building", text)
+    assert re.search("top-k +207 +built", text)
+    assert text.count("attention.decode") == 5
+    assert "of 7 workloads" in lines[-1]
+
+
+@pytest.mark.parametrize("height", [10, 15, 24, 50])
+@pytest.mark.parametrize("width", [20, 40, 80])
+def test_the_builds_fit_on_the_terminal(width: int, height: int) -> None:
+    lines = shown(*building(width, height))[1:]  # the reason of a failed one is above the table
+    assert max(cell_len(line) for line in lines) <= width
+    if width >= 80:  # titles and headings wrap otherwise
+        assert len(lines) < height
+        assert any(line.endswith("building") for line in lines)
+
+
+def test_no_builds_no_table() -> None:
+    live, target = table()
+    assert "building" not in "\n".join(shown(live, target))
+    live, target = table()
+    live.builds(BuildsState(1, {}, {"cascade": 1.0}))
+    assert "modules" not in "\n".join(shown(live, target))
+
+
+def test_time_left_does_not_count_the_builds(monkeypatch: pytest.MonkeyPatch) -> None:
+    from autotune_cli.render import watch
+
+    lines = Lines(console())
+    now = lines.started
+    monkeypatch.setattr(watch.time, "monotonic", lambda: now)
+    now += 200.0
+    lines.builds(BuildsState(1, {}, {"fa3": 199.0}))
+    now += 10.0
+    lines.total, lines.results = 3, [result(decode(1))]
+    assert lines.time_left() == "about 20 s left"
 
 
 @pytest.mark.parametrize("height", [10, 15, 24, 50])

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from autotune_cli.kernels.attention.backends import _flashinfer as common
+from autotune_cli.kernels.flashinfer_jit import jit_module
+from autotune_cli.kernels.modules import Module
 from autotune_cli.kernels.registry import Device, Knob, Prepared, register
 from autotune_cli.kernels.workload import AttentionWorkload
 
@@ -56,10 +58,12 @@ def module_arguments(workload: AttentionWorkload) -> dict[str, Any]:
     return {"use_profiler": False, **common.module_arguments(workload)}
 
 
-def build(workload: AttentionWorkload, *, page_size: int) -> None:
+def modules(workload: AttentionWorkload, *, page_size: int) -> list[Module]:
     from flashinfer.jit import gen_batch_attention_module
 
-    gen_batch_attention_module(**module_arguments(workload)).build_and_load()
+    label = f"batch attention {common.layer(workload)}"
+    arguments, architectures = module_arguments(workload), common.architectures()
+    return [jit_module(gen_batch_attention_module, arguments, architectures, label=label, seconds=50.0, jobs=6)]
 
 
 @register(
@@ -71,7 +75,7 @@ def build(workload: AttentionWorkload, *, page_size: int) -> None:
     requires=common.REQUIRES,
     install=common.INSTALL,
     unsupported=unsupported,
-    build=build,
+    modules=modules,
 )
 def prepare(problem: AttentionProblem, *, page_size: int) -> Prepared:
     from flashinfer import BatchAttention

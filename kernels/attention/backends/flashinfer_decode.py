@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from autotune_cli.kernels.attention.backends import _flashinfer as common
+from autotune_cli.kernels.flashinfer_jit import jit_module
+from autotune_cli.kernels.modules import Module
 from autotune_cli.kernels.registry import Device, Knob, Prepared, register
 from autotune_cli.kernels.workload import AttentionWorkload
 
@@ -92,14 +94,16 @@ def windowed(workload: AttentionWorkload, page_size: int) -> bool:
     return workload.geometry.window_left is not None and page_size != 1
 
 
-def build(workload: AttentionWorkload, *, path: str, page_size: int, split: Any, pdl: Any) -> None:
+def modules(workload: AttentionWorkload, *, path: str, page_size: int, split: Any, pdl: Any) -> list[Module]:
+    """On tensor cores a decode step is a prefill of one token."""
+    window = windowed(workload, page_size)
     if path != "cuda_cores":
-        backend = "fa3" if path == "fa3" else "fa2"
-        common.build_prefill(workload, backend, window=windowed(workload, page_size))
-        return
+        return [common.prefill_module(workload, "fa3" if path == "fa3" else "fa2", window=window)]
     from flashinfer.jit.attention import gen_batch_decode_module
 
-    gen_batch_decode_module(**module_arguments(workload, page_size)).build_and_load()
+    arguments = module_arguments(workload, page_size)
+    label = f"decode {common.layer(workload)}{' window' if window else ''}"
+    return [jit_module(gen_batch_decode_module, arguments, common.architectures(), label=label, seconds=25.0, jobs=3)]
 
 
 @register(
@@ -109,7 +113,7 @@ def build(workload: AttentionWorkload, *, path: str, page_size: int, split: Any,
     requires=common.REQUIRES,
     install=common.INSTALL,
     unsupported=unsupported,
-    build=build,
+    modules=modules,
 )
 def prepare(problem: AttentionProblem, *, path: str, page_size: int, split: Any, pdl: Any) -> Prepared:
     import torch

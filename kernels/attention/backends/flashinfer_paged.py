@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from autotune_cli.kernels.attention.backends import _flashinfer as common
+from autotune_cli.kernels.modules import Module
 from autotune_cli.kernels.registry import Device, Knob, Prepared, register
 from autotune_cli.kernels.workload import AttentionWorkload
 
@@ -17,8 +18,8 @@ def unsupported(workload: AttentionWorkload, device: Device, knobs: Mapping[str,
     return common.why_not(workload, device, str(knobs["path"]))
 
 
-def build(workload: AttentionWorkload, *, path: str, page_size: int) -> None:
-    common.build_prefill(workload, path)
+def modules(workload: AttentionWorkload, *, path: str, page_size: int) -> list[Module]:
+    return [common.prefill_module(workload, path)]
 
 
 @register(
@@ -29,7 +30,7 @@ def build(workload: AttentionWorkload, *, path: str, page_size: int) -> None:
     requires=common.REQUIRES,
     install=common.INSTALL,
     unsupported=unsupported,
-    build=build,
+    modules=modules,
 )
 def prepare(problem: AttentionProblem, *, path: str, page_size: int) -> Prepared:
     import torch

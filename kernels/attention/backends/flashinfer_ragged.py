@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from autotune_cli.kernels.attention.backends import _flashinfer as common
+from autotune_cli.kernels.modules import Module
 from autotune_cli.kernels.registry import Device, Knob, Prepared, register
 from autotune_cli.kernels.workload import AttentionWorkload
 
@@ -18,8 +19,8 @@ def unsupported(workload: AttentionWorkload, device: Device, knobs: Mapping[str,
     return common.why_not(workload, device, str(knobs["path"]), workload.geometry.dtype)
 
 
-def build(workload: AttentionWorkload, *, path: str) -> None:
-    common.build_prefill(workload, path, kv_dtype=workload.geometry.dtype)
+def modules(workload: AttentionWorkload, *, path: str) -> list[Module]:
+    return [common.prefill_module(workload, path, kv_dtype=workload.geometry.dtype)]
 
 
 @register(
@@ -29,7 +30,7 @@ def build(workload: AttentionWorkload, *, path: str) -> None:
     requires=common.REQUIRES,
     install=common.INSTALL,
     unsupported=unsupported,
-    build=build,
+    modules=modules,
 )
 def prepare(problem: AttentionProblem, *, path: str) -> Prepared:
     import torch

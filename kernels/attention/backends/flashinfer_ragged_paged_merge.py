@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from autotune_cli.kernels.attention.backends import _flashinfer as common
+from autotune_cli.kernels.flashinfer_jit import jit_module
+from autotune_cli.kernels.modules import Module
 from autotune_cli.kernels.registry import Device, Knob, Prepared, register
 from autotune_cli.kernels.workload import AttentionWorkload
 
@@ -25,12 +27,20 @@ def unsupported(workload: AttentionWorkload, device: Device, knobs: Mapping[str,
     return None
 
 
-def build(workload: AttentionWorkload, *, ragged: str, paged: str, page_size: int) -> None:
+def modules(workload: AttentionWorkload, *, ragged: str, paged: str, page_size: int) -> list[Module]:
+    """Ragged and paged kernels of one path and dtype lie in one module."""
     from flashinfer.cascade import get_cascade_module
+    from flashinfer.jit.cascade import gen_cascade_module
 
-    common.build_prefill(workload, ragged, kv_dtype=workload.geometry.dtype)
-    common.build_prefill(workload, paged)
-    get_cascade_module()
+    merging = jit_module(
+        gen_cascade_module, {}, common.architectures(), label="cascade", seconds=10.0, jobs=2, build=get_cascade_module
+    )
+    found = [
+        common.prefill_module(workload, ragged, kv_dtype=workload.geometry.dtype),
+        common.prefill_module(workload, paged),
+        merging,
+    ]
+    return list({module.name: module for module in found}.values())
 
 
 def merge_heads(heads: int, head_dim: int, element_size: int) -> int:
@@ -77,7 +87,7 @@ def states(problem: AttentionProblem) -> list[dict[str, Any]]:
     requires=common.REQUIRES,
     install=common.INSTALL,
     unsupported=unsupported,
-    build=build,
+    modules=modules,
 )
 def prepare(problem: AttentionProblem, *, ragged: str, paged: str, page_size: int) -> Prepared:
     from flashinfer.prefill import BatchPrefillWithPagedKVCacheWrapper, BatchPrefillWithRaggedKVCacheWrapper

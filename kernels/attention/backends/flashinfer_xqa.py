@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from autotune_cli.kernels.attention.backends import _flashinfer as common
+from autotune_cli.kernels.flashinfer_jit import jit_module
+from autotune_cli.kernels.modules import Module
 from autotune_cli.kernels.registry import Device, Knob, Prepared, register
 from autotune_cli.kernels.workload import AttentionWorkload
 
@@ -74,10 +76,14 @@ def module_arguments(workload: AttentionWorkload, page_size: int) -> dict[str, A
     }
 
 
-def build(workload: AttentionWorkload, *, page_size: int) -> None:
+def modules(workload: AttentionWorkload, *, page_size: int) -> list[Module]:
     from flashinfer.jit.xqa import gen_xqa_module
 
-    gen_xqa_module(**module_arguments(workload, page_size)).build_and_load()
+    g = workload.geometry
+    window = "" if g.window_left is None else " window"
+    label = f"xqa {common.layer(workload)} group {g.group} page {page_size}{window}"
+    arguments, architectures = module_arguments(workload, page_size), common.architectures()
+    return [jit_module(gen_xqa_module, arguments, architectures, label=label, seconds=20.0, jobs=5)]
 
 
 @register(
@@ -87,7 +93,7 @@ def build(workload: AttentionWorkload, *, page_size: int) -> None:
     requires=common.REQUIRES,
     install=common.INSTALL,
     unsupported=unsupported,
-    build=build,
+    modules=modules,
 )
 def prepare(problem: AttentionProblem, *, page_size: int) -> Prepared:
     import torch

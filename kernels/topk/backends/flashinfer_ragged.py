@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     requires=("flashinfer",),
     install="pip install 'kernel-autotune[cuda]'",
     unsupported=_flashinfer.unsupported,
-    build=_flashinfer.build,
+    modules=_flashinfer.modules,
     launch_knobs=("algorithm",),
     forget=_flashinfer.forget_buffers,
 )

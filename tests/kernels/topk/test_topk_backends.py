@@ -208,12 +208,20 @@ def test_build_compiles_flashinfers_module(monkeypatch: pytest.MonkeyPatch) -> N
 
     built = []
     module = ModuleType("flashinfer.jit.topk")
-    module.gen_topk_module = lambda: SimpleNamespace(build_and_load=lambda: built.append(1))  # type: ignore[attr-defined]
+    spec = SimpleNamespace(name="topk", build_and_load=lambda: built.append(1))
+    module.gen_topk_module = lambda: spec  # type: ignore[attr-defined]
+    core = ModuleType("flashinfer.jit.core")
+    core.current_compilation_context = SimpleNamespace(TARGET_CUDA_ARCHS={(9, "0a")})  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "flashinfer.jit.core", core)
     for name in ("flashinfer", "flashinfer.jit"):
         monkeypatch.setitem(sys.modules, name, ModuleType(name))
     monkeypatch.setitem(sys.modules, "flashinfer.jit.topk", module)
     for name in ("flashinfer.top_k", "flashinfer.top_k_ragged_transform"):
-        build = REGISTRY.get(name).build
+        build, modules = REGISTRY.get(name).build, REGISTRY.get(name).modules
         assert build is not None
+        assert modules is not None
+        (only,) = modules(workload(4, 65536, 2048), algorithm="auto")
+        assert (only.name, only.variables) == ("topk", {"FLASHINFER_CUDA_ARCH_LIST": "9.0a"})
+        assert built.count(1) == len(built) < 2, "nothing is compiled by naming it"
         build(workload(4, 65536, 2048), algorithm="auto")
     assert built == [1, 1]
