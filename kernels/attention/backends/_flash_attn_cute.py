@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 # A flash-attn 2 has a package flash_attn too, some of its releases an early flash_attn.cute. A module of the cute
 # package that only flash-attn-4 has tells them apart; the others are what it needs and a --no-deps install lacks.
 REQUIRES = ("flash_attn.cute.cache_utils", "cutlass.cute", "quack.compile_utils", "tvm_ffi")
-INSTALL = "pip install --pre 'flash-attn-4[cu13]>=4.0.0b18'"
+# Without --pre, which would bring pre-releases of all that it needs; a bound that is one lets pip take its own.
+INSTALL = "pip install 'flash-attn-4>=4.0.0b18'"
 HALF: tuple[DType, ...] = ("bfloat16", "float16")
 # 16 bytes of a 16-bit type: rows must start where a vector load may.
 _ALIGNMENT = 8
