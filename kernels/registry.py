@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import importlib.machinery
 import importlib.util
 import inspect
 import itertools
@@ -128,10 +129,7 @@ class Backend:
 
     def missing(self) -> str | None:
         """The first module of ``requires`` that can't be found, or None."""
-        for module in self.requires:
-            if importlib.util.find_spec(module) is None:
-                return module
-        return None
+        return next((module for module in self.requires if not _is_installed(module)), None)
 
     def why_unsupported(self, workload: AnyWorkload, device: Device, candidate: Candidate) -> str | None:
         if device.kind not in self.devices:
@@ -145,6 +143,17 @@ class Backend:
         """First 16 hex digits of the SHA-256 of the backend's file and of the helpers beside it (``_*.py``)."""
         helpers = [path for path in self.source.parent.glob("_*.py") if path.name != "__init__.py"]
         return source_hash([self.source, *sorted(helpers)])
+
+
+def _is_installed(module: str) -> bool:
+    """Can a module be found, importing nothing? ``find_spec`` of a nested one would import its parents."""
+    top, *nested = module.split(".")
+    spec = importlib.util.find_spec(top)
+    if spec is None or not nested:
+        return spec is not None
+    inner = Path(*nested)
+    names = [inner, *(inner.with_name(inner.name + suffix) for suffix in importlib.machinery.all_suffixes())]
+    return any(Path(folder, name).exists() for folder in spec.submodule_search_locations or () for name in names)
 
 
 def source_hash(paths: Iterable[Path]) -> str:
@@ -219,7 +228,8 @@ def register(
         name: unique, ``library.variant``.
         knobs: values to try by name (their product), or a function ``(workload, device)`` that yields one mapping a
             candidate.
-        requires: modules that must be importable; otherwise its candidates are ``unavailable``.
+        requires: modules that must be there, such as ``library.module``; otherwise its candidates are ``unavailable``.
+            They are looked for, not imported.
         install: the command that installs them.
         devices: ``"cuda"``, ``"cpu"`` or both.
         unsupported: ``(workload, device, knobs)`` to the reason why a candidate doesn't apply, or None.

@@ -45,6 +45,12 @@ def tune(
     mode: Annotated[
         str | None, typer.Option(help="eager, graph or both. Default: graph for decode, eager for the rest.")
     ] = None,
+    spread: Annotated[
+        str | None,
+        typer.Option(
+            help="Lengths in a batch: uneven (half to all of --context) or even. Default: uneven; top-k: both."
+        ),
+    ] = None,
     dtype: Annotated[str | None, typer.Option(help="bfloat16, float16 or float32 instead of the model's.")] = None,
     kv_dtype: Annotated[str | None, typer.Option(help="Type of the KV cache, such as float8_e4m3fn.")] = None,
     scores: Annotated[
@@ -177,6 +183,7 @@ def _request(options: dict[str, Any], errors: Console) -> tuple[Request, str | N
         dtype=options["dtype"],
         kv_dtype=options["kv_dtype"],
         scores=options["scores"],
+        spread=options["spread"],
     )
     toggle = cache_toggle(options["cache"], os.environ)
     for note in (*suite.notes, *([toggle.warning] if toggle.warning else [])):

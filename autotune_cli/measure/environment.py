@@ -21,9 +21,27 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "flashinfer": ("flashinfer-python",),
     "sgl_kernel": ("sglang-kernel", "sgl-kernel"),
 }
+# Recorded only where they are installed. CuTe DSL and its helpers compile flash-attn-4's kernels.
+COMPILERS: dict[str, str] = {
+    "flash_attn.cute": "flash-attn-4",
+    "cutlass_dsl": "nvidia-cutlass-dsl",
+    "quack": "quack-kernels",
+}
 NOT_INSTALLED = "not installed"
 # Variables with these prefixes change which kernel runs, or how it is built.
-_PREFIXES = ("FLASHINFER_", "SGLANG_", "TRITON_", "TORCH_", "CUBLAS_", "CUDNN_", "NVIDIA_TF32", "OMP_", "MKL_")
+_PREFIXES = (
+    "FLASHINFER_",
+    "FLASH_ATTENTION_",
+    "CUTE_DSL_",
+    "SGLANG_",
+    "TRITON_",
+    "TORCH_",
+    "CUBLAS_",
+    "CUDNN_",
+    "NVIDIA_TF32",
+    "OMP_",
+    "MKL_",
+)
 # Places and switches that change no kernel.
 _HARMLESS = (
     "FLASHINFER_WORKSPACE_BASE",
@@ -31,6 +49,8 @@ _HARMLESS = (
     "FLASHINFER_CUDA_ARCH_LIST",
     "FLASHINFER_DISABLE_VERSION_CHECK",
     "FLASHINFER_NVCC_THREADS",
+    "FLASH_ATTENTION_CUTE_DSL_CACHE_ENABLED",
+    "FLASH_ATTENTION_CUTE_DSL_CACHE_DIR",
     "SGLANG_FLASHINFER_AUTOTUNE_CACHE",
     "TRITON_CACHE_DIR",
     "TORCH_HOME",
@@ -44,16 +64,22 @@ def library_versions() -> dict[str, str]:
     """Installed version of each kernel library."""
     versions = {}
     for name, distributions in LIBRARIES.items():
-        versions[name] = NOT_INSTALLED
-        for distribution in distributions:
-            try:
-                versions[name] = importlib.metadata.version(distribution)
-                break
-            except importlib.metadata.PackageNotFoundError:
-                continue
+        found = (_version(distribution) for distribution in distributions)
+        versions[name] = next((version for version in found if version is not None), NOT_INSTALLED)
+    for name, distribution in COMPILERS.items():
+        version = _version(distribution)
+        if version is not None:
+            versions[name] = version
     # The build matters too: 2.11.0+cu130 and 2.11.0+cpu run different kernels.
     versions["torch"] = torch.__version__
     return versions
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def relevant_variables(environ: Mapping[str, str]) -> dict[str, str]:

@@ -86,7 +86,8 @@ class Environment(Ceilings):
     """Threads torch computes with (CPU only)."""
     python: str
     libraries: dict[str, str] = {}
-    """Versions: torch, triton, flashinfer, sgl_kernel; ``not installed`` where missing."""
+    """Versions: torch, triton, flashinfer, sgl_kernel; ``not installed`` where missing. Where installed also
+    flash_attn.cute and what compiles its kernels, cutlass_dsl and quack."""
     variables: dict[str, str] = {}
     """Environment variables set by the user that change kernels (FLASHINFER_*, SGLANG_*, CUDA_*, OMP_*)."""
     power_limit_w: PositiveFloat | None = None

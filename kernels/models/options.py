@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import cast, get_args
 
 from autotune_cli.errors import BadOption, UnknownName
-from autotune_cli.kernels.workload import DISTRIBUTIONS, OPERATIONS, Distribution, DType, Mode
+from autotune_cli.kernels.workload import DISTRIBUTIONS, OPERATIONS, Distribution, DType, Mode, Spread
 
 MOST = 10_000_000
 """The largest batch or context taken (tokens): ten times the longest contexts served today."""
@@ -28,6 +28,7 @@ SHORT_DTYPES: dict[str, DType] = {
     "fp8_e4m3": "float8_e4m3fn",  # SGLang's name for it in --kv-cache-dtype
 }
 DTYPES: tuple[DType, ...] = get_args(DType)
+SPREADS: tuple[Spread, ...] = get_args(Spread)
 
 Numbers = str | int | Iterable[int | str] | None
 Names = str | Iterable[str] | None
@@ -103,6 +104,16 @@ def parse_dtype(value: str | None) -> DType | None:
     name = SHORT_DTYPES.get(name, name)
     if name not in DTYPES:
         raise UnknownName("dtype", value, (*DTYPES, *SHORT_DTYPES))
+    return name
+
+
+def parse_spread(value: str | None) -> Spread | None:
+    """How lengths in a batch differ; None: as the grid has it. Raises :class:`UnknownName`."""
+    if value is None:
+        return None
+    name = value.strip().lower()
+    if name not in SPREADS:
+        raise UnknownName("spread", value, SPREADS)
     return name
 
 

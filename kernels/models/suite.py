@@ -22,6 +22,7 @@ from autotune_cli.kernels.models.options import (
     parse_numbers,
     parse_operations,
     parse_scores,
+    parse_spread,
 )
 from autotune_cli.kernels.workload import (
     AttentionOperation,
@@ -29,6 +30,7 @@ from autotune_cli.kernels.workload import (
     Distribution,
     Geometry,
     Mode,
+    Spread,
     TopkWorkload,
     Workload,
 )
@@ -97,12 +99,14 @@ def build_suite(
     dtype: str | None = None,
     kv_dtype: str | None = None,
     scores: Names = None,
+    spread: str | None = None,
 ) -> Suite:
     """The workloads of ``model`` on a ``cuda`` or ``cpu`` device; options take text as typed or sequences.
 
     ``batches`` and ``contexts`` narrow the grid, or replace it where it lacks them; for an extend, ``contexts`` are
     all keys (prefix and new), ``new`` the new tokens; for a top-k they are rows and width. ``dtype`` is of queries
-    and outputs, ``kv_dtype`` of the cache, ``scores`` the distributions on which a top-k must be right.
+    and outputs, ``kv_dtype`` of the cache, ``scores`` the distributions on which a top-k must be right, ``spread``
+    whether requests of a batch (rows of a top-k) are equally long.
 
     Raises :class:`BadOption`, :class:`UnknownName`, :class:`BadGeometry` and, when nothing is left,
     :class:`EmptySuite`.
@@ -113,6 +117,7 @@ def build_suite(
         parse_numbers("--batch", batches), parse_numbers("--context", contexts), parse_numbers("--new", new)
     )
     compute, cache, distributions = parse_dtype(dtype), parse_dtype(kv_dtype), parse_scores(scores)
+    lengths = parse_spread(spread)
     tp = check_tp(tp)
     if not isinstance(model, Model):
         model = choose_model(model, None, device_kind, operations)
@@ -128,12 +133,12 @@ def build_suite(
         found: list[AttentionWorkload | TopkWorkload] = []
         for mode in chosen_modes or (default,):
             if operation == "topk.select":
-                found += _topk_workloads(model, device_kind, wanted, mode, distributions)
+                found += _topk_workloads(model, device_kind, wanted, mode, distributions, lengths)
                 continue
             for layer, geometry in zip(model.layers, geometries, strict=True):
                 shapes = _attention_shapes(model, layer, operation, device_kind, wanted)
                 longest = model.max_context
-                found += [_attention_workload(operation, geometry, shape, mode, longest) for shape in shapes]
+                found += [_attention_workload(operation, geometry, shape, mode, lengths, longest) for shape in shapes]
         if not found and operations is not None:
             notes.append(f"{operation}: {_why_none(model, operation)}")
         workloads.update((workload.key, workload) for workload in found)
@@ -149,7 +154,7 @@ def build_suite(
 
 
 def _attention_workload(
-    operation: str, geometry: Geometry, shape: Shape, mode: Mode, longest: int | None
+    operation: str, geometry: Geometry, shape: Shape, mode: Mode, spread: Spread | None, longest: int | None
 ) -> AttentionWorkload:
     # Only a captured step depends on it.
     served = max(longest, shape.context) if longest is not None and mode == "graph" else None
@@ -160,13 +165,18 @@ def _attention_workload(
         new=shape.new,
         context=shape.context,
         mode=mode,
-        spread=shape.spread,
+        spread=spread or shape.spread,
         served_context=served,
     )
 
 
 def _topk_workloads(
-    model: Model, device_kind: DeviceKind, wanted: Wanted, mode: Mode, distributions: tuple[Distribution, ...]
+    model: Model,
+    device_kind: DeviceKind,
+    wanted: Wanted,
+    mode: Mode,
+    distributions: tuple[Distribution, ...],
+    spread: Spread | None,
 ) -> list[TopkWorkload]:
     if model.topk is None:
         return []
@@ -177,7 +187,7 @@ def _topk_workloads(
             width=shape.context,
             k=model.topk,
             mode=mode,
-            spread=shape.spread,
+            spread=spread or shape.spread,
             distributions=distributions,
         )
         for shape in narrow("topk.select", grid_for(device_kind, False).topk, wanted)

@@ -41,6 +41,11 @@ def test_defaults(requested: Callable[..., Request]) -> None:
     assert request.command[0] == "autotune"
 
 
+def test_even_lengths(requested: Callable[..., Request]) -> None:
+    assert {workload.spread for workload in requested("--op", "attention", "--spread", "even").workloads} == {"even"}
+    assert {workload.spread for workload in requested("--op", "attention").workloads} == {"uneven"}
+
+
 CACHE = {
     (): True,
     ("--cache",): True,

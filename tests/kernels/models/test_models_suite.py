@@ -194,6 +194,25 @@ def test_top_k_narrows_by_rows_and_width() -> None:
     assert only.key == "topk.select 3 x 5000 k2048 eager float32 scores narrow,normal"
 
 
+def test_lengths_of_a_batch() -> None:
+    one = {"operations": "decode,extend", "batches": 3, "contexts": 1000, "new": 100}
+    for spread, text in ((None, ""), ("uneven", ""), ("Even ", " even")):
+        suite = build_suite("llama-3.1-8b", "cuda", spread=spread, **one)
+        assert [w.key for w in suite.workloads] == [
+            f"attention.decode 3 x 1000{text} graph h32/8 d128 bfloat16",
+            f"attention.extend 3 x 100+900{text} eager h32/8 d128 bfloat16",
+        ]
+    assert suite.workloads[0].lengths == ((1, 1, 1), (1000, 1000, 1000))
+    assert suite.workloads[1].lengths == ((100, 100, 100), (1000, 1000, 1000))
+    # The grid's one shape in both ways is then there once.
+    for spread in ("even", "uneven"):
+        rows = build_suite("deepseek-v3.2", "cuda", spread=spread).workloads
+        assert len(rows) == 10
+        assert {w.spread for w in rows} == {spread}
+    with pytest.raises(UnknownName, match=r"unknown spread 'evn'; did you mean 'even'\?"):
+        build_suite(None, "cpu", spread="evn")
+
+
 def test_modes() -> None:
     both = build_suite("llama-3.1-8b", "cuda", modes="both", operations="decode,prefill", batches=1)
     assert Counter(w.mode for w in both.workloads) == {"eager": 6, "graph": 6}

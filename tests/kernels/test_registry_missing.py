@@ -1,0 +1,47 @@
+"""What a backend lacks is found out without importing anything."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from autotune_cli.kernels.registry import Backend
+
+
+def missing(*requires: str) -> str | None:
+    return Backend("made", ("attention.decode",), lambda problem: lambda: None, {}, requires).missing()
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.syspath_prepend(tmp_path)
+    return tmp_path
+
+
+def test_nested_modules_are_found_and_their_parents_not_imported(folder: Path) -> None:
+    """flash-attn 2 imports its CUDA library with its package, and fails where that doesn't fit torch."""
+    nested = folder / "madelib" / "cute"
+    nested.mkdir(parents=True)
+    (folder / "madelib" / "__init__.py").write_text("raise ImportError('heavy')\n")
+    (folder / "madelib" / "plain.py").touch()
+    assert missing("madelib") is None
+    assert missing("madelib.cute") is None
+    assert missing("madelib.cute.interface") == "madelib.cute.interface"
+    (nested / "__init__.py").write_text("raise ImportError('heavy')\n")
+    (nested / "interface.py").touch()
+    assert missing("madelib.cute.interface") is None
+    assert missing("madelib.plain.deeper") == "madelib.plain.deeper"
+    assert missing("madelib", "madelib.other", "nomadelib") == "madelib.other"
+    assert missing("nomadelib.cute") == "nomadelib.cute"
+    assert not any(name.split(".")[0] == "madelib" for name in sys.modules)
+
+
+def test_a_namespace_package_has_nested_modules_too(folder: Path) -> None:
+    """flash-attn-4 alone: flash_attn without an __init__.py."""
+    (folder / "madespace" / "cute").mkdir(parents=True)
+    assert missing("madespace.cute.cache_utils") == "madespace.cute.cache_utils"
+    (folder / "madespace" / "cute" / "cache_utils.py").touch()
+    assert missing("madespace.cute.cache_utils") is None
+    assert missing() is None
