@@ -1,0 +1,109 @@
+"""The FlashAttention-3 functions of sgl_kernel in torch, for machines without a GPU.
+
+Every call is bound against the real signatures first, of both versions in contracts.txt. What is computed follows only
+from the arguments: a wrong table, length, window, scale or sink gives a wrong output.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import sys
+import types
+from typing import Any
+
+import pytest
+import torch
+from contracts import contract
+
+VERSIONS = ("0.4.5", "0.4.10")
+MODULE = "sgl_kernel.flash_attn"
+
+
+class Emulator:
+    """Stands for the module; keeps the arguments of each call by function."""
+
+    def __init__(self) -> None:
+        self._contracts = [contract("sglang-kernel", version) for version in VERSIONS]
+        self.calls: dict[str, list[dict[str, Any]]] = {}
+
+    def flash_attn_with_kvcache(self, **arguments: Any) -> torch.Tensor:
+        call = self._bound("flash_attn_with_kvcache", arguments)
+        q, table, lengths = call["q"], call["page_table"], call["cache_seqlens"]
+        batch = call["cu_seqlens_q"].shape[0] - 1
+        for tensor in (table, lengths, call["cu_seqlens_q"]):
+            assert tensor.dtype == torch.int32
+            assert tensor.stride(-1) == 1
+        assert table.shape[0] == lengths.shape[0] == batch
+        assert call["k_cache"].dtype == q.dtype
+        metadata = call["scheduler_metadata"]
+        if metadata is not None:
+            assert metadata.dtype == torch.int32
+        keys = [
+            [call[name][table[request].long()].flatten(0, 1)[: int(length)] for name in ("k_cache", "v_cache")]
+            for request, length in enumerate(lengths)
+        ]
+        return _attend(call, keys)
+
+    def flash_attn_varlen_func(self, **arguments: Any) -> torch.Tensor:
+        call = self._bound("flash_attn_varlen_func", arguments)
+        spans = list(itertools.pairwise(call["cu_seqlens_k"].tolist()))
+        assert call["max_seqlen_k"] == max(stop - start for start, stop in spans)
+        return _attend(call, [[call[name][start:stop] for name in ("k", "v")] for start, stop in spans])
+
+    def get_scheduler_metadata(self, **arguments: Any) -> torch.Tensor:
+        call = self._bound("get_scheduler_metadata", arguments)
+        # fa3.md: 1 + batch rounded up to 4, times 2 and one for each mask.
+        local = call["window_size"] != (-1, -1)
+        vectors = 2 + (not local) + (call["causal"] or local)
+        return torch.zeros(1 + -(-call["batch_size"] // 4) * 4 * vectors, dtype=torch.int32)
+
+    def _bound(self, function: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        self.calls.setdefault(function, []).append(arguments)
+        bound: dict[str, Any] = {}
+        for version in self._contracts:
+            found = version.signature(MODULE, function).bind(**arguments)
+            found.apply_defaults()
+            bound = dict(found.arguments)
+        return bound
+
+
+def _attend(call: dict[str, Any], keys: list[list[torch.Tensor]]) -> torch.Tensor:
+    q, (left, right) = call["q"], call["window_size"]
+    assert call["causal"]
+    assert right in (-1, 0)
+    out: torch.Tensor = call["out"]
+    for request, (start, stop) in enumerate(itertools.pairwise(call["cu_seqlens_q"].tolist())):
+        assert stop - start <= call["max_seqlen_q"]
+        k, v = (part.float() for part in keys[request])
+        if call["k_descale"] is not None:
+            k, v = k * call["k_descale"][request][:, None], v * call["v_descale"][request][:, None]
+        rows = q[start:stop].float()
+        group = rows.shape[1] // k.shape[1]
+        k, v = (part.repeat_interleave(group, 1).transpose(0, 1) for part in (k, v))
+        scores = rows.transpose(0, 1) @ k.mT * call["softmax_scale"]
+        if call["softcap"]:
+            scores = call["softcap"] * torch.tanh(scores / call["softcap"])
+        own = torch.arange(k.shape[1] - len(rows), k.shape[1])[:, None]
+        key = torch.arange(k.shape[1])[None]
+        seen = (key <= own) if left < 0 else (key <= own) & (key >= own - left)
+        scores = scores.masked_fill(~seen, -math.inf)
+        if call["sinks"] is not None:
+            assert call["sinks"].dtype == torch.bfloat16
+            sink = call["sinks"].float()[:, None, None].expand(-1, len(rows), 1)
+            weights = torch.cat([scores, sink], -1).softmax(-1)[..., :-1]
+        else:
+            weights = scores.softmax(-1)
+        out[start:stop] = (weights @ v).transpose(0, 1).to(out.dtype)
+    return out
+
+
+def install(patch: pytest.MonkeyPatch) -> Emulator:
+    """Put the emulation where the backends import FlashAttention-3 from."""
+    emulator = Emulator()
+    module = types.ModuleType(MODULE)
+    for name in ("flash_attn_with_kvcache", "flash_attn_varlen_func", "get_scheduler_metadata"):
+        setattr(module, name, getattr(emulator, name))
+    patch.setitem(sys.modules, "sgl_kernel", types.ModuleType("sgl_kernel"))
+    patch.setitem(sys.modules, MODULE, module)
+    return emulator
