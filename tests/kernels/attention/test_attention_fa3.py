@@ -1,4 +1,4 @@
-"""FlashAttention-3's candidates: calls that bind and compute the right thing, rules, knobs. Kernels run in tests/gpu."""
+"""FlashAttention-3: calls that bind and compute the right thing, rules, knobs. Kernels run in tests/gpu."""
 
 from __future__ import annotations
 
