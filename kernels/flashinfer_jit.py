@@ -1,7 +1,7 @@
 """FlashInfer's generated modules (``JitSpec``) as :class:`~autotune_cli.kernels.modules.Module`.
 
 Imports no FlashInfer: a backend's file hands over the generator it has imported. Rules read in
-``flashinfer/jit/core.py`` of 0.6.18 and meant to hold from 0.6.10 on.
+``flashinfer/jit/core.py`` of 0.6.10, 0.6.18 and 0.7.2.
 """
 
 from __future__ import annotations

@@ -21,8 +21,8 @@ class Module:
     name: str
     """Equal names are the same module, whoever needs it."""
     build: Callable[[], object]
-    """Compiles the module, or finds it compiled, and loads it. Called in the process that builds it, and again in the
-    one that measures."""
+    """Compiles the module, or finds it compiled, and loads it. Called in the process that builds it, and once in each
+    that measures."""
     is_compiled: Callable[[], bool] = _never
     """Is there nothing to compile? Takes milliseconds. A module that can't tell gets a process in each run."""
     label: str = ""

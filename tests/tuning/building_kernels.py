@@ -96,6 +96,11 @@ def waits_for_go(before: int) -> None:
         hangs(before)
 
 
+def hangs_once(before: int) -> None:
+    if before == 0:
+        hangs(before)
+
+
 def segfaults(before: int) -> None:
     ctypes.string_at(0)
 
@@ -126,11 +131,24 @@ BACKENDS: dict[str, Callable[[], None]] = {
     "fails": lambda: backend("fails", ("failing", fails), knobs=(0, 1, 2)),
     "hangs": lambda: backend("hangs", ("hanging", hangs), knobs=(0, 1)),
     "waits": lambda: backend("waits", ("waiting", waits_for_go)),
+    "hangs_once": lambda: backend("hangs_once", ("slow", hangs_once)),
     "segfaults": lambda: backend("segfaults", ("crashing", segfaults), knobs=(0, 1)),
     "killed_once": lambda: backend("killed_once", ("starved", killed_once)),
     "always_killed": lambda: backend("always_killed", ("starving", always_killed), knobs=(0, 1)),
     "compiler_killed": lambda: backend("compiler_killed", ("hungry", compiler_killed)),
     "exits": lambda: backend("exits", ("exiting", exits)),
 }
+if os.environ.get("BUILDING_BREAKS_TORCH"):
+    # For torch's own backends: nobody but this file's is right.
+    import torch
+
+    right = torch.topk
+
+    def broken(*arguments: Any, **options: Any) -> Any:
+        if "backends" in sys._getframe(1).f_code.co_filename:
+            raise RuntimeError("no kernel image is available")
+        return right(*arguments, **options)
+
+    torch.topk = broken
 for wanted in os.environ["BUILDING_BACKENDS"].split(","):
     BACKENDS[wanted]()
