@@ -12,7 +12,7 @@ from pathlib import Path
 
 from autotune_cli import __version__
 from autotune_cli.errors import AutotuneError, NoMemory
-from autotune_cli.kernels.models.memory import memory_bytes
+from autotune_cli.kernels.models.memory import PAGE_LAYOUTS, memory_bytes
 from autotune_cli.kernels.workload import cost
 from autotune_cli.measure.floor import floor_us
 from autotune_cli.measure.statistics import percentile
@@ -128,7 +128,7 @@ class _Run:
 
     def _check_memory(self) -> None:
         device = self.environment
-        layouts = max(1, len(self.request.page_sizes) or 3)
+        layouts = len(self.request.page_sizes) or PAGE_LAYOUTS
         for workload in self.request.workloads:
             needed = memory_bytes(workload, layouts) + (_OVERHEAD_BYTES if device.device_kind == "cuda" else 0)
             if device.memory_bytes and needed > device.memory_bytes:

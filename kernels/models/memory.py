@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from autotune_cli.kernels.workload import BYTES, AttentionWorkload, TopkWorkload
 
-# Pages hold at most this many tokens in the layouts that are tried (1, 16, 64).
-_LARGEST_PAGE = 64
+# Page sizes that backends try, each with a copy of the cache: 1, 16, 64, 128, 256.
+PAGE_LAYOUTS = 5
+_LARGEST_PAGE = 256
 # Above this many requests, lengths are taken as their bound: drawing them would take seconds.
 _MOST_LENGTHS = 100_000
 
 
-def memory_bytes(workload: AttentionWorkload | TopkWorkload, page_layouts: int = 3) -> int:
+def memory_bytes(workload: AttentionWorkload | TopkWorkload, page_layouts: int = PAGE_LAYOUTS) -> int:
     """Bytes on the device, about: inputs, outputs, reference, and the KV cache once for each page layout.
 
     Without kernels' workspaces (FlashInfer: 128 to 512 MB, whatever the workload) and the L2 flush buffer. A

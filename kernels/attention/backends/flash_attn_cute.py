@@ -61,6 +61,7 @@ def call_arguments(
     cu_seqlens_q: torch.Tensor,
     seqused_k: torch.Tensor,
     page_table: torch.Tensor,
+    sinks: torch.Tensor | None = None,
     *,
     num_splits: int,
     pack_gqa: bool | None,
@@ -73,6 +74,7 @@ def call_arguments(
         cu_seqlens_q: [batch + 1] int32, where each request's queries begin.
         seqused_k: [batch] int32, keys of each request.
         page_table: [batch, most pages] int32.
+        sinks: [query heads] bfloat16 (all that 4.0.0b18 takes), a logit beside the keys' for each head.
     """
     return {
         "q": q,
@@ -81,6 +83,7 @@ def call_arguments(
         "cu_seqlens_q": cu_seqlens_q,
         "seqused_k": seqused_k,
         "page_table": page_table,
+        "learnable_sink": sinks,
         "num_splits": num_splits,
         "pack_gqa": pack_gqa,
         **common.layer_arguments(geometry, lengths),

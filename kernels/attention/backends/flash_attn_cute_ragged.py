@@ -31,16 +31,24 @@ def call_arguments(
     k: torch.Tensor,
     v: torch.Tensor,
     cu_seqlens: torch.Tensor,
+    sinks: torch.Tensor | None = None,
     *,
     pack_gqa: bool | None,
 ) -> dict[str, Any]:
-    """Arguments of ``flash_attn_varlen_func``: q, k, v [tokens, heads, head dim], ``cu_seqlens`` [batch + 1] int32."""
+    """Arguments of ``flash_attn_varlen_func``.
+
+    Args:
+        q, k, v: [tokens, heads, head dim].
+        cu_seqlens: [batch + 1] int32, where each request begins.
+        sinks: [query heads] bfloat16 (all that 4.0.0b18 takes), a logit beside the keys' for each head.
+    """
     return {
         "q": q,
         "k": k,
         "v": v,
         "cu_seqlens_q": cu_seqlens,
         "cu_seqlens_k": cu_seqlens,
+        "learnable_sink": sinks,
         "pack_gqa": pack_gqa,
         **common.layer_arguments(geometry, lengths),
     }

@@ -48,6 +48,9 @@ def _check(call: dict[str, Any]) -> None:
     batch = call["cu_seqlens_q"].shape[0] - 1
     assert q.dtype == k.dtype == v.dtype
     assert call["causal"]
+    sink = call["learnable_sink"]
+    # 4.0.0b18 takes bfloat16 alone.
+    assert sink is None or (sink.shape, sink.dtype) == (q.shape[1:2], torch.bfloat16)
     for name in ("cu_seqlens_q", "cu_seqlens_k", "seqused_k", "page_table"):
         tensor = call[name]
         assert tensor is None or (tensor.dtype == torch.int32 and tensor.stride(-1) == 1)
@@ -90,7 +93,13 @@ def _attend(call: dict[str, Any]) -> torch.Tensor:
         seen = key <= own
         if left is not None:
             seen &= key >= own - left
-        outs.append((scores.masked_fill(~seen, -math.inf).softmax(-1) @ values).transpose(0, 1))
+        scores = scores.masked_fill(~seen, -math.inf)
+        if call["learnable_sink"] is not None:
+            sink = call["learnable_sink"].float()[:, None, None].expand(-1, len(rows), 1)
+            weights = torch.cat([scores, sink], -1).softmax(-1)[..., :-1]
+        else:
+            weights = scores.softmax(-1)
+        outs.append((weights @ values).transpose(0, 1))
     return torch.cat(outs).to(q.dtype)
 
 

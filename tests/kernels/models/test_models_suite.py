@@ -338,4 +338,5 @@ def test_memory_of_absurd_workloads_is_quick() -> None:
 def test_memory_of_a_decode_is_about_right() -> None:
     (workload,) = build_suite("llama-3.1-8b", "cuda", operations="decode", batches=64, contexts=8192).workloads
     cache = 64 * 8192 * 0.75 * 8 * 128 * 2 * 2
-    assert 4 * cache < memory_bytes(workload) < 6 * cache
+    # Once as drawn, once in each page layout, once gathered by torch.
+    assert 6.5 * cache < memory_bytes(workload) < 8 * cache
