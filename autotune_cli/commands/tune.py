@@ -53,6 +53,13 @@ def tune(
     ] = None,
     dtype: Annotated[str | None, typer.Option(help="bfloat16, float16 or float32 instead of the model's.")] = None,
     kv_dtype: Annotated[str | None, typer.Option(help="Type of the KV cache, such as float8_e4m3fn.")] = None,
+    q_dtype: Annotated[
+        str | None,
+        typer.Option(
+            help="What queries are rounded to over a float8_e4m3fn cache. Default: on a GPU float8_e4m3fn, as SGLang's "
+            "fa3 on Hopper; bfloat16 keeps bfloat16 queries."
+        ),
+    ] = None,
     scores: Annotated[
         str | None, typer.Option(help="Top-k: score distributions to be right on. Default: all, narrow ones too.")
     ] = None,
@@ -182,6 +189,7 @@ def _request(options: dict[str, Any], errors: Console) -> tuple[Request, str | N
         new=options["new"],
         dtype=options["dtype"],
         kv_dtype=options["kv_dtype"],
+        q_dtype=options["q_dtype"],
         scores=options["scores"],
         spread=options["spread"],
     )

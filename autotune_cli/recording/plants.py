@@ -24,7 +24,7 @@ def plant(family: Plant, problem: Any) -> Callable[[], Any]:
         return _dense(geometry)
     workload = AttentionWorkload(
         operation="attention.prefill",
-        geometry=geometry.model_copy(update={"kv_dtype": None}),
+        geometry=geometry.model_copy(update={"kv_dtype": None, "q_dtype": None, "sinks": False}),
         batch=1,
         new=_TOKENS,
         context=_TOKENS,

@@ -79,8 +79,6 @@ def model_from_config(config: Mapping[str, Any], *, name: str, where: str, sourc
     scalar = fields.number("query_pre_attn_scalar")
     if scalar is not None and scalar != head_dim:
         notes.append(f"softmax scale 1/sqrt({head_dim}) instead of the model's 1/sqrt({scalar:g}): no effect on time")
-    if fields.text("model_type") == "gpt_oss":
-        notes.append("attention sinks are left out")
     if fields.has("attention_chunk_size"):
         notes.append("chunked attention (attention_chunk_size) is tuned as full attention")
     return model.model_copy(update={"layers": layers, "notes": tuple(notes)})

@@ -1,4 +1,4 @@
-"""Which layers of a model are windowed, read from its config.json as transformers reads it."""
+"""Which layers of a model are windowed or have sinks, read from its config.json as transformers reads it."""
 
 from __future__ import annotations
 
@@ -20,8 +20,17 @@ def read_layers(fields: Fields, heads: int, kv_heads: int, head_dim: int) -> tup
     kinds: list[LayerKind] = []
     for window in sorted(counts, key=lambda w: (w is not None, w)):
         if counts[window]:
-            kinds.append(LayerKind.model_validate({"count": counts[window], "window": window, **shape}))
+            own = {"count": counts[window], "window": window, "sinks": _sinks(fields, window)}
+            kinds.append(LayerKind.model_validate({**own, **shape}))
     return tuple(kinds), notes
+
+
+def _sinks(fields: Fields, window: int | None) -> bool:
+    """gpt-oss has sinks in every layer and no field for them; MiMo-V2 a field each for its two kinds of layers."""
+    if fields.text("model_type") == "gpt_oss":
+        return True
+    kind = "full" if window is None else "swa"
+    return bool(fields.flag(f"add_{kind}_attention_sink_bias"))
 
 
 def _count(fields: Fields) -> tuple[Counter[int | None], list[str]]:

@@ -30,6 +30,9 @@ def memory_bytes(workload: AttentionWorkload | TopkWorkload, page_layouts: int =
     paged = kv + workload.batch * (_LARGEST_PAGE - 1)
     # Query, output and the output kept for comparison; the reference is in float32.
     total = query * (3 * BYTES[g.dtype] + 4) + qo * g.num_qo_heads * 4
+    if g.q_dtype is not None:
+        # Rounded queries of a candidate, and of the reference.
+        total += 2 * query * BYTES[g.q_dtype]
     total += token * (kv + page_layouts * paged)
     # torch gathers the cache into a dense, padded batch.
     total += token * workload.batch * longest

@@ -24,9 +24,15 @@ class LayerKind(_Frozen):
     window: PositiveInt | None = None
     """Tokens a query sees, itself included (Hugging Face's ``sliding_window``); None: all of them."""
     softcap: PositiveFloat | None = None
+    sinks: bool = False
+    """Does each query head have a learned logit in the softmax's denominator?"""
 
-    def geometry(self, dtype: DType, kv_dtype: DType | None, tp: int, where: str) -> Geometry:
+    def geometry(
+        self, dtype: DType, kv_dtype: DType | None, tp: int, where: str, q_dtype: DType | None = None
+    ) -> Geometry:
         """The layer on one of ``tp`` GPUs: heads are shared out, KV heads replicated when there are too few.
+
+        ``q_dtype``: what queries are rounded to; only float8_e4m3fn, over a cache of the same dtype.
 
         Raises :class:`BadGeometry`, led by ``where``, when the heads can't be shared out evenly.
         """
@@ -46,6 +52,8 @@ class LayerKind(_Frozen):
             kv_dtype=None if kv_dtype == dtype else kv_dtype,
             window_left=None if self.window is None else self.window - 1,
             softcap=self.softcap,
+            q_dtype=q_dtype,
+            sinks=self.sinks,
         )
 
 
@@ -76,9 +84,12 @@ class Model(_Frozen):
         return any(layer.window is None for layer in self.layers)
 
     def geometries(
-        self, tp: int = 1, dtype: DType | None = None, kv_dtype: DType | None = None
+        self, tp: int = 1, dtype: DType | None = None, kv_dtype: DType | None = None, q_dtype: DType | None = None
     ) -> tuple[Geometry, ...]:
         """One geometry for each kind of layer, in the order of ``layers``, on one of ``tp`` GPUs.
+
+        ``dtype`` is of queries and outputs (None: the model's), ``kv_dtype`` of the cache, ``q_dtype`` what queries are
+        rounded to.
 
         Raises :class:`BadOption` for a ``tp`` that is no positive whole number, :class:`BadGeometry` for one that
         the heads don't divide by.
@@ -87,4 +98,4 @@ class Model(_Frozen):
         where = f"{self.name} --tp {tp}"
         if self.num_attention_heads % tp:
             raise BadGeometry(where=where, detail=f"{self.num_attention_heads} query heads don't divide by {tp}")
-        return tuple(layer.geometry(dtype or self.dtype, kv_dtype, tp, where) for layer in self.layers)
+        return tuple(layer.geometry(dtype or self.dtype, kv_dtype, tp, where, q_dtype) for layer in self.layers)

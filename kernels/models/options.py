@@ -117,6 +117,25 @@ def parse_spread(value: str | None) -> Spread | None:
     return name
 
 
+def parse_q_dtype(value: str | None, dtype: DType, kv_dtype: DType | None, device_kind: str) -> DType | None:
+    """What queries of ``dtype`` are rounded to over a cache of ``kv_dtype``; None: they stay as they are.
+
+    Not given: float8_e4m3fn over a cache of that dtype on a GPU, as SGLang's fa3, its default on Hopper, casts them
+    (flashattention_backend.py, 0.5.10 to 0.5.23). Raises :class:`UnknownName`, :class:`BadOption`.
+    """
+    asked = parse_dtype(value)
+    fp8: DType = "float8_e4m3fn"
+    if asked is None:
+        return fp8 if device_kind == "cuda" and kv_dtype == fp8 and dtype in ("bfloat16", "float16") else None
+    if asked == fp8:
+        if kv_dtype != fp8 or dtype == fp8:
+            raise BadOption(option="--q-dtype", detail=f"{fp8} is what --dtype is rounded to over --kv-dtype {fp8}")
+        return fp8
+    if asked != dtype:
+        raise BadOption(option="--q-dtype", detail=f"queries are {dtype}, or {fp8}; --dtype changes the first")
+    return None
+
+
 def parse_scores(value: Names) -> tuple[Distribution, ...]:
     """Distributions of top-k scores; None: all of them. Timing is on the first. Raises :class:`UnknownName`."""
     names = _names("--scores", value)

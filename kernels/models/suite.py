@@ -21,6 +21,7 @@ from autotune_cli.kernels.models.options import (
     parse_modes,
     parse_numbers,
     parse_operations,
+    parse_q_dtype,
     parse_scores,
     parse_spread,
 )
@@ -98,6 +99,7 @@ def build_suite(
     new: Numbers = None,
     dtype: str | None = None,
     kv_dtype: str | None = None,
+    q_dtype: str | None = None,
     scores: Names = None,
     spread: str | None = None,
 ) -> Suite:
@@ -105,8 +107,9 @@ def build_suite(
 
     ``batches`` and ``contexts`` narrow the grid, or replace it where it lacks them; for an extend, ``contexts`` are
     all keys (prefix and new), ``new`` the new tokens; for a top-k they are rows and width. ``dtype`` is of queries
-    and outputs, ``kv_dtype`` of the cache, ``scores`` the distributions on which a top-k must be right, ``spread``
-    whether requests of a batch (rows of a top-k) are equally long.
+    and outputs, ``kv_dtype`` of the cache, ``q_dtype`` what queries are rounded to (:func:`.options.parse_q_dtype`),
+    ``scores`` the distributions on which a top-k must be right, ``spread`` whether requests of a batch (rows of a
+    top-k) are equally long.
 
     Raises :class:`BadOption`, :class:`UnknownName`, :class:`BadGeometry` and, when nothing is left,
     :class:`EmptySuite`.
@@ -125,7 +128,11 @@ def build_suite(
     if compute is None and device_kind == "cpu" and model.layers and model.dtype != "float32":
         compute = "float32"
         notes.append(f"float32 instead of {model.dtype}, which is slow on most CPUs (--dtype changes that)")
-    geometries = model.geometries(tp, compute, cache)
+    rounded = parse_q_dtype(q_dtype, compute or model.dtype, cache, device_kind)
+    if rounded is not None and q_dtype is None and model.layers:
+        keeps = f"--q-dtype {compute or model.dtype} keeps them"
+        notes.append(f"queries are rounded to {rounded}, as SGLang's fa3 does over such a cache ({keeps})")
+    geometries = model.geometries(tp, compute, cache, rounded)
 
     workloads: dict[str, AttentionWorkload | TopkWorkload] = {}
     for operation in chosen:

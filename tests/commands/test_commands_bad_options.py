@@ -26,6 +26,9 @@ BAD = {
     ("--mode", "graph"): "--mode: a graph is CUDA's",
     ("--dtype", "bf61"): r"unknown dtype 'bf61'; did you mean 'bf16'\?",
     ("--kv-dtype", "int4"): "unknown dtype 'int4'",
+    ("--q-dtype", "int4"): "unknown dtype 'int4'",
+    ("--q-dtype", "fp8"): "--q-dtype: float8_e4m3fn is what --dtype is rounded to over --kv-dtype float8_e4m3fn",
+    ("--q-dtype", "fp16"): "--q-dtype: queries are float32, or float8_e4m3fn",
     ("--scores", "normale"): r"unknown distribution of scores 'normale'; did you mean 'normal'\?",
     ("--device", "gpu"): "--device: 'gpu' is none of auto, cuda, cpu",
     # Devices that aren't there.

@@ -56,6 +56,14 @@ def test_what_is_asked_for_reaches_the_worker(usage: Usage, worker: Made, tmp_pa
     assert worker.settings == WorkerSettings("cuda", seed=9, kernel_files=(str(tmp_path / "mine.py"),))
 
 
+def test_sinks_are_left_out_with_a_note(usage: Usage, worker: Made) -> None:
+    done = usage("profile", "--paged", "--model", "gpt-oss-120b")
+    assert done.code == 0
+    assert "note: attention sinks are left out" in done.err
+    geometries = [layer.workload.geometry for layer in worker.spec.layers]  # type: ignore[union-attr]
+    assert [(geometry.window_left, geometry.sinks) for geometry in geometries] == [(None, False), (127, False)]
+
+
 def test_the_first_visible_gpu_is_taken(usage: Usage, worker: Made) -> None:
     assert usage("profile", "--paged", variables={"CUDA_VISIBLE_DEVICES": "GPU-abc,1"}).code == 0
     assert worker.gpu == "GPU-abc"

@@ -22,16 +22,33 @@ pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU"),
 ]
 
+FP8_QUERIES = {"kv_dtype": "float8_e4m3fn", "q_dtype": "float8_e4m3fn"}
 GEOMETRIES: dict[str, dict[str, Any]] = {
     "llama": {"num_qo_heads": 32, "num_kv_heads": 8, "head_dim": 128},
     "mqa": {"num_qo_heads": 8, "num_kv_heads": 1, "head_dim": 128},
     "group of 7": {"num_qo_heads": 28, "num_kv_heads": 4, "head_dim": 128},
     "fp8 cache": {"num_qo_heads": 32, "num_kv_heads": 8, "head_dim": 128, "kv_dtype": "float8_e4m3fn"},
+    "fp8 queries": {"num_qo_heads": 32, "num_kv_heads": 8, "head_dim": 128, **FP8_QUERIES},
+    # gpt-oss-120b's full and windowed layers.
+    "sinks": {"num_qo_heads": 64, "num_kv_heads": 8, "head_dim": 64, "sinks": True},
+    "sinks in a window": {"num_qo_heads": 64, "num_kv_heads": 8, "head_dim": 64, "sinks": True, "window_left": 127},
 }
 # Each is another build of every module.
 VARIANTS: dict[str, dict[str, Any]] = {
     "window": {"num_qo_heads": 32, "num_kv_heads": 8, "head_dim": 128, "window_left": 127},
     "softcap": {"num_qo_heads": 32, "num_kv_heads": 8, "head_dim": 128, "softcap": 30.0},
+    "fp8 queries in a window": {
+        "num_qo_heads": 32,
+        "num_kv_heads": 8,
+        "head_dim": 128,
+        "window_left": 127,
+        **FP8_QUERIES,
+    },
+    "fp8 queries, softcap": {"num_qo_heads": 32, "num_kv_heads": 8, "head_dim": 128, "softcap": 30.0, **FP8_QUERIES},
+    "fp8 queries, head dim 64": {"num_qo_heads": 64, "num_kv_heads": 8, "head_dim": 64, **FP8_QUERIES},
+    "fp8 queries, head dim 256": {"num_qo_heads": 16, "num_kv_heads": 8, "head_dim": 256, **FP8_QUERIES},
+    "sinks, fp8 queries": {"num_qo_heads": 64, "num_kv_heads": 8, "head_dim": 64, "sinks": True, **FP8_QUERIES},
+    "sinks, head dim 128": {"num_qo_heads": 32, "num_kv_heads": 8, "head_dim": 128, "sinks": True},
 }
 SHAPES: dict[str, dict[str, int]] = {
     "attention.decode": {"batch": 8, "context": 3000},
@@ -126,12 +143,39 @@ def test_windows_and_softcaps(operation: str, name: str, variant: str) -> None:
 
 
 @pytest.mark.parametrize("operation", SHAPES)
-@pytest.mark.parametrize("extra", [{}, {"window_left": 127}, {"softcap": 30.0}], ids=str)
+@pytest.mark.parametrize("mode", ["eager", "graph"])
+def test_who_races_on_hopper(operation: str, mode: str) -> None:
+    """FP8 queries and sinks aren't passed over with a reason alone: these kernels run."""
+    if device().capability != (9, 0):
+        pytest.skip("what is compiled for other GPUs differs")
+    if missing := REGISTRY.get("flashinfer.sink").missing():
+        pytest.skip(f"{missing} is not installed")
+    fp8, sunk = workload(operation, mode, GEOMETRIES["fp8 queries"]), workload(operation, mode, GEOMETRIES["sinks"])
+    for shape, words in (
+        (fp8, "fa3"),
+        (fp8, "fa2"),
+        (sunk, "flashinfer.sink(path=fa2"),
+        (sunk, "flashinfer.sink(path=fa3"),
+    ):
+        runs = [
+            candidate.key
+            for backend in REGISTRY.of(operation)
+            if not backend.missing() and backend.name.startswith("flashinfer")
+            for candidate in backend.candidates(shape, device())
+            if backend.why_unsupported(shape, device(), candidate) is None
+        ]
+        assert any(words in key.replace("tensor_cores", "fa2") for key in runs), (words, runs)
+
+
+@pytest.mark.parametrize("operation", SHAPES)
+@pytest.mark.parametrize(
+    "extra", [{}, {"window_left": 127}, {"softcap": 30.0}, FP8_QUERIES, {"sinks": True, "window_left": 127}], ids=str
+)
 def test_reference_agrees_with_the_cpus(operation: str, extra: dict[str, Any]) -> None:
     shape = workload(operation, "eager", {"num_qo_heads": 8, "num_kv_heads": 2, "head_dim": 64} | extra)
     problem = make_problem(shape, "edges", "cuda", 7)
     exact = problem.reference
-    for name in ("q", "_keys", "_values"):
+    for name in ("q", "_keys", "_values", *(["sinks"] if "sinks" in extra else [])):
         setattr(problem, name, getattr(problem, name).cpu())
     del problem.__dict__["reference"]
     wide = problem.reference

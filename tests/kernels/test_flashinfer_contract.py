@@ -25,6 +25,7 @@ from flashinfer.prefill import (  # noqa: E402
 )
 
 from autotune_cli.kernels.attention.backends import _flashinfer as common  # noqa: E402
+from autotune_cli.kernels.attention.backends import flashinfer_sink  # noqa: E402
 from autotune_cli.kernels.models import build_suite  # noqa: E402
 from autotune_cli.kernels.registry import REGISTRY, Backend, Device  # noqa: E402
 from autotune_cli.kernels.workload import AttentionWorkload, Geometry  # noqa: E402
@@ -55,6 +56,9 @@ def built(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     flashinfer.cascade.get_cascade_module.cache_clear()
 
 
+FP8_QUERIES = {"kv_dtype": "float8_e4m3fn", "q_dtype": "float8_e4m3fn"}
+FP8_MODULE = "dtype_q_e4m3_dtype_kv_e4m3_dtype_o_bf16"
+SINK = "batch_prefill_with_attention_sink_kv_cache_dtype_q_bf16_dtype_kv_bf16"
 SMALL = "head_dim_qk_128_head_dim_vo_128_posenc_0_use_swa_{}_use_logits_cap_{}"
 
 
@@ -74,6 +78,12 @@ SMALL = "head_dim_qk_128_head_dim_vo_128_posenc_0_use_swa_{}_use_logits_cap_{}"
         ("prefill", {"kv_dtype": "float8_e4m3fn"}, "ragged", {"path": "fa3"}, ["dtype_kv_bf16"]),
         ("extend", {"kv_dtype": "float8_e4m3fn"}, "paged", {"path": "fa2", "page_size": 1}, ["dtype_kv_e4m3"]),
         ("extend", {"softcap": 30.0}, "paged", {"path": "fa3", "page_size": 1}, [SMALL.format(False, True)]),
+        ("extend", FP8_QUERIES, "paged", {"path": "fa3", "page_size": 1}, [FP8_MODULE]),
+        ("decode", FP8_QUERIES, "decode", {"path": "fa3"}, [FP8_MODULE]),
+        ("decode", FP8_QUERIES, "decode", {"path": "tensor_cores"}, ["dtype_q_bf16_dtype_kv_e4m3_dtype_o_bf16"]),
+        ("prefill", FP8_QUERIES, "ragged", {"path": "fa3"}, ["dtype_q_bf16_dtype_kv_bf16"]),
+        ("decode", {"sinks": True}, "sink", {"path": "fa2", "page_size": 1}, [SINK, "use_swa_False"]),
+        ("extend", {"sinks": True, "window_left": 9}, "sink", {"path": "fa3", "page_size": 1}, [SINK, "use_swa_True"]),
     ],
 )
 def test_builds_what_it_runs(
@@ -88,6 +98,33 @@ def test_builds_what_it_runs(
     for part in wanted:
         assert part in built[0]
     assert ("_sm90" in built[0]) == (knobs.get("path") == "fa3")
+
+
+@pytest.mark.parametrize("path", ["fa2", "fa3"])
+@pytest.mark.parametrize("window", [None, 9])
+def test_the_sink_wrapper_finds_what_was_built(
+    built: list[str], path: str, window: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the arguments are FlashInfer's own but for the name; its wrapper differs in nothing else."""
+    from flashinfer.attention import BatchAttentionWithAttentionSinkWrapper
+    from flashinfer.jit.attention.modules import gen_customize_batch_prefill_module
+
+    shape = workload("attention.decode", sinks=True, window_left=window)
+    flashinfer_sink.build(shape, path=path, page_size=1)
+    ours = flashinfer_sink.jit_arguments(shape, path)
+    gen_customize_batch_prefill_module(path, *ours["jit_args"], **ours["jit_kwargs"]).build_and_load()
+    assert built[0] == built[1] == ours["jit_args"][0]
+
+    theirs: dict[str, Any] = {}
+    monkeypatch.setattr(BatchPrefillWithPagedKVCacheWrapper, "__init__", lambda self, **given: theirs.update(given))
+    BatchAttentionWithAttentionSinkWrapper(
+        torch.zeros(1), backend=path, head_dim_qk=128, head_dim_vo=128, window_left=-1 if window is None else window
+    )
+    assert theirs["jit_args"][1:] == ours["jit_args"][1:]
+    assert theirs["jit_kwargs"].items() <= ours["jit_kwargs"].items()
+    defaults = inspect.signature(gen_customize_batch_prefill_module).parameters
+    for name in ours["jit_kwargs"].keys() - theirs["jit_kwargs"].keys():
+        assert ours["jit_kwargs"][name] == defaults[name].default
 
 
 def test_merge_builds_three_modules(built: list[str]) -> None:
@@ -250,10 +287,13 @@ def test_decode_plans_by_keyword() -> None:
     ("function", "names"),
     [
         (BatchPrefillWithPagedKVCacheWrapper.plan, {"max_token_per_sequence", "causal", "window_left"}),
-        (BatchPrefillWithPagedKVCacheWrapper.run, {"out", "lse", "return_lse"}),
+        (BatchPrefillWithPagedKVCacheWrapper.plan, {"q_data_type", "kv_data_type", "o_data_type"}),
+        (BatchPrefillWithPagedKVCacheWrapper.run, {"out", "lse", "return_lse", "k_scale", "v_scale", "args"}),
         (BatchPrefillWithRaggedKVCacheWrapper.plan, {"causal", "window_left", "logits_soft_cap"}),
         (BatchPrefillWithRaggedKVCacheWrapper.run, {"out", "lse", "return_lse"}),
-        (BatchDecodeWithPagedKVCacheWrapper.run, {"out", "enable_pdl"}),
+        (BatchDecodeWithPagedKVCacheWrapper._plan_impl, {"o_data_type"}),
+        (BatchDecodeWithPagedKVCacheWrapper.run, {"out", "enable_pdl", "k_scale", "v_scale", "args"}),
+        (xqa_batch_decode_with_kv_cache, {"sinks", "bmm1_scale", "bmm2_scale"}),
         (xqa_batch_decode_with_kv_cache, {"block_tables", "seq_lens", "window_left", "out", "kv_layout"}),
     ],
 )

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from autotune_cli.kernels.attention.backends._fp8 import fp8_queries
 from autotune_cli.kernels.flashinfer_jit import jit_module
 from autotune_cli.kernels.modules import Module
 from autotune_cli.kernels.registry import Device
@@ -33,12 +34,17 @@ _WORKSPACE = 384 << 20
 _GRID = 2 * 160
 
 
-def why_not(workload: AttentionWorkload, device: Device, path: str, kv_dtype: DType | None = None) -> str | None:
+def why_not(
+    workload: AttentionWorkload, device: Device, path: str, kv_dtype: DType | None = None, *, sinks: bool = False
+) -> str | None:
     """Why the path (``fa2``, ``fa3``, ...) can't compute the workload, or None.
 
     ``kv_dtype``: of the keys it reads, if that isn't the cache's (ragged kernels read the new tokens' own).
+    ``sinks``: it is a variant with attention sinks; ``run``'s argument of that name is for other GPUs' kernels [S].
     """
     g = workload.geometry
+    if g.sinks and not sinks:
+        return "this kernel has no attention sinks; flashinfer.sink has"
     kv_dtype = kv_dtype or g.cache_dtype
     if g.dtype not in HALF:
         return f"FlashInfer's kernels take bfloat16 or float16 queries, not {g.dtype}"
@@ -52,8 +58,10 @@ def why_not(workload: AttentionWorkload, device: Device, path: str, kv_dtype: DT
     if path == "fa3":
         if capability[0] != 9:
             return f"fa3 is for compute capability 9.0, this is {capability[0]}.{capability[1]}"
-        if kv_dtype == "float8_e4m3fn":
+        if kv_dtype == "float8_e4m3fn" and g.q_dtype is None:
             return "fa3 reads an FP8 cache only for FP8 queries"
+        if kv_dtype == "float8_e4m3fn" and g.softcap is not None:
+            return "fa3's FP8 kernel has no softcap"
     return None
 
 
@@ -62,9 +70,13 @@ def auto_path(workload: AttentionWorkload, device: Device, kv_dtype: DType | Non
     return "fa2" if why_not(workload, device, "fa3", kv_dtype) else "fa3"
 
 
-def plan_heads(problem: AttentionProblem, *, kv_dtype: torch.dtype, prefill: bool) -> dict[str, Any]:
-    """What every ``plan`` is told of the layer. A softcap or window that only ``run`` is told is ignored [S]."""
+def plan_heads(problem: AttentionProblem, *, kv_dtype: torch.dtype, prefill: bool, path: str = "") -> dict[str, Any]:
+    """What every ``plan`` is told of the layer. A softcap or window that only ``run`` is told is ignored [S].
+
+    ``path``: of a kernel that reads the cache, whose queries may be FP8.
+    """
     g = problem.geometry
+    fp8 = {"q_data_type": kv_dtype, "o_data_type": problem.dtype} if fp8_queries(g, path) else {}
     return {
         "num_qo_heads": g.num_qo_heads,
         "num_kv_heads": g.num_kv_heads,
@@ -74,6 +86,7 @@ def plan_heads(problem: AttentionProblem, *, kv_dtype: torch.dtype, prefill: boo
         "window_left": -1 if g.window_left is None else g.window_left,
         "q_data_type": problem.dtype,
         "kv_data_type": kv_dtype,
+        **fp8,
     }
 
 
@@ -85,7 +98,7 @@ def in_window(problem: AttentionProblem, pages: PagedKV) -> PagedKV:
     return pages.seen_from([max(0, kv - qo - window) for qo, kv in zip(*problem.lengths, strict=True)])
 
 
-def plan_paged(problem: AttentionProblem, pages: PagedKV, *, causal: bool) -> dict[str, Any]:
+def plan_paged(problem: AttentionProblem, pages: PagedKV, path: str, *, causal: bool) -> dict[str, Any]:
     """Arguments of ``BatchPrefillWithPagedKVCacheWrapper.plan``.
 
     Indptrs on the CPU, indices on the GPU: otherwise plan copies and waits. ``max_token_per_sequence`` spares a slow
@@ -99,7 +112,7 @@ def plan_paged(problem: AttentionProblem, pages: PagedKV, *, causal: bool) -> di
         "page_size": pages.page_size,
         "causal": causal,
         "max_token_per_sequence": max(problem.lengths.qo),
-        **plan_heads(problem, kv_dtype=problem.cache_dtype, prefill=True),
+        **plan_heads(problem, kv_dtype=problem.cache_dtype, prefill=True, path=path),
     }
 
 
@@ -166,16 +179,16 @@ def workspace_bytes(problem: AttentionProblem, split_tokens: int | None = None) 
     return max(_WORKSPACE, -(-size >> 20) << 20)
 
 
-def module_arguments(workload: AttentionWorkload, kv_dtype: DType | None = None) -> dict[str, Any]:
+def module_arguments(workload: AttentionWorkload, kv_dtype: DType | None = None, path: str = "") -> dict[str, Any]:
     """Arguments that the ``gen_*_module`` functions of decode and prefill share."""
     import torch
 
     g = workload.geometry
-    q = getattr(torch, g.dtype)
+    kv = kv_dtype or g.cache_dtype
     return {
-        "dtype_q": q,
-        "dtype_kv": getattr(torch, kv_dtype or g.cache_dtype),
-        "dtype_o": q,
+        "dtype_q": getattr(torch, kv if kv == g.q_dtype and fp8_queries(g, path) else g.dtype),
+        "dtype_kv": getattr(torch, kv),
+        "dtype_o": getattr(torch, g.dtype),
         "dtype_idx": torch.int32,
         "head_dim_qk": g.head_dim,
         "head_dim_vo": g.head_dim,
@@ -192,7 +205,7 @@ def prefill_module_arguments(
         "backend": path,
         "use_sliding_window": window,
         "use_fp16_qk_reduction": False,
-        **module_arguments(workload, kv_dtype),
+        **module_arguments(workload, kv_dtype, path),
     }
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from autotune_cli.kernels.attention.backends import _flashinfer as common
+from autotune_cli.kernels.attention.backends import _fp8
 from autotune_cli.kernels.flashinfer_jit import jit_module
 from autotune_cli.kernels.modules import Module
 from autotune_cli.kernels.registry import Device, Knob, Prepared, register
@@ -50,6 +51,7 @@ def run_arguments(problem: AttentionProblem, pages: PagedKV) -> dict[str, Any]:
         "out": torch.empty_like(q),
         "lse": torch.empty(q.shape[:2], dtype=torch.float32, device=q.device),
         "logits_soft_cap": problem.geometry.softcap or 0.0,
+        **_fp8.call(problem, "batch_attention").keywords,
     }
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from autotune_cli.kernels.attention.backends import _flashinfer as common
+from autotune_cli.kernels.attention.backends import _fp8
 from autotune_cli.kernels.flashinfer_jit import jit_module
 from autotune_cli.kernels.modules import Module
 from autotune_cli.kernels.registry import Device, Knob, Prepared, register
@@ -66,14 +67,14 @@ def wrapper_arguments(problem: AttentionProblem, pages: PagedKV, path: str, spli
     return arguments
 
 
-def plan_arguments(problem: AttentionProblem, pages: PagedKV, split: Any) -> dict[str, Any]:
+def plan_arguments(problem: AttentionProblem, pages: PagedKV, path: str, split: Any) -> dict[str, Any]:
     """Arguments of ``plan``. At page size 1 the trimmed pages are the window, and SGLang passes none."""
     arguments = {
         "indptr": pages.indptr,
         "indices": pages.indices,
         "last_page_len": pages.last_page_len,
         "page_size": pages.page_size,
-        **common.plan_heads(problem, kv_dtype=problem.cache_dtype, prefill=False),
+        **common.plan_heads(problem, kv_dtype=problem.cache_dtype, prefill=False, path=path),
     }
     if pages.page_size == 1:
         arguments["window_left"] = -1
@@ -121,11 +122,12 @@ def prepare(problem: AttentionProblem, *, path: str, page_size: int, split: Any,
 
     pages = common.in_window(problem, problem.paged(page_size))
     wrapper = BatchDecodeWithPagedKVCacheWrapper(**wrapper_arguments(problem, pages, path, split))
-    arguments = plan_arguments(problem, pages, split)
+    arguments = plan_arguments(problem, pages, path, split)
     wrapper.plan(**arguments)
     out = torch.empty_like(problem.q)
     cache = (pages.k, pages.v)
+    call = _fp8.call(problem, path)
     return Prepared(
-        run=lambda: wrapper.run(problem.q, cache, out=out, enable_pdl=pdl),
+        run=lambda: wrapper.run(call.queries(), cache, *call.scales, out=out, enable_pdl=pdl, **call.keywords),
         plan=lambda: wrapper.plan(**arguments),
     )

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from autotune_cli.kernels.attention.backends import _flashinfer as common
+from autotune_cli.kernels.attention.backends import _fp8
 from autotune_cli.kernels.modules import Module
 from autotune_cli.kernels.registry import Device, Knob, Prepared, register
 from autotune_cli.kernels.workload import AttentionWorkload
@@ -38,12 +39,13 @@ def prepare(problem: AttentionProblem, *, path: str, page_size: int) -> Prepared
 
     pages = common.in_window(problem, problem.paged(page_size))
     wrapper = BatchPrefillWithPagedKVCacheWrapper(**common.paged_wrapper_arguments(problem, pages, path))
-    arguments = common.plan_paged(problem, pages, causal=True)
+    arguments = common.plan_paged(problem, pages, path, causal=True)
     wrapper.plan(**arguments)
     cache = (pages.k, pages.v)
     # Without out, run fills one with zeros first: a kernel more.
     out = torch.empty_like(problem.q)
+    call = _fp8.call(problem, path)
     return Prepared(
-        run=lambda: wrapper.run(problem.q, cache, out=out),
+        run=lambda: wrapper.run(call.queries(), cache, *call.scales, out=out, **call.keywords),
         plan=lambda: wrapper.plan(**arguments),
     )

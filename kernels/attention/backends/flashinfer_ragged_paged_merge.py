@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from autotune_cli.kernels.attention.backends import _flashinfer as common
+from autotune_cli.kernels.attention.backends import _fp8
 from autotune_cli.kernels.flashinfer_jit import jit_module
 from autotune_cli.kernels.modules import Module
 from autotune_cli.kernels.registry import Device, Knob, Prepared, register
@@ -98,7 +99,7 @@ def prepare(problem: AttentionProblem, *, ragged: str, paged: str, page_size: in
     over_new = BatchPrefillWithRaggedKVCacheWrapper(**common.ragged_wrapper_arguments(problem, ragged))
     over_prefix = BatchPrefillWithPagedKVCacheWrapper(**common.paged_wrapper_arguments(problem, pages, paged))
     ragged_plan = common.plan_ragged(problem)
-    paged_plan = common.plan_paged(problem, pages, causal=False)
+    paged_plan = common.plan_paged(problem, pages, paged, causal=False)
 
     def plan() -> None:
         over_new.plan(**ragged_plan)
@@ -107,11 +108,12 @@ def prepare(problem: AttentionProblem, *, ragged: str, paged: str, page_size: in
     plan()
     q, k, v, cache = problem.q, problem.k, problem.v, (pages.k, pages.v)
     new_state, prefix_state = states(problem)
+    call = _fp8.call(problem, paged)
     heads = merge_heads(g.num_qo_heads, g.head_dim, q.element_size())
 
     def run() -> tuple[torch.Tensor, torch.Tensor]:
         first = over_new.run(q, k, v, **new_state)
-        second = over_prefix.run(q, cache, **prefix_state)
+        second = over_prefix.run(call.queries(), cache, *call.scales, **prefix_state, **call.keywords)
         return merge(heads, first, second)
 
     return Prepared(run=run, plan=plan)

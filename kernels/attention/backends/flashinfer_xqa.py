@@ -42,8 +42,13 @@ def unsupported(workload: AttentionWorkload, device: Device, knobs: Mapping[str,
 def run_arguments(
     problem: AttentionProblem, pages: PagedKV, workspace: torch.Tensor, out: torch.Tensor
 ) -> dict[str, Any]:
-    """Arguments of ``xqa_batch_decode_with_kv_cache``. It skips what lies before a window by itself."""
+    """Arguments of ``xqa_batch_decode_with_kv_cache``. It skips what lies before a window by itself.
+
+    Sinks are float32 there. Over an FP8 cache the Hopper kernel rounds queries to e4m3 itself, without a scale
+    (F16QToF8Converter in mha_sm90.cu); ``bmm1_scale`` and ``bmm2_scale`` carry the cache's scales.
+    """
     g = problem.geometry
+    sinks = {} if problem.sinks is None else {"sinks": problem.sinks}
     return {
         "query": problem.q,
         "kv_cache": (pages.k, pages.v),
@@ -51,11 +56,12 @@ def run_arguments(
         "block_tables": pages.block_tables,
         "seq_lens": pages.seq_lens,
         "max_seq_len": max(pages.lengths),
-        "bmm1_scale": g.scale,
-        "bmm2_scale": 1.0,
+        "bmm1_scale": g.scale * problem.k_scale,
+        "bmm2_scale": problem.v_scale,
         "window_left": -1 if g.window_left is None else g.window_left,
         "out": out,
         "kv_layout": "NHD",
+        **sinks,
     }
 
 

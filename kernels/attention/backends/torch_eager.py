@@ -1,4 +1,4 @@
-"""Attention written out in torch: two products and a softmax. Knows windows and softcaps; for CPUs."""
+"""Attention written out in torch: two products and a softmax. Knows windows, softcaps, sinks; for CPUs."""
 
 from __future__ import annotations
 
@@ -40,6 +40,7 @@ def prepare(problem: AttentionProblem, *, block: int) -> Prepared:
 
     g = problem.geometry
     out = torch.empty_like(problem.q)
+    sinks = None if problem.sinks is None else problem.sinks.view(g.num_kv_heads, g.group, 1, 1)
     requests = []
     for index, qo in enumerate(problem.lengths.qo):
         start = int(problem.qo_indptr[index])
@@ -54,11 +55,16 @@ def prepare(problem: AttentionProblem, *, block: int) -> Prepared:
             for first in range(rows.start, rows.stop, block):
                 part = slice(first, min(first + block, rows.stop))
                 seen = mask[part.start - rows.start : part.stop - rows.start]
-                q = problem.q[part].float().view(-1, g.num_kv_heads, g.group, g.head_dim).permute(1, 2, 0, 3)
+                q = problem.q[part] if g.q_dtype is None else problem.q[part].to(getattr(torch, g.q_dtype))
+                q = q.float().view(-1, g.num_kv_heads, g.group, g.head_dim).permute(1, 2, 0, 3)
                 scores = (q @ k.mT) * g.scale
                 if g.softcap is not None:
                     scores = torch.tanh(scores / g.softcap) * g.softcap
-                weights = scores.masked_fill(~seen, -math.inf).softmax(-1)
+                scores = scores.masked_fill(~seen, -math.inf)
+                if sinks is not None:
+                    # A key more, whose value counts for nothing.
+                    scores = torch.cat([scores, sinks.expand(-1, -1, scores.shape[2], 1)], -1)
+                weights = scores.softmax(-1)[..., : seen.shape[1]]
                 out[part] = (weights @ v).permute(2, 0, 1, 3).flatten(1, 2)
         return out
 

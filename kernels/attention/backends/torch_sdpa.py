@@ -30,6 +30,8 @@ def unsupported(workload: AttentionWorkload, device: Device, knobs: Mapping[str,
     g, kernel = workload.geometry, knobs["kernel"]
     if g.softcap is not None:
         return "scaled_dot_product_attention has no softcap"
+    if g.sinks:
+        return "scaled_dot_product_attention has no attention sinks"
     if g.dtype == "float8_e4m3fn":
         return "scaled_dot_product_attention takes no FP8 queries"
     if kernel == "math":
@@ -129,7 +131,8 @@ def key_value_source(
     indices = pages.tables[index][first:].to(problem.device)
 
     def load() -> tuple[torch.Tensor, torch.Tensor]:
-        return gather(pages.k, indices, problem.dtype), gather(pages.v, indices, problem.dtype)
+        k, v = (gather(cache, indices, problem.dtype) for cache in (pages.k, pages.v))
+        return (k, v) if problem.geometry.q_dtype is None else (k * problem.k_scale, v * problem.v_scale)
 
     return load, kv - first
 

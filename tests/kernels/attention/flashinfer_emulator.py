@@ -20,6 +20,8 @@ import flashinfer.decode
 import flashinfer.prefill
 import pytest
 import torch
+from flashinfer.jit.attention.modules import gen_customize_batch_prefill_module
+from flashinfer.jit.attention.variants import attention_sink_decl
 
 State = tuple[torch.Tensor, torch.Tensor]
 
@@ -41,15 +43,22 @@ def attention(
     qo_indptr: torch.Tensor,
     planned: dict[str, Any],
     causal: bool,
+    *,
+    sinks: torch.Tensor | None = None,
+    k_scale: float = 1.0,
+    v_scale: float = 1.0,
 ) -> State:
-    """Each request's ``(k, v)`` [tokens, KV heads, dim]; a request without keys gives 0 and a log-sum-exp of -inf."""
+    """Each request's ``(k, v)`` [tokens, KV heads, dim]; a request without keys gives 0 and a log-sum-exp of -inf.
+
+    ``sinks``: float32 [query heads].
+    """
     outs, lses = [], []
     cap, window = planned["logits_soft_cap"], planned.get("window_left", -1)
     for (start, stop), (k, v) in zip(itertools.pairwise(qo_indptr.tolist()), requests, strict=True):
         rows = q[start:stop].float()
         group = rows.shape[1] // k.shape[1]
         keys, values = (part.float().repeat_interleave(group, 1).transpose(0, 1) for part in (k, v))
-        scores = rows.transpose(0, 1) @ keys.mT * planned["sm_scale"]
+        scores = rows.transpose(0, 1) @ keys.mT * planned["sm_scale"] * k_scale
         scores = cap * torch.tanh(scores / cap) if cap else scores
         own = torch.arange(len(k) - len(rows), len(k))[:, None]
         key = torch.arange(len(k))[None]
@@ -57,9 +66,14 @@ def attention(
         if window >= 0:
             seen &= key >= own - window
         scores = scores.masked_fill(~seen, -math.inf)
-        outs.append((scores.softmax(-1) @ values).transpose(0, 1))
+        if sinks is not None:
+            assert (sinks.dtype, sinks.shape) == (torch.float32, rows.shape[1:2])
+            scores = torch.cat([scores, sinks.view(-1, 1, 1).expand(-1, len(rows), 1)], -1)
+            values = torch.cat([values, torch.zeros_like(values[:, :1])], 1)
+        outs.append((scores.softmax(-1) @ values).transpose(0, 1) * v_scale)
         lses.append(scores.logsumexp(-1).T * math.log2(math.e))
-    return torch.cat(outs).to(q.dtype), torch.cat(lses)
+    out = torch.cat(outs)
+    return out if q.dtype == torch.float8_e4m3fn else out.to(q.dtype), torch.cat(lses)
 
 
 def pages(
@@ -100,6 +114,22 @@ class Wrapper:
             if "indptr" in name or "last_page_len" in name:
                 assert value is None or value.device.type == "cpu"
 
+    def scales(self, call: dict[str, Any]) -> dict[str, float]:
+        """Of a call that may have FP8 queries: those come with a tensor for each head, others with two numbers."""
+        q, args = call["q"], call["args"]
+        if q.dtype != torch.float8_e4m3fn:
+            assert args == ()
+            return {"k_scale": call["k_scale"] or 1.0, "v_scale": call["v_scale"] or 1.0}
+        # fa2 has no FP8 queries, fa3's FP8 kernel no softcap; without o_data_type it would want an FP8 output.
+        assert self.made["backend"] == "fa3"
+        assert not self.planned["logits_soft_cap"]
+        assert self.planned["o_data_type"] == call["out"].dtype != q.dtype
+        assert (call["k_scale"], call["v_scale"]) == (None, None)
+        heads = [self.planned["num_qo_heads"], *(2 * [self.planned["num_kv_heads"]])]
+        assert [(scale.dtype, scale.shape) for scale in args] == [(torch.float32, (count,)) for count in heads]
+        assert all(len(scale.unique()) == 1 for scale in args)
+        return {"k_scale": float(args[0][0] * args[1][0]), "v_scale": float(args[2][0])}
+
     def finish(self, state: State, call: dict[str, Any]) -> Any:
         call["out"].copy_(state[0])
         if not call["return_lse"]:
@@ -125,8 +155,8 @@ class Decode(Wrapper):
         call, p = bound(self.real.run, self, *args, **kwargs), self.planned
         self.check_types(call["q"], call["paged_kv_cache"][0])
         each = pages(call["paged_kv_cache"], p["indptr"], p["indices"], p["last_page_len"], p["page_size"])
-        state = attention(call["q"], each, torch.arange(len(p["indptr"])), p, causal=False)
-        return self.finish(state, call)
+        rows = torch.arange(len(p["indptr"]))
+        return self.finish(attention(call["q"], each, rows, p, causal=False, **self.scales(call)), call)
 
 
 class Paged(Wrapper):
@@ -143,7 +173,24 @@ class Paged(Wrapper):
         self.check_types(call["q"], call["paged_kv_cache"][0])
         names = ("paged_kv_indptr", "paged_kv_indices", "paged_kv_last_page_len", "page_size")
         each = pages(call["paged_kv_cache"], *(p[name] for name in names))
-        return self.finish(attention(call["q"], each, p["qo_indptr"], p, p["causal"]), call)
+        if self.made["jit_args"] is not None:
+            return self.finish(self.sink(call, each), call)
+        return self.finish(attention(call["q"], each, p["qo_indptr"], p, p["causal"], **self.scales(call)), call)
+
+    def sink(self, call: dict[str, Any], each: Iterator[tuple[torch.Tensor, torch.Tensor]]) -> State:
+        """The AttentionSink variant: its arguments come positionally; ``k_scale`` and ``sm_scale`` of plan are lost."""
+        p, jit, options = self.planned, self.made["jit_args"], self.made["jit_kwargs"]
+        assert inspect.signature(gen_customize_batch_prefill_module).bind(self.made["backend"], *jit, **options)
+        assert (jit[11], jit[12]) == ("AttentionSink", attention_sink_decl[self.made["backend"]])
+        assert (jit[7], jit[9]) == (["sink"], ["sm_scale"])
+        assert jit[1:4] == [call["q"].dtype, call["paged_kv_cache"][0].dtype, call["out"].dtype]
+        assert jit[5:7] == [call["q"].shape[-1], call["paged_kv_cache"][1].shape[-1]]
+        assert options["use_sliding_window"] == (p["window_left"] >= 0)
+        assert not p["logits_soft_cap"]
+        sinks, sm_scale = call["args"]
+        v_scale = call["v_scale"] or 1.0
+        p = p | {"sm_scale": sm_scale}
+        return attention(call["q"], each, p["qo_indptr"], p, p["causal"], sinks=sinks, v_scale=v_scale)
 
 
 class Ragged(Wrapper):
@@ -174,7 +221,8 @@ class Holistic:
         used = p["kv_indptr"].diff()
         last = p["kv_len_arr"] - (used - 1).clamp(min=0) * p["page_size"]
         each = pages(call["kv_cache"], p["kv_indptr"], p["kv_indices"], last, p["page_size"])
-        out, lse = attention(call["q"], each, p["qo_indptr"], p, p["causal"])
+        scales = {"k_scale": call["k_scale"] or 1.0, "v_scale": call["v_scale"] or 1.0}
+        out, lse = attention(call["q"], each, p["qo_indptr"], p, p["causal"], **scales)
         return call["out"].copy_(out), call["lse"].copy_(lse)
 
 
@@ -190,7 +238,8 @@ def xqa(real: Callable[..., Any], *args: Any, **kwargs: Any) -> torch.Tensor:
     planned = {"sm_scale": call["bmm1_scale"], "logits_soft_cap": None, "window_left": call["window_left"]}
     rows = torch.arange(len(each) + 1)
     out: torch.Tensor = call["out"]
-    return out.copy_(attention(call["query"], iter(each), rows, planned, causal=False)[0])
+    scaled = {"sinks": call["sinks"], "v_scale": call["bmm2_scale"]}
+    return out.copy_(attention(call["query"], iter(each), rows, planned, causal=False, **scaled)[0])
 
 
 def merge_state(real: Callable[..., Any], *args: Any, **kwargs: Any) -> State:

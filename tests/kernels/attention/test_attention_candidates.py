@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from attention_cases import OPERATIONS, problem, workload
+from attention_cases import FP8_QUERIES, OPERATIONS, problem, workload
 
 from autotune_cli.kernels.attention.backends import _flashinfer as common
 from autotune_cli.kernels.attention.backends.flashinfer_ragged_paged_merge import merge_heads
@@ -37,6 +37,7 @@ def defaults(shape: AttentionWorkload, device: Device = H200) -> list[str]:
 DECODE = "flashinfer.decode(path={},page_size=1,split=none,pdl=none)"
 MERGE = "flashinfer.ragged_paged_merge(ragged={},paged=fa2,page_size=1)"
 FP8 = {"kv_dtype": "float8_e4m3fn"}
+SINKS = {"sinks": True}
 
 
 @pytest.mark.parametrize(
@@ -67,6 +68,16 @@ def test_the_default_is_what_sglang_runs(operation: str, extra: dict[str, Any], 
         ("attention.decode", {"dtype": "float32"}, DECODE.format("tensor_cores"), "not float32"),
         ("attention.decode", {"kv_dtype": "float16"}, DECODE.format("tensor_cores"), "not float16"),
         ("attention.decode", FP8, DECODE.format("fa3"), "FP8"),
+        ("attention.decode", FP8_QUERIES | {"softcap": 30.0}, DECODE.format("fa3"), "no softcap"),
+        ("attention.decode", SINKS, DECODE.format("tensor_cores"), "flashinfer.sink has"),
+        ("attention.decode", SINKS, "flashinfer.batch_attention(page_size=1)", "flashinfer.sink has"),
+        ("attention.decode", SINKS, "torch.sdpa(kernel=flash)", "no attention sinks"),
+        ("attention.decode", {}, "flashinfer.sink(path=fa2,page_size=1)", "the layer has none"),
+        ("attention.prefill", SINKS, "flashinfer.ragged(path=fa2)", "flashinfer.sink has"),
+        ("attention.prefill", SINKS, "flashinfer.paged(path=fa3,page_size=1)", "flashinfer.sink has"),
+        ("attention.prefill", SINKS | {"softcap": 9.0}, "flashinfer.sink(path=fa2,page_size=1)", "no softcap"),
+        ("attention.extend", SINKS, MERGE.format("fa2"), "flashinfer.sink has"),
+        ("attention.extend", SINKS | FP8_QUERIES, "flashinfer.sink(path=fa3,page_size=1)", "no FP8 queries"),
         ("attention.decode", {"softcap": 30.0}, "flashinfer.xqa(page_size=16)", "softcap"),
         ("attention.decode", {"num_kv_heads": 1, "num_qo_heads": 64}, "flashinfer.xqa(page_size=16)", "not 64"),
         ("attention.decode", {"window_left": 9}, "flashinfer.batch_attention(page_size=1)", "window"),
@@ -87,6 +98,7 @@ def test_what_does_not_apply_says_why(operation: str, extra: dict[str, Any], key
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_a_plain_model_gets_every_flashinfer_candidate(operation: str) -> None:
     found = {key: reason for key, reason in reasons(workload(operation, **LLAMA)).items() if key[:10] == "flashinfer"}
+    found = {key: reason for key, reason in found.items() if not key.startswith("flashinfer.sink")}
     assert [reason for reason in found.values() if reason] == []
     assert len(found) == {"attention.decode": 38, "attention.prefill": 11, "attention.extend": 21}[operation]
 
@@ -103,7 +115,7 @@ def test_other_gpus(operation: str) -> None:
     shape = workload(operation, **LLAMA)
     for device, path in ((B200, "fa3"), (Device("cuda", "V100", (7, 0)), "fa")):
         for key, reason in reasons(shape, device).items():
-            if path in key and "flashinfer" in key:
+            if path in key and "flashinfer" in key and "sink" not in key:
                 assert reason is not None
                 assert "compute capability" in reason
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from attention_cases import OPERATIONS, workload
+from attention_cases import FP8_QUERIES, OPERATIONS, workload
 
 from autotune_cli.kernels.attention.problem import cases, make_problem
 from autotune_cli.kernels.registry import REGISTRY, Backend, Candidate, Device, Prepared
@@ -23,7 +23,19 @@ pytest.importorskip("flashinfer", reason="flashinfer is not installed (or can't 
 import flashinfer_emulator
 
 H200 = Device("cuda", "NVIDIA H200", (9, 0), 132)
-EXTRAS = [{}, {"window_left": 40}, {"softcap": 30.0}, {"kv_dtype": "float8_e4m3fn"}]
+SINKS = {"sinks": True}
+EXTRAS = [
+    {},
+    {"window_left": 40},
+    {"softcap": 30.0},
+    {"kv_dtype": "float8_e4m3fn"},
+    FP8_QUERIES,
+    FP8_QUERIES | {"window_left": 40},
+    FP8_QUERIES | {"softcap": 30.0},
+    SINKS,
+    SINKS | {"window_left": 40},
+    SINKS | FP8_QUERIES | {"window_left": 40},
+]
 
 
 def supported(shape: AttentionWorkload) -> list[tuple[Backend, Candidate]]:
@@ -60,6 +72,56 @@ def test_every_candidate(operation: str, mode: str, extra: dict[str, Any], monke
             assert verdict.ok, (candidate.key, case, verdict)
         ran += 1
     assert ran >= 3
+
+
+def names(operation: str, **extra: Any) -> set[str]:
+    return {candidate.key for _, candidate in supported(workload(operation, **extra))}
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_who_races_with_sinks(operation: str) -> None:
+    found = names(operation, **SINKS)
+    wanted = {f"flashinfer.sink(path={path},page_size={size})" for path in ("fa2", "fa3") for size in (1, 16, 64)}
+    if operation == "attention.decode":
+        wanted |= {f"flashinfer.xqa(page_size={size})" for size in (16, 64)}
+    assert found == wanted
+    assert names(operation, **SINKS, window_left=40) == wanted
+    assert {key for key in names(operation, **SINKS, **FP8_QUERIES) if "sink" in key} == {
+        key for key in wanted if "fa2" in key
+    }
+    assert not any("sink" in key for key in names(operation))
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_fp8_queries_add_fa3_to_those_of_an_fp8_cache(operation: str) -> None:
+    without, found = names(operation, kv_dtype="float8_e4m3fn"), names(operation, **FP8_QUERIES)
+    assert without < found
+    assert all("fa3" in key for key in found - without)
+    # Its FP8 kernel has no softcap.
+    capped = {key for key in found if "xqa" not in key} - (found - without)
+    assert names(operation, **FP8_QUERIES, softcap=30.0) == capped
+
+
+@pytest.mark.parametrize(
+    ("operation", "name", "knobs"),
+    [
+        ("attention.decode", "flashinfer.decode", {"path": "fa3", "page_size": 16, "split": None, "pdl": None}),
+        ("attention.prefill", "flashinfer.paged", {"path": "fa3", "page_size": 16}),
+        ("attention.extend", "flashinfer.ragged_paged_merge", {"ragged": "fa3", "paged": "fa3", "page_size": 16}),
+    ],
+)
+def test_the_cast_is_part_of_run(
+    operation: str, name: str, knobs: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flashinfer_emulator.install(monkeypatch)
+    monkeypatch.setattr("autotune_cli.kernels.attention.backends._flashinfer._WORKSPACE", 1 << 20)
+    made = make_problem(workload(operation, **FP8_QUERIES), "workload", "cpu", 7)
+    run = REGISTRY.get(name).prepare(made, **knobs).run
+    first = run()
+    first = (first[0] if isinstance(first, tuple) else first).clone()
+    made.q.mul_(2.0)
+    second = run()
+    assert not torch.equal(first, second[0] if isinstance(second, tuple) else second)
 
 
 def test_the_emulation_notices_wrong_metadata(monkeypatch: pytest.MonkeyPatch) -> None:

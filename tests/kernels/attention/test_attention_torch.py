@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from attention_cases import OPERATIONS, workload
+from attention_cases import FP8_QUERIES, OPERATIONS, workload
 
 from autotune_cli.kernels.attention.problem import cases, make_problem
 from autotune_cli.kernels.registry import REGISTRY, Candidate, Device, Prepared
@@ -15,6 +15,7 @@ from autotune_cli.kernels.workload import AttentionWorkload
 CPU = Device("cpu", "a CPU")
 HEADS = [(2, 2, 64), (6, 2, 96), (4, 1, 128), (4, 2, 256)]
 EXTRAS = [{}, {"window_left": 40}, {"softcap": 30.0}, {"kv_dtype": "float8_e4m3fn"}]
+ONLY_EAGER = [{"sinks": True}, {"sinks": True, "window_left": 40} | FP8_QUERIES, {"softcap": 30.0} | FP8_QUERIES]
 
 
 def candidates(shape: AttentionWorkload) -> list[tuple[Candidate, str | None]]:
@@ -41,14 +42,15 @@ def run(shape: AttentionWorkload, candidate: Candidate, case: str) -> None:
 
 @pytest.mark.parametrize("operation", OPERATIONS)
 @pytest.mark.parametrize("heads", HEADS, ids=str)
-@pytest.mark.parametrize("extra", EXTRAS, ids=str)
+@pytest.mark.parametrize("extra", [*EXTRAS, FP8_QUERIES, *ONLY_EAGER], ids=str)
 def test_geometries(operation: str, heads: tuple[int, int, int], extra: dict[str, Any]) -> None:
     qo, kv, dim = heads
     shape = workload(operation, num_qo_heads=qo, num_kv_heads=kv, head_dim=dim, **extra)
     ran = 0
     for candidate, reason in candidates(shape):
         if reason is not None:
-            assert "softcap" in reason
+            assert "softcap" in reason or "sinks" in reason
+            assert extra in ONLY_EAGER or "softcap" in extra
             continue
         for case in cases(shape):
             run(shape, candidate, case)

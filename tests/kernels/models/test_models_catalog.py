@@ -52,7 +52,6 @@ def test_geometry(name: str) -> None:
 
 
 def test_notes_say_what_is_left_out() -> None:
-    assert "sinks" in " ".join(load_model("gpt-oss-120b").notes)
     assert "MLA" in " ".join(load_model("deepseek-v3.2").notes)
 
 
@@ -115,11 +114,20 @@ def test_window_left_excludes_the_query_itself() -> None:
     assert (full.window_left, windowed.window_left) == (None, 127)
 
 
+@pytest.mark.parametrize("name", sorted(GOLDEN))
+def test_sinks_are_tuned(name: str) -> None:
+    model = load_model(name)
+    assert {layer.sinks for layer in model.layers} <= {name == "gpt-oss-120b"}
+    assert "left out" not in " ".join(model.notes)
+
+
 def test_dtypes() -> None:
     (geometry,) = load_model("qwen3-8b").geometries(1, "float16", "float8_e4m3fn")
     assert (geometry.dtype, geometry.cache_dtype) == ("float16", "float8_e4m3fn")
     (same,) = load_model("qwen3-8b").geometries(1, "float16", "float16")
     assert same.kv_dtype is None
+    (rounded,) = load_model("qwen3-8b").geometries(1, "float16", "float8_e4m3fn", "float8_e4m3fn")
+    assert rounded.q_dtype == "float8_e4m3fn"
 
 
 @pytest.mark.parametrize("name", ["llama-3.1-8b", "Llama-3.1-8B", " LLAMA-3.1-8B ", "meta-llama/Llama-3.1-8B"])

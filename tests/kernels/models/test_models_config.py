@@ -104,6 +104,27 @@ def test_layers_that_are_left_out_are_noted() -> None:
     assert model.notes == ("4 layers of type 'linear_attention' are left out",)
 
 
+@pytest.mark.parametrize(
+    ("changes", "sinks"),
+    [
+        ({}, {None: False, 64: False}),
+        ({"model_type": "gpt_oss"}, {None: True, 64: True}),
+        ({"add_swa_attention_sink_bias": True, "add_full_attention_sink_bias": False}, {None: False, 64: True}),
+        ({"add_swa_attention_sink_bias": None}, {None: False, 64: False}),
+    ],
+    ids=str,
+)
+def test_sinks(changes: dict[str, Any], sinks: dict[int | None, bool]) -> None:
+    model = small(sliding_window=64, layer_types=["sliding_attention", "full_attention"] * 3, **changes)
+    assert {layer.window: layer.sinks for layer in model.layers} == sinks
+    assert {geometry.sinks for geometry in model.geometries()} == set(sinks.values())
+
+
+def test_sinks_that_are_no_flag_are_refused() -> None:
+    with pytest.raises(BadConfig, match="add_full_attention_sink_bias must be true or false, not 1"):
+        small(add_full_attention_sink_bias=1)
+
+
 def test_multimodal_files_nest_the_text_model() -> None:
     nested = {"text_config": {**SMALL, "torch_dtype": "float32"}, "vision_config": {"num_attention_heads": 16}}
     model = model_from_config({**nested, "torch_dtype": "float16"}, name="m", where="x", source="x")
@@ -121,7 +142,7 @@ def test_multimodal_files_nest_the_text_model() -> None:
         ({"torch_dtype": "auto"}, "bfloat16", ""),
         ({"torch_dtype": "float32"}, "bfloat16", "torch_dtype is float32"),
         ({"query_pre_attn_scalar": 144}, "bfloat16", "softmax scale"),
-        ({"model_type": "gpt_oss"}, "bfloat16", "sinks"),
+        ({"model_type": "gpt_oss"}, "bfloat16", ""),
         ({"attention_chunk_size": 8192}, "bfloat16", "chunked"),
     ],
 )

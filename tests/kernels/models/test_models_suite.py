@@ -225,9 +225,50 @@ def test_modes() -> None:
 
 def test_dtypes() -> None:
     suite = build_suite("llama-3.1-8b", "cuda", operations="decode", dtype="fp16", kv_dtype="fp8_e4m3")
-    assert keys(suite)[0].endswith("h32/8 d128 float16 kv float8_e4m3fn")
+    assert keys(suite)[0].endswith("h32/8 d128 float16 kv float8_e4m3fn q float8_e4m3fn")
     with pytest.raises(UnknownName, match=r"unknown dtype 'bfloat61'; did you mean 'bfloat16'\?"):
         build_suite(None, "cpu", dtype="bfloat61")
+
+
+@pytest.mark.parametrize(
+    ("device", "options", "wanted"),
+    [
+        ("cuda", {"kv_dtype": "fp8"}, "float8_e4m3fn"),
+        ("cuda", {"kv_dtype": "fp8", "q_dtype": "fp8"}, "float8_e4m3fn"),
+        ("cuda", {"kv_dtype": "fp8", "q_dtype": "bf16"}, None),
+        ("cuda", {"kv_dtype": "fp8", "dtype": "fp32"}, None),
+        ("cuda", {}, None),
+        ("cuda", {"q_dtype": "bf16"}, None),
+        ("cuda", {"kv_dtype": "fp16"}, None),
+        ("cpu", {"kv_dtype": "fp8"}, None),
+        ("cpu", {"kv_dtype": "fp8", "q_dtype": "fp8"}, "float8_e4m3fn"),
+        ("cpu", {"kv_dtype": "fp8", "q_dtype": "fp32"}, None),
+    ],
+)
+def test_queries_of_an_fp8_cache(device: Any, options: dict[str, str], wanted: str | None) -> None:
+    suite = build_suite("llama-3.1-8b", device, operations="decode", **options)
+    assert {w.geometry.q_dtype for w in suite.workloads if isinstance(w, AttentionWorkload)} == {wanted}
+    by_itself = wanted is not None and "q_dtype" not in options
+    assert ("--q-dtype bfloat16 keeps them" in " ".join(suite.notes)) == by_itself
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"q_dtype": "fp8"}, "--q-dtype: float8_e4m3fn is what --dtype is rounded to over --kv-dtype float8_e4m3fn"),
+        ({"q_dtype": "fp8", "kv_dtype": "fp16"}, "--q-dtype"),
+        ({"q_dtype": "fp8", "kv_dtype": "fp8", "dtype": "fp8"}, "--q-dtype"),
+        ({"q_dtype": "fp16", "kv_dtype": "fp8"}, "--q-dtype: queries are bfloat16, or float8_e4m3fn; --dtype changes"),
+    ],
+)
+def test_queries_that_make_no_sense(options: dict[str, str], message: str) -> None:
+    with pytest.raises(BadOption, match=message):
+        build_suite("llama-3.1-8b", "cuda", **options)
+
+
+def test_gpt_oss_has_sinks() -> None:
+    suite = build_suite("gpt-oss-120b", "cuda")
+    assert all(key.endswith(" sinks") for key in keys(suite))
 
 
 def test_an_operation_that_the_model_lacks_is_noted() -> None:
@@ -260,6 +301,7 @@ def test_bad_numbers_name_their_option(option: str, value: Any) -> None:
         ({"modes": "greph"}, "unknown mode 'greph'; did you mean 'graph'"),
         ({"scores": "norml"}, "unknown distribution of scores 'norml'; did you mean 'normal'"),
         ({"kv_dtype": "int4"}, "unknown dtype 'int4'"),
+        ({"q_dtype": "int4"}, "unknown dtype 'int4'"),
     ],
 )
 def test_unknown_names(options: dict[str, Any], message: str) -> None:
