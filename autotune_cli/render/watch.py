@@ -24,7 +24,7 @@ _REFRESH_PER_SECOND = 4.0
 _WORDS = {
     "probe": "measuring the device",
     "build": "building",
-    "load": "loading",
+    "modules": "loading",
     "vet": "checking",
     "prepare": "preparing",
     "round": "timing",

@@ -89,7 +89,7 @@ class Bench:
             self.phase("build", candidate.key)
             backend.build(workload, **dict(candidate.knobs))
             return time.perf_counter() - begin
-        self.phase("load", candidate.key)
+        self.phase("modules", candidate.key)
         for module in backend.modules(workload, **dict(candidate.knobs)):
             if module.name not in self._loaded:
                 module.build()

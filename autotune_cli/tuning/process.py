@@ -34,8 +34,8 @@ KILLED = "killed by SIGKILL"
 # -P and this instead of -m: a file in the current folder that is called like a module (queue.py) must not be imported.
 # Where the package itself lies comes last, so that nothing beside it hides an installed module.
 _BOOT = "import importlib, sys; sys.path.append(sys.argv[3]); importlib.import_module(sys.argv[4]).main()"
-# Phases in which a module may be compiled: it isn't, but finding out is the library's own affair ("load").
-BUILD_PHASES = ("build", "load")
+# Phases in which something may be compiled. Modules are there already, but that is for the library to find out.
+BUILD_PHASES = ("build", "modules")
 
 # Frames that every candidate is called from.
 _OWN_FRAMES = ("autotune_cli/tuning/", "autotune_cli/measure/", 'File "<string>"')
