@@ -62,6 +62,8 @@ def _row(source: dict[str, str], row: dict[str, Any]) -> Row:
         head_dim=dim,
         dtype=row.get("dtype", "bfloat16"),
         kv_dtype=row.get("kv_dtype"),
+        # FlashAttention-3 and vLLM cast queries to the cache's dtype.
+        q_dtype=row.get("kv_dtype"),
     )
     workload = AttentionWorkload(
         operation=row["operation"],

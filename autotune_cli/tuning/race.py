@@ -6,6 +6,7 @@ candidate drops out when the interval of its ratio to the best lies above 1 + th
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -31,8 +32,11 @@ class RacePolicy:
     """Timed calls in the vetting."""
     rough_margin: float = 1.3
     """A candidate whose rough time is beyond this times the best rough time isn't raced: clocks move times by 15 %."""
+    heats: int = 2
+    """Rounds before the others that only knock out: at one place in memory, with a place's share of the calls."""
     early_margins: tuple[float, ...] = (0.15, 0.06)
-    """A candidate that is slower by more than this after 1, 2 ... rounds drops out: two copies were 4 % apart."""
+    """A candidate that is slower by more than this after 1, 2 ... heats (without heats: rounds) drops out: two copies
+    were 4 % apart."""
     tie_margin: float = 0.005
     """Closer than this to the best is a tie; never below the workload's own A/A noise."""
     precision: float = 0.005
@@ -45,7 +49,7 @@ class RacePolicy:
     @classmethod
     def for_cpu(cls, exhaustive: bool = False) -> RacePolicy:
         """On a CPU other processes disturb: ties are wider, and precision of half a percent can't be had."""
-        return cls(iterations=10, places=1, rough_iterations=3, most_rounds=12, rough_margin=2.0,
+        return cls(iterations=10, places=1, heats=0, rough_iterations=3, most_rounds=12, rough_margin=2.0,
                    early_margins=(0.5, 0.2), tie_margin=0.03, precision=0.03, harmless=0.06,
                    exhaustive=exhaustive)  # fmt: skip
 
@@ -70,6 +74,9 @@ class Race:
     held: frozenset[str] = frozenset()
     """Candidates of further baselines."""
     times: dict[str, dict[int, float]] = field(default_factory=dict)
+    """By round; heats are not among them."""
+    heats: dict[int, dict[str, float]] = field(default_factory=dict)
+    """Times of the heats by their numbers, the first of all rounds."""
     copies: dict[int, float] = field(default_factory=dict)
     """Times of a second copy of ``copied`` (A/A)."""
     copied: str | None = None
@@ -122,6 +129,10 @@ class Race:
 
     def add(self, number: int, times: Mapping[str, float], copy: float | None) -> None:
         """Take in a round, with the time of the anchor's second copy, and drop who is now clearly slower."""
+        if self.is_heat(number):
+            self.heats[number] = dict(times)
+            self._knock_out()
+            return
         for key, us in times.items():
             self.times[key][number] = us
         if copy is not None:
@@ -129,6 +140,10 @@ class Race:
                 self.copied, self.copies = self.anchor, {}
             self.copies[number] = copy
         self._eliminate()
+
+    def is_heat(self, number: int) -> bool:
+        """Heats come first; nobody is knocked out where everybody is to be measured."""
+        return number < self.policy.heats and not self.policy.exhaustive
 
     def drop(self, key: str, why: str) -> None:
         self.dropped[key] = why
@@ -139,6 +154,7 @@ class Race:
         self.dropped = {name: self.dropped.get(name, why) for name in self.keys if name in self.failed}
         self.dropped[key] = why
         self._cut()
+        self._knock_out()
         self._eliminate()
 
     def cut_rough(self, rough: Mapping[str, float]) -> None:
@@ -155,6 +171,24 @@ class Race:
             if not self._is_held(key) and self.rough.get(key, 0.0) > limit:
                 self.drop(key, f"its rough time is over {self.policy.rough_margin:g} times the best one's")
 
+    def _knock_out(self) -> None:
+        """Drop who is far behind in the heats so far: by the geometric mean of its ratios to the best one's times."""
+        for count in range(1, len(self.heats) + 1):
+            seen = [self.heats[number] for number in sorted(self.heats)[:count]]
+            logs = {
+                key: sum(math.log(heat[key]) for heat in seen) / count
+                for key in self.running
+                if all(key in heat for heat in seen)
+            }
+            if not logs:
+                return
+            fastest = min(logs.values())
+            margin = self.policy.early_margins[min(count, len(self.policy.early_margins)) - 1]
+            for key, value in logs.items():
+                ratio = math.exp(value - fastest)
+                if ratio > 1.0 + margin and not self._is_held(key):
+                    self.drop(key, f"{ratio:.3f} times the best one's time in {_heats(count)}")
+
     def _is_held(self, key: str) -> bool:
         return key == self.default or key in self.held
 
@@ -167,7 +201,7 @@ class Race:
             if key == best or self._is_held(key) or ratio is None:
                 continue
             rounds = len(self.times[key])
-            early = self.policy.early_margins
+            early = self.policy.early_margins if self.policy.heats == 0 else ()
             if rounds <= len(early):
                 if ratio.value > 1.0 + early[rounds - 1]:
                     self.drop(key, f"{ratio.value:.3f} times the best one's time after {_rounds(rounds)}")
@@ -205,6 +239,10 @@ class Race:
         return ratio is not None and (
             ratio.low > 1.0 + self.policy.tie_margin or ratio.high < 1.0 + self.policy.harmless
         )
+
+
+def _heats(number: int) -> str:
+    return "the first heat" if number == 1 else f"{number} heats"
 
 
 def _rounds(number: int) -> str:

@@ -239,7 +239,7 @@ class Session:
         left = self._share.left_s() if race.best is not None else float("inf")
         try:
             outcome = self._worker.ask(
-                RunRound(self._workload, number, tuple(order), self._policy.iterations, self._policy.places),
+                RunRound(self._workload, number, tuple(order), *self._calls(race, number)),
                 min(limit, left),
                 self._phase,
             )
@@ -257,6 +257,11 @@ class Session:
             self._fail(race, key, Vetted(outcome.status, f"in round {number}: {outcome.reason}"))
             return
         self._take(race, number, order, outcome)
+
+    def _calls(self, race: Race, number: int) -> tuple[int, int]:
+        """Calls of a candidate in a round, and at how many places."""
+        calls, places = self._policy.iterations, self._policy.places
+        return (-(-calls // places), 1) if race.is_heat(number) else (calls, places)
 
     def _take(self, race: Race, number: int, order: list[Entry], outcome: RoundDone) -> None:
         usual = usual_clock([conditions.sm_clock_mhz for conditions in self._conditions if not conditions.dropped])

@@ -110,7 +110,8 @@ def test_the_sink_wrapper_finds_what_was_built(
     from flashinfer.jit.attention.modules import gen_customize_batch_prefill_module
 
     shape = workload("attention.decode", sinks=True, window_left=window)
-    flashinfer_sink.build(shape, path=path, page_size=1)
+    for module in flashinfer_sink.modules(shape, path=path, page_size=1):
+        module.build()
     ours = flashinfer_sink.jit_arguments(shape, path)
     gen_customize_batch_prefill_module(path, *ours["jit_args"], **ours["jit_kwargs"]).build_and_load()
     assert built[0] == built[1] == ours["jit_args"][0]

@@ -105,3 +105,15 @@ def test_choice_does_not_depend_on_the_unit(rounds: list[dict[int, float]], scal
 
     # Powers of two: exact in floating point, so that ties at the margin stay ties.
     assert chosen(1.0) == chosen(2.0 ** round(scale % 10))
+
+
+def test_a_tie_with_the_default_does_not_hide_that_another_baseline_is_faster() -> None:
+    """Within the margin, and yet beyond the interval: the winner must be slower than no baseline."""
+    table = {"default": times(100.4), "other": times(100.0), "a": times(100.2)}
+    choice = choose(table, list(table), "default", 0.01, held=("default", "other"))
+    assert choice is not None
+    assert (choice.winner, set(choice.tie_set)) == ("other", {"default", "other", "a"})
+    # Without that baseline the default is preferred within the ties.
+    alone = choose(table, list(table), "default", 0.01, held=("default",))
+    assert alone is not None
+    assert alone.winner == "default"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -12,6 +13,7 @@ from autotune_cli.tuning.choose import choose
 from autotune_cli.tuning.race import Race, RacePolicy, usual_clock
 
 POLICY = RacePolicy()
+NO_HEATS = replace(POLICY, heats=0)
 
 
 def run(
@@ -20,6 +22,7 @@ def run(
     seed: int = 0,
     default: str | None = None,
     policy: RacePolicy = POLICY,
+    held: frozenset[str] = frozenset(),
 ) -> tuple[Race, int]:
     """Race kernels of these true times; the race, and how many measurements it took."""
     generator = random.Random(seed)
@@ -27,7 +30,7 @@ def run(
     def measured(key: str) -> float:
         return truth[key] * math.exp(generator.gauss(0.0, spread))
 
-    race = Race(policy, list(truth), default)
+    race = Race(policy, list(truth), default, held)
     race.cut_rough({key: measured(key) for key in truth})
     number = taken = 0
     while race.finished() is None:
@@ -141,7 +144,7 @@ def test_noise_is_small_where_copies_differ_by_chance_only() -> None:
 
 
 def test_copies_of_one_candidate_are_never_held_against_another() -> None:
-    race = Race(POLICY, ["slow", "fast"])
+    race = Race(NO_HEATS, ["slow", "fast"])
     assert race.anchor == "slow"
     race.add(0, {"slow": 200.0, "fast": 100.0}, 201.0)  # out: twice as slow
     assert race.anchor == "fast"
@@ -183,3 +186,48 @@ def test_rounds_option_keeps_the_limits_in_order(rounds: int) -> None:
 def test_usual_clock_ignores_missing_readings() -> None:
     assert usual_clock([None, 1980.0, 1900.0, None, 1970.0]) == 1970.0
     assert usual_clock([None, 0.0]) is None
+
+
+def test_heats_knock_out_who_is_far_behind_and_are_no_rounds() -> None:
+    race = Race(POLICY, ["default", "far", "near", "best", "other"], default="default", held=frozenset({"other"}))
+    race.add(0, {"default": 200.0, "far": 120.0, "near": 110.0, "best": 100.0, "other": 300.0}, 201.0)
+    assert race.running == ["default", "near", "best", "other"]
+    assert race.dropped["far"] == "1.200 times the best one's time in the first heat"
+    race.add(1, {"default": 200.0, "near": 103.3, "best": 101.0, "other": 300.0}, 201.0)
+    assert race.running == ["default", "best", "other"]
+    assert race.dropped["near"] == "1.061 times the best one's time in 2 heats"
+    assert (race.best, race.noise, race.finished()) == (None, None, None)
+    assert not any(race.times.values())
+    race.add(2, dict.fromkeys(race.running, 100.0), 100.0)
+    assert race.times["default"] == {2: 100.0}
+
+
+def test_two_heats_are_judged_together() -> None:
+    def after(second: float) -> list[str]:
+        race = Race(POLICY, ["a", "b"])
+        race.add(0, {"a": 100.0, "b": 104.0}, None)
+        race.add(1, {"a": 100.0, "b": second}, None)
+        return race.running
+
+    assert after(105.0) == ["a", "b"]
+    assert after(109.0) == ["a"]
+
+
+def test_whoever_a_liar_knocked_out_is_back_and_judged_anew() -> None:
+    race = Race(POLICY, ["liar", "good", "slow"])
+    race.add(0, {"liar": 1.0, "good": 10.0, "slow": 20.0}, None)
+    assert race.running == ["liar"]
+    race.fail("liar", "wrong")
+    assert race.running == ["good"]
+
+
+def test_nobody_is_knocked_out_where_all_are_to_be_measured() -> None:
+    race = Race(replace(POLICY, exhaustive=True), ["a", "b"])
+    race.add(0, {"a": 100.0, "b": 300.0}, None)
+    assert race.running == ["a", "b"]
+    assert race.times["b"] == {0: 300.0}
+
+
+def test_another_baseline_is_measured_to_the_end() -> None:
+    race, _ = run({"default": 12.0, "held": 900.0, "a": 10.0}, default="default", held=frozenset({"held"}))
+    assert len(race.times["held"]) == len(race.times["a"]) >= POLICY.separated_rounds

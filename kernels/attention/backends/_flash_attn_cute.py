@@ -16,6 +16,8 @@ from autotune_cli.kernels.workload import AttentionWorkload, DType, Geometry, Le
 if TYPE_CHECKING:
     import torch
 
+    from autotune_cli.kernels.attention.problem import AttentionProblem
+
 # A flash-attn 2 has a package flash_attn too, some of its releases an early flash_attn.cute. A module of the cute
 # package that only flash-attn-4 has tells them apart; the others are what it needs and a --no-deps install lacks.
 REQUIRES = ("flash_attn.cute.cache_utils", "cutlass.cute", "quack.compile_utils", "tvm_ffi")
@@ -84,6 +86,13 @@ def layer_arguments(geometry: Geometry, lengths: Lengths) -> dict[str, Any]:
         "window_size": (None, None) if geometry.window_left is None else (geometry.window_left, 0),
         "softcap": geometry.softcap or 0.0,
     }
+
+
+def sinks_of(problem: AttentionProblem) -> torch.Tensor | None:
+    """[query heads] bfloat16, which holds a problem's sinks exactly, or None."""
+    import torch
+
+    return None if problem.sinks is None else problem.sinks.to(torch.bfloat16)
 
 
 def runner(arguments: dict[str, Any]) -> Callable[[], torch.Tensor]:

@@ -103,6 +103,7 @@ def run_arguments(
         problem.qo_indptr.to(problem.device),
         pages.seq_lens,
         pages.block_tables,
+        common.sinks_of(problem),
         num_splits=num_splits,
         pack_gqa=pack_gqa,
     )
@@ -131,6 +132,7 @@ def fake_calls(
             torch.empty(batch + 1, dtype=torch.int32, device="cuda"),
             torch.empty(batch, dtype=torch.int32, device="cuda"),
             torch.empty(batch, max(counts), dtype=torch.int32, device="cuda"),
+            torch.empty(g.num_qo_heads, dtype=torch.bfloat16, device="cuda") if g.sinks else None,
             num_splits=num_splits,
             pack_gqa=pack_gqa,
         )

@@ -58,7 +58,14 @@ def run_arguments(problem: AttentionProblem, *, pack_gqa: bool | None) -> dict[s
     """Arguments of ``flash_attn_varlen_func`` on a problem."""
     cu_seqlens = problem.qo_indptr.to(problem.device)
     return call_arguments(
-        problem.geometry, problem.lengths, problem.q, problem.k, problem.v, cu_seqlens, pack_gqa=pack_gqa
+        problem.geometry,
+        problem.lengths,
+        problem.q,
+        problem.k,
+        problem.v,
+        cu_seqlens,
+        common.sinks_of(problem),
+        pack_gqa=pack_gqa,
     )
 
 
@@ -79,6 +86,7 @@ def fake_calls(workload: AttentionWorkload, *, pack_gqa: bool | None) -> Iterabl
             torch.empty(tokens, g.num_kv_heads, g.head_dim, dtype=dtype, device="cuda"),
             torch.empty(tokens, g.num_kv_heads, g.head_dim, dtype=dtype, device="cuda"),
             torch.empty(len(lengths.qo) + 1, dtype=torch.int32, device="cuda"),
+            torch.empty(g.num_qo_heads, dtype=torch.bfloat16, device="cuda") if g.sinks else None,
             pack_gqa=pack_gqa,
         )
 

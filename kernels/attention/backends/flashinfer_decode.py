@@ -26,10 +26,12 @@ def knobs(workload: AttentionWorkload, device: Device) -> Iterator[dict[str, Kno
     PDL (programmatic dependent launch) and splits act on fa2 only; fixed splits on its tensor cores only.
     """
     for page_size in common.PAGE_SIZES:
-        for pdl in (None, False):
+        # Off, it never won by more than what places in memory do: one page size is enough to show it.
+        launches = (None, False) if page_size == 1 else (None,)
+        for pdl in launches:
             yield {"path": "cuda_cores", "page_size": page_size, "split": None, "pdl": pdl}
         for split in (None, *SPLITS, False):
-            for pdl in (None, False):
+            for pdl in launches:
                 yield {"path": "tensor_cores", "page_size": page_size, "split": split, "pdl": pdl}
         yield {"path": "fa3", "page_size": page_size, "split": None, "pdl": None}
 

@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 
 # From 128 on, long batches of queries load whole pages by TMA; FlashAttention-3 takes any page size on Hopper.
 PAGE_SIZES = (1, 16, 64, 128, 256)
-# Where fixed splits are tried: with each page size they would be a hundred candidates that hardly differ.
+# Where a number of splits is fixed: with each page size they would be a hundred candidates that hardly differ.
 _SPLIT_PAGES = (1, 64)
+# Where a call without splits is tried besides.
+_WHOLE_PAGES = (1, 64, 128)
 
 
 def knobs(workload: AttentionWorkload, device: Device) -> Iterator[dict[str, Knob]]:
@@ -28,12 +30,13 @@ def knobs(workload: AttentionWorkload, device: Device) -> Iterator[dict[str, Kno
     fixed = common.splits(workload, device) if workload.geometry.head_dim in common.TILE_N else []
     decode = workload.operation == "attention.decode"
     for page_size in PAGE_SIZES:
-        for num_splits in (0, 1, *(fixed if page_size in _SPLIT_PAGES else ())):
+        whole = (1,) if page_size in _WHOLE_PAGES else ()
+        for num_splits in (0, *whole, *(fixed if page_size in _SPLIT_PAGES else ())):
             if decode:
                 yield {"page_size": page_size, "num_splits": num_splits, "scheduler_metadata": True}
             else:
                 yield {"page_size": page_size, "num_splits": num_splits, "pack_gqa": None}
-        if decode and page_size in _SPLIT_PAGES:
+        if decode and page_size == 1:
             yield {"page_size": page_size, "num_splits": 0, "scheduler_metadata": False}
         elif not decode and common.is_tma(workload, page_size):
             for pack_gqa in (True, False):

@@ -1,4 +1,4 @@
-"""Which FlashInfer candidates a GPU gets, why others don't apply, and which one SGLang runs."""
+"""Which FlashInfer candidates a GPU gets, and why others don't apply."""
 
 from __future__ import annotations
 
@@ -25,39 +25,10 @@ def reasons(shape: AttentionWorkload, device: Device = H200) -> dict[str, str | 
     }
 
 
-def defaults(shape: AttentionWorkload, device: Device = H200) -> list[str]:
-    return [
-        candidate.key
-        for backend in REGISTRY.of(shape.operation)
-        for candidate in backend.candidates(shape, device)
-        if backend.is_default(shape, device, candidate)
-    ]
-
-
 DECODE = "flashinfer.decode(path={},page_size=1,split=none,pdl=none)"
 MERGE = "flashinfer.ragged_paged_merge(ragged={},paged=fa2,page_size=1)"
 FP8 = {"kv_dtype": "float8_e4m3fn"}
 SINKS = {"sinks": True}
-
-
-@pytest.mark.parametrize(
-    ("operation", "extra", "device", "wanted"),
-    [
-        ("attention.decode", {}, H200, DECODE.format("tensor_cores")),
-        ("attention.decode", {"num_kv_heads": 32}, H200, DECODE.format("cuda_cores")),
-        ("attention.decode", {"num_kv_heads": 32} | FP8, H200, DECODE.format("tensor_cores")),
-        ("attention.decode", {"window_left": 9}, H200, DECODE.format("tensor_cores")),
-        ("attention.prefill", {}, H200, "flashinfer.ragged(path=fa3)"),
-        ("attention.prefill", FP8, H200, "flashinfer.ragged(path=fa3)"),
-        ("attention.prefill", {"head_dim": 96}, H200, "flashinfer.ragged(path=fa2)"),
-        ("attention.prefill", {}, B200, "flashinfer.ragged(path=fa2)"),
-        ("attention.extend", {}, H200, MERGE.format("fa3")),
-        ("attention.extend", {}, B200, MERGE.format("fa2")),
-        ("attention.extend", {"window_left": 9}, H200, "flashinfer.paged(path=fa2,page_size=1)"),
-    ],
-)
-def test_the_default_is_what_sglang_runs(operation: str, extra: dict[str, Any], device: Device, wanted: str) -> None:
-    assert defaults(workload(operation, **(LLAMA | extra)), device) == [wanted]
 
 
 @pytest.mark.parametrize(
@@ -100,13 +71,13 @@ def test_a_plain_model_gets_every_flashinfer_candidate(operation: str) -> None:
     found = {key: reason for key, reason in reasons(workload(operation, **LLAMA)).items() if key[:10] == "flashinfer"}
     found = {key: reason for key, reason in found.items() if not key.startswith("flashinfer.sink")}
     assert [reason for reason in found.values() if reason] == []
-    assert len(found) == {"attention.decode": 38, "attention.prefill": 11, "attention.extend": 21}[operation]
+    assert len(found) == {"attention.decode": 28, "attention.prefill": 11, "attention.extend": 21}[operation]
 
 
 def test_no_fixed_split_in_a_graph() -> None:
     found = reasons(workload("attention.decode", mode="graph", **LLAMA))
     fixed = {key: reason for key, reason in found.items() if "split=512" in key or "split=2048" in key}
-    assert len(fixed) == 12
+    assert len(fixed) == 8
     assert all(reason is not None and "graph" in reason for reason in fixed.values())
 
 

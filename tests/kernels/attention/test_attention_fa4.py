@@ -24,7 +24,7 @@ from autotune_cli.kernels.workload import AttentionWorkload
 H200 = Device("cuda", "NVIDIA H200", (9, 0), 132)
 B200 = Device("cuda", "NVIDIA B200", (10, 0), 148)
 A100 = Device("cuda", "NVIDIA A100", (8, 0), 108)
-EXTRAS = [{}, {"window_left": 40}, {"softcap": 30.0}, {"num_kv_heads": 4}, {"dtype": "float16"}]
+EXTRAS = [{}, {"window_left": 40}, {"softcap": 30.0}, {"num_kv_heads": 4}, {"dtype": "float16"}, {"sinks": True}]
 
 
 def candidates(shape: AttentionWorkload, device: Device) -> dict[str, tuple[Backend, Candidate, str | None]]:
@@ -74,7 +74,7 @@ def test_the_emulation_notices_wrong_metadata(monkeypatch: pytest.MonkeyPatch) -
 def test_what_is_compiled_ahead_is_what_runs(operation: str, device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
     """The compile key follows from shapes, dtypes and the other arguments: each real call had its fake twin."""
     emulator = fa4_emulator.install(monkeypatch)
-    shape = workload(operation, window_left=40)
+    shape = workload(operation, window_left=40, sinks=True)
 
     def told(call: dict[str, Any]) -> dict[str, Any]:
         tensors = {name: value for name, value in call.items() if isinstance(value, torch.Tensor)}

@@ -68,19 +68,6 @@ def test_dtypes(operation: str, dtype: str) -> None:
             run(shape, candidate, case)
 
 
-@pytest.mark.parametrize("operation", OPERATIONS)
-@pytest.mark.parametrize("extra", EXTRAS, ids=str)
-def test_one_default_on_a_cpu(operation: str, extra: dict[str, Any]) -> None:
-    shape = workload(operation, **extra)
-    defaults = [
-        candidate.key
-        for candidate, reason in candidates(shape)
-        if reason is None and REGISTRY.get(candidate.backend).is_default(shape, CPU, candidate)
-    ]
-    assert len(defaults) == 1
-    assert defaults[0].startswith("torch.eager" if "softcap" in extra else "torch.sdpa(kernel=flash)")
-
-
 def test_math_is_not_tried_when_its_scores_would_not_fit() -> None:
     shape = workload("attention.prefill", num_qo_heads=32, num_kv_heads=8)
     large = shape.model_copy(update={"new": 65536, "context": 65536})

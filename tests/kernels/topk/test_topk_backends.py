@@ -169,21 +169,6 @@ def test_sgl_kernel_is_for_2048_on_cuda() -> None:
     assert sgl.install == "pip install 'kernel-autotune[cuda]'"
 
 
-@pytest.mark.parametrize(
-    ("device", "k", "default"),
-    [(H200, 2048, "sgl_kernel.fast_topk_v2"), (H200, 512, "torch.topk sorted"), (CPU, 2048, "torch.topk sorted")],
-)
-def test_one_default_that_applies(device: Device, k: int, default: str) -> None:
-    load = workload(4, 65536, k)
-    found = [
-        candidate.label
-        for backend in REGISTRY.of("topk.select")
-        for candidate in backend.candidates(load, device)
-        if backend.is_default(load, device, candidate)
-    ]
-    assert found == [default]
-
-
 def test_two_stage_chunks_leave_something_out() -> None:
     two_stage = REGISTRY.get("torch.two_stage")
 
