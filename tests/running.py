@@ -57,11 +57,12 @@ class Autotune:
     root: Path
     variables: dict[str, str] = field(default_factory=dict)
     started: list[subprocess.Popen[str]] = field(default_factory=list)
+    patience_s: float = 150.0
 
     def __call__(self, *arguments: object, code: int | None = None) -> Finished:
         """Run ``autotune`` to its end, as a process."""
         process = self.start(*arguments)
-        out, err = process.communicate(timeout=150)
+        out, err = process.communicate(timeout=self.patience_s)
         assert "Traceback" not in err, err
         assert code is None or process.returncode == code, (process.returncode, out, err)
         return Finished(process.returncode, out, err, self.root)
