@@ -118,7 +118,8 @@ def _comparison(workload: _Workload, row: _Row, decision: Decision) -> Compariso
         operation=workload.operation,
         candidate=row.key,
         label=shown.label or row.key,
-        default=shown.default,
+        # Two sides may have two defaults: then the candidate is neither's.
+        default=all(side.newest.default for side in (row.a, row.b) if side.newest is not None),
         chosen=("A" if workload.winners[0] == row.key else "") + ("B" if workload.winners[1] == row.key else ""),
         decision=decision,
         status_a=row.a.status,

@@ -67,7 +67,9 @@ def allowed_fields(texts: Iterable[str]) -> frozenset[str]:
 
 def fields_of(result: WorkloadResult, of_file: Mapping[str, str]) -> dict[str, str]:
     """Everything a workload's times depend on. What its identity doesn't hold is taken from the file."""
-    fields = {**of_file, **result.identity, "mode": result.workload.mode}
+    # Older files name their baseline in the result only.
+    held = {f"baseline {each.name}": each.candidate or "missing" for each in result.baselines}
+    fields = {**of_file, **held, **result.identity, "mode": result.workload.mode}
     if result.card is not None:
         fields["card"] = result.card
     for name in _LEFT_OUT:
@@ -141,7 +143,8 @@ def _rank(field: str) -> int:
 
 def _shown(text: str | None, field: str) -> str:
     if text is None:
-        return "not set" if field.startswith("variable ") else "not recorded"
+        absent = {"variable": "not set", "baseline": "not measured"}
+        return absent.get(field.split(" ", 1)[0], "not recorded")
     # One line, and never invisible.
     return text if text and text.isprintable() else repr(text)
 

@@ -22,7 +22,7 @@ from autotune_cli.render.text import (
     warnings_of,
     with_interval,
 )
-from autotune_cli.results.schema import MEASURED, CandidateResult, RunFile, WorkloadResult
+from autotune_cli.results.schema import MEASURED, CandidateResult, Environment, RunFile, WorkloadResult
 
 _STYLES = {
     "ok": "",
@@ -40,21 +40,38 @@ _STYLES = {
 
 
 def print_run(console: Console, run: RunFile, every_candidate: bool = False, baseline: str | None = None) -> None:
-    """The whole result: header, a row a workload, what was wrong, counts and the mean speed-ups.
+    """The whole result, device by device: header, a row a workload, what was wrong, counts and the mean speed-ups.
 
     ``baseline``: name of the one in the table; None: each workload's default.
     """
-    for line in (*header(run.device, run.settings, run.noise_floor), *baselines.lines(run.workloads, baseline)):
-        console.print(line, style="dim", highlight=False, markup=False)
-    console.print()
-    if every_candidate:
-        for result in run.workloads:
-            console.print(candidate_table(result))
+    for number, (environment, results) in enumerate(by_device(run)):
+        if number:
             console.print()
-    console.print(workload_table(run.workloads, baseline))
-    print_warnings(console, run.workloads)
-    for line in totals(run):
-        console.print(line, highlight=False, markup=False)
+        # The noise floor and the settings are those of the run which wrote the file.
+        noise = run.noise_floor if environment == run.device else None
+        for line in (*header(environment, run.settings, noise), *baselines.lines(results, baseline)):
+            console.print(line, style="dim", highlight=False, markup=False)
+        console.print()
+        if every_candidate:
+            for result in results:
+                console.print(candidate_table(result))
+                console.print()
+        console.print(workload_table(results, baseline))
+        print_warnings(console, results)
+        for line in totals(results):
+            console.print(line, highlight=False, markup=False)
+
+
+def by_device(run: RunFile) -> list[tuple[Environment, list[WorkloadResult]]]:
+    """The results of each device, the one of the run that wrote the file first: one device a table.
+
+    A cache may hold several environments of one device; the newest result's stands for it.
+    """
+    found: dict[str, tuple[Environment, list[WorkloadResult]]] = {run.device.device: (run.device, [])}
+    for result in run.workloads:
+        environment = run.environments[result.environment]
+        found.setdefault(environment.device, (environment, []))[1].append(result)
+    return [(environment, results) for environment, results in found.values() if results] or [(run.device, [])]
 
 
 def print_warnings(console: Console, results: Sequence[WorkloadResult]) -> None:
@@ -149,10 +166,10 @@ def _by_time(candidate: CandidateResult) -> tuple[int, float, str]:
     return group, candidate.median_us or candidate.rough_us or 0.0, candidate.key
 
 
-def totals(run: RunFile) -> list[str]:
+def totals(results: Sequence[WorkloadResult]) -> list[str]:
     """The lines below the table: counts, then the mean speed-up over each baseline."""
-    line = counts(run.workloads)
-    reused = sum(result.reused for result in run.workloads)
+    line = counts(results)
+    reused = sum(result.reused for result in results)
     if reused:
         line += f" | {reused} from the cache"
-    return [line, *baselines.totals(run.workloads)]
+    return [line, *baselines.totals(results)]

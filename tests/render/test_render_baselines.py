@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 
 import pytest
-from render_builders import candidate, decode, failed, held, result, run_file, wrong
+from render_builders import ENVIRONMENT, candidate, decode, failed, held, result, run_file, wrong
 from rich.console import Console
 
 from autotune_cli.render import baselines
@@ -58,19 +58,19 @@ def test_another_baseline_in_the_column_is_said_and_shown() -> None:
 
 
 def test_each_baseline_has_a_mean_of_its_own() -> None:
-    counted, default, other = totals(run_file(three(1), three(2)))
+    counted, default, other = totals([three(1), three(2)])
     assert counted.startswith("2 workloads, 6 candidates: 6 raced")
     assert default == "1.10x (1.10 .. 1.10) over sglang 0.5.23 (newest known): fa3"
     assert other == "1.50x (1.50 .. 1.50) over sglang 0.5.23 --attention-backend flashinfer (newest known)"
 
 
 def test_a_mean_over_fewer_workloads_says_over_how_many() -> None:
-    lines = totals(run_file(three(1), result(decode(2))))
+    lines = totals([three(1), result(decode(2))])
     assert lines[2].endswith("flashinfer (newest known), 1 workload")
 
 
 def test_without_a_measured_baseline_there_is_no_mean() -> None:
-    assert len(totals(run_file(result(None, failed("a", "error"), winner=None)))) == 1
+    assert len(totals([result(None, failed("a", "error"), winner=None)])) == 1
 
 
 @pytest.mark.parametrize(
@@ -98,3 +98,14 @@ def test_an_older_file_says_that_it_does_not_know_the_version() -> None:
     old = held(slow, FLASHINFER, version=None, version_from="not recorded", backend="flashinfer")
     lines = baselines.lines([result(None, candidate("fast", 100.0), slow, baselines=(old,), choice=None)], None)
     assert lines == ["speed-up over sglang --attention-backend flashinfer (version not recorded)"]
+
+
+def test_each_device_has_a_table_of_its_own() -> None:
+    """A cache may hold two cards' results: rows of both in one table would compare what can't be compared."""
+    other = ENVIRONMENT.model_copy(update={"device": "NVIDIA H100 80GB HBM3"})
+    run = run_file(three(1), result(decode(1), environment="f"), environments={"e": ENVIRONMENT, "f": other})
+    text = shown(run)
+    first, second = text.index("NVIDIA H200, driver"), text.index("NVIDIA H100 80GB HBM3, driver")
+    assert first < second
+    assert text.count("baseline us") == 2
+    assert text[first:second].count("attention.decode") == text[second:].count("attention.decode") == 1
