@@ -38,7 +38,7 @@ def show(
     print_run(output, run, every, baseline)
     if svg is not None:
         # Wide enough for the longest row; what is recorded goes to the picture, not to the terminal.
-        recorder = Console(record=True, width=150, file=io.StringIO(), force_terminal=True, color_system="truecolor")
+        recorder = Console(record=True, width=168, file=io.StringIO(), force_terminal=True, color_system="truecolor")
         print_run(recorder, run, every, baseline)
         picture = recorder.export_svg(title=" ".join(run.command) or f"autotune show {file}")
         # rich names fonts on a public server; a picture in a repository must not fetch anything.

@@ -10,6 +10,7 @@ cd "$(dirname "$0")/.."
 suites() { # what each suite is called, and how it is asked for
   echo "llama-3.1-8b --model llama-3.1-8b"
   echo "llama-3.1-70b-tp8 --model llama-3.1-70b --tp 8"
+  echo "llama-3.1-8b-fp8 --model llama-3.1-8b --kv-dtype float8_e4m3fn --name llama-3.1-8b-fp8"
   echo "qwen2.5-7b --model qwen2.5-7b"
   echo "gpt-oss-120b --model gpt-oss-120b"
   echo "deepseek-v3.2 --model deepseek-v3.2"
