@@ -11,17 +11,13 @@ from rich.text import Text
 from autotune_cli.measure.conditions import clock_mhz
 from autotune_cli.render import baselines
 from autotune_cli.render.text import (
-    batch_and_context,
     counts,
     header,
     microseconds,
-    operation,
-    percent,
-    share_of_floor,
-    speedup,
     warnings_of,
     with_interval,
 )
+from autotune_cli.render.workloads import workloads_view
 from autotune_cli.results.schema import MEASURED, CandidateResult, Environment, RunFile, WorkloadResult
 
 _STYLES = {
@@ -56,7 +52,7 @@ def print_run(console: Console, run: RunFile, every_candidate: bool = False, bas
             for result in results:
                 console.print(candidate_table(result))
                 console.print()
-        console.print(workload_table(results, baseline))
+        console.print(workloads_view(results, baseline, console.width))
         print_warnings(console, results)
         for line in totals(results):
             console.print(line, highlight=False, markup=False)
@@ -78,46 +74,6 @@ def print_warnings(console: Console, results: Sequence[WorkloadResult]) -> None:
     """In red: what was fast but wrong, and what can't be true."""
     for line in warnings_of(results):
         console.print(Text(f"  ! {line}", style="red"))
-
-
-def workload_table(results: Sequence[WorkloadResult], baseline: str | None = None) -> Table:
-    """One row a workload; ``baseline``: see :func:`print_run`."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    table.add_column("operation", no_wrap=True)
-    table.add_column("batch", justify="right", no_wrap=True)
-    table.add_column("context", justify="right", no_wrap=True)
-    table.add_column("mode", no_wrap=True)
-    table.add_column("winner", overflow="fold")
-    table.add_column("time us", justify="right", no_wrap=True)
-    table.add_column("baseline us", justify="right", no_wrap=True)
-    table.add_column("speed-up", justify="right", no_wrap=True)
-    table.add_column("floor", justify="right", no_wrap=True)
-    table.add_column("ties", justify="right", no_wrap=True)
-    for result in results:
-        table.add_row(*_workload_row(result, baseline))
-    return table
-
-
-def _workload_row(result: WorkloadResult, baseline: str | None) -> list[RenderableType]:
-    workload, choice = result.workload, result.choice
-    batch, context = batch_and_context(workload)
-    held = result.baseline(baseline)
-    cell = baselines.cell(result, baseline)
-    held_text = Text(cell, style="red" if cell == "wrong" else "yellow" if cell == "missing" else "")
-    front: list[RenderableType] = [operation(workload), batch, context, workload.mode]
-    if choice is None:
-        return [*front, Text("none", style="red"), "-", held_text, "-", "-", "-"]
-    winner = result.candidate(choice.winner)
-    name = Text(winner.label, style="dim" if result.reused else "")
-    if winner.default:
-        name.append(" (default)", style="dim")
-    over = held.speedup if held else None
-    gain = Text(speedup(over, held.speedup_interval if held else None), style="green" if (over or 0) > 1 else "")
-    ties = str(len(choice.tie_set)) if len(choice.tie_set) > 1 else "-"
-    time = with_interval(winner.median_us, winner.interval_us)
-    share = share_of_floor(result)
-    floor = Text(percent(share), style="red" if (share or 0) > 1 else "")
-    return [*front, name, time, held_text, gain, floor, ties]
 
 
 def candidate_table(result: WorkloadResult, rows: int | None = None) -> Table:

@@ -13,8 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from autotune_cli.measure.statistics import median, median_interval
-from autotune_cli.render.summary import workload_table
 from autotune_cli.render.text import header, microseconds, plural, with_interval
+from autotune_cli.render.workloads import lines_each, workloads_view
 from autotune_cli.results.schema import CandidateResult, Environment, Settings, WorkloadResult
 from autotune_cli.tuning.progress import BuildsState, Progress
 from autotune_cli.tuning.race import Race
@@ -196,7 +196,8 @@ class LiveTable(_Watcher):
                 room -= modules.row_count + 2
             if self.results and room > 2:
                 # The newest matter most.
-                parts.append(workload_table(self.results[-room:]))
+                newest = self.results[-max(1, room // lines_each(self.console.width)) :]
+                parts.append(workloads_view(newest, None, self.console.width))
                 parts.append(Text())
             for work in works:
                 parts.append(self._candidates(work, rows))

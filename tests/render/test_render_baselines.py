@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 
 import pytest
-from render_builders import ENVIRONMENT, candidate, decode, failed, held, result, run_file, wrong
+from render_builders import ENVIRONMENT, candidate, decode, extend, failed, held, result, run_file, wrong
 from rich.console import Console
 
 from autotune_cli.render import baselines
@@ -109,3 +109,21 @@ def test_each_device_has_a_table_of_its_own() -> None:
     assert first < second
     assert text.count("baseline us") == 2
     assert text[first:second].count("attention.decode") == text[second:].count("attention.decode") == 1
+
+
+@pytest.mark.parametrize("width", [80, 100, 123])
+def test_a_narrow_terminal_shows_every_figure_and_name_whole(width: int) -> None:
+    label = "sgl_kernel.fa3 page 128 num splits 1 pack gqa off"
+    fast = candidate("fast", 1256.0).model_copy(update={"label": label})
+    geometry = extend().geometry.model_copy(update={"window_left": 127})
+    layer = extend().model_copy(
+        update={"geometry": geometry, "batch": 16, "new": 256, "context": 4096, "spread": "uneven"}
+    )
+    found = result(layer, fast, candidate("slow", 1305.0, default=True))
+    lines = shown(run_file(found), width=width).splitlines()
+    figures = next(line for line in lines if line.startswith("extend window 128"))
+    for text in ("≤256+3840", "1256", "1305", "1.278 ± .003"):
+        assert text in figures
+    assert lines[lines.index(figures) + 1].strip() == f"eager: {label}"
+    assert max(len(line) for line in lines) <= width
+    assert "…" not in "".join(lines)
