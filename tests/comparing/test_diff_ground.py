@@ -1,13 +1,13 @@
 from __future__ import annotations
 
 import pytest
-from diff_builders import FAST, candidate, env, noisy, report, result, run, session, settings
+from diff_builders import FAST, SLOW, candidate, env, noisy, report, result, run, session, settings
 
 from autotune_cli.comparing.ground import Effect, allowed_fields
 from autotune_cli.comparing.outcome import outcome
 from autotune_cli.comparing.records import Report
 from autotune_cli.errors import UnknownName
-from autotune_cli.results.schema import Ceilings, Environment, RunFile, Settings
+from autotune_cli.results.schema import BaselineResult, Ceilings, Environment, RunFile, Settings
 
 TIMES = candidate(FAST, noisy(40, 1))
 
@@ -112,3 +112,33 @@ def test_names_for_allow_different() -> None:
     assert allowed_fields(["gpu,driver", "cache"]) == {"gpu", "l2"}
     with pytest.raises(UnknownName, match="did you mean 'timer'"):
         allowed_fields(["timr"])
+
+
+def test_a_default_is_one_only_where_it_is_that_of_both_sides() -> None:
+    """Files of two versions may hold winners to two baselines: neither side's default is the other's."""
+
+    def side(default: str) -> RunFile:
+        times = (
+            candidate(FAST, noisy(40, 1), default=default == FAST),
+            candidate(SLOW, noisy(48, 2), default=default == SLOW),
+        )
+        return run(result(times))
+
+    def defaults(a: str, b: str) -> set[str]:
+        return {comparison.candidate for comparison in report(side(a), side(b)).comparisons if comparison.default}
+
+    assert defaults(SLOW, SLOW) == {SLOW}
+    assert defaults(SLOW, FAST) == set()
+
+
+def test_another_baseline_is_another_ground() -> None:
+    """An older file names its baseline in the result only, a newer one in its identity."""
+
+    def side(*names: str) -> RunFile:
+        made = result((TIMES,))
+        held = tuple(BaselineResult(name=name, engine="sglang", candidate=FAST) for name in names)
+        return run(made.model_copy(update={"baselines": held}))
+
+    found = {(d.field, d.a, d.b) for d in report(side("sglang"), side("sglang", "vllm")).ground}
+    assert ("baseline vllm", ("not measured",), (FAST,)) in found
+    assert not any(field == "baseline sglang" for field, _, _ in found)
