@@ -60,3 +60,10 @@ def test_another_baseline_is_a_miss_that_says_so(autotune: Autotune) -> None:
     again = autotune.tune(*TINY, "--cache", "--baseline", KEY)
     assert f"baseline {KEY} not measured -> {KEY}" in again.err
     assert "speedups" in again.summary
+
+
+def test_baselines_stay_whatever_backends_are_asked_for(autotune: Autotune) -> None:
+    done = autotune.tune(*TINY, "--no-cache", "--backend", "torch.two_stage", "--baseline", KEY)
+    (result,) = done.run.workloads
+    assert {candidate.backend for candidate in result.candidates} == {"torch.two_stage", "torch.topk"}
+    assert all(baseline.speedup is not None for baseline in result.baselines)
