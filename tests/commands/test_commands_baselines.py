@@ -63,7 +63,7 @@ def test_another_baseline_is_a_miss_that_says_so(autotune: Autotune) -> None:
 
 
 def test_baselines_stay_whatever_backends_are_asked_for(autotune: Autotune) -> None:
-    done = autotune.tune(*TINY, "--no-cache", "--backend", "torch.two_stage", "--baseline", KEY)
+    done = autotune.tune(*TINY, "--no-cache", "--backend", "sgl_kernel", "--baseline", KEY)
     (result,) = done.run.workloads
-    assert {candidate.backend for candidate in result.candidates} == {"torch.two_stage", "torch.topk"}
+    assert {candidate.backend for candidate in result.candidates} == {"sgl_kernel.fast_topk_v2", "torch.topk"}
     assert all(baseline.speedup is not None for baseline in result.baselines)
