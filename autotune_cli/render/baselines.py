@@ -50,6 +50,8 @@ def words(results: Sequence[WorkloadResult], name: str) -> str:
 def lines(results: Sequence[WorkloadResult], column: str | None) -> list[str]:
     """Above the table: what its speed-ups are over, what else was measured, what is missing and why."""
     known = names(results)
+    if column is not None and column not in known:
+        return [f"{column}: changes nothing of these workloads, so there is no such baseline", *lines(results, None)]
     # Two families of workloads may have two defaults.
     firsts = list(dict.fromkeys(result.baselines[0].name for result in results if result.baselines))
     shown = firsts if column is None else [name for name in known if name == column]

@@ -127,3 +127,10 @@ def test_a_narrow_terminal_shows_every_figure_and_name_whole(width: int) -> None
     assert lines[lines.index(figures) + 1].strip() == f"eager: {label}"
     assert max(len(line) for line in lines) <= width
     assert "…" not in "".join(lines)
+
+
+def test_a_baseline_that_concerns_no_workload_is_told() -> None:
+    """An attention backend, of a suite of top-k: a column of dashes would not say why."""
+    first, *rest = baselines.lines([three()], "sglang --page-size 64")
+    assert first == "sglang --page-size 64: changes nothing of these workloads, so there is no such baseline"
+    assert rest == baselines.lines([three()], None)
