@@ -24,6 +24,8 @@ def cell(result: WorkloadResult, name: str | None) -> str:
     if not found:
         return "missing"
     candidate = found[0]
+    if candidate.same_as is not None:
+        candidate = result.candidate(candidate.same_as)
     if candidate.status in MEASURED:
         return microseconds(candidate.median_us)
     return {"incorrect": "wrong", "unavailable": "missing"}.get(candidate.status, candidate.status.replace("_", " "))

@@ -64,6 +64,8 @@ def judged(
     key = baseline.candidate
     if key is None or baseline.missing is not None:
         return baseline
+    # One that launches just what another candidate does has that one's times.
+    key = results[key].same_as or key
     status = results[key].status
     if status not in MEASURED or winner is None or not times.get(key):
         if status not in MEASURED:

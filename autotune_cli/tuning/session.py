@@ -200,7 +200,8 @@ class Session:
         raced = {key for record in self._known.rounds.values() for key in record.times}
         keys = [key for key in self._by_key if self._results[key].status == "ok" or key in raced]
         default = next((key for key in keys if self._results[key].default), None)
-        race = Race(self._policy, keys, default, frozenset(self._held) & set(keys))
+        held = {self._results[key].same_as or key for key in self._held}
+        race = Race(self._policy, keys, default, frozenset(held & set(keys)))
         race.cut_rough({key: self._results[key].rough_us or 0.0 for key in keys})
         for number in sorted(self._known.rounds):
             record = self._known.rounds[number]

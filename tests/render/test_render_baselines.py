@@ -134,3 +134,12 @@ def test_a_baseline_that_concerns_no_workload_is_told() -> None:
     first, *rest = baselines.lines([three()], "sglang --page-size 64")
     assert first == "sglang --page-size 64: changes nothing of these workloads, so there is no such baseline"
     assert rest == baselines.lines([three()], None)
+
+
+def test_a_baseline_that_duplicates_a_candidate_has_its_time() -> None:
+    fast, slow = candidate("fast", 100.0), candidate("slow", 110.0, default=True)
+    twin = failed("twin", "duplicate", "fires the same kernels", same_as="slow")
+    found = result(
+        None, fast, slow, twin, baselines=(held(slow), held(slow, FLASHINFER).model_copy(update={"candidate": "twin"}))
+    )
+    assert baselines.cell(found, FLASHINFER) == baselines.cell(found, None) == "110.0"
