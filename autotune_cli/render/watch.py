@@ -44,7 +44,11 @@ class _Open:
 
 
 class _Watcher(Progress):
-    """What both kinds of watchers keep."""
+    """What both kinds of watchers keep.
+
+    Nothing here prints while it holds ``lock``: rich holds the live table's lock while it draws, and drawing takes
+    ``lock``, so the other order would stop both threads for ever.
+    """
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -61,21 +65,21 @@ class _Watcher(Progress):
         with self.lock:
             self.total = len(keys)
             self.started = time.monotonic()
-            for line in header(environment, settings):
-                self.console.print(line, style="dim", highlight=False, markup=False)
+        for line in header(environment, settings):
+            self.console.print(line, style="dim", highlight=False, markup=False)
 
     def note(self, text: str) -> None:
-        with self.lock:
-            self.console.print(Text(f"note: {text}", style="yellow"), soft_wrap=True)
+        self.console.print(Text(f"note: {text}", style="yellow"), soft_wrap=True)
 
     def builds(self, state: BuildsState) -> None:
         with self.lock:
-            for title in [title for title in state.failed if title not in self.builds_state.failed]:
-                # Above the table, where it stays.
-                self.console.print(Text(state.failed[title], style="red"), soft_wrap=True)
+            failed = [state.failed[title] for title in state.failed if title not in self.builds_state.failed]
             self.builds_state = state
             if state.done == state.total:
                 self.measuring_since = time.monotonic()
+        for reason in failed:
+            # Above the table, where it stays.
+            self.console.print(Text(reason, style="red"), soft_wrap=True)
 
     def open(self, key: str, candidates: Sequence[CandidateResult], labels: Sequence[str]) -> None:
         with self.lock:

@@ -319,6 +319,30 @@ def test_live_table_on_a_terminal_from_begin_to_end() -> None:
     assert "note: a note in the middle" in text_of(target)
 
 
+def test_nothing_prints_while_it_holds_the_lock_that_drawing_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawing takes rich's lock, then ours: whoever printed under ours would wait for the other for ever."""
+    live = LiveTable(console(100, 30, force_terminal=True))
+    free = []
+
+    def drawing() -> None:
+        free.append(live.lock.acquire(timeout=1.0))
+        if free[-1]:
+            live.lock.release()
+
+    def printed(*texts: object, **options: object) -> None:
+        thread = threading.Thread(target=drawing)
+        thread.start()
+        thread.join()
+
+    monkeypatch.setattr(live.console, "print", printed)
+    live.note("a note")
+    live.builds(BuildsState(1, failed={"module": "nvcc was killed"}))
+    monkeypatch.setattr(live._live, "start", lambda: None)
+    live.begin(ENVIRONMENT, SETTINGS, [])
+    assert len(free) > 2
+    assert all(free)
+
+
 def test_ending_without_beginning_is_fine() -> None:
     LiveTable(console()).end()
 
