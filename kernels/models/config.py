@@ -73,8 +73,8 @@ def model_from_config(
 ) -> Model:
     """The model that the fields of a config.json describe; ``where`` leads error messages. Raises BadConfig.
 
-    ``quantization``: what a file beside it says of the checkpoint's quantisation; its own ``quantization_config`` counts
-    first.
+    ``quantization``: what a file beside it says of the checkpoint's quantisation; its own ``quantization_config``
+    counts first.
     """
     outer, fields = Fields(where, config), text_fields(config, where)
     refuse_others(outer, fields)

@@ -46,8 +46,8 @@ _NESTED_ONLY = {"num_attention_heads", "hidden_size", "num_hidden_layers", "max_
 class Fields:
     """The text model's fields of a config.json. ``where`` leads each message: a path or a catalogue file.
 
-    ``prefix`` leads the fields' names in messages (``text_config.``). ``model_type`` is the file's, or what the part that
-    encloses it implies; its class's defaults count for absent fields, and ``defaulted`` says which were taken.
+    ``prefix`` leads the fields' names in messages (``text_config.``). ``model_type`` is the file's, or what the part
+    that encloses it implies; its class's defaults count for absent fields, and ``defaulted`` says which were taken.
     """
 
     def __init__(self, where: str, values: Mapping[str, Any], prefix: str = "", model_type: str | None = None) -> None:

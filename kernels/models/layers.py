@@ -1,4 +1,4 @@
-"""Which layers of a model are alike in their attention, read from its config.json as transformers and SGLang read it."""
+"""Which layers of a model are alike in their attention, read from its config.json as transformers and SGLang do."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def _has_window(fields: Fields) -> bool:
 
 
 def _windowed_from(fields: Fields, total: int) -> list[str]:
-    """Without a pattern all layers have the window, or those from max_window_layers on (files written as Qwen's are)."""
+    """Without a pattern all layers have the window, or those from max_window_layers on (files written as Qwen's)."""
     first = fields.values.get("max_window_layers", 0)
     if isinstance(first, bool) or not isinstance(first, int) or first < 0:
         raise fields.bad("max_window_layers", "must be a whole number")

@@ -9,8 +9,8 @@ from autotune_cli.errors import BadConfig
 from autotune_cli.kernels.models.fields import ALIASES, Fields
 from autotune_cli.kernels.models.known import text_type
 
-# text_config: transformers; llm_config: InternVL, Ovis; language_config: DeepSeek-VL2, Janus; thinker_config: Qwen-Omni,
-# whose talker speaks what the thinker wrote; llm_cfg: VILA; the others: remote code. The first that is there counts.
+# text_config: transformers; llm_config: InternVL, Ovis; language_config: DeepSeek-VL2, Janus; thinker_config:
+# Qwen-Omni, whose talker speaks what the thinker wrote; llm_cfg: VILA; the others: remote code. The first one counts.
 _STRICT = ("text_config", "llm_config", "language_config", "thinker_config")
 _LOOSE = ("language_model_config", "text_model_config", "lm_config", "llm_cfg", "language_model", "text_model")
 _DEEPEST = 4

@@ -44,10 +44,10 @@ def refuse_others(outer: Fields, fields: Fields) -> None:
     if fields.values.get("is_causal") is False:
         raise fields.bad("is_causal", "is false: the model is an encoder, not a decoder")
     # A part of a vision-language model, or a vision model of a type that isn't in the table.
-    sees = outer.has("patch_size") and outer.has("image_size")
-    if sees and not any(outer.has(name) for name in ("vocab_size", "num_key_value_heads", "max_position_embeddings")):
-        if fields.values is outer.values and not outer.has("vision_config"):
-            raise outer.bad("patch_size", "is set, and no vocab_size: a vision tower is an encoder, not a decoder")
+    sees = fields.values is outer.values and outer.has("patch_size") and outer.has("image_size")
+    texts = ("vocab_size", "num_key_value_heads", "max_position_embeddings", "vision_config")
+    if sees and not any(outer.has(name) for name in texts):
+        raise outer.bad("patch_size", "is set, and no vocab_size: a vision tower is an encoder, not a decoder")
 
 
 def refuse_mla(fields: Fields) -> None:
