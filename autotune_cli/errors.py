@@ -123,6 +123,12 @@ class NothingToResume(AutotuneError):
     template = "nothing to resume: {detail}"
 
 
+class NoTorch(AutotuneError):
+    """A command that runs kernels, in an installation without torch."""
+
+    template = "running kernels needs torch, which is not installed; get it: {fix}"
+
+
 class NoWorker(AutotuneError):
     """The worker process doesn't even start."""
 

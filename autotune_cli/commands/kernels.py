@@ -19,11 +19,12 @@ def kernels(
     from rich.table import Table
     from rich.text import Text
 
-    from autotune_cli.commands.devices import choose_device
+    from autotune_cli.commands.devices import choose_device, require_torch
     from autotune_cli.tuning.jobs import ListBackends, WorkerSettings
     from autotune_cli.tuning.process import Worker
 
     kind, gpus = choose_device(device, None)
+    require_torch(kind)
     files = tuple(str(path.resolve()) for path in own or ())
     worker = Worker(WorkerSettings(kind, kernel_files=files), gpus[0])
     try:

@@ -31,7 +31,7 @@ def run_live(options: dict[str, Any]) -> tuple[Verdict, list[str]]:
     from rich.console import Console
     from rich.text import Text
 
-    from autotune_cli.commands.devices import visible_gpus
+    from autotune_cli.commands.devices import require_torch, visible_gpus
     from autotune_cli.commands.parsing import between
     from autotune_cli.commands.profile import patterns
     from autotune_cli.kernels.models import choose_model
@@ -61,6 +61,7 @@ def run_live(options: dict[str, Any]) -> tuple[Verdict, list[str]]:
     gpus = visible_gpus()
     if not gpus:
         raise CannotRun(detail="no NVIDIA GPU on this machine to run a path on")
+    require_torch("cuda")
     refuse_slow_builds(os.environ, "cuda")
     for note in (*notes, *more):
         errors.print(Text(f"note: {note}", style="yellow"), soft_wrap=True)

@@ -165,7 +165,7 @@ def _request(options: dict[str, Any], errors: Console) -> tuple[Request, str | N
     from rich.text import Text
 
     from autotune_cli.commands.baselines import chosen_baselines
-    from autotune_cli.commands.devices import choose_device
+    from autotune_cli.commands.devices import choose_device, require_torch
     from autotune_cli.commands.parsing import backends, between, duration, numbers
     from autotune_cli.kernels.models import build_suite, choose_model
     from autotune_cli.measure.timers import check_timer
@@ -207,6 +207,7 @@ def _request(options: dict[str, Any], errors: Console) -> tuple[Request, str | N
         policy = RacePolicy.for_cpu(options["exhaustive"])
     if options["rounds"] is not None:
         policy = policy.with_rounds(between("--rounds", options["rounds"], 3, _MOST_ROUNDS))
+    require_torch(kind)
     held, column = chosen_baselines(options["engine"], options["baseline"], kind, os.environ)
     request = Request(
         name=name,
