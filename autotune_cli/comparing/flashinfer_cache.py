@@ -50,7 +50,8 @@ def parse_flashinfer_cache(document: dict[str, object], path: Path) -> Flashinfe
         BadFile: an entry that is no ``[runner, tactic]``; the message names it.
     """
     metadata = document.get(METADATA, {})
-    assert isinstance(metadata, dict)
+    if not isinstance(metadata, dict):
+        raise BadFile(path=path, detail=f"{METADATA}: must be an object, as FlashInfer writes it")
     choices, policies = {}, {}
     for key, value in document.items():
         if key.startswith("_"):

@@ -9,14 +9,12 @@ tactic}``, in 0.7.2 with ``key_fields`` and ``profiling_policy``. Keys are the s
 from __future__ import annotations
 
 import hashlib
-import json
 import os
-import stat
 from pathlib import Path
 
 from autotune_cli.comparing.flashinfer_cache import FlashinferCache, choice_text, policy_fields, value_text
 from autotune_cli.errors import BadFile
-from autotune_cli.results.files import plain, reject_constant
+from autotune_cli.reading import Unreadable, parse_json, read_bytes
 
 MANIFEST = "manifest.json"
 ENTRIES = "entries"
@@ -119,17 +117,8 @@ def _json(path: Path) -> object:
         ValueError: there is none; the message says why.
     """
     try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
-            raise ValueError("not a regular file")  # reading a pipe may never end
-        if status.st_size > _MOST_BYTES:
-            raise ValueError(f"over {_MOST_BYTES // 2**20} MiB")
-        return json.loads(path.read_text(encoding="utf-8"), parse_constant=reject_constant)
-    except OSError as error:
-        raise ValueError(plain(error)) from error
+        return parse_json(read_bytes(path, _MOST_BYTES, "choice", pipes=False).decode("utf-8"))
     except UnicodeDecodeError as error:
         raise ValueError("not UTF-8 text") from error
-    except json.JSONDecodeError as error:
-        raise ValueError(f"not JSON: line {error.lineno}, column {error.colno}") from error
-    except RecursionError as error:
-        raise ValueError("nested too deeply") from error
+    except Unreadable as error:
+        raise ValueError(str(error)) from error

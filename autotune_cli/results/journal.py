@@ -11,6 +11,7 @@ import errno
 import fcntl
 import os
 import re
+import stat
 import threading
 import time
 from contextlib import suppress
@@ -21,7 +22,8 @@ from types import TracebackType
 from pydantic import BaseModel
 
 from autotune_cli.errors import BadFile, NothingToResume
-from autotune_cli.results.files import cannot_write, dump_line, make_folder, plain, sync_folder
+from autotune_cli.reading import MOST_BYTES
+from autotune_cli.results.files import cannot_write, dump_line, make_folder, read_file, sync_folder
 from autotune_cli.results.records import (
     Done,
     JournalHeader,
@@ -202,11 +204,7 @@ def load(path: Path) -> JournalState:
         NewerSchema: written by a newer version.
         BadFile: unreadable, no header, or garbage before the last line; the message says in which line.
     """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise BadFile(path=path, detail=plain(error)) from error
-    return read_state(data, path)
+    return read_state(read_file(path), path)
 
 
 def _create(folder: Path, stem: str) -> tuple[Path, int]:
@@ -220,13 +218,15 @@ def _create(folder: Path, stem: str) -> tuple[Path, int]:
 
 def _is_resumable(path: Path) -> bool:
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a pipe would have it wait
     except OSError:
         return False
     try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return False
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shared: several may look at once
         with open(descriptor, "rb", closefd=False) as stream:
-            read_header(stream.readline(), path)
+            read_header(stream.readline(MOST_BYTES), path)
     except (OSError, BadFile):
         return False  # owned, or killed before its first line was whole
     finally:

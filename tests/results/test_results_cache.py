@@ -13,6 +13,7 @@ import pytest
 from filelock import FileLock
 from result_builders import KEYS, SOURCES, candidate, decode, environment, result, run_file, settings
 
+from autotune_cli import reading
 from autotune_cli.errors import BadName, CannotWrite
 from autotune_cli.results import cache, files
 from autotune_cli.results.cache import CacheStore, lookup, merge
@@ -200,11 +201,11 @@ def test_unreadable_things_are_set_aside(tmp_path: Path, monkeypatch: pytest.Mon
     assert "not a regular file" in note
     path.write_text(GOOD)
 
-    def denied(_: Path) -> bytes:
-        raise PermissionError(13, "Permission denied")
+    def denied(*_: object) -> int:
+        raise reading.Unreadable(reading.plain(PermissionError(13, "")))
 
     with monkeypatch.context() as patched:  # the tests may run as root, who reads everything
-        patched.setattr(Path, "read_bytes", denied)
+        patched.setattr(reading, "open_input", denied)
         _, (note,) = store(tmp_path).load()
     assert "permission denied" in note
     assert listing(tmp_path) == [f"llama.json.bad-{n}" for n in (1, 2, 3)]
