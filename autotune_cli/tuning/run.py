@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 import time
@@ -28,7 +29,7 @@ from autotune_cli.tuning.jobs import MeasureCeilings, PlannedWorkload, Ready
 from autotune_cli.tuning.process import Stopped, Worker, WorkerDied, WorkerRaised, WorkerTimeout
 from autotune_cli.tuning.progress import Progress
 from autotune_cli.tuning.request import Outcome, Request
-from autotune_cli.tuning.resuming import open_journal, run_path
+from autotune_cli.tuning.resuming import resume_journal
 from autotune_cli.tuning.selection import planned_workloads, to_build
 from autotune_cli.tuning.session import Interrupted, Known, Session, SessionSettings
 
@@ -107,20 +108,25 @@ class _Run:
         self._check_memory()
         planned = planned_workloads(self.request, self.workers[0])
         identities = {plan.workload.key: self._identity(plan) for plan in planned}
-        journal, known = open_journal(self.request, self._header(identities), self.created)
-        with journal:
-            if known is not None:
+        header = self._header(identities)
+        journal, known = resume_journal(self.request, header) if self.request.resume else (None, None)
+        with contextlib.ExitStack() as stack:
+            if journal is not None and known is not None:
+                stack.enter_context(journal)
                 self.created = datetime.fromisoformat(known.header.created)
                 for note in known.notes:
                     self.progress.note(note)
-            path = self.store.path if self.request.use_cache else run_path(self.request, journal, self.created)
             self.progress.begin(self.environment, self.settings, [plan.workload.key for plan in planned])
             todo = self._reuse(planned, identities, known)
+            if journal is None:
+                if not todo:
+                    # The cache has it all: there is nothing to write, so its folder may be a read-only one.
+                    return Outcome(self.store.path, self._run_file(planned), measured=0)
+                journal = stack.enter_context(Journal.create(self.request.root, header, self.created))
             self._measure(todo, identities, journal, known)
             if self.state.errors:
                 raise self.state.errors[0]
-            run = self._run_file(planned)
-            self._write(path, run)
+            path, run = self._write(journal, self._run_file(planned))
             if not self.state.interrupted:
                 journal.finish()
         measured = sum(not result.reused for result in run.workloads)
@@ -317,12 +323,12 @@ class _Run:
             workloads=tuple(results),
         )
 
-    def _write(self, path: Path, run: RunFile) -> None:
-        if self.request.use_cache:
-            for note in self.store.save(run):
-                self.progress.note(note)
-        else:
-            write_run(path, run)
+    def _write(self, journal: Journal, run: RunFile) -> tuple[Path, RunFile]:
+        if not self.request.use_cache:
+            return journal.run_path, write_run(journal.run_path, run)
+        for note in self.store.save(run):
+            self.progress.note(note)
+        return self.store.path, run
 
 
 def _reused(result: WorkloadResult, plan: PlannedWorkload, environment: str) -> WorkloadResult:
