@@ -14,6 +14,7 @@ from filelock import FileLock, Timeout
 from autotune_cli.errors import BadFile, CannotWrite
 from autotune_cli.results.files import cannot_write, dump_run, make_folder, read_run, remove_temporaries, write_atomic
 from autotune_cli.results.identity import explain
+from autotune_cli.results.integrity import sound_part
 from autotune_cli.results.runs import check_name
 from autotune_cli.results.schema import RunFile, WorkloadResult
 
@@ -38,17 +39,23 @@ class CacheStore:
         self._lock_path = self.path.with_name(f".{self.path.name}.lock")
 
     def load(self) -> tuple[RunFile | None, list[str]]:
-        """What is cached, and notes for the user. A file that can't be used is set aside, and nothing is cached.
+        """What is cached, and notes for the user. A file that can't be used is set aside, and nothing is cached; of one
+        that was edited, only what still fits is used.
 
         Raises:
             CannotWrite: a file can't be used and can't be set aside.
         """
+        notes: list[str] = []
         try:
-            return self._read(), []
+            run = self._read()
         except BadFile:
             # Read again under the lock: meanwhile another process may have set it aside and saved a good one.
             with self._locked():
-                return self._read_or_set_aside()
+                run, notes = self._read_or_set_aside()
+        if run is None:
+            return None, notes
+        run, unused = sound_part(run, self.path)
+        return run, [*notes, *unused]
 
     def save(self, run: RunFile) -> list[str]:
         """Merge a run into the file, see :func:`merge`, and return notes for the user.
@@ -59,6 +66,13 @@ class CacheStore:
         with self._locked():
             remove_temporaries(self.path)
             stored, notes = self._read_or_set_aside()
+            if stored is not None:
+                stored, unused = sound_part(stored, self.path)
+                if unused:
+                    # What is wrong was said when the cache was looked up; a copy keeps what is now dropped from it.
+                    copy = self._free_name()
+                    write_atomic(copy, self.path.read_text(encoding="utf-8-sig"))
+                    notes.append(f"{self.path}: the results that were not used are kept in {copy.name}")
             write_atomic(self.path, dump_run(merge(stored, run, self.name)))
         return notes
 
@@ -81,11 +95,12 @@ class CacheStore:
             moved = self._set_aside()
             return None, [f"{error}; kept as {moved.name}, tuning starts without a cache"]
 
+    def _free_name(self) -> Path:
+        names = (self.path.with_name(f"{self.path.name}.bad-{number}") for number in itertools.count(1))
+        return next(name for name in names if not os.path.lexists(name))
+
     def _set_aside(self) -> Path:
-        for number in itertools.count(1):
-            free = self.path.with_name(f"{self.path.name}.bad-{number}")
-            if not os.path.lexists(free):
-                break
+        free = self._free_name()
         try:
             os.rename(self.path, free)
         except OSError as error:

@@ -83,7 +83,16 @@ def environment_key(environment: Environment) -> str:
 
     The ceilings are left out: they differ a little each time, and one machine would get a new key each run.
     """
-    fields = environment.model_dump(mode="python", exclude=set(Ceilings.model_fields))
+    return _key(environment, only_set=False)
+
+
+def fits_key(key: str, environment: Environment) -> bool:
+    """Is this the environment that a file names so? One that was written before a field was added fits too."""
+    return key in (_key(environment, only_set=False), _key(environment, only_set=True))
+
+
+def _key(environment: Environment, only_set: bool) -> str:
+    fields = environment.model_dump(mode="python", exclude=set(Ceilings.model_fields), exclude_unset=only_set)
     # ASCII escapes keep this possible for text that isn't valid UTF-8.
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode("ascii")).hexdigest()[:12]
 
@@ -93,7 +102,7 @@ def _difference(name: str, old: Mapping[str, str], new: Mapping[str, str]) -> st
         before, after = (_split(side.get(name, "")) for side in (old, new))
         return f"{name}: " + ", ".join([*_signed("+", after - before), *_signed("-", before - after)])
     absent = _ABSENT.get(name.split(" ", 1)[0], "none")
-    return f"{name} {_shown(old.get(name, absent))} -> {_shown(new.get(name, absent))}"
+    return f"{name} {shown(old.get(name, absent))} -> {shown(new.get(name, absent))}"
 
 
 def _signed(sign: str, keys: set[str]) -> list[str]:
@@ -105,8 +114,8 @@ def _split(text: str) -> set[str]:
     return set(text.split(_SEPARATOR)) - {""}
 
 
-def _shown(text: str) -> str:
-    """One line, and never invisible."""
+def shown(text: str) -> str:
+    """Foreign text on one line, never invisible, and without escape sequences."""
     return text if text and text.isprintable() else repr(text)
 
 
