@@ -13,11 +13,18 @@ METHOD = 2
 """Bump when the way of measuring changes, so that older results are measured again. 2: rounds at changing places."""
 
 CANDIDATES = "candidates"
+FILE = "file "
+"""Begins the fields of users' files that were loaded while a workload was measured: known only afterwards."""
+UNSETTLED = "files"
+"""A field of results whose users' files changed, or are not known: such a result is never reused."""
 _SEPARATOR = "; "
 # More names than this on each side of a difference say nothing more to a reader.
 _NAMED = 4
 # What a field is called on the side that lacks it, by the field's first word.
-_ABSENT = {"baseline": "not measured", "variable": "not set", "library": "not recorded", "source": "absent"}
+_ABSENT = {"baseline": "not measured", "variable": "not set", "library": "not recorded", "source": "absent"} | {
+    "file": "absent",
+    UNSETTLED: "as they are now",
+}
 
 
 def identity(
@@ -70,6 +77,16 @@ def identity(
     }
     # An unset field is left out, but a variable set to nothing is a value.
     return {name: text for name, text in fields.items() if text or name.startswith("variable ")}
+
+
+def planned_part(fields: Mapping[str, str]) -> dict[str, str]:
+    """An identity without what was learnt while it was measured."""
+    return {name: text for name, text in fields.items() if not name.startswith(FILE) and name != UNSETTLED}
+
+
+def loaded_part(fields: Mapping[str, str]) -> dict[str, str]:
+    """Hashes of the users' files that were loaded, by name."""
+    return {name.removeprefix(FILE): text for name, text in fields.items() if name.startswith(FILE)}
 
 
 def explain(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:

@@ -17,8 +17,8 @@ from autotune_cli.kernels.models.memory import PAGE_LAYOUTS, memory_bytes
 from autotune_cli.kernels.workload import cost
 from autotune_cli.measure.floor import floor_us
 from autotune_cli.measure.statistics import percentile
-from autotune_cli.results.cache import CacheStore, lookup
-from autotune_cli.results.identity import environment_key, identity
+from autotune_cli.results.cache import CacheStore, identity_now, lookup
+from autotune_cli.results.identity import environment_key, explain, identity
 from autotune_cli.results.journal import Journal
 from autotune_cli.results.records import JournalHeader, JournalState
 from autotune_cli.results.runs import write_run
@@ -26,6 +26,7 @@ from autotune_cli.results.schema import Ceilings, Environment, RunFile, Settings
 from autotune_cli.tuning.budget import VETTING_SHARE, Budget
 from autotune_cli.tuning.building import Builds, build
 from autotune_cli.tuning.jobs import MeasureCeilings, PlannedWorkload, Ready
+from autotune_cli.tuning.own import OwnFiles
 from autotune_cli.tuning.process import Stopped, Worker, WorkerDied, WorkerRaised, WorkerTimeout
 from autotune_cli.tuning.progress import Progress
 from autotune_cli.tuning.request import Outcome, Request
@@ -103,6 +104,7 @@ class _Run:
         )
         self.state = _State()
         self.store = CacheStore(request.root, request.name)
+        self.own_files = OwnFiles(request.worker.kernel_files)
 
     def go(self) -> Outcome:
         self._check_memory()
@@ -177,9 +179,9 @@ class _Run:
         todo = []
         for plan in planned:
             key = plan.workload.key
-            result = known.done.get(key) if known else None
+            result = self._resumed(known, key, identities[key])
             if result is None and self.request.use_cache:
-                result, reasons = lookup(cached, key, identities[key])
+                result, reasons = lookup(cached, key, identities[key], self.own_files.digest)
                 if result is not None:
                     result = _reused(result, plan, self.environment_key)
                 elif self.request.explain_miss or reasons != ["not in the cache"]:
@@ -193,6 +195,19 @@ class _Run:
             # Nothing will be measured, so the ceilings stay those of the run before.
             self.environment = cached.environments.get(self.environment_key, self.environment)
         return todo
+
+    def _resumed(self, known: JournalState | None, key: str, planned: dict[str, str]) -> WorkloadResult | None:
+        """The journal's result of a workload; what it knows is forgotten if files have changed that it depends on."""
+        result = known.done.get(key) if known else None
+        if known is None or result is None:
+            return None
+        changes = explain(result.identity, identity_now(result, planned, self.own_files.digest))
+        if not changes:
+            return result
+        self.progress.note(f"{key}: measured again: {'; '.join(changes)}")
+        for facts in (known.done, known.vetted, known.rounds):
+            facts.pop(key, None)
+        return None
 
     # Measuring.
 
@@ -234,7 +249,7 @@ class _Run:
                         plan, identities[key], settings, worker, journal, self.progress, budget.share(), self.stop,
                         facts, floor_us(cost(plan.workload), environment, self.settings.l2), ready.card, builds,
                     )  # fmt: skip
-                    result = session.run()
+                    result = self.own_files.settled(session.run(), plan, worker, self.progress)
                     journal.done(result)
                     with self.state.lock:
                         self.state.results[key] = result

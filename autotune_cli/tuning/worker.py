@@ -14,12 +14,14 @@ import os
 import random
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from autotune_cli.kernels import own_files
 from autotune_cli.kernels.registry import REGISTRY
 
 if TYPE_CHECKING:
@@ -76,11 +78,14 @@ class _Refusal(Exception):
 
 def load_kernel_files(settings: WorkerSettings, connection: Connection) -> None:
     """Run the users' files, each under a phase of its own."""
+    begin = time.time()
     if settings.kernel_files:
+        own_files.watch(begin)
         # Built-in backends first, so that a file that takes one's name is the one to be told.
         REGISTRY.discover()
     for path in settings.kernel_files:
         connection.send(("phase", "load", path))
+        REGISTRY.own_files.append(Path(path))
         load_kernel_file(path)
 
 
