@@ -20,13 +20,17 @@ def show(
 ) -> None:
     """Print a result file as 'autotune tune' did. Needs no GPU."""
     from rich.console import Console
+    from rich.text import Text
 
     from autotune_cli.errors import UnknownName
     from autotune_cli.render.baselines import names
     from autotune_cli.render.summary import print_run
     from autotune_cli.results.files import read_run, write_atomic
+    from autotune_cli.results.integrity import doubts
 
     run = read_run(file)
+    for line in doubts(run):
+        Console(stderr=True).print(Text(f"note: {file}: {line}", style="yellow"), soft_wrap=True)
     if baseline is not None:
         known = names(run.workloads)
         baseline = " ".join(baseline.split())

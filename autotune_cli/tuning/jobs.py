@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from autotune_cli.kernels import own_files
 from autotune_cli.kernels.engines import Baseline
-from autotune_cli.kernels.registry import Candidate
+from autotune_cli.kernels.registry import REGISTRY, Candidate
 from autotune_cli.results.schema import (
     BaselineResult,
     CaseEvidence,
@@ -65,6 +66,8 @@ class PlannedWorkload:
     """By backend; see :func:`autotune_cli.kernels.registry.register`."""
     baselines: tuple[BaselineResult, ...] = ()
     """Without speed-ups; the default first."""
+    own_source: str = ""
+    """Hash of all files that the users' files may load; empty without any."""
 
 
 @dataclass(frozen=True)
@@ -202,6 +205,24 @@ class ListBackends:
         from autotune_cli.tuning.plan import backends
 
         return backends()
+
+
+@dataclass(frozen=True)
+class LoadedFiles:
+    """The users' files as a worker has them now."""
+
+    source: str
+    """Hash of all that may be loaded; see :attr:`autotune_cli.kernels.registry.Backend.source_hash`."""
+    files: dict[str, str]
+    """Hash of each that was loaded, by its name beside the first users' file."""
+
+
+@dataclass(frozen=True)
+class ListLoaded:
+    def __call__(self, bench: Bench) -> LoadedFiles:
+        base = REGISTRY.own_files[0].parent
+        files = {own_files.name_of(path, base): text for path, text in own_files.loaded().items()}
+        return LoadedFiles(REGISTRY.own_hash_now(), files)
 
 
 @dataclass(frozen=True)

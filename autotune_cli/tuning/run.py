@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 import time
@@ -16,8 +17,8 @@ from autotune_cli.kernels.models.memory import PAGE_LAYOUTS, memory_bytes
 from autotune_cli.kernels.workload import cost
 from autotune_cli.measure.floor import floor_us
 from autotune_cli.measure.statistics import percentile
-from autotune_cli.results.cache import CacheStore, lookup
-from autotune_cli.results.identity import environment_key, identity
+from autotune_cli.results.cache import CacheStore, identity_now, lookup
+from autotune_cli.results.identity import environment_key, explain, identity
 from autotune_cli.results.journal import Journal
 from autotune_cli.results.records import JournalHeader, JournalState
 from autotune_cli.results.runs import write_run
@@ -25,10 +26,11 @@ from autotune_cli.results.schema import Ceilings, Environment, RunFile, Settings
 from autotune_cli.tuning.budget import VETTING_SHARE, Budget
 from autotune_cli.tuning.building import Builds, build
 from autotune_cli.tuning.jobs import MeasureCeilings, PlannedWorkload, Ready
+from autotune_cli.tuning.own import OwnFiles
 from autotune_cli.tuning.process import Stopped, Worker, WorkerDied, WorkerRaised, WorkerTimeout
 from autotune_cli.tuning.progress import Progress
 from autotune_cli.tuning.request import Outcome, Request
-from autotune_cli.tuning.resuming import open_journal, run_path
+from autotune_cli.tuning.resuming import resume_journal
 from autotune_cli.tuning.selection import planned_workloads, to_build
 from autotune_cli.tuning.session import Interrupted, Known, Session, SessionSettings
 
@@ -102,25 +104,31 @@ class _Run:
         )
         self.state = _State()
         self.store = CacheStore(request.root, request.name)
+        self.own_files = OwnFiles(request.worker.kernel_files)
 
     def go(self) -> Outcome:
         self._check_memory()
         planned = planned_workloads(self.request, self.workers[0])
         identities = {plan.workload.key: self._identity(plan) for plan in planned}
-        journal, known = open_journal(self.request, self._header(identities), self.created)
-        with journal:
-            if known is not None:
+        header = self._header(identities)
+        journal, known = resume_journal(self.request, header) if self.request.resume else (None, None)
+        with contextlib.ExitStack() as stack:
+            if journal is not None and known is not None:
+                stack.enter_context(journal)
                 self.created = datetime.fromisoformat(known.header.created)
                 for note in known.notes:
                     self.progress.note(note)
-            path = self.store.path if self.request.use_cache else run_path(self.request, journal, self.created)
             self.progress.begin(self.environment, self.settings, [plan.workload.key for plan in planned])
             todo = self._reuse(planned, identities, known)
+            if journal is None:
+                if not todo:
+                    # The cache has it all: there is nothing to write, so its folder may be a read-only one.
+                    return Outcome(self.store.path, self._run_file(planned), measured=0)
+                journal = stack.enter_context(Journal.create(self.request.root, header, self.created))
             self._measure(todo, identities, journal, known)
             if self.state.errors:
                 raise self.state.errors[0]
-            run = self._run_file(planned)
-            self._write(path, run)
+            path, run = self._write(journal, self._run_file(planned))
             if not self.state.interrupted:
                 journal.finish()
         measured = sum(not result.reused for result in run.workloads)
@@ -171,9 +179,9 @@ class _Run:
         todo = []
         for plan in planned:
             key = plan.workload.key
-            result = known.done.get(key) if known else None
+            result = self._resumed(known, key, identities[key])
             if result is None and self.request.use_cache:
-                result, reasons = lookup(cached, key, identities[key])
+                result, reasons = lookup(cached, key, identities[key], self.own_files.digest)
                 if result is not None:
                     result = _reused(result, plan, self.environment_key)
                 elif self.request.explain_miss or reasons != ["not in the cache"]:
@@ -187,6 +195,19 @@ class _Run:
             # Nothing will be measured, so the ceilings stay those of the run before.
             self.environment = cached.environments.get(self.environment_key, self.environment)
         return todo
+
+    def _resumed(self, known: JournalState | None, key: str, planned: dict[str, str]) -> WorkloadResult | None:
+        """The journal's result of a workload; what it knows is forgotten if files have changed that it depends on."""
+        result = known.done.get(key) if known else None
+        if known is None or result is None:
+            return None
+        changes = explain(result.identity, identity_now(result, planned, self.own_files.digest))
+        if not changes:
+            return result
+        self.progress.note(f"{key}: measured again: {'; '.join(changes)}")
+        for facts in (known.done, known.vetted, known.rounds):
+            facts.pop(key, None)
+        return None
 
     # Measuring.
 
@@ -228,7 +249,7 @@ class _Run:
                         plan, identities[key], settings, worker, journal, self.progress, budget.share(), self.stop,
                         facts, floor_us(cost(plan.workload), environment, self.settings.l2), ready.card, builds,
                     )  # fmt: skip
-                    result = session.run()
+                    result = self.own_files.settled(session.run(), plan, worker, self.progress)
                     journal.done(result)
                     with self.state.lock:
                         self.state.results[key] = result
@@ -317,12 +338,12 @@ class _Run:
             workloads=tuple(results),
         )
 
-    def _write(self, path: Path, run: RunFile) -> None:
-        if self.request.use_cache:
-            for note in self.store.save(run):
-                self.progress.note(note)
-        else:
-            write_run(path, run)
+    def _write(self, journal: Journal, run: RunFile) -> tuple[Path, RunFile]:
+        if not self.request.use_cache:
+            return journal.run_path, write_run(journal.run_path, run)
+        for note in self.store.save(run):
+            self.progress.note(note)
+        return self.store.path, run
 
 
 def _reused(result: WorkloadResult, plan: PlannedWorkload, environment: str) -> WorkloadResult:

@@ -14,12 +14,14 @@ import os
 import random
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from autotune_cli.kernels import own_files
 from autotune_cli.kernels.registry import REGISTRY
 
 if TYPE_CHECKING:
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 
 _PR_SET_PDEATHSIG = 1
 KERNEL_FILE_ERROR = "kernel-file"
+# Of a message; some hold whole sources or logs of compilers.
+_LONGEST_MESSAGE = 400
 NO_DEVICE_ERROR = "no-device"
 
 
@@ -76,11 +80,14 @@ class _Refusal(Exception):
 
 def load_kernel_files(settings: WorkerSettings, connection: Connection) -> None:
     """Run the users' files, each under a phase of its own."""
+    begin = time.time()
     if settings.kernel_files:
+        own_files.watch(begin)
         # Built-in backends first, so that a file that takes one's name is the one to be told.
         REGISTRY.discover()
     for path in settings.kernel_files:
         connection.send(("phase", "load", path))
+        REGISTRY.own_files.append(Path(path))
         load_kernel_file(path)
 
 
@@ -131,11 +138,22 @@ def load_kernel_file(path: str) -> None:
         specification.loader.exec_module(module)
     except SyntaxError as error:
         elsewhere = "" if error.filename in (path, None) else f"{error.filename}, "
-        raise _Refusal(KERNEL_FILE_ERROR, f"{elsewhere}line {error.lineno}: {error.msg}") from error
-    except (Exception, SystemExit) as error:
+        raise _Refusal(KERNEL_FILE_ERROR, f"{elsewhere}line {error.lineno}: {_message(error.msg)}") from error
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # whatever it is, the file is at fault
         frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == path]
         place = f"line {frames[-1].lineno}: " if frames else ""
-        raise _Refusal(KERNEL_FILE_ERROR, f"{place}{type(error).__name__}: {error}") from error
+        raise _Refusal(KERNEL_FILE_ERROR, f"{place}{type(error).__name__}: {_message(error)}") from error
+
+
+def _message(error: object) -> str:
+    """What an exception says, on one line."""
+    try:
+        text = " ".join(str(error).split())
+    except Exception:
+        return "its message can't be shown"
+    return text if len(text) <= _LONGEST_MESSAGE else f"{text[:_LONGEST_MESSAGE]}..."
 
 
 def die_with(parent: int, with_signal: signal.Signals) -> bool:
