@@ -123,6 +123,20 @@ class NothingToResume(AutotuneError):
     template = "nothing to resume: {detail}"
 
 
+class LostWorker(AutotuneError):
+    """The worker process ends or hangs where no candidate can be blamed."""
+
+    template = "the worker process, {what}: {detail}"
+    exit_code = EXIT_INCOMPLETE
+
+
+class BudgetTooSmall(AutotuneError):
+    """A budget that starting and planning have spent before anything could be measured."""
+
+    template = "--budget {budget_s:g}s is too small: {detail}"
+    exit_code = EXIT_INCOMPLETE
+
+
 class NoWorker(AutotuneError):
     """The worker process doesn't even start."""
 

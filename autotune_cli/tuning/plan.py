@@ -42,7 +42,13 @@ def plan(
     sources = {name: REGISTRY.get(name).source_hash for name in names}
     sources["problem"] = source_hash(sorted(package.glob("*.py")))
     launch_knobs = {name: REGISTRY.get(name).launch_knobs for name in names}
-    return PlannedWorkload(workload, tuple(candidates), sources, launch_knobs, found)
+    return PlannedWorkload(workload, tuple(candidates), sources, launch_knobs, found, _own(names))
+
+
+def _own(names: Iterable[str]) -> tuple[str, ...]:
+    """Those of the backends that a user's file registers, or a helper of it."""
+    package = Path(kernels.__file__).resolve().parent
+    return tuple(name for name in names if not REGISTRY.get(name).source.resolve().is_relative_to(package))
 
 
 def backends() -> list[BackendInfo]:

@@ -12,7 +12,7 @@ import pytest
 from running import TINY, Autotune, is_running, wait_until
 
 from autotune_cli.results.files import read_run
-from autotune_cli.tuning.descendants import end_session, in_session
+from autotune_cli.tuning.descendants import end_descendants, in_session
 
 KERNELS = Path(__file__).with_name("building_kernels.py")
 OPTIONS = ("tune", "--json", "--device", "cpu", *TINY, "--no-cache", "--kernels", KERNELS, "--backend", "built")
@@ -78,7 +78,7 @@ def test_a_session_is_ended_with_all_its_groups() -> None:
     wait_until(lambda: len(in_session(leader.pid)) == 3)
     wait_until(lambda: os.getsid(apart) == apart)
     assert len({os.getpgid(pid) for pid in in_session(leader.pid)}) == 2
-    end_session(leader.pid)
+    end_descendants(leader.pid, mark="no process has this mark")
     assert in_session(leader.pid) == []
     # Who has left the session is a daemon, and nobody's business.
     assert is_running(apart)
