@@ -8,6 +8,8 @@ from collections.abc import Callable
 
 # Vetting may take this share of a workload's time; the race needs the rest.
 VETTING_SHARE = 0.5
+# And that of the baselines and of the user's own candidates this one.
+FIRST_SHARE = 0.75
 # The last part of a run's time isn't shared out: it is for what must not be cut off, the check of a winner, the first
 # round of a race, and the file.
 RESERVE = 0.1
@@ -43,21 +45,37 @@ class Budget:
             left, self._left = max(1, self._left), self._left - 1
         begin = self._now()
         if self._end is None:
-            return Share(float("inf"), float("inf"), float("inf"), float("inf"), self._now)
+            never = float("inf")
+            return Share(never, never, never, never, never, self._now)
         seconds = max(0.0, self._end - begin) * min(self._workers, left) / left
         end = begin + seconds
         grace = max(end, min(self._hard_end, end + _GRACE * max(0.0, self._hard_end - end)))
-        return Share(begin + VETTING_SHARE * seconds, end, grace, max(grace, self._hard_end), self._now)
+        return Share(
+            begin + VETTING_SHARE * seconds,
+            begin + FIRST_SHARE * seconds,
+            end,
+            grace,
+            max(grace, self._hard_end),
+            self._now,
+        )
 
 
 class Share:
     """One workload's time. All ends are by ``time.monotonic()``, infinite without a budget."""
 
     def __init__(
-        self, vetting_end: float, end: float, grace_end: float, hard_end: float, now: Callable[[], float]
+        self,
+        vetting_end: float,
+        first_end: float,
+        end: float,
+        grace_end: float,
+        hard_end: float,
+        now: Callable[[], float],
     ) -> None:
         self.vetting_end = vetting_end
         """Of vetting, once there is a right candidate."""
+        self.first_end = first_end
+        """The same, for those whose turn comes first."""
         self.end = end
         """Of the race, once it has a round."""
         self.grace_end = grace_end
@@ -70,8 +88,8 @@ class Share:
     def is_bounded(self) -> bool:
         return self.end != float("inf")
 
-    def vetting_is_over(self) -> bool:
-        return self._now() >= self.vetting_end
+    def vetting_is_over(self, is_first: bool = False) -> bool:
+        return self._now() >= (self.first_end if is_first else self.vetting_end)
 
     def left_s(self) -> float:
         """Seconds left, at least 0; infinite without a budget."""

@@ -32,7 +32,7 @@ class Vetting:
     """One thread; the worker may be replaced underneath.
 
     Args:
-        first: keys of candidates whose turn comes before all others', and lasts as long as the workload's time.
+        first: keys of candidates whose turn comes before all others', and who have more of a budget.
         check_stop: raises when the user wants to stop.
     """
 
@@ -116,7 +116,7 @@ class Vetting:
             return unbuilt
         if self.unjudged is not None:
             return Vetted("skipped", self.unjudged)
-        over = self._share.is_over() if key in self._first else self._share.vetting_is_over()
+        over = self._share.vetting_is_over(key in self._first)
         if self._share.is_out_of_grace() or (self._some_right and (unbuilt is not None or over)):
             return unbuilt or Vetted("skipped", _NO_TURN)
         return None
@@ -125,7 +125,7 @@ class Vetting:
         # Without a right candidate the workload may take more than its share, as one without a winner helps nobody.
         end = self._share.grace_end
         if self._some_right:
-            end = self._share.end if candidate.key in self._first else self._share.vetting_end
+            end = self._share.first_end if candidate.key in self._first else self._share.vetting_end
         vetted = Vetted("skipped", _NO_TURN)
         for left in reversed(range(_REFERENCE_TRIES)):
             vetted, again = self._ask(candidate, end)
