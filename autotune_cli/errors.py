@@ -135,6 +135,20 @@ class NoTorch(AutotuneError):
     template = "running kernels needs torch, which is not installed; get it: {fix}"
 
 
+class LostWorker(AutotuneError):
+    """The worker process ends or hangs where no candidate can be blamed."""
+
+    template = "the worker process, {what}: {detail}"
+    exit_code = EXIT_INCOMPLETE
+
+
+class BudgetTooSmall(AutotuneError):
+    """A budget that starting and planning have spent before anything could be measured."""
+
+    template = "--budget {budget_s:g}s is too small: {detail}"
+    exit_code = EXIT_INCOMPLETE
+
+
 class NoWorker(AutotuneError):
     """The worker process doesn't even start."""
 

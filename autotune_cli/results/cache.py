@@ -21,7 +21,12 @@ from autotune_cli.results.schema import RunFile, WorkloadResult
 CACHE = "cache"
 # A save takes well under a second; whoever holds the lock longer is stopped or stuck.
 LOCK_TIMEOUT_S = 60.0
-UNFINISHED = {"budget": "the cached race ran out of budget", "interrupted": "the cached race was interrupted"}
+UNFINISHED = {
+    "budget": "the cached race ran out of budget",
+    "interrupted": "the cached race was interrupted",
+    "killed": "a worker was killed from outside when it was cached",
+    "reference": "the exact output was not computed when it was cached",
+}
 
 
 class CacheStore:

@@ -201,7 +201,7 @@ class CandidateResult(Record):
     """Median of the iterations of each of ``rounds``."""
     median_us: PositiveFloat | None = None
     interval_us: tuple[PositiveFloat, PositiveFloat] | None = None
-    """95 % interval of the median."""
+    """95 % interval of the median; None: one round gives none."""
     host: HostTime = HostTime()
     build_s: NonNegativeFloat | None = None
     same_as: str | None = None
@@ -308,7 +308,11 @@ class WorkloadResult(Record):
     """Times of the second copy of ``noise_of`` by round."""
     noise_of: str | None = None
     stopped: str = ""
-    """Why the race ended: ``separated``, ``precise``, ``rounds``, ``budget``, ``interrupted``."""
+    """Why the race ended: ``separated``, ``precise``, ``rounds``, ``budget``, ``interrupted``. ``killed``: a candidate
+    was not measured, as its worker was killed from outside each time; ``reference``: none was judged, as the exact
+    output was not computed."""
+    warnings: tuple[str, ...] = ()
+    """What casts doubt on the choice, in words: a candidate that was far faster before the race than its winner ..."""
     device_s: NonNegativeFloat = 0.0
     """Device time spent on vetting and racing, flushes included, in seconds."""
     wall_s: NonNegativeFloat = 0.0

@@ -44,7 +44,13 @@ def plan(
     sources["problem"] = source_hash(sorted(package.glob("*.py")))
     launch_knobs = {name: REGISTRY.get(name).launch_knobs for name in names}
     own = REGISTRY.own_hash if REGISTRY.own_files else ""
-    return PlannedWorkload(workload, tuple(candidates), sources, launch_knobs, found, own)
+    return PlannedWorkload(workload, tuple(candidates), sources, launch_knobs, found, own, _own(names))
+
+
+def _own(names: Iterable[str]) -> tuple[str, ...]:
+    """Those of the backends that a user's file registers, or a helper of it."""
+    package = Path(kernels.__file__).resolve().parent
+    return tuple(name for name in names if not REGISTRY.get(name).source.resolve().is_relative_to(package))
 
 
 def backends() -> list[BackendInfo]:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from autotune_cli import __version__
-from autotune_cli.errors import AutotuneError, NoMemory
+from autotune_cli.errors import AutotuneError, BudgetTooSmall, NoMemory
 from autotune_cli.kernels.models.memory import PAGE_LAYOUTS, memory_bytes
 from autotune_cli.kernels.workload import cost
 from autotune_cli.measure.floor import floor_us
@@ -23,11 +23,11 @@ from autotune_cli.results.journal import Journal
 from autotune_cli.results.records import JournalHeader, JournalState
 from autotune_cli.results.runs import write_run
 from autotune_cli.results.schema import Ceilings, Environment, RunFile, Settings, WorkloadResult
-from autotune_cli.tuning.budget import VETTING_SHARE, Budget
+from autotune_cli.tuning.budget import RESERVE, VETTING_SHARE, Budget
 from autotune_cli.tuning.building import Builds, build
 from autotune_cli.tuning.jobs import MeasureCeilings, PlannedWorkload, Ready
 from autotune_cli.tuning.own import OwnFiles
-from autotune_cli.tuning.process import Stopped, Worker, WorkerDied, WorkerRaised, WorkerTimeout
+from autotune_cli.tuning.process import OutOfTime, Stopped, Worker, WorkerDied, WorkerRaised, WorkerTimeout
 from autotune_cli.tuning.progress import Progress
 from autotune_cli.tuning.request import Outcome, Request
 from autotune_cli.tuning.resuming import resume_journal
@@ -38,6 +38,14 @@ from autotune_cli.tuning.session import Interrupted, Known, Session, SessionSett
 _OVERHEAD_BYTES = 3 << 30
 # It takes a second; CUPTI's first session up to 4 s more.
 _CEILINGS_TIMEOUT_S = 60.0
+# To write a candidate down, in the journal and in the file, and to show it: 0.09 ms. Millions of them take minutes.
+_WRITE_S = 1e-4
+# Less of a budget than this would suffer from it.
+_CEILINGS_LEAST_LEFT_S = 15.0
+# Why races ended that a resumed run begins again: what happened to them may not happen again.
+_NOTHING_TO_KEEP = ("killed", "reference")
+# Why they ended before everything was judged.
+_INCOMPLETE = ("budget", "reference")
 
 
 @dataclass
@@ -62,14 +70,22 @@ def tune(request: Request, progress: Progress, stop: threading.Event) -> Outcome
     begin = time.monotonic()
     workers = [Worker(request.worker, gpu, stop) for gpu in request.gpus]
     try:
-        ready = workers[0].start()
+        ready = workers[0].start(_end(request, begin))
         return _Run(request, progress, stop, workers, ready, begin).go()
+    except OutOfTime:
+        assert request.budget_s is not None
+        raise BudgetTooSmall(budget_s=request.budget_s, detail="starting and planning take longer") from None
     except Stopped:
         raise KeyboardInterrupt from None
     finally:
         for worker in workers:
             worker.kill()
         progress.end()
+
+
+def _end(request: Request, begin: float) -> float:
+    """Of the budget, by ``time.monotonic()``."""
+    return float("inf") if request.budget_s is None else begin + request.budget_s
 
 
 class _Run:
@@ -89,6 +105,7 @@ class _Run:
         self.environment: Environment = ready.environment
         self.environment_key = environment_key(ready.environment)
         self.begin = begin
+        self.end = _end(request, begin)
         self.created = datetime.now(UTC)
         policy = request.policy
         self.settings = Settings(
@@ -108,8 +125,12 @@ class _Run:
 
     def go(self) -> Outcome:
         self._check_memory()
-        planned = planned_workloads(self.request, self.workers[0])
-        identities = {plan.workload.key: self._identity(plan) for plan in planned}
+        planned = planned_workloads(self.request, self.workers[0], self.end)
+        identities = {}
+        for plan in planned:
+            if self.stop.is_set():
+                raise Stopped
+            identities[plan.workload.key] = self._identity(plan)
         header = self._header(identities)
         journal, known = resume_journal(self.request, header) if self.request.resume else (None, None)
         with contextlib.ExitStack() as stack:
@@ -125,7 +146,7 @@ class _Run:
                     # The cache has it all: there is nothing to write, so its folder may be a read-only one.
                     return Outcome(self.store.path, self._run_file(planned), measured=0)
                 journal = stack.enter_context(Journal.create(self.request.root, header, self.created))
-            self._measure(todo, identities, journal, known)
+            self._measure(planned, todo, identities, journal, known)
             if self.state.errors:
                 raise self.state.errors[0]
             path, run = self._write(journal, self._run_file(planned))
@@ -180,6 +201,8 @@ class _Run:
         for plan in planned:
             key = plan.workload.key
             result = self._resumed(known, key, identities[key])
+            if result is not None and result.stopped in _NOTHING_TO_KEEP:
+                result = None
             if result is None and self.request.use_cache:
                 result, reasons = lookup(cached, key, identities[key], self.own_files.digest)
                 if result is not None:
@@ -213,6 +236,7 @@ class _Run:
 
     def _measure(
         self,
+        planned: Sequence[PlannedWorkload],
         todo: Sequence[PlannedWorkload],
         identities: dict[str, dict[str, str]],
         journal: Journal,
@@ -226,14 +250,20 @@ class _Run:
         except Stopped:
             self.state.interrupted = True
             return
-        left = self._budget_left_s()
+        except OutOfTime:
+            builds = Builds()
+        left = self._budget_left_s(_WRITE_S * sum(len(plan.candidates) for plan in planned))
+        if todo and left == 0.0:
+            detail = f"starting and planning took {time.monotonic() - self.begin:.1f} s"
+            raise BudgetTooSmall(budget_s=self.request.budget_s, detail=detail)
         count = min(len(self.workers), max(1, len(todo)))
-        budget = Budget(left, len(todo), count)
-        settings = SessionSettings(self.request.policy, self.request.timeout_s, self.environment_key)
+        budget = Budget(left, len(todo), count, reserve=RESERVE)
+        keep_own = bool(self.request.worker.kernel_files) and not self.request.use_cache
+        settings = SessionSettings(self.request.policy, self.request.timeout_s, self.environment_key, keep_own)
 
         def work(worker: Worker) -> None:
             try:
-                ready = worker.start()
+                ready = worker.start(self.end)
                 self._same_device(ready)
                 environment: Environment | None = None
                 while not self.stop.is_set():
@@ -258,6 +288,9 @@ class _Run:
                 self._interrupted(error)
             except Stopped:
                 return
+            except OutOfTime:
+                # One of several GPUs came up too late to help.
+                return
             except BaseException as error:  # handed to the main thread, which raises it
                 with self.state.lock:
                     self.state.errors.append(error)
@@ -278,13 +311,13 @@ class _Run:
         """Compile what isn't, for all workloads and GPUs at once. It is a part of the vetting, whose time bounds it."""
         if not todo:
             return Builds()
-        wanted = to_build(todo, known, self.workers[0])
+        wanted = to_build(todo, known, self.workers[0], self.end)
         left = self._budget_left_s()
         share = None if left is None else VETTING_SHARE * left
         return build(wanted, self.request.worker, self.progress, self.stop, share, self.request.build_timeout_s)
 
-    def _budget_left_s(self) -> float | None:
-        spent = time.monotonic() - self.begin
+    def _budget_left_s(self, kept_s: float = 0.0) -> float | None:
+        spent = time.monotonic() - self.begin + kept_s
         return None if self.request.budget_s is None else max(0.0, self.request.budget_s - spent)
 
     def _interrupted(self, error: Interrupted) -> None:
@@ -304,6 +337,10 @@ class _Run:
         """A worker's environment with the ceilings of its card, which may be 2 or 3 % from another's; without them,
         and a note, where they can't be measured: then its workloads have no floor, and everything else.
         """
+        left = self._budget_left_s()
+        if left is not None and left < _CEILINGS_LEAST_LEFT_S:
+            self.progress.note(f"no floors, as measuring bandwidth and matrix rate takes too much of {left:.0f} s")
+            return environment
         try:
             ceilings: Ceilings = worker.ask(MeasureCeilings(), _CEILINGS_TIMEOUT_S)
         except (WorkerDied, WorkerTimeout, WorkerRaised) as error:
@@ -333,7 +370,7 @@ class _Run:
             environment=self.environment_key,
             settings=self.settings,
             noise_floor=percentile(noises, 95.0),
-            complete=not self.state.interrupted and all(result.stopped != "budget" for result in results),
+            complete=not self.state.interrupted and all(result.stopped not in _INCOMPLETE for result in results),
             wall_s=round(time.monotonic() - self.begin, 3),
             workloads=tuple(results),
         )

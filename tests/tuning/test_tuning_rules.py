@@ -54,7 +54,7 @@ def test_a_share_has_time_for_vetting_and_for_racing() -> None:
     assert not share.is_over()
     clock.now += 5.0
     assert share.is_over()
-    assert share.left_s() == 1.0  # the least that is worth starting something for
+    assert share.left_s() == 0.0
 
 
 def test_workers_side_by_side_get_as_many_shares() -> None:
