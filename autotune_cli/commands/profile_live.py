@@ -121,7 +121,7 @@ def _run(spec: PathSpec, folder: str, settings: Any, gpu: str, timeout_s: float,
     """Has a worker run the path: a fault of a kernel ends that process, not this one.
 
     Raises:
-        PathFailed: it crashed, took too long or was interrupted.
+        PathFailed: it crashed or took too long.
         CannotRun: torch sees no GPU.
     """
     from rich.text import Text
@@ -145,8 +145,6 @@ def _run(spec: PathSpec, folder: str, settings: Any, gpu: str, timeout_s: float,
         raise CannotRun(detail=str(error)) from error
     except WorkerRaised as error:
         raise PathFailed(detail=str(error).splitlines()[0]) from error
-    except KeyboardInterrupt:
-        raise PathFailed(detail="interrupted") from None
     finally:
         worker.kill()
 

@@ -122,7 +122,7 @@ def tune(
     """
     from rich.console import Console
 
-    from autotune_cli.errors import EXIT_INCOMPLETE
+    from autotune_cli.errors import EXIT_INCOMPLETE, EXIT_INTERRUPTED
     from autotune_cli.render.summary import print_run
     from autotune_cli.render.watch import Lines, LiveTable
     from autotune_cli.tuning.run import tune as run_tuning
@@ -131,11 +131,14 @@ def tune(
     request, column = _request(locals(), errors)
     watcher = LiveTable(errors) if errors.is_terminal and not as_json else Lines(errors)
     stop = threading.Event()
+    signals = _Signals(stop)
     try:
-        with _Signals(stop, errors):
+        with signals:
             outcome = run_tuning(request, watcher, stop)
     except KeyboardInterrupt:
-        # Before anything was measured, or a second Ctrl-C. Here, as click would make exit code 130 of it.
+        # Before anything was measured, or a second signal. SIGTERM is how a scheduler ends a job: an incomplete one.
+        if signals.first != signal.SIGTERM:
+            raise
         errors.print("interrupted", style="yellow")
         raise typer.Exit(EXIT_INCOMPLETE) from None
     if as_json:
@@ -151,7 +154,7 @@ def tune(
         )
     if outcome.interrupted:
         errors.print("interrupted; go on with the same command and --resume", style="yellow")
-        raise typer.Exit(EXIT_INCOMPLETE)
+        raise typer.Exit(EXIT_INTERRUPTED if signals.first == signal.SIGINT else EXIT_INCOMPLETE)
     if any(result.choice is None for result in outcome.run.workloads):
         raise typer.Exit(EXIT_INCOMPLETE)
 
@@ -194,7 +197,7 @@ def _request(options: dict[str, Any], errors: Console) -> tuple[Request, str | N
         spread=options["spread"],
     )
     toggle = cache_toggle(options["cache"], os.environ)
-    for note in (*suite.notes, *([toggle.warning] if toggle.warning else [])):
+    for note in suite.notes:
         errors.print(Text(f"note: {note}", style="yellow"), soft_wrap=True)
     name = suite.name if options["name"] is None else options["name"]
     check_name(name)
@@ -276,9 +279,10 @@ def _summary(outcome: Outcome) -> dict[str, Any]:
 class _Signals:
     """Ctrl-C and SIGTERM set the stop event; a second one ends the program at once."""
 
-    def __init__(self, stop: threading.Event, console: Console) -> None:
+    def __init__(self, stop: threading.Event) -> None:
+        self.first: int | None = None
+        """Number of the signal that came first."""
         self._stop = stop
-        self._console = console
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> None:
@@ -290,6 +294,8 @@ class _Signals:
             signal.signal(number, handler)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self.first is None:
+            self.first = number
         if self._stop.is_set():
             raise KeyboardInterrupt
         self._stop.set()
