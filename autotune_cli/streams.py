@@ -7,6 +7,7 @@ import errno
 import io
 import os
 import re
+from collections.abc import Iterator
 from typing import TextIO
 
 from autotune_cli.errors import CannotWrite
@@ -52,10 +53,8 @@ class Stream(io.TextIOBase):
         if not isinstance(text, str):
             raise TypeError(f"a text is written, not {type(text).__name__}")
         if text and self._inner is not None and not self._gone:
-            try:
+            with self._watched(self._inner):
                 self._inner.write(self._fitting(text))
-            except (OSError, ValueError) as error:
-                self._failed(error)
         return len(text)
 
     def flush(self) -> None:
@@ -65,10 +64,8 @@ class Stream(io.TextIOBase):
             CannotWrite: a full disk ...
         """
         if self._inner is not None and not self._gone:
-            try:
+            with self._watched(self._inner):
                 self._inner.flush()
-            except (OSError, ValueError) as error:
-                self._failed(error)
 
     def isatty(self) -> bool:
         return self._inner is not None and not self._inner.closed and self._inner.isatty()
@@ -95,18 +92,24 @@ class Stream(io.TextIOBase):
             return _SURROGATE.sub(lambda match: shown(match[0]), text)
         return text
 
-    def _failed(self, error: OSError | ValueError) -> None:
-        self._gone = True
-        # What is still in its buffer must go somewhere, or the interpreter fails at its end, with its own exit code.
-        with contextlib.suppress(OSError, ValueError):
-            _point_to_nothing(self.fileno())
-        with contextlib.suppress(OSError, ValueError):
-            if self._inner is not None:
-                self._inner.flush()
-        if self._what is None or isinstance(error, ValueError) or error.errno in _NOBODY_READS:
-            return
-        text = os.strerror(error.errno) if error.errno else str(error)
-        raise CannotWrite(path=self._what, detail=text[:1].lower() + text[1:]) from error
+    @contextlib.contextmanager
+    def _watched(self, inner: TextIO) -> Iterator[None]:
+        try:
+            yield
+        except ValueError:
+            if not inner.closed:
+                raise
+            self._gone = True
+        except OSError as error:
+            self._gone = True
+            # What is still in its buffer must go somewhere, or the interpreter fails at its end, with its own exit code.
+            with contextlib.suppress(OSError, ValueError):
+                _point_to_nothing(inner.fileno())
+            with contextlib.suppress(OSError, ValueError):
+                inner.flush()
+            if self._what is not None and error.errno not in _NOBODY_READS:
+                text = os.strerror(error.errno) if error.errno else str(error)
+                raise CannotWrite(path=self._what, detail=text[:1].lower() + text[1:]) from error
 
 
 def is_unicode(encoding: str) -> bool:
