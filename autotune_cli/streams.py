@@ -7,6 +7,7 @@ import errno
 import io
 import os
 import re
+import sys
 from collections.abc import Iterator
 from typing import TextIO
 
@@ -102,7 +103,7 @@ class Stream(io.TextIOBase):
             self._gone = True
         except OSError as error:
             self._gone = True
-            # What is still in its buffer must go somewhere, or the interpreter fails at its end, with its own exit code.
+            # What is still in its buffer must go somewhere, or the interpreter fails at its end, by a code of its own.
             with contextlib.suppress(OSError, ValueError):
                 _point_to_nothing(inner.fileno())
             with contextlib.suppress(OSError, ValueError):
@@ -115,6 +116,11 @@ class Stream(io.TextIOBase):
 def is_unicode(encoding: str) -> bool:
     """Does an encoding have all characters?"""
     return encoding.lower().replace("_", "-").startswith("utf")
+
+
+def stdout_is_unicode() -> bool:
+    """May what is printed hold any character? Elsewhere JSON escapes what isn't ASCII, so that it stays JSON."""
+    return is_unicode(getattr(sys.stdout, "encoding", None) or "utf-8")
 
 
 def open_closed_descriptors() -> None:

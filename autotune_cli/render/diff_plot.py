@@ -8,6 +8,7 @@ from autotune_cli.comparing.records import Comparison, Report
 from autotune_cli.comparing.refusals import MissingOption
 from autotune_cli.comparing.verdicts import Verdict
 from autotune_cli.errors import BadOption
+from autotune_cli.plain_text import shown
 from autotune_cli.results.files import cannot_write
 
 SUFFIXES = (".png", ".svg")
@@ -50,7 +51,9 @@ def plot(report: Report, path: Path) -> None:
     axes.axvline(0.0, color="black", linewidth=0.8)
     for height, row in enumerate(reversed(rows)):
         _draw(axes, height, row)
-    axes.set_yticks(range(len(rows)), [f"{row.place}  {row.label}" for row in reversed(rows)], fontsize=7)
+    # matplotlib would take what stands between dollars for a formula.
+    labels = [shown(f"{row.place}  {row.label}") for row in reversed(rows)]
+    axes.set_yticks(range(len(rows)), labels, fontsize=7, parse_math=False)
     axes.set_xlabel("time of B over A, change in % (right is slower), with interval")
     axes.set_title(f"{len(rows)} of {len(timed)} candidates with times on both sides", fontsize=9, loc="left")
     figure.tight_layout()
