@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from typing import Any
 
@@ -10,6 +11,9 @@ from rich.console import ConsoleOptions, RenderableType
 from rich.segment import Segment
 
 from autotune_cli.plain_text import shown_lines
+
+_SIZES = ("COLUMNS", "LINES")
+_WIDEST = 10_000
 
 
 class Console(rich.console.Console):
@@ -20,7 +24,9 @@ class Console(rich.console.Console):
     """
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(**{"markup": False, "emoji": False, "highlight": False, **options})
+        # rich takes any COLUMNS of digits, of which some are no numbers and some would fill the memory with blanks.
+        environ = {name: value for name, value in os.environ.items() if name not in _SIZES or _is_size(value)}
+        super().__init__(**{"markup": False, "emoji": False, "highlight": False, "_environ": environ, **options})
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         for segment in super().render(renderable, options):
@@ -29,3 +35,7 @@ class Console(rich.console.Console):
                 yield segment
             else:
                 yield Segment(shown_lines(segment.text), segment.style)
+
+
+def _is_size(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 10 and 0 < int(text) <= _WIDEST

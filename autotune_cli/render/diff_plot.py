@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 from autotune_cli.comparing.records import Comparison, Report
@@ -45,6 +46,8 @@ def plot(report: Report, path: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot  # type: ignore[import-not-found,unused-ignore]
 
+    # A character that the font doesn't have is a box in the picture, and no news on the terminal.
+    warnings.filterwarnings("ignore", message="Glyph ", category=UserWarning)
     timed = [comparison for comparison in report.comparisons if comparison.decision.ratio is not None]
     rows = timed[:MOST_ROWS]
     figure, axes = pyplot.subplots(figsize=(11, 1.2 + 0.26 * max(len(rows), 3)))
