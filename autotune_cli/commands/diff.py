@@ -181,9 +181,11 @@ def _show(report: Report, result: Outcome, format: str, output: Path | None, eve
     import io
     import sys
 
-    if format == "table":
-        from rich.console import Console
+    from autotune_cli.plain_text import shown
+    from autotune_cli.streams import stdout_is_unicode
 
+    if format == "table":
+        from autotune_cli.render.console import Console
         from autotune_cli.render.diff_table import print_diff
 
         console = Console()
@@ -201,12 +203,12 @@ def _show(report: Report, result: Outcome, format: str, output: Path | None, eve
     else:
         from autotune_cli.render.diff_data import as_csv, as_json
 
-        text = as_json(report, result) if format == "json" else as_csv(report)
+        ascii_only = output is None and not stdout_is_unicode()
+        text = as_json(report, result, ascii_only) if format == "json" else as_csv(report)
     if output is not None:
         from autotune_cli.results.files import write_atomic
 
         write_atomic(output, text)
-        print(f"wrote {output}; exit {result.exit_code}: {result.words}", file=sys.stderr)
+        print(shown(f"wrote {output}; exit {result.exit_code}: {result.words}"), file=sys.stderr)
         return
-    sys.stdout.buffer.write(text.encode("utf-8"))
-    sys.stdout.flush()
+    print(text, end="", flush=True)

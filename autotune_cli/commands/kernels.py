@@ -15,11 +15,11 @@ def kernels(
     device: Annotated[str, typer.Option(help="auto, cuda or cpu.")] = "auto",
 ) -> None:
     """List every backend with its operations, its knobs and, where it can't run here, why and how to get it."""
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     from autotune_cli.commands.devices import choose_device, require_torch
+    from autotune_cli.render.console import Console
     from autotune_cli.tuning.jobs import ListBackends, WorkerSettings
     from autotune_cli.tuning.process import Worker
 

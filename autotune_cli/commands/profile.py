@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from autotune_cli.profiling.readers.stream import Progress
     from autotune_cli.profiling.trace import Trace
     from autotune_cli.profiling.verdict import Expectation
+    from autotune_cli.render.console import Console
 
 _FORMATS = ("table", "markdown", "json")
 _RUN = "Running a path"
@@ -166,20 +165,21 @@ def profile(
 
 
 def _judge_trace(options: dict[str, Any]) -> None:
-    from rich.console import Console
     from rich.text import Text
 
+    from autotune_cli.plain_text import shown
     from autotune_cli.profiling.attribute import split_into_phases
     from autotune_cli.profiling.checks import self_check
     from autotune_cli.profiling.classify import load_classifier
     from autotune_cli.profiling.phases import make_use
     from autotune_cli.profiling.readers.finding import find_trace, sources_of_rank
     from autotune_cli.profiling.verdict import Verdict, judge
+    from autotune_cli.render.console import Console
 
     errors = Console(stderr=True)
     expectation, warning = _expectation(options)
     if warning:
-        errors.print(Text(f"note: {warning}", style="yellow"), soft_wrap=True)
+        errors.print(Text(f"note: {shown(warning)}", style="yellow"), soft_wrap=True)
     classify = load_classifier(options["rules"] or ())
     path = find_trace(Path(options["from_trace"]), options["rank"])
     trace = _read(path, errors)
@@ -198,7 +198,7 @@ def _judge_trace(options: dict[str, Any]) -> None:
 
 
 def _show(verdict: Any, checked: list[str], form: str) -> None:
-    from rich.console import Console
+    from autotune_cli.render.console import Console
 
     if form == "table":
         from autotune_cli.render.profile_table import print_profile
@@ -207,8 +207,12 @@ def _show(verdict: Any, checked: list[str], form: str) -> None:
         print_profile(output if output.is_terminal else Console(width=160), verdict, checked)
         return
     from autotune_cli.render.profile_files import profile_json_text, profile_markdown
+    from autotune_cli.streams import stdout_is_unicode
 
-    typer.echo(profile_json_text(verdict, checked) if form == "json" else profile_markdown(verdict, checked).rstrip())
+    if form == "json":
+        print(profile_json_text(verdict, checked, ascii_only=not stdout_is_unicode()))
+    else:
+        print(profile_markdown(verdict, checked).rstrip())
 
 
 def _expectation(options: dict[str, Any]) -> tuple[Expectation, str | None]:
@@ -258,6 +262,7 @@ def patterns(options: dict[str, Any]) -> tuple[tuple[str, ...], tuple[str, ...]]
 
 def _read(path: Path, errors: Console) -> Trace:
     """Reads the trace; on a terminal with a bar."""
+    from autotune_cli.plain_text import shown
     from autotune_cli.profiling.readers.finding import read_trace
 
     if not errors.is_terminal:
@@ -265,8 +270,9 @@ def _read(path: Path, errors: Console) -> Trace:
     from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
 
-    columns = (TextColumn("reading {task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    words = TextColumn("reading {task.description}", markup=False)
+    columns = (words, BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     with Bar(*columns, console=errors, transient=True) as bar:
-        task = bar.add_task(path.name)
+        task = bar.add_task(shown(path.name))
         report: Progress = lambda done, total: bar.update(task, completed=done, total=total)  # noqa: E731
         return read_trace(path, report)

@@ -19,18 +19,22 @@ def show(
     svg: Annotated[Path | None, typer.Option(help="Write the picture of the terminal to this SVG file too.")] = None,
 ) -> None:
     """Print a result file as 'autotune tune' did. Needs no GPU."""
-    from rich.console import Console
     from rich.text import Text
 
     from autotune_cli.errors import UnknownName
+    from autotune_cli.plain_text import shown
     from autotune_cli.render.baselines import names
+    from autotune_cli.render.console import Console
+    from autotune_cli.render.plain_records import shown_record
     from autotune_cli.render.summary import print_run
     from autotune_cli.results.files import read_run, write_atomic
     from autotune_cli.results.integrity import doubts
 
-    run = read_run(file)
-    for line in doubts(run):
+    read = read_run(file)
+    for line in doubts(read):
         Console(stderr=True).print(Text(f"note: {file}: {line}", style="yellow"), soft_wrap=True)
+    # As it is shown below.
+    run = shown_record(read)
     if baseline is not None:
         known = names(run.workloads)
         baseline = " ".join(baseline.split())
@@ -44,6 +48,6 @@ def show(
         # Wide enough for the longest row; what is recorded goes to the picture, not to the terminal.
         recorder = Console(record=True, width=168, file=io.StringIO(), force_terminal=True, color_system="truecolor")
         print_run(recorder, run, every, baseline)
-        picture = recorder.export_svg(title=" ".join(run.command) or f"autotune show {file}")
+        picture = recorder.export_svg(title=shown(" ".join(run.command) or f"autotune show {file}"))
         # rich names fonts on a public server; a picture in a repository must not fetch anything.
         write_atomic(svg, re.sub(r"@font-face\s*{.*?}\s*", "", picture, flags=re.DOTALL))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
@@ -14,8 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
+    from autotune_cli.render.console import Console
     from autotune_cli.results.schema import RunFile
     from autotune_cli.tuning.request import Outcome, Request
 
@@ -120,38 +118,40 @@ def tune(
 
     Exit code: 0 every workload has a winner, 2 bad usage or input, 4 the run could not be completed.
     """
-    from rich.console import Console
-
-    from autotune_cli.errors import EXIT_INCOMPLETE
+    from autotune_cli.errors import EXIT_INCOMPLETE, EXIT_INTERRUPTED
+    from autotune_cli.plain_text import json_text, shown
+    from autotune_cli.render.console import Console
     from autotune_cli.render.summary import print_run
     from autotune_cli.render.watch import Lines, LiveTable
+    from autotune_cli.streams import stdout_is_unicode
     from autotune_cli.tuning.run import tune as run_tuning
 
     errors = Console(stderr=True)
     request, column = _request(locals(), errors)
     watcher = LiveTable(errors) if errors.is_terminal and not as_json else Lines(errors)
     stop = threading.Event()
+    signals = _Signals(stop)
     try:
-        with _Signals(stop, errors):
+        with signals:
             outcome = run_tuning(request, watcher, stop)
     except KeyboardInterrupt:
-        # Before anything was measured, or a second Ctrl-C. Here, as click would make exit code 130 of it.
+        # Before anything was measured, or a second signal. SIGTERM is how a scheduler ends a job: an incomplete one.
+        if signals.first != signal.SIGTERM:
+            raise
         errors.print("interrupted", style="yellow")
         raise typer.Exit(EXIT_INCOMPLETE) from None
     if as_json:
-        typer.echo(json.dumps(_summary(outcome), indent=1))
+        print(json_text(_summary(outcome), ascii_only=not stdout_is_unicode()))
     else:
         output = Console()
         if not output.is_terminal:
             output = Console(width=160)
         print_run(output, outcome.run, every, column)
         verb = "wrote" if outcome.measured or not request.use_cache else "nothing to measure:"
-        output.print(
-            f"{verb} {outcome.path} ({outcome.run.wall_s:.1f} s)", highlight=False, markup=False, soft_wrap=True
-        )
+        output.print(f"{verb} {shown(str(outcome.path))} ({outcome.run.wall_s:.1f} s)", soft_wrap=True)
     if outcome.interrupted:
         errors.print("interrupted; go on with the same command and --resume", style="yellow")
-        raise typer.Exit(EXIT_INCOMPLETE)
+        raise typer.Exit(EXIT_INTERRUPTED if signals.first == signal.SIGINT else EXIT_INCOMPLETE)
     if any(result.choice is None for result in outcome.run.workloads):
         raise typer.Exit(EXIT_INCOMPLETE)
 
@@ -169,6 +169,7 @@ def _request(options: dict[str, Any], errors: Console) -> tuple[Request, str | N
     from autotune_cli.commands.parsing import backends, between, duration, numbers
     from autotune_cli.kernels.models import build_suite, choose_model
     from autotune_cli.measure.timers import check_timer
+    from autotune_cli.plain_text import shown
     from autotune_cli.results.runs import check_name
     from autotune_cli.results.toggles import cache_toggle
     from autotune_cli.tuning.guard import refuse_slow_builds
@@ -194,8 +195,8 @@ def _request(options: dict[str, Any], errors: Console) -> tuple[Request, str | N
         spread=options["spread"],
     )
     toggle = cache_toggle(options["cache"], os.environ)
-    for note in (*suite.notes, *([toggle.warning] if toggle.warning else [])):
-        errors.print(Text(f"note: {note}", style="yellow"), soft_wrap=True)
+    for note in suite.notes:
+        errors.print(Text(f"note: {shown(note)}", style="yellow"), soft_wrap=True)
     name = suite.name if options["name"] is None else options["name"]
     check_name(name)
     files = tuple(str(path.resolve()) for path in options["kernels"] or ())
@@ -277,9 +278,10 @@ def _summary(outcome: Outcome) -> dict[str, Any]:
 class _Signals:
     """Ctrl-C and SIGTERM set the stop event; a second one ends the program at once."""
 
-    def __init__(self, stop: threading.Event, console: Console) -> None:
+    def __init__(self, stop: threading.Event) -> None:
+        self.first: int | None = None
+        """Number of the signal that came first."""
         self._stop = stop
-        self._console = console
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> None:
@@ -291,6 +293,8 @@ class _Signals:
             signal.signal(number, handler)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self.first is None:
+            self.first = number
         if self._stop.is_set():
             raise KeyboardInterrupt
         self._stop.set()

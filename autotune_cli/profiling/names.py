@@ -73,8 +73,9 @@ def short_name(name: str, width: int = 72) -> str:
 def pattern_of(name: str) -> str:
     """A pattern for a rules file that finds this kernel with any template arguments."""
     base = base_name(name)
-    # A TOML literal key can't hold a quote.
-    escaped = re.sub(r"([.^$*+?{}\[\]\\|()])", r"\\\1", base).replace("'", ".")
+    escaped = re.sub(r"([.^$*+?{}\[\]\\|()])", r"\\\1", base)
+    # A TOML literal key can hold neither a quote nor a control character, and nobody reads an invisible one.
+    escaped = "".join(character if character.isprintable() else "(?s:.)" for character in escaped.replace("'", "."))
     start = r"\b" if re.match(r"\w", base) else ""
     end = r"\b" if re.search(r"\w$", base) else ""
     return f"{start}{escaped}{end}"

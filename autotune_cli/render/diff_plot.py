@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 from autotune_cli.comparing.records import Comparison, Report
 from autotune_cli.comparing.refusals import MissingOption
 from autotune_cli.comparing.verdicts import Verdict
 from autotune_cli.errors import BadOption
+from autotune_cli.plain_text import shown
 from autotune_cli.results.files import cannot_write
 
 SUFFIXES = (".png", ".svg")
@@ -44,13 +46,17 @@ def plot(report: Report, path: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot  # type: ignore[import-not-found,unused-ignore]
 
+    # A character that the font doesn't have is a box in the picture, and no news on the terminal.
+    warnings.filterwarnings("ignore", message="Glyph ", category=UserWarning)
     timed = [comparison for comparison in report.comparisons if comparison.decision.ratio is not None]
     rows = timed[:MOST_ROWS]
     figure, axes = pyplot.subplots(figsize=(11, 1.2 + 0.26 * max(len(rows), 3)))
     axes.axvline(0.0, color="black", linewidth=0.8)
     for height, row in enumerate(reversed(rows)):
         _draw(axes, height, row)
-    axes.set_yticks(range(len(rows)), [f"{row.place}  {row.label}" for row in reversed(rows)], fontsize=7)
+    # matplotlib would take what stands between dollars for a formula.
+    labels = [shown(f"{row.place}  {row.label}") for row in reversed(rows)]
+    axes.set_yticks(range(len(rows)), labels, fontsize=7, parse_math=False)
     axes.set_xlabel("time of B over A, change in % (right is slower), with interval")
     axes.set_title(f"{len(rows)} of {len(timed)} candidates with times on both sides", fontsize=9, loc="left")
     figure.tight_layout()

@@ -11,6 +11,7 @@ from rich.text import Text
 from autotune_cli.comparing.ground import Effect
 from autotune_cli.comparing.outcome import Outcome
 from autotune_cli.comparing.records import Report
+from autotune_cli.plain_text import shown
 from autotune_cli.render.diff_rows import Line, change, lines
 from autotune_cli.render.diff_text import (
     basis,
@@ -42,7 +43,7 @@ def print_diff(console: Console, report: Report, result: Outcome, every: bool = 
     """The whole comparison: ground, rows by importance, counts, means, the exit code in words."""
 
     def say(text: str, style: str = "") -> None:
-        console.print(Text(text, style=style), soft_wrap=True)
+        console.print(Text(shown(text), style=style), soft_wrap=True)
 
     for item, line in zip(report.ground, ground_lines(report.ground), strict=True):
         say(f"ground: {line}", "bold red" if item.effect == Effect.BLOCKS else "yellow")
@@ -66,9 +67,9 @@ def print_diff(console: Console, report: Report, result: Outcome, every: bool = 
     console.print()
     for name, only in (("A", report.only_a), ("B", report.only_b)):
         if only:
-            shown = only if every else only[:3]
-            more = f" and {len(only) - len(shown)} more" if len(only) > len(shown) else ""
-            say(f"only in {name}: {len(only)} ({', '.join(shown)}{more})", "yellow")
+            listed = only if every else only[:3]
+            more = f" and {len(only) - len(listed)} more" if len(only) > len(listed) else ""
+            say(f"only in {name}: {len(only)} ({', '.join(listed)}{more})", "yellow")
     say(totals(report))
     if report.comparisons:
         say(choice_totals(report))
@@ -89,5 +90,5 @@ def _table(rows: Sequence[Line]) -> Table:
     for row in rows:
         style = _STYLES.get(row.word, "")
         cells = (row.word, row.place, row.what, row.times, row.change, row.note)
-        table.add_row(*(Text(cell, style=style if index in (0, 4) else "") for index, cell in enumerate(cells)))
+        table.add_row(*(Text(shown(cell), style=style if index in (0, 4) else "") for index, cell in enumerate(cells)))
     return table

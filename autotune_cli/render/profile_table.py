@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from autotune_cli.errors import EXIT_FAILED, EXIT_OK
+from autotune_cli.plain_text import shown
 from autotune_cli.profiling.verdict import Verdict
 from autotune_cli.render.profile_words import header, problems, remarks, rows, sentence
 
@@ -52,15 +53,15 @@ def _table(verdict: Verdict) -> Table:
     for row in rows(verdict):
         alarming = row.state == "failed" and row.family in _FORBIDDEN
         table.add_row(
-            Text(row.phase),
+            Text(shown(row.phase)),
             Text(row.verdict, style=_STYLES.get(row.verdict, "")),
             Text(row.family, style="red" if alarming else ""),
             str(row.launches),
             row.time_us,
-            Text(row.kernels, style="dim"),
+            Text(shown(row.kernels), style="dim"),
         )
     return table
 
 
 def _line(console: Console, text: str, style: str) -> None:
-    console.print(Text(text, style=style), soft_wrap=True)
+    console.print(Text(shown(text), style=style), soft_wrap=True)

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from autotune_cli.measure.conditions import clock_mhz
 from autotune_cli.render import baselines
+from autotune_cli.render.plain_records import shown_record
 from autotune_cli.render.text import (
     counts,
     header,
@@ -40,6 +41,7 @@ def print_run(console: Console, run: RunFile, every_candidate: bool = False, bas
 
     ``baseline``: name of the one in the table; None: each workload's default.
     """
+    run = shown_record(run)
     for number, (environment, results) in enumerate(by_device(run)):
         if number:
             console.print()

@@ -13,6 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from autotune_cli.measure.statistics import median, median_interval
+from autotune_cli.plain_text import shown
+from autotune_cli.render.plain_records import shown_record
 from autotune_cli.render.text import header, microseconds, plural, with_interval
 from autotune_cli.render.workloads import lines_each, workloads_view
 from autotune_cli.results.schema import CandidateResult, Environment, Settings, WorkloadResult
@@ -62,6 +64,7 @@ class _Watcher(Progress):
         """When the builds were over, if there were any."""
 
     def begin(self, environment: Environment, settings: Settings, keys: Sequence[str]) -> None:
+        environment, settings = shown_record(environment), shown_record(settings)
         with self.lock:
             self.total = len(keys)
             self.started = time.monotonic()
@@ -69,9 +72,10 @@ class _Watcher(Progress):
             self.console.print(line, style="dim", highlight=False, markup=False)
 
     def note(self, text: str) -> None:
-        self.console.print(Text(f"note: {text}", style="yellow"), soft_wrap=True)
+        self.console.print(Text(f"note: {shown(text)}", style="yellow"), soft_wrap=True)
 
     def builds(self, state: BuildsState) -> None:
+        state = shown_record(state)
         with self.lock:
             failed = [state.failed[title] for title in state.failed if title not in self.builds_state.failed]
             self.builds_state = state
@@ -83,16 +87,17 @@ class _Watcher(Progress):
 
     def open(self, key: str, candidates: Sequence[CandidateResult], labels: Sequence[str]) -> None:
         with self.lock:
-            self.open_ones[key] = _Open(key, labels)
+            self.open_ones[key] = _Open(key, shown_record(labels))
 
     def phase(self, key: str, name: str, subject: str) -> None:
         with self.lock:
             if key in self.open_ones:
-                self.open_ones[key].phase = f"{_WORDS.get(name, name)} {subject}"
+                self.open_ones[key].phase = f"{_WORDS.get(name, name)} {shown(subject)}"
 
     def vetted(self, key: str, candidate: CandidateResult) -> None:
         with self.lock:
-            self.open_ones[key].vetted[candidate.key] = candidate
+            # Shown, but by its own key: the race knows it by that.
+            self.open_ones[key].vetted[candidate.key] = shown_record(candidate)
 
     def round(self, key: str, race: Race) -> None:
         with self.lock:
@@ -101,7 +106,7 @@ class _Watcher(Progress):
     def done(self, result: WorkloadResult) -> None:
         with self.lock:
             self.open_ones.pop(result.key, None)
-            self.results.append(result)
+            self.results.append(shown_record(result))
 
     def time_left(self) -> str:
         """From the workloads that were measured so far."""
@@ -128,6 +133,7 @@ class Lines(_Watcher):
             )
 
     def builds(self, state: BuildsState) -> None:
+        state = shown_record(state)
         with self.lock:
             before = self.builds_state
             super().builds(state)
@@ -144,13 +150,14 @@ class Lines(_Watcher):
     def phase(self, key: str, name: str, subject: str) -> None:
         if name == "build":
             with self.lock:
-                building = f"  {_WORDS[name]} {subject}"
+                building = f"  {_WORDS[name]} {shown(subject)}"
                 if self.open_ones[key].phase != building:
                     self.open_ones[key].phase = building
                     self.console.print(building, highlight=False, markup=False, soft_wrap=True)
 
     def done(self, result: WorkloadResult) -> None:
         super().done(result)
+        result = shown_record(result)
         with self.lock:
             words = "no winner"
             if result.choice is not None:

@@ -21,6 +21,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from autotune_cli.errors import AutotuneError
+from autotune_cli.tuning.guard import most_compilers
 from autotune_cli.tuning.jobs import BuildModule, ModuleBuilt, ModuleToBuild, ToBuild, Vetted, WorkerSettings
 from autotune_cli.tuning.process import (
     BUILD_TIMEOUT_S,
@@ -270,5 +271,4 @@ def _skipped() -> ModuleBuilt:
 
 def _compilers(environ: Mapping[str, str], most: int) -> int:
     """Compilers at a time: as many as there are cores, and no more than the user allows."""
-    own = environ.get("MAX_JOBS", "")
-    return max(1, min(most, int(own))) if own.isdigit() else most
+    return min(most, most_compilers(environ) or most)
