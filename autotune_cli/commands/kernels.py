@@ -7,12 +7,23 @@ from typing import Annotated
 
 import typer
 
+from autotune_cli.commands.helping import complete_words
+
+EXAMPLES = """
+autotune kernels
+autotune kernels --kernels mine.py --device cpu
+"""
+
 
 def kernels(
     own: Annotated[
-        list[Path] | None, typer.Option("--kernels", help="A Python file that registers your own backends.")
+        list[Path] | None,
+        typer.Option("--kernels", help="A Python file that registers your own backends.", metavar="FILE"),
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cuda or cpu.")] = "auto",
+    device: Annotated[
+        str,
+        typer.Option(help="auto, cuda or cpu.", metavar="DEVICE", autocompletion=complete_words("auto", "cuda", "cpu")),
+    ] = "auto",
 ) -> None:
     """List every backend with its operations, its knobs and, where it can't run here, why and how to get it."""
     from rich.console import Console

@@ -9,14 +9,22 @@ from typing import Annotated
 
 import typer
 
+EXAMPLES = """
+autotune show cache/llama-3.1-8b.json
+autotune show cache/llama-3.1-8b.json --all --svg picture.svg
+"""
+
 
 def show(
-    file: Annotated[Path, typer.Argument(help="A file of cache/ or runs/.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A file of cache/ or runs/.")],
     every: Annotated[bool, typer.Option("--all", help="Show every candidate of every workload.")] = False,
     baseline: Annotated[
-        str | None, typer.Option(help="What the table's speed-ups are over, one of the file's baselines.")
+        str | None,
+        typer.Option(help="What the table's speed-ups are over, one of the file's baselines.", metavar="BASELINE"),
     ] = None,
-    svg: Annotated[Path | None, typer.Option(help="Write the picture of the terminal to this SVG file too.")] = None,
+    svg: Annotated[
+        Path | None, typer.Option(help="Write the picture of the terminal to this SVG file too.", metavar="FILE")
+    ] = None,
 ) -> None:
     """Print a result file as 'autotune tune' did. Needs no GPU."""
     from rich.console import Console
