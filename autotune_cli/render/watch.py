@@ -14,13 +14,15 @@ from rich.text import Text
 
 from autotune_cli.measure.statistics import median, median_interval
 from autotune_cli.render.text import header, microseconds, plural, with_interval
-from autotune_cli.render.workloads import lines_each, workloads_view
+from autotune_cli.render.workloads import heights, workloads_view
 from autotune_cli.results.schema import CandidateResult, Environment, Settings, WorkloadResult
 from autotune_cli.tuning.progress import BuildsState, Progress
 from autotune_cli.tuning.race import Race
 
 _SHOWN_CANDIDATES = 8
 _REFRESH_PER_SECOND = 4.0
+# Columns of the live table: a name, a time with its interval, a word such as "default out of memory".
+_NAME, _TIME, _WORD = 64, 15, 22
 _WORDS = {
     "probe": "measuring the device",
     "build": "building",
@@ -198,9 +200,10 @@ class LiveTable(_Watcher):
                 modules = self._modules(height)
                 parts.append(modules)
                 room -= modules.row_count + 2
-            if self.results and room > 2:
-                # The newest matter most.
-                newest = self.results[-max(1, room // lines_each(self.console.width)) :]
+            head, each = heights(self.results[-max(1, room) :], None, self.console.width)
+            if self.results and room >= head + each:
+                # The newest matter most. Beside the results: their header, of which one line was counted, and a blank.
+                newest = self.results[-((room + 1 - head) // each) :]
                 parts.append(workloads_view(newest, None, self.console.width))
                 parts.append(Text())
             for work in works:
@@ -225,9 +228,11 @@ class LiveTable(_Watcher):
         return table
 
     def _candidates(self, work: _Open, shown: int) -> Table:
+        # The name gives way, never the time.
+        room = self.console.width - _TIME - _WORD - 2
         table = Table(title=work.key, title_justify="left", title_style="bold", box=None, pad_edge=False)
-        table.add_column("candidate", no_wrap=True, width=52)
-        table.add_column("time us", justify="right", no_wrap=True, width=18)
+        table.add_column("candidate", no_wrap=True, width=max(12, min(_NAME, room)))
+        table.add_column("time us", justify="right", no_wrap=True, width=_TIME)
         table.add_column("", no_wrap=True)
         rows = []
         race = work.race
