@@ -11,7 +11,7 @@ import typer
 
 EXAMPLES = """
 autotune show cache/llama-3.1-8b.json
-autotune show cache/llama-3.1-8b.json --all --svg picture.svg
+autotune show cache/llama-3.1-8b.json --device h200 --all
 """
 
 
@@ -22,6 +22,12 @@ def show(
         str | None,
         typer.Option(help="What the table's speed-ups are over, one of the file's baselines.", metavar="BASELINE"),
     ] = None,
+    device: Annotated[
+        str | None,
+        typer.Option(
+            help="Of a file with several devices, this one: a part of its name, such as h200.", metavar="NAME"
+        ),
+    ] = None,
     svg: Annotated[
         Path | None, typer.Option(help="Write the picture of the terminal to this SVG file too.", metavar="FILE")
     ] = None,
@@ -31,10 +37,13 @@ def show(
 
     from autotune_cli.errors import UnknownName
     from autotune_cli.render.baselines import names
+    from autotune_cli.render.devices import of_device
     from autotune_cli.render.summary import print_run
     from autotune_cli.results.files import read_run, write_atomic
 
     run = read_run(file)
+    if device is not None:
+        run = of_device(run, device)
     if baseline is not None:
         known = names(run.workloads)
         baseline = " ".join(baseline.split())

@@ -176,9 +176,19 @@ def tune(
             "--explain-miss", help="Say field by field why a cached result was not used.", rich_help_panel=_FILES
         ),
     ] = False,
+    keep_noisy: Annotated[
+        bool,
+        typer.Option(
+            "--keep-noisy", help="Keep results in the cache although they are too noisy.", rich_help_panel=_FILES
+        ),
+    ] = False,
     name: Annotated[
         str | None,
-        typer.Option(help="Name of the result. Default: the model's.", metavar="NAME", rich_help_panel=_FILES),
+        typer.Option(
+            help="Name of the result. Default: the model's; on a CPU <model>-cpu where cache/<model>.json is a GPU's.",
+            metavar="NAME",
+            rich_help_panel=_FILES,
+        ),
     ] = None,
     root: Annotated[
         Path,
@@ -302,6 +312,7 @@ def _request(options: dict[str, Any], errors: Console) -> tuple[Request, str | N
     from autotune_cli.commands.parsing import backends, between, duration, numbers
     from autotune_cli.kernels.models import build_suite, choose_model
     from autotune_cli.measure.timers import check_timer
+    from autotune_cli.results.default_name import default_name
     from autotune_cli.results.runs import check_name
     from autotune_cli.results.toggles import cache_toggle
     from autotune_cli.tuning.guard import refuse_slow_builds
@@ -329,7 +340,11 @@ def _request(options: dict[str, Any], errors: Console) -> tuple[Request, str | N
     toggle = cache_toggle(options["cache"], os.environ)
     for note in (*suite.notes, *([toggle.warning] if toggle.warning else [])):
         errors.print(Text(f"note: {note}", style="yellow"), soft_wrap=True)
-    name = suite.name if options["name"] is None else options["name"]
+    name = options["name"]
+    if name is None:
+        name, beside = default_name(options["root"], suite.name, kind) if toggle.on else (suite.name, None)
+        if beside is not None:
+            errors.print(Text(f"note: {beside}", style="yellow"), soft_wrap=True)
     check_name(name)
     files = tuple(str(path.resolve()) for path in options["kernels"] or ())
     if options["timer"] is not None:
@@ -357,6 +372,7 @@ def _request(options: dict[str, Any], errors: Console) -> tuple[Request, str | N
         budget_s=duration("--budget", options["budget"]),
         resume=options["resume"],
         explain_miss=options["explain_miss"],
+        keep_noisy=options["keep_noisy"],
         command=("autotune", *sys.argv[1:]),
     )
     return request, column

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rich.cells import cell_len
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -11,8 +12,9 @@ from rich.text import Text
 from autotune_cli.render.folding import Record, folded
 from autotune_cli.tuning.jobs import BackendInfo
 
-# Below this many columns operations and knobs would be broken into pieces of a few letters.
-_WIDE = 110
+# Operations are folded into a column no narrower than this; three gaps of two spaces.
+_OPERATIONS = 24
+_GAPS = 6
 
 
 def backends_view(found: Sequence[BackendInfo], device_kind: str, width: int) -> RenderableType:
@@ -22,7 +24,12 @@ def backends_view(found: Sequence[BackendInfo], device_kind: str, width: int) ->
         device_kind: ``cuda`` or ``cpu``: what the machine has.
     """
     rows = [(Text(each.name), ", ".join(each.operations), each.knobs, here(each, device_kind)) for each in found]
-    if width < _WIDE:
+    widest = (
+        max(len(name) for name, *_ in rows),
+        max(cell_len(knobs) for _, _, knobs, _ in rows),
+        max(len(here_text) for *_, here_text in rows),
+    )
+    if sum(widest) + _OPERATIONS + _GAPS > width:
         return folded(
             [
                 Record(name, (Text(operations), Text(f"knobs: {knobs}" if knobs else ""), here_text))
@@ -31,7 +38,7 @@ def backends_view(found: Sequence[BackendInfo], device_kind: str, width: int) ->
         )
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for column in ("backend", "operations", "knobs", "here"):
-        table.add_column(column, overflow="fold")
+        table.add_column(column, overflow="fold", no_wrap=column != "operations")
     for name, operations, knobs, here_text in rows:
         table.add_row(name, operations, Text(knobs), here_text)
     return table

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from autotune_cli.measure.conditions import clock_mhz
 from autotune_cli.render import baselines
+from autotune_cli.render.devices import by_device, how_measured
 from autotune_cli.render.folding import Record, folded
 from autotune_cli.render.text import (
     counts,
@@ -19,7 +20,7 @@ from autotune_cli.render.text import (
     with_interval,
 )
 from autotune_cli.render.workloads import workloads_view
-from autotune_cli.results.schema import MEASURED, CandidateResult, Environment, RunFile, WorkloadResult
+from autotune_cli.results.schema import MEASURED, CandidateResult, RunFile, WorkloadResult
 
 # A reason is folded into a column no narrower than this; four gaps of two spaces, and the header of the rounds.
 _NOTE = 48
@@ -47,9 +48,7 @@ def print_run(console: Console, run: RunFile, every_candidate: bool = False, bas
     for number, (environment, results) in enumerate(by_device(run)):
         if number:
             console.print()
-        # The noise floor and the settings are those of the run which wrote the file.
-        noise = run.noise_floor if environment == run.device else None
-        for line in (*header(environment, run.settings, noise), *baselines.lines(results, baseline)):
+        for line in (*header(*how_measured(run, environment, results)), *baselines.lines(results, baseline)):
             console.print(line, style="dim", highlight=False, markup=False)
         console.print()
         if every_candidate:
@@ -60,18 +59,6 @@ def print_run(console: Console, run: RunFile, every_candidate: bool = False, bas
         print_warnings(console, results)
         for line in totals(results):
             console.print(line, highlight=False, markup=False)
-
-
-def by_device(run: RunFile) -> list[tuple[Environment, list[WorkloadResult]]]:
-    """The results of each device, the one of the run that wrote the file first: one device a table.
-
-    A cache may hold several environments of one device; the newest result's stands for it.
-    """
-    found: dict[str, tuple[Environment, list[WorkloadResult]]] = {run.device.device: (run.device, [])}
-    for result in run.workloads:
-        environment = run.environments[result.environment]
-        found.setdefault(environment.device, (environment, []))[1].append(result)
-    return [(environment, results) for environment, results in found.values() if results] or [(run.device, [])]
 
 
 def print_warnings(console: Console, results: Sequence[WorkloadResult]) -> None:

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from autotune_cli.measure.statistics import median, median_interval
-from autotune_cli.render.text import header, microseconds, plural, with_interval
+from autotune_cli.render.text import microseconds, plural, with_interval
 from autotune_cli.render.workloads import heights, workloads_view
 from autotune_cli.results.schema import CandidateResult, Environment, Settings, WorkloadResult
 from autotune_cli.tuning.progress import BuildsState, Progress
@@ -67,8 +67,9 @@ class _Watcher(Progress):
         with self.lock:
             self.total = len(keys)
             self.started = time.monotonic()
-        for line in header(environment, settings):
-            self.console.print(line, style="dim", highlight=False, markup=False)
+        # The whole header stands above the results.
+        line = f"tuning {plural(len(keys), 'workload')} on {environment.device}"
+        self.console.print(line, style="dim", highlight=False, markup=False)
 
     def note(self, text: str) -> None:
         self.console.print(Text(f"note: {text}", style="yellow"), soft_wrap=True)

@@ -20,14 +20,16 @@ from autotune_cli.results.cache import CacheStore, lookup
 from autotune_cli.results.identity import environment_key, identity
 from autotune_cli.results.journal import Journal
 from autotune_cli.results.records import JournalHeader, JournalState
-from autotune_cli.results.runs import write_run
+from autotune_cli.results.runs import new_run_path, write_run
 from autotune_cli.results.schema import Ceilings, Environment, RunFile, Settings, WorkloadResult
 from autotune_cli.tuning.budget import VETTING_SHARE, Budget
 from autotune_cli.tuning.building import Builds, build
 from autotune_cli.tuning.jobs import MeasureCeilings, PlannedWorkload, Ready
+from autotune_cli.tuning.keeping import noisy_note, split_noisy
 from autotune_cli.tuning.process import Stopped, Worker, WorkerDied, WorkerRaised, WorkerTimeout
 from autotune_cli.tuning.progress import Progress
 from autotune_cli.tuning.request import Outcome, Request
+from autotune_cli.tuning.resources import cores, load_average
 from autotune_cli.tuning.resuming import open_journal, run_path
 from autotune_cli.tuning.selection import planned_workloads, to_build
 from autotune_cli.tuning.session import Interrupted, Known, Session, SessionSettings
@@ -120,7 +122,7 @@ class _Run:
             if self.state.errors:
                 raise self.state.errors[0]
             run = self._run_file(planned)
-            self._write(path, run)
+            path = self._write(path, run)
             if not self.state.interrupted:
                 journal.finish()
         measured = sum(not result.reused for result in run.workloads)
@@ -317,12 +319,21 @@ class _Run:
             workloads=tuple(results),
         )
 
-    def _write(self, path: Path, run: RunFile) -> None:
-        if self.request.use_cache:
-            for note in self.store.save(run):
-                self.progress.note(note)
-        else:
+    def _write(self, path: Path, run: RunFile) -> Path:
+        """Write the run, and return where all of it is."""
+        if not self.request.use_cache:
             write_run(path, run)
+            return path
+        kept, left_out = (run, ()) if self.request.keep_noisy else split_noisy(run)
+        for note in self.store.save(kept) if kept.workloads or not left_out else ():
+            self.progress.note(note)
+        # An interrupted run is whole in its journal.
+        if not left_out or self.state.interrupted:
+            return path
+        whole = new_run_path(self.request.root, self.request.name, self.created)
+        write_run(whole, run.model_copy(update={"kind": "run"}))
+        self.progress.note(noisy_note(run, left_out, str(whole), load_average(), cores()))
+        return whole
 
 
 def _reused(result: WorkloadResult, plan: PlannedWorkload, environment: str) -> WorkloadResult:

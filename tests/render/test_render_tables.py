@@ -133,11 +133,12 @@ def test_lines_tell_beginning_and_end_of_each_workload() -> None:
         lines.done(result(workload, reused=reused))
     lines.end()
     shown = text_of(target).splitlines()
-    assert shown[2] == "note: driver 580.1 -> 580.2 [x]"
-    assert shown[3] == f"[1/3] {decode(1).key}: 2 candidates"
-    assert shown[4] == "  building flashinfer [jit]"
-    assert shown[5].startswith(f"[1/3] {decode(1).key}: fast 134.0 ± 0.5 us, 1.28x over sglang; about 0 s left")
-    assert shown[6].startswith(f"[2/3] {decode(2).key}: fast 134.0 ± 0.5 us, 1.28x over sglang (cache)")
+    assert shown[0] == "tuning 3 workloads on NVIDIA H200"
+    assert shown[1] == "note: driver 580.1 -> 580.2 [x]"
+    assert shown[2] == f"[1/3] {decode(1).key}: 2 candidates"
+    assert shown[3] == "  building flashinfer [jit]"
+    assert shown[4].startswith(f"[1/3] {decode(1).key}: fast 134.0 ± 0.5 us, 1.28x over sglang; about 0 s left")
+    assert shown[5].startswith(f"[2/3] {decode(2).key}: fast 134.0 ± 0.5 us, 1.28x over sglang (cache)")
     assert shown[-1] == f"[3/3] {decode(3).key}: fast 134.0 ± 0.5 us, 1.28x over sglang"
 
 
@@ -160,7 +161,7 @@ def test_lines_tell_each_build() -> None:
     lines.builds(BuildsState(3, {"fa3 [x]": now, "cascade": now}, failed={"top-k": f"building top-k: {BRACKETS}"}))
     lines.builds(BuildsState(3, {"fa3 [x]": now}, {"cascade": 9.6}, {"top-k": f"building top-k: {BRACKETS}"}))
     lines.builds(BuildsState(3, {}, {"cascade": 9.6, "fa3 [x]": 71.2}, {"top-k": f"building top-k: {BRACKETS}"}))
-    assert text_of(target).splitlines()[2:] == [
+    assert text_of(target).splitlines()[1:] == [
         "building 3 modules that candidates need",
         "  building fa3 [x]",
         "  building top-k",
