@@ -23,6 +23,7 @@ _SHOWN_CANDIDATES = 8
 _REFRESH_PER_SECOND = 4.0
 # Columns of the live table: a name, a time with its interval, a word such as "default out of memory".
 _NAME, _TIME, _WORD = 64, 15, 22
+_MODULE = 52
 _WORDS = {
     "probe": "measuring the device",
     "build": "building",
@@ -208,7 +209,10 @@ class LiveTable(_Watcher):
                 parts.append(workloads_view(newest, None, self.console.width))
                 parts.append(Text())
             for work in works:
+                # Lines of their own, as a table's title and cells are no wider than the table.
+                parts.append(Text(work.key, style="bold", no_wrap=True, overflow="ellipsis"))
                 parts.append(self._candidates(work, rows))
+                parts.append(Text(work.phase, style="cyan", no_wrap=True, overflow="ellipsis"))
             parts.append(self._bar())
             return Group(*parts)  # type: ignore[arg-type]
 
@@ -218,7 +222,7 @@ class LiveTable(_Watcher):
         table = Table(box=None, pad_edge=False, title_justify="left", title_style="bold")
         failed = f", {len(state.failed)} failed" if state.failed else ""
         table.title = f"built {len(state.built)} of {plural(state.total, 'module')}{failed}"
-        table.add_column("module", no_wrap=True, width=52)
+        table.add_column("module", no_wrap=True, width=max(12, min(_MODULE, self.console.width - 18)))
         table.add_column("time s", justify="right", no_wrap=True, width=8)
         table.add_column("", no_wrap=True)
         # Those in work first, the newest of the others next.
@@ -231,7 +235,7 @@ class LiveTable(_Watcher):
     def _candidates(self, work: _Open, shown: int) -> Table:
         # The name gives way, never the time.
         room = self.console.width - _TIME - _WORD - 2
-        table = Table(title=work.key, title_justify="left", title_style="bold", box=None, pad_edge=False)
+        table = Table(box=None, pad_edge=False)
         table.add_column("candidate", no_wrap=True, width=max(12, min(_NAME, room)))
         table.add_column("time us", justify="right", no_wrap=True, width=_TIME)
         table.add_column("", no_wrap=True)
@@ -254,7 +258,6 @@ class LiveTable(_Watcher):
         rows.sort(key=lambda row: (row[0], row[5] != "red" and row[1] == float("inf"), row[1]))
         for _, _, label, text, word, style in rows[:shown]:
             table.add_row(Text(label), text, word, style=style)
-        table.add_row(Text(work.phase, style="cyan", overflow="ellipsis"), "", "")
         return table
 
     def _bar(self) -> Table:

@@ -97,7 +97,11 @@ def test_every_winner_time_and_speedup_is_whole(width: int, every: bool) -> None
         winner = each.candidate(each.choice.winner)
         assert whole(text, winner.label, width)
         assert with_interval(winner.median_us, winner.interval_us) in text
-    assert text.count("1.200 ± 9.050") == 3
+    rows = [line for line in text.splitlines() if "1.200 ± 9.050" in line]
+    assert len(rows) == 3
+    # Times and speed-ups side by side.
+    for time, row in zip(("98.70 ± 29.61", "123456 ± 37037", "5.25 ± 1.58"), rows, strict=True):
+        assert time in row
     for name in ("batch", "context", "time us", "speed-up", "floor"):
         assert name in text
 
