@@ -325,10 +325,12 @@ class _Run:
             write_run(path, run)
             return path
         kept, left_out = (run, ()) if self.request.keep_noisy else split_noisy(run)
-        for note in self.store.save(kept) if kept.workloads or not left_out else ():
-            self.progress.note(note)
         # An interrupted run is whole in its journal.
-        if not left_out or self.state.interrupted:
+        elsewhere = bool(left_out) and not self.state.interrupted
+        if kept.workloads or not elsewhere:
+            for note in self.store.save(kept):
+                self.progress.note(note)
+        if not elsewhere:
             return path
         whole = new_run_path(self.request.root, self.request.name, self.created)
         write_run(whole, run.model_copy(update={"kind": "run"}))
