@@ -10,10 +10,16 @@ from typing import Any
 import typer
 
 from autotune_cli import __version__
+from autotune_cli.commands.diff import EXAMPLES as DIFF_EXAMPLES
 from autotune_cli.commands.diff import DiffCommand, diff
+from autotune_cli.commands.helping import Entry, HelpfulGroup
+from autotune_cli.commands.kernels import EXAMPLES as KERNELS_EXAMPLES
 from autotune_cli.commands.kernels import kernels
+from autotune_cli.commands.profile import EXAMPLES as PROFILE_EXAMPLES
 from autotune_cli.commands.profile import profile
+from autotune_cli.commands.show import EXAMPLES as SHOW_EXAMPLES
 from autotune_cli.commands.show import show
+from autotune_cli.commands.tune import EXAMPLES as TUNE_EXAMPLES
 from autotune_cli.commands.tune import tune
 from autotune_cli.errors import EXIT_OK, EXIT_USAGE
 from autotune_cli.outermost import guarded
@@ -26,18 +32,22 @@ _USAGE_ERROR: Any = typer.BadParameter.__mro__[2]
 
 app = typer.Typer(
     name="autotune",
+    cls=HelpfulGroup,
     help="Finds the fastest correct attention and top-k kernels for LLM serving on this GPU.",
+    epilog="autotune tune --model llama-3.1-8b\nautotune show cache/llama-3.1-8b.json",
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     # Plain help: rich's panels cost more time than everything else here together.
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-app.command()(tune)
-app.command()(profile)
-app.command()(show)
-app.command(cls=DiffCommand)(diff)
-app.command()(kernels)
+HelpfulGroup.entries = {
+    "tune": Entry(tune, TUNE_EXAMPLES),
+    "profile": Entry(profile, PROFILE_EXAMPLES),
+    "show": Entry(show, SHOW_EXAMPLES),
+    "diff": Entry(diff, DIFF_EXAMPLES, DiffCommand),
+    "kernels": Entry(kernels, KERNELS_EXAMPLES),
+}
 
 
 def _version(wanted: bool) -> None:
@@ -48,7 +58,7 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _options(
-    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Show the version."),
+    version: bool = typer.Option(False, "--version", "-V", callback=_version, is_eager=True, help="Show the version."),
     debug: bool = typer.Option(False, "--debug", help="Show the traceback of a fault of the program itself."),
 ) -> None:
     pass

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from autotune_cli.commands.helping import complete_model, complete_words, list_models
+
 if TYPE_CHECKING:
     from autotune_cli.profiling.readers.stream import Progress
     from autotune_cli.profiling.trace import Trace
@@ -16,7 +18,14 @@ if TYPE_CHECKING:
     from autotune_cli.render.console import Console
 
 _FORMATS = ("table", "markdown", "json")
+EXAMPLES = """
+autotune profile --paged --model llama-3.1-8b --mode decode
+autotune profile --from-trace example --paged
+"""
+_TRACE = "Judging a trace"
+_WANTED = "What must fire"
 _RUN = "Running a path"
+_PRINTED = "What is printed"
 _LIVE_ONLY = (
     *("model", "config", "tp", "backend", "fa", "phases", "batch", "new", "context", "calls", "pad_mode"),
     *("deterministic", "multimodal", "multi_item_scoring", "bitwise", "dtype", "kv_dtype", "kernels", "trace"),
@@ -28,9 +37,10 @@ def profile(
     from_trace: Annotated[
         str | None,
         typer.Option(
-            metavar="FILE",
             help="A recorded trace: torch's profiler (.json, .json.gz), Nsight Systems (.sqlite), a folder of them; "
             "'example' and 'example-ragged' come along.",
+            metavar="FILE",
+            rich_help_panel=_TRACE,
         ),
     ] = None,
     paged: Annotated[
@@ -39,72 +49,128 @@ def profile(
             "--paged/--no-paged",
             help="Expect paged attention and nothing else, or SGLang's ragged path. Default: "
             "SGLANG_FLASHINFER_USE_PAGED, else ragged.",
+            rich_help_panel=_WANTED,
         ),
     ] = None,
     mode: Annotated[
         str,
         typer.Option(
-            help="Forward mode: extend, decode, verify, mixed, idle, draft_extend, dllm_extend; to run: topk."
+            help="Forward mode: extend, decode, verify, mixed, idle, draft_extend, dllm_extend; to run: topk.",
+            metavar="MODE",
+            rich_help_panel=_WANTED,
         ),
     ] = "extend",
     prefix: Annotated[
         bool | None,
-        typer.Option("--prefix/--no-prefix", help="Ragged path: with cached keys or without. Default: either."),
+        typer.Option(
+            "--prefix/--no-prefix",
+            help="Ragged path: with cached keys or without. Default: either.",
+            rich_help_panel=_WANTED,
+        ),
     ] = None,
     ranges: Annotated[
         list[str] | None,
-        typer.Option("--range", help="Judge this range (a name, or a pattern with *); may be repeated."),
+        typer.Option(
+            "--range",
+            help="Judge this range (a name, or a pattern with *); may be repeated.",
+            metavar="NAME",
+            rich_help_panel=_TRACE,
+        ),
     ] = None,
-    rank: Annotated[int | None, typer.Option(help="Judge this rank of a folder or of a trace of several.")] = None,
+    rank: Annotated[
+        int | None,
+        typer.Option(help="Judge this rank of a folder or of a trace of several.", metavar="N", rich_help_panel=_TRACE),
+    ] = None,
     rules: Annotated[
-        list[Path] | None, typer.Option(help="Own rules for kernel names, before the program's; may be repeated.")
+        list[Path] | None,
+        typer.Option(
+            help="Own rules for kernel names, before the program's; may be repeated.",
+            metavar="FILE",
+            rich_help_panel=_WANTED,
+        ),
     ] = None,
     expect: Annotated[
-        list[str] | None, typer.Option(help="A kernel must fit this regular expression; may be repeated.")
+        list[str] | None,
+        typer.Option(
+            help="A kernel must fit this regular expression; may be repeated.",
+            metavar="PATTERN",
+            rich_help_panel=_WANTED,
+        ),
     ] = None,
     forbid: Annotated[
-        list[str] | None, typer.Option(help="No kernel may fit this regular expression; may be repeated.")
+        list[str] | None,
+        typer.Option(
+            help="No kernel may fit this regular expression; may be repeated.",
+            metavar="PATTERN",
+            rich_help_panel=_WANTED,
+        ),
     ] = None,
     self_check: Annotated[
-        bool, typer.Option("--self-check", help="Show that the verdict can fail: plant kernels it must stop.")
+        bool,
+        typer.Option(
+            "--self-check", help="Show that the verdict can fail: plant kernels it must stop.", rich_help_panel=_WANTED
+        ),
     ] = False,
-    form: Annotated[str, typer.Option("--format", help="table, markdown or json.")] = "table",
     model: Annotated[
-        str | None, typer.Option(help="A known model. Default: llama-3.1-8b.", rich_help_panel=_RUN)
+        str | None,
+        typer.Option(
+            help="A known model, '?' lists them. Default: llama-3.1-8b.",
+            metavar="NAME",
+            rich_help_panel=_RUN,
+            callback=list_models,
+            is_eager=True,
+            autocompletion=complete_model,
+        ),
     ] = None,
     config: Annotated[
-        Path | None, typer.Option(help="A Hugging Face config.json instead of --model.", rich_help_panel=_RUN)
+        Path | None,
+        typer.Option(help="A Hugging Face config.json instead of --model.", metavar="FILE", rich_help_panel=_RUN),
     ] = None,
     tp: Annotated[
-        int | None, typer.Option(help="Tensor parallelism: the heads one of TP GPUs has.", rich_help_panel=_RUN)
+        int | None,
+        typer.Option(help="Tensor parallelism: the heads one of TP GPUs has.", metavar="N", rich_help_panel=_RUN),
     ] = None,
     backend: Annotated[
         str | None,
         typer.Option(
             help="flashinfer: SGLang's path, the default. Or a candidate as `tune` names it, such as torch.sdpa.",
+            metavar="NAME",
             rich_help_panel=_RUN,
         ),
     ] = None,
     fa: Annotated[
         str | None,
-        typer.Option("--fa", help="FlashInfer's kernels: auto (as SGLang), fa2, fa3.", rich_help_panel=_RUN),
+        typer.Option(
+            "--fa", help="FlashInfer's kernels: auto (as SGLang), fa2, fa3.", metavar="WORD", rich_help_panel=_RUN
+        ),
     ] = None,
     phases: Annotated[
         str | None,
-        typer.Option(help="eager, capture, replay, piecewise; commas between. Default: all.", rich_help_panel=_RUN),
+        typer.Option(
+            help="eager, capture, replay, piecewise; commas between. Default: all.",
+            metavar="WORDS",
+            rich_help_panel=_RUN,
+        ),
     ] = None,
-    batch: Annotated[int | None, typer.Option(help="Requests (top-k: rows).", rich_help_panel=_RUN)] = None,
-    new: Annotated[int | None, typer.Option(help="New tokens of the longest request.", rich_help_panel=_RUN)] = None,
+    batch: Annotated[
+        int | None, typer.Option(help="Requests (top-k: rows).", metavar="N", rich_help_panel=_RUN)
+    ] = None,
+    new: Annotated[
+        int | None, typer.Option(help="New tokens of the longest request.", metavar="N", rich_help_panel=_RUN)
+    ] = None,
     context: Annotated[
-        int | None, typer.Option(help="Keys of the longest request, new ones included.", rich_help_panel=_RUN)
+        int | None,
+        typer.Option(help="Keys of the longest request, new ones included.", metavar="N", rich_help_panel=_RUN),
     ] = None,
     calls: Annotated[
-        int | None, typer.Option(help="Attention calls of a step; kinds of layers take turns.", rich_help_panel=_RUN)
+        int | None,
+        typer.Option(help="Attention calls of a step; kinds of layers take turns.", metavar="N", rich_help_panel=_RUN),
     ] = None,
     pad_mode: Annotated[
         str | None,
         typer.Option(
             help="Piecewise: fake-request (SGLang 0.5.10) or narrow (later). Default: fake-request.",
+            metavar="WORD",
             rich_help_panel=_RUN,
         ),
     ] = None,
@@ -123,18 +189,32 @@ def profile(
             "--bitwise", help="Eager and replay, and another batch, must give the same bits.", rich_help_panel=_RUN
         ),
     ] = False,
-    dtype: Annotated[str | None, typer.Option(help="bfloat16 or float16.", rich_help_panel=_RUN)] = None,
-    kv_dtype: Annotated[str | None, typer.Option(help="Of the KV cache.", rich_help_panel=_RUN)] = None,
+    dtype: Annotated[
+        str | None, typer.Option(help="bfloat16 or float16.", metavar="TYPE", rich_help_panel=_RUN)
+    ] = None,
+    kv_dtype: Annotated[str | None, typer.Option(help="Of the KV cache.", metavar="TYPE", rich_help_panel=_RUN)] = None,
     kernels: Annotated[
-        list[Path] | None, typer.Option(help="A Python file with your own backends.", rich_help_panel=_RUN)
+        list[Path] | None,
+        typer.Option(help="A Python file with your own backends.", metavar="FILE", rich_help_panel=_RUN),
     ] = None,
     trace: Annotated[
-        Path | None, typer.Option(help="Keep the trace: a .json or .json.gz.", rich_help_panel=_RUN)
+        Path | None, typer.Option(help="Keep the trace: a .json or .json.gz.", metavar="FILE", rich_help_panel=_RUN)
     ] = None,
     timeout: Annotated[
-        float | None, typer.Option(help="Seconds a phase may take; builds count apart.", rich_help_panel=_RUN)
+        float | None,
+        typer.Option(help="Seconds a phase may take; builds count apart.", metavar="SECONDS", rich_help_panel=_RUN),
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of the inputs.", rich_help_panel=_RUN)] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the inputs.", metavar="N", rich_help_panel=_RUN)] = None,
+    form: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            help="table, markdown or json.",
+            metavar="FORMAT",
+            rich_help_panel=_PRINTED,
+            autocompletion=complete_words(*_FORMATS),
+        ),
+    ] = "table",
 ) -> None:
     """Prove that only the attention kernels you selected fire, phase by phase: run a path here, or judge a trace.
 

@@ -9,14 +9,28 @@ from typing import Annotated
 
 import typer
 
+EXAMPLES = """
+autotune show cache/llama-3.1-8b.json
+autotune show cache/llama-3.1-8b.json --device h200 --all
+"""
+
 
 def show(
-    file: Annotated[Path, typer.Argument(help="A file of cache/ or runs/.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A file of cache/ or runs/.")],
     every: Annotated[bool, typer.Option("--all", help="Show every candidate of every workload.")] = False,
     baseline: Annotated[
-        str | None, typer.Option(help="What the table's speed-ups are over, one of the file's baselines.")
+        str | None,
+        typer.Option(help="What the table's speed-ups are over, one of the file's baselines.", metavar="BASELINE"),
     ] = None,
-    svg: Annotated[Path | None, typer.Option(help="Write the picture of the terminal to this SVG file too.")] = None,
+    device: Annotated[
+        str | None,
+        typer.Option(
+            help="Of a file with several devices, this one: a part of its name, such as h200.", metavar="NAME"
+        ),
+    ] = None,
+    svg: Annotated[
+        Path | None, typer.Option(help="Write the picture of the terminal to this SVG file too.", metavar="FILE")
+    ] = None,
 ) -> None:
     """Print a result file as 'autotune tune' did. Needs no GPU."""
     from rich.text import Text
@@ -25,6 +39,7 @@ def show(
     from autotune_cli.plain_text import shown
     from autotune_cli.render.baselines import names
     from autotune_cli.render.console import Console
+    from autotune_cli.render.devices import of_device
     from autotune_cli.render.plain_records import shown_record
     from autotune_cli.render.summary import print_run
     from autotune_cli.results.files import read_run, write_atomic
@@ -35,6 +50,8 @@ def show(
         Console(stderr=True).print(Text(f"note: {file}: {line}", style="yellow"), soft_wrap=True)
     # As it is shown below.
     run = shown_record(read)
+    if device is not None:
+        run = of_device(run, device)
     if baseline is not None:
         known = names(run.workloads)
         baseline = " ".join(baseline.split())

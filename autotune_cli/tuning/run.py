@@ -26,10 +26,12 @@ from autotune_cli.results.schema import Ceilings, Environment, RunFile, Settings
 from autotune_cli.tuning.budget import RESERVE, VETTING_SHARE, Budget
 from autotune_cli.tuning.building import Builds, build
 from autotune_cli.tuning.jobs import MeasureCeilings, PlannedWorkload, Ready
+from autotune_cli.tuning.keeping import noisy_note, split_noisy
 from autotune_cli.tuning.own import OwnFiles
 from autotune_cli.tuning.process import OutOfTime, Stopped, Worker, WorkerDied, WorkerRaised, WorkerTimeout
 from autotune_cli.tuning.progress import Progress
 from autotune_cli.tuning.request import Outcome, Request
+from autotune_cli.tuning.resources import cores, load_average
 from autotune_cli.tuning.resuming import resume_journal
 from autotune_cli.tuning.selection import planned_workloads, to_build
 from autotune_cli.tuning.session import Interrupted, Known, Session, SessionSettings
@@ -149,7 +151,8 @@ class _Run:
             self._measure(planned, todo, identities, journal, known)
             if self.state.errors:
                 raise self.state.errors[0]
-            path, run = self._write(journal, self._run_file(planned))
+            run = self._run_file(planned)
+            path, run = self._write(journal, run)
             if not self.state.interrupted:
                 journal.finish()
         measured = sum(not result.reused for result in run.workloads)
@@ -376,11 +379,20 @@ class _Run:
         )
 
     def _write(self, journal: Journal, run: RunFile) -> tuple[Path, RunFile]:
+        """Write the run, and return where all of it is."""
         if not self.request.use_cache:
             return journal.run_path, write_run(journal.run_path, run)
-        for note in self.store.save(run):
-            self.progress.note(note)
-        return self.store.path, run
+        kept, left_out = (run, ()) if self.request.keep_noisy else split_noisy(run)
+        # An interrupted run is whole in its journal.
+        elsewhere = bool(left_out) and not self.state.interrupted
+        if kept.workloads or not elsewhere:
+            for note in self.store.save(kept):
+                self.progress.note(note)
+        if not elsewhere:
+            return self.store.path, run
+        written = write_run(journal.run_path, run.model_copy(update={"kind": "run"}))
+        self.progress.note(noisy_note(run, left_out, str(journal.run_path), load_average(), cores()))
+        return journal.run_path, written
 
 
 def _reused(result: WorkloadResult, plan: PlannedWorkload, environment: str) -> WorkloadResult:
