@@ -3,19 +3,38 @@
 from __future__ import annotations
 
 import io
+import json
 import re
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+if TYPE_CHECKING:
+    from autotune_cli.results.schema import RunFile
+
+FORMATS = ("table", "json", "csv", "markdown")
+
 
 def show(
-    file: Annotated[Path, typer.Argument(help="A file of cache/ or runs/.")],
+    file: Annotated[
+        str,
+        typer.Argument(
+            metavar="[RESULT]",
+            help="'latest', 'previous', a cache name, a run's name, or a file. Default: the latest run.",
+            show_default=False,
+        ),
+    ] = "latest",
     every: Annotated[bool, typer.Option("--all", help="Show every candidate of every workload.")] = False,
     baseline: Annotated[
         str | None, typer.Option(help="What the table's speed-ups are over, one of the file's baselines.")
     ] = None,
+    form: Annotated[str, typer.Option("--format", help="table, json (as 'tune --json'), csv or markdown.")] = "table",
+    name: Annotated[str | None, typer.Option(help="The name whose runs 'latest' and 'previous' mean.")] = None,
+    root: Annotated[
+        Path, typer.Option(envvar="AUTOTUNE_ROOT", help="Folder of cache/ and runs/.", show_default="current folder")
+    ] = Path(),
     svg: Annotated[Path | None, typer.Option(help="Write the picture of the terminal to this SVG file too.")] = None,
 ) -> None:
     """Print a result file as 'autotune tune' did. Needs no GPU."""
@@ -25,21 +44,36 @@ def show(
     from autotune_cli.render.baselines import names
     from autotune_cli.render.summary import print_run
     from autotune_cli.results.files import read_run, write_atomic
+    from autotune_cli.results.naming import find_one
 
-    run = read_run(file)
+    if form not in FORMATS:
+        raise UnknownName("format", form, FORMATS)
+    path = find_one(file, root, name)
+    run = read_run(path)
     if baseline is not None:
         known = names(run.workloads)
         baseline = " ".join(baseline.split())
         if baseline not in known:
             raise UnknownName("baseline of this file", baseline, known)
-    output = Console()
-    if not output.is_terminal:
-        output = Console(width=160)
-    print_run(output, run, every, baseline)
+    if form == "table":
+        output = Console()
+        print_run(output if output.is_terminal else Console(width=160), run, every, baseline)
+    else:
+        sys.stdout.buffer.write(_text(form, path, run, every, baseline).encode("utf-8", "replace"))
+        sys.stdout.flush()
     if svg is not None:
         # Wide enough for the longest row; what is recorded goes to the picture, not to the terminal.
         recorder = Console(record=True, width=168, file=io.StringIO(), force_terminal=True, color_system="truecolor")
         print_run(recorder, run, every, baseline)
-        picture = recorder.export_svg(title=" ".join(run.command) or f"autotune show {file}")
+        picture = recorder.export_svg(title=" ".join(run.command) or f"autotune show {path}")
         # rich names fonts on a public server; a picture in a repository must not fetch anything.
         write_atomic(svg, re.sub(r"@font-face\s*{.*?}\s*", "", picture, flags=re.DOTALL))
+
+
+def _text(form: str, path: Path, run: RunFile, every: bool, baseline: str | None) -> str:
+    from autotune_cli.render.run_data import run_csv, summary
+    from autotune_cli.render.run_markdown import run_markdown
+
+    if form == "json":
+        return json.dumps(summary(path, run), indent=1) + "\n"
+    return run_csv(run) if form == "csv" else run_markdown(run, every, baseline)

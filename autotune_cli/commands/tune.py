@@ -16,8 +16,7 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from autotune_cli.results.schema import RunFile
-    from autotune_cli.tuning.request import Outcome, Request
+    from autotune_cli.tuning.request import Request
 
 _SUITE = "What to tune"
 _HELD = "What winners are held to"
@@ -123,6 +122,7 @@ def tune(
     from rich.console import Console
 
     from autotune_cli.errors import EXIT_INCOMPLETE
+    from autotune_cli.render.run_data import summary
     from autotune_cli.render.summary import print_run
     from autotune_cli.render.watch import Lines, LiveTable
     from autotune_cli.tuning.run import tune as run_tuning
@@ -139,7 +139,7 @@ def tune(
         errors.print("interrupted", style="yellow")
         raise typer.Exit(EXIT_INCOMPLETE) from None
     if as_json:
-        typer.echo(json.dumps(_summary(outcome), indent=1))
+        typer.echo(json.dumps(summary(outcome.path, outcome.run), indent=1))
     else:
         output = Console()
         if not output.is_terminal:
@@ -227,50 +227,6 @@ def _request(options: dict[str, Any], errors: Console) -> tuple[Request, str | N
         command=("autotune", *sys.argv[1:]),
     )
     return request, column
-
-
-def _summary(outcome: Outcome) -> dict[str, Any]:
-    """What ``--json`` prints."""
-    from autotune_cli.render.baselines import mean_over, names
-
-    run: RunFile = outcome.run
-    workloads: list[dict[str, Any]] = []
-    for result in run.workloads:
-        choice = result.choice
-        winner = None if choice is None else result.candidate(choice.winner)
-        workloads.append(
-            {
-                "workload": result.key,
-                "winner": None if winner is None else winner.key,
-                "time_us": None if winner is None else winner.median_us,
-                "interval_us": None if winner is None else winner.interval_us,
-                "default": None if choice is None else choice.default,
-                "speedup": None if choice is None else choice.speedup,
-                "over": None if choice is None else choice.over,
-                "baselines": [
-                    baseline.model_dump(include={"name", "version", "backend", "candidate", "missing", "speedup"})
-                    for baseline in result.baselines
-                ],
-                "ties": 0 if choice is None else len(choice.tie_set),
-                "incorrect": [candidate.key for candidate in result.candidates if candidate.status == "incorrect"],
-                "reused": result.reused,
-            }
-        )
-    means = []
-    for name in names(run.workloads):
-        mean, count = mean_over(run.workloads, name)
-        if mean is not None:
-            means.append(
-                {"over": name, "geometric_mean": mean.value, "low": mean.low, "high": mean.high, "workloads": count}
-            )
-    return {
-        "path": str(outcome.path),
-        "complete": run.complete,
-        "wall_s": run.wall_s,
-        "noise_floor": run.noise_floor,
-        "speedups": means,
-        "workloads": workloads,
-    }
 
 
 class _Signals:

@@ -52,8 +52,8 @@ def find_all(texts: Sequence[str], root: Path = Path(), name: str | None = None)
 def find(text: str, root: Path, name: str | None = None) -> list[Path]:
     """The files that a text names, one at least; whether they can be read is not looked at.
 
-    In this order: ``latest`` and ``previous``; a path; a glob; and without a folder in front a cache of ``root``, a run of
-    ``root`` by its whole name, and the newest run of that name. ``runs/`` and ``cache/`` in front choose between these.
+    In this order: ``latest`` and ``previous``; a path; a glob; a cache of ``root``, a run of ``root`` by its whole
+    name, and the newest run of that name. ``cache/`` or ``runs/`` in front of a name choose between these.
 
     Args:
         text: as typed.

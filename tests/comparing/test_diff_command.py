@@ -15,10 +15,10 @@ from diff_builders import FAST, FLASHINFER, SLOW, candidate, env, failed, noisy,
 
 from autotune_cli.commands.diff import parse_threshold, several, split_sides
 from autotune_cli.comparing.outcome import fail_on, outcome
-from autotune_cli.results.naming import newest_of_each
 from autotune_cli.errors import AutotuneError, BadOption
 from autotune_cli.render.diff_markdown import MOST_CHARACTERS, markdown
 from autotune_cli.render.diff_table import MOST_ROWS
+from autotune_cli.results.naming import newest_of_each
 
 Usage = Callable[..., Any]
 GOLDEN = Path(__file__).parent / "golden"
