@@ -204,7 +204,7 @@ def _choice_line(choice: ChoiceComparison) -> Line:
 
 
 def _important(comparison: Comparison) -> bool:
-    """Of the rest a count says enough: no change, out before the race, or unclear only because it dropped out of the race at once, and
+    """Of the rest a count says enough: no change, out before the race, or unclear only because it dropped out at once, and
     nobody's choice."""
     if comparison.verdict != Verdict.AMBIGUOUS:
         if comparison.verdict == Verdict.ELIMINATED:
