@@ -204,8 +204,8 @@ def _choice_line(choice: ChoiceComparison) -> Line:
 
 
 def _important(comparison: Comparison) -> bool:
-    """Of the rest a count says enough: no change, out before the race, or unclear only because it dropped out at once, and
-    nobody's choice."""
+    """Of the rest a count says enough: no change, out before the race, or unclear only because it dropped out at once,
+    and nobody's choice."""
     if comparison.verdict != Verdict.AMBIGUOUS:
         if comparison.verdict == Verdict.ELIMINATED:
             return bool(comparison.chosen) or comparison.default
