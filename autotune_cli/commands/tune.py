@@ -16,6 +16,7 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from autotune_cli.tuning.focus import Focus
     from autotune_cli.tuning.request import Request
 
 _SUITE = "What to tune"
@@ -81,6 +82,20 @@ def tune(
     kernels: Annotated[
         list[Path] | None, typer.Option(help="A Python file that registers your own backends; may be repeated.")
     ] = None,
+    focus: Annotated[
+        str | None,
+        typer.Option(
+            help="With --no-cache, race only these beside the baselines and the best competitor of the last run: "
+            "'mine' (what --kernels registers), or how a backend's or candidate's name begins."
+        ),
+    ] = None,
+    compare: Annotated[
+        str | None,
+        typer.Option(
+            help="Hold the result against an earlier one: previous (of the same name), latest, a name, a file, none. "
+            "Default: previous with --kernels and --no-cache, else none."
+        ),
+    ] = None,
     cache: Annotated[
         bool | None,
         typer.Option(
@@ -121,6 +136,7 @@ def tune(
     """
     from rich.console import Console
 
+    from autotune_cli.commands.compare import choose_earlier, loop
     from autotune_cli.errors import EXIT_INCOMPLETE
     from autotune_cli.render.run_data import summary
     from autotune_cli.render.summary import print_run
@@ -129,6 +145,7 @@ def tune(
 
     errors = Console(stderr=True)
     request, column = _request(locals(), errors)
+    compared = choose_earlier(compare, bool(kernels), request.use_cache, root, request.name, resume)
     watcher = LiveTable(errors) if errors.is_terminal and not as_json else Lines(errors)
     stop = threading.Event()
     try:
@@ -138,13 +155,15 @@ def tune(
         # Before anything was measured, or a second Ctrl-C. Here, as click would make exit code 130 of it.
         errors.print("interrupted", style="yellow")
         raise typer.Exit(EXIT_INCOMPLETE) from None
+    own = loop(compared, outcome.path, outcome.run, bool(kernels))
     if as_json:
-        typer.echo(json.dumps(summary(outcome.path, outcome.run), indent=1))
+        typer.echo(json.dumps(summary(outcome.path, outcome.run) | own.data(), indent=1))
     else:
         output = Console()
         if not output.is_terminal:
             output = Console(width=160)
         print_run(output, outcome.run, every, column)
+        own.print(output, every)
         verb = "wrote" if outcome.measured or not request.use_cache else "nothing to measure:"
         output.print(
             f"{verb} {outcome.path} ({outcome.run.wall_s:.1f} s)", highlight=False, markup=False, soft_wrap=True
@@ -219,6 +238,7 @@ def _request(options: dict[str, Any], errors: Console) -> tuple[Request, str | N
         backends=backends(options["backend"], has_own=bool(files)),
         baselines=held,
         model_type=suite.model_type,
+        focus=_focus(options, name, toggle.on, [workload.key for workload in suite.workloads]),
         page_sizes=numbers("--page-size", options["page_size"]),
         timeout_s=between("--timeout", options["timeout"], 0.1, _LONGEST_TIMEOUT_S),
         budget_s=duration("--budget", options["budget"]),
@@ -227,6 +247,27 @@ def _request(options: dict[str, Any], errors: Console) -> tuple[Request, str | N
         command=("autotune", *sys.argv[1:]),
     )
     return request, column
+
+
+def _focus(options: dict[str, Any], name: str, use_cache: bool, workloads: list[str]) -> Focus | None:
+    """What ``--focus`` says.
+
+    Raises:
+        BadOption: it goes neither with the cache nor, as ``mine``, without ``--kernels``.
+    """
+    from autotune_cli.errors import BadOption
+    from autotune_cli.tuning.focus import MINE, focus_on
+
+    if options["focus"] is None:
+        return None
+    wanted = options["focus"].strip()
+    if not wanted:
+        raise BadOption(option="--focus", detail="is empty")
+    if use_cache:
+        raise BadOption(option="--focus", detail="goes with --no-cache: the cache keeps whole races")
+    if wanted == MINE and not options["kernels"]:
+        raise BadOption(option="--focus", detail=f"{MINE} means what --kernels registers, and there is none")
+    return focus_on(wanted, options["root"], name, workloads)
 
 
 class _Signals:
