@@ -28,12 +28,10 @@ _STICKY = (
 _OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory", "std::bad_alloc")
 _LONGEST = 300
 # Frames in here are not the user's: this program and the standard library.
-_NOT_THEIRS = tuple(
-    Path(folder).resolve()
-    for folder in (
-        *(Path(str(package.__file__)).parent for package in (autotune_cli, kernels)),
-        str(sysconfig.get_paths()["stdlib"]),
-    )
+_NOT_THEIRS = (
+    Path(str(autotune_cli.__file__)).resolve().parent,
+    Path(str(kernels.__file__)).resolve().parent,
+    Path(sysconfig.get_paths()["stdlib"]).resolve(),
 )
 
 
