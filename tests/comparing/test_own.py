@@ -144,7 +144,7 @@ def test_nothing_is_cut_at_any_width(width: int) -> None:
     text = "".join(printed(found, width=width).split())
     for part in (long, "44.99", "x faster", "x slower", "faster -10", "error: wrong on normal"):
         assert "".join(part.split()) in text
-    assert max(map(len, printed(found, width=width).splitlines()[3:])) <= width
+    assert max(map(len, printed(found, width=width).splitlines()[4:])) <= width
 
 
 def test_without_own_candidates_there_is_nothing() -> None:
