@@ -11,7 +11,6 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 from autotune_cli.kernels.workload import cost
 from autotune_cli.measure.conditions import Gpu
@@ -20,6 +19,7 @@ from autotune_cli.measure.statistics import median
 from autotune_cli.measure.timers import Timer
 from autotune_cli.render.ceilings import ceilings_line
 from autotune_cli.results.files import read_run
+from autotune_cli.results.naming import find_all
 from autotune_cli.results.schema import MEASURED, Environment, WorkloadResult
 
 # More than the program takes: enough to see how far repeats are apart.
@@ -110,8 +110,8 @@ def check(paths: Sequence[str], now: Environment | None) -> bool:
     print("| file | device | floors | highest share | above 100 % | workloads above the floors of now |")
     print("| --- | --- | --- | --- | --- | --- |")
     lines = []
-    for path in paths:
-        run = read_run(Path(path))
+    for path in find_all(paths):
+        run = read_run(path)
         here = now if now is not None and now.device == run.device.device else None
         shares = [share for result in run.workloads for share in _shares(result)]
         found = [(result, candidate) for result in run.workloads for candidate in above_floor(result)]

@@ -18,6 +18,7 @@ from autotune_cli.comparing.report import compare
 from autotune_cli.comparing.verdicts import Rule
 from autotune_cli.measure.statistics import median, median_interval
 from autotune_cli.results.files import read_run
+from autotune_cli.results.naming import find_all
 from autotune_cli.results.schema import CandidateResult, RunFile
 from autotune_cli.tuning.choose import choose
 
@@ -28,8 +29,9 @@ Times = Callable[[str, CandidateResult], tuple[float, ...]]
 
 def read_all(paths: list[str]) -> list[RunFile]:
     """The runs of files and folders."""
-    files = [file for path in map(Path, paths) for file in (sorted(path.glob("*.json")) if path.is_dir() else [path])]
-    return [read_run(file) for file in files]
+    # Of a folder all files: the runs of one name are what is compared.
+    names = [f"{path}/*.json" if Path(path).is_dir() else path for path in paths]
+    return [read_run(file) for file in find_all(names)]
 
 
 def diff(a: list[RunFile], b: list[RunFile], rule: Rule | None = None) -> Report:
@@ -84,7 +86,7 @@ def synthetic(
 def runs_from(arguments: list[str]) -> list[RunFile]:
     """``FILE...``, or ``--synthetic N FILE``."""
     if arguments[:1] == ["--synthetic"]:
-        base = read_run(Path(arguments[2]))
+        base = read_run(find_all(arguments[2:3])[0])
         print(f"{arguments[1]} SYNTHETIC sessions modelled on {arguments[2]}")
         return [synthetic(base, number) for number in range(int(arguments[1]))]
     runs = read_all(arguments)

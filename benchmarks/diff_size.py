@@ -17,6 +17,7 @@ from pathlib import Path
 from diff_sessions import synthetic
 
 from autotune_cli.results.files import dump_run, read_run
+from autotune_cli.results.naming import find_all
 from autotune_cli.results.schema import RunFile
 
 AIM = 3.0
@@ -54,7 +55,7 @@ def seconds(command: list[str]) -> float:
 
 def main() -> None:
     """Write both runs, time both commands."""
-    base = read_run(Path(sys.argv[1]))
+    base = read_run(find_all(sys.argv[1:2])[0])
     run = large(base, int(sys.argv[2]) if len(sys.argv) > 2 else 10_000)
     with tempfile.TemporaryDirectory() as folder:
         paths = [str(Path(folder) / f"{name}.json") for name in "ab"]

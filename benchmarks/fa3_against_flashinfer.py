@@ -1,7 +1,7 @@
 """FlashAttention-3 and FlashInfer in one result file: geometric means of time ratios by operation.
 
     autotune tune --model llama-3.1-8b
-    python benchmarks/fa3_against_flashinfer.py cache/llama-3.1-8b.json
+    python benchmarks/fa3_against_flashinfer.py llama-3.1-8b
 
 Columns: SGLang with --attention-backend flashinfer over its true default; the default over the winner; FlashInfer's
 best over FA3's best. Above 1, the first of the two is slower. Who left the race early counts with its rough time.
@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import sys
 from collections import defaultdict
-from pathlib import Path
 
 from autotune_cli.measure.statistics import geometric_mean
 from autotune_cli.results.files import read_run
+from autotune_cli.results.naming import find_all
 from autotune_cli.results.schema import MEASURED, WorkloadResult
 
 FLASHINFER = "sglang --attention-backend flashinfer"
@@ -40,7 +40,7 @@ def of(result: WorkloadResult, name: str) -> float | None:
 
 def main() -> None:
     """Print a Markdown table for each device of the file."""
-    run = read_run(Path(sys.argv[1]))
+    run = read_run(find_all(sys.argv[1:2])[0])
     ratios: dict[str, dict[str, list[tuple[float | None, ...]]]] = defaultdict(lambda: defaultdict(list))
     for result in run.workloads:
         default, flashinfer = of(result, "sglang"), of(result, FLASHINFER)

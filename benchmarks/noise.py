@@ -1,7 +1,7 @@
 """Two runs of the same suite, each in processes of its own: do winners and medians agree?
 
     autotune tune --no-cache --model M; autotune tune --no-cache --model M
-    python benchmarks/noise.py A.json B.json
+    python benchmarks/noise.py previous latest
 
 A winner that differs is no news if both winners are in the tie set of either run. Medians of kernels over 10 us of
 all candidates that both runs raced are compared.
@@ -10,10 +10,10 @@ all candidates that both runs raced are compared.
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 from autotune_cli.measure.statistics import percentile
 from autotune_cli.results.files import read_run
+from autotune_cli.results.naming import find_all
 from autotune_cli.results.schema import WorkloadResult
 
 SHORTEST_US = 10.0
@@ -29,7 +29,7 @@ def agrees(a: WorkloadResult, b: WorkloadResult) -> bool:
 
 def main() -> None:
     """Print the workloads that disagree and the distribution of the medians' differences."""
-    first, second = (read_run(Path(path)) for path in sys.argv[1:3])
+    first, second = (read_run(path) for path in find_all(sys.argv[1:3]))
     other = {result.key: result for result in second.workloads}
     differences: list[float] = []
     same = tied = 0

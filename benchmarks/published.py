@@ -25,6 +25,7 @@ from typing import Any
 from autotune_cli.kernels.workload import AttentionWorkload, Geometry
 from autotune_cli.measure.statistics import median
 from autotune_cli.results.files import read_run
+from autotune_cli.results.naming import find_all
 from autotune_cli.results.schema import MEASURED, CandidateResult, RunFile, WorkloadResult
 
 DATA = Path(__file__).with_suffix(".toml")
@@ -221,7 +222,7 @@ def main(arguments: list[str]) -> int:
         case ["run", budget]:
             return run_all(budget)
         case ["table", *paths]:
-            print("\n".join(table([read_run(Path(path)) for path in paths])))
+            print("\n".join(table([read_run(path) for path in find_all(paths)])))
             return 0
     print(__doc__, file=sys.stderr)
     return 2

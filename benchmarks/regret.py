@@ -2,7 +2,7 @@
 
     autotune tune --no-cache --model M                 # the race
     autotune tune --no-cache --model M --exhaustive    # every candidate to full precision, in a process of its own
-    python benchmarks/regret.py RACE.json EXHAUSTIVE.json [EXHAUSTIVE.json ...]
+    python benchmarks/regret.py previous latest    # RACE EXHAUSTIVE [EXHAUSTIVE ...], as 'autotune show' takes results
 
 Regret: the winner's time over the best right candidate's, both as the exhaustive run measured them. Cost: device
 seconds of the race (its vetting included) over those of the exhaustive run.
@@ -11,15 +11,15 @@ seconds of the race (its vetting included) over those of the exhaustive run.
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 from autotune_cli.measure.statistics import geometric_mean
 from autotune_cli.results.files import read_run
+from autotune_cli.results.naming import find_all
 
 
 def main() -> None:
     """Print a line a workload and the two figures."""
-    race, *exhaustive = (read_run(Path(path)) for path in sys.argv[1:])
+    race, *exhaustive = (read_run(path) for path in find_all(sys.argv[1:]))
     # A run that was cut off has judged its last workload with a few rounds only.
     judged = {result.key: result for run in exhaustive for result in run.workloads if result.stopped != "interrupted"}
     regrets = []

@@ -1,6 +1,7 @@
 """What tuning gains over each baseline: geometric means by suite and operation, from result files.
 
-    python benchmarks/speedup.py cache/*.json
+    python benchmarks/speedup.py cache
+    python benchmarks/speedup.py latest llama-3.1-8b   # results as 'autotune show' takes them
 
 One table a device and baseline. Exit 1 if a winner is slower than a baseline, beyond the interval.
 """
@@ -9,10 +10,10 @@ from __future__ import annotations
 
 import sys
 from collections import defaultdict
-from pathlib import Path
 
 from autotune_cli.measure.statistics import geometric_mean
 from autotune_cli.results.files import read_run
+from autotune_cli.results.naming import find_all
 from autotune_cli.results.schema import BaselineResult
 
 Groups = dict[str, list[BaselineResult]]
@@ -36,8 +37,8 @@ def slower(found: list[BaselineResult]) -> int:
 def main() -> None:
     """Print the Markdown tables."""
     tables: dict[tuple[str, str], Groups] = defaultdict(lambda: defaultdict(list))
-    for path in sys.argv[1:]:
-        run = read_run(Path(path))
+    for path in find_all(sys.argv[1:]):
+        run = read_run(path)
         for result in run.workloads:
             device = run.environments[result.environment].device
             for baseline in result.baselines:

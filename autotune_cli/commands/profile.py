@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +13,8 @@ import typer
 from autotune_cli.commands.helping import complete_model, complete_words, list_models
 
 if TYPE_CHECKING:
+    from autotune_cli.profiling.classify import Classifier
+    from autotune_cli.profiling.phases import Recording
     from autotune_cli.profiling.readers.stream import Progress
     from autotune_cli.profiling.trace import Trace
     from autotune_cli.profiling.verdict import Expectation
@@ -48,18 +51,19 @@ def profile(
         typer.Option(
             "--paged/--no-paged",
             help="Expect paged attention and nothing else, or SGLang's ragged path. Default: "
-            "SGLANG_FLASHINFER_USE_PAGED, else ragged.",
+            "SGLANG_FLASHINFER_USE_PAGED, else ragged; a trace of which nothing is expected is listed.",
             rich_help_panel=_WANTED,
         ),
     ] = None,
     mode: Annotated[
-        str,
+        str | None,
         typer.Option(
-            help="Forward mode: extend, decode, verify, mixed, idle, draft_extend, dllm_extend; to run: topk.",
+            help="Forward mode: extend (default), decode, verify, mixed, idle, draft_extend, dllm_extend; to run: "
+            "topk.",
             metavar="MODE",
             rich_help_panel=_WANTED,
         ),
-    ] = "extend",
+    ] = None,
     prefix: Annotated[
         bool | None,
         typer.Option(
@@ -226,6 +230,8 @@ def profile(
     if form not in _FORMATS:
         raise BadOption(option="--format", detail=f"{form!r} is none of {', '.join(_FORMATS)}")
     options = locals()
+    judged = says_what_to_expect(options, os.environ)
+    options["mode"] = "extend" if mode is None else mode
     if from_trace is None:
         from autotune_cli.commands.profile_live import run_live
 
@@ -241,25 +247,49 @@ def profile(
             raise BadOption(
                 option=f"--{name.replace('_', '-')}", detail="goes with running a path, not with --from-trace"
             )
-    _judge_trace(options)
+    _judge_trace(options) if judged else _list_trace(options)
 
 
-def _judge_trace(options: dict[str, Any]) -> None:
-    from rich.text import Text
+def says_what_to_expect(options: Mapping[str, Any], environ: Mapping[str, str]) -> bool:
+    """Is a trace to be judged? By an option or by SGLang's variable; without either it is listed."""
+    from autotune_cli.profiling.resolve import forced_paged
 
-    from autotune_cli.plain_text import shown
-    from autotune_cli.profiling.attribute import split_into_phases
-    from autotune_cli.profiling.checks import self_check
-    from autotune_cli.profiling.classify import load_classifier
-    from autotune_cli.profiling.phases import make_use
-    from autotune_cli.profiling.readers.finding import find_trace, sources_of_rank
-    from autotune_cli.profiling.verdict import Verdict, judge
+    given = any(options[name] is not None for name in ("paged", "prefix", "mode"))
+    return given or bool(options["expect"] or options["forbid"]) or forced_paged(None, environ).source != "default"
+
+
+def _list_trace(options: dict[str, Any]) -> None:
+    """What fired, and no verdict.
+
+    Raises:
+        BadOption: a self-check needs something to judge.
+    """
+    from autotune_cli.errors import EXIT_NOT_COMPARABLE, EXIT_OK, BadOption
+    from autotune_cli.render import profile_listing
     from autotune_cli.render.console import Console
+    from autotune_cli.streams import stdout_is_unicode
 
+    if options["self_check"]:
+        raise BadOption(option="--self-check", detail="needs something to expect, such as --paged or --no-paged")
     errors = Console(stderr=True)
-    expectation, warning = _expectation(options)
-    if warning:
-        errors.print(Text(f"note: {shown(warning)}", style="yellow"), soft_wrap=True)
+    recording, _ = _recorded(options, errors)
+    code = EXIT_OK if profile_listing.fired(recording) else EXIT_NOT_COMPARABLE
+    if options["form"] == "table":
+        output = Console()
+        profile_listing.print_listing(output if output.is_terminal else Console(width=160), recording)
+    elif options["form"] == "json":
+        print(profile_listing.listing_json(recording, code, ascii_only=not stdout_is_unicode()))
+    else:
+        print(profile_listing.listing_markdown(recording).rstrip())
+    raise typer.Exit(code)
+
+
+def _recorded(options: dict[str, Any], errors: Console) -> tuple[Recording, Classifier]:
+    """The trace in phases, and the rules by which its kernels were told apart."""
+    from autotune_cli.profiling.attribute import split_into_phases
+    from autotune_cli.profiling.classify import load_classifier
+    from autotune_cli.profiling.readers.finding import find_trace, sources_of_rank
+
     classify = load_classifier(options["rules"] or ())
     path = find_trace(Path(options["from_trace"]), options["rank"])
     trace = _read(path, errors)
@@ -267,7 +297,22 @@ def _judge_trace(options: dict[str, Any]) -> None:
     # A folder's file was chosen by its rank already.
     rank = None if Path(options["from_trace"]).is_dir() else options["rank"]
     sources = sources_of_rank(trace, rank)
-    recording = split_into_phases(trace, classify, options["ranges"] or (), sources)
+    return split_into_phases(trace, classify, options["ranges"] or (), sources), classify
+
+
+def _judge_trace(options: dict[str, Any]) -> None:
+    from rich.text import Text
+
+    from autotune_cli.profiling.checks import self_check
+    from autotune_cli.profiling.phases import make_use
+    from autotune_cli.profiling.verdict import Verdict, judge
+    from autotune_cli.render.console import Console
+
+    errors = Console(stderr=True)
+    expectation, warning = _expectation(options)
+    if warning:
+        errors.print(Text(f"note: {warning}", style="yellow"), soft_wrap=True)
+    recording, classify = _recorded(options, errors)
     verdict = judge(recording, expectation)
     checked: list[str] = []
     if options["self_check"]:

@@ -16,8 +16,8 @@ from autotune_cli.commands.helping import complete_model, complete_words, list_m
 
 if TYPE_CHECKING:
     from autotune_cli.render.console import Console
-    from autotune_cli.results.schema import RunFile
-    from autotune_cli.tuning.request import Outcome, Request
+    from autotune_cli.tuning.focus import Focus
+    from autotune_cli.tuning.request import Request
 
 EXAMPLES = """
 autotune tune --model llama-3.1-8b --op decode --budget 5m
@@ -159,6 +159,20 @@ def tune(
             rich_help_panel=_WHICH,
         ),
     ] = None,
+    focus: Annotated[
+        str | None,
+        typer.Option(
+            help="With --no-cache, race only these beside the baselines and the best competitor of the last run: "
+            "'mine' (what --kernels registers), or how a backend's or candidate's name begins."
+        ),
+    ] = None,
+    compare: Annotated[
+        str | None,
+        typer.Option(
+            help="Hold the result against an earlier one: previous (of the same name), latest, a name, a file, none. "
+            "Default: previous with --kernels and --no-cache, else none."
+        ),
+    ] = None,
     cache: Annotated[
         bool | None,
         typer.Option(
@@ -261,9 +275,11 @@ def tune(
 
     Exit code: 0 every workload has a winner, 2 bad usage or input, 4 the run could not be completed.
     """
+    from autotune_cli.commands.compare import choose_earlier, loop
     from autotune_cli.errors import EXIT_INCOMPLETE, EXIT_INTERRUPTED
     from autotune_cli.plain_text import json_text, shown
     from autotune_cli.render.console import Console
+    from autotune_cli.render.run_data import summary
     from autotune_cli.render.summary import print_run
     from autotune_cli.render.watch import Lines, LiveTable
     from autotune_cli.streams import stdout_is_unicode
@@ -271,6 +287,7 @@ def tune(
 
     errors = Console(stderr=True)
     request, column = _request(locals(), errors)
+    compared = choose_earlier(compare, bool(kernels), request.use_cache, root, request.name, resume)
     watcher = LiveTable(errors) if errors.is_terminal and not as_json else Lines(errors)
     stop = threading.Event()
     signals = _Signals(stop)
@@ -283,13 +300,16 @@ def tune(
             raise
         errors.print("interrupted", style="yellow")
         raise typer.Exit(EXIT_INCOMPLETE) from None
+    own = loop(compared, outcome.path, outcome.run, bool(kernels))
     if as_json:
-        print(json_text(_summary(outcome), ascii_only=not stdout_is_unicode()))
+        document = summary(outcome.path, outcome.run) | own.data()
+        print(json_text(document, ascii_only=not stdout_is_unicode()))
     else:
         output = Console()
         if not output.is_terminal:
             output = Console(width=160)
         print_run(output, outcome.run, every, column)
+        own.print(output, every)
         verb = "wrote" if outcome.measured or not request.use_cache else "nothing to measure:"
         output.print(f"{verb} {shown(str(outcome.path))} ({outcome.run.wall_s:.1f} s)", soft_wrap=True)
     if outcome.interrupted:
@@ -369,6 +389,7 @@ def _request(options: dict[str, Any], errors: Console) -> tuple[Request, str | N
         backends=backends(options["backend"], has_own=bool(files)),
         baselines=held,
         model_type=suite.model_type,
+        focus=_focus(options, name, toggle.on, [workload.key for workload in suite.workloads]),
         page_sizes=numbers("--page-size", options["page_size"]),
         timeout_s=between("--timeout", options["timeout"], 0.1, _LONGEST_TIMEOUT_S),
         budget_s=duration("--budget", options["budget"]),
@@ -380,48 +401,25 @@ def _request(options: dict[str, Any], errors: Console) -> tuple[Request, str | N
     return request, column
 
 
-def _summary(outcome: Outcome) -> dict[str, Any]:
-    """What ``--json`` prints."""
-    from autotune_cli.render.baselines import mean_over, names
+def _focus(options: dict[str, Any], name: str, use_cache: bool, workloads: list[str]) -> Focus | None:
+    """What ``--focus`` says.
 
-    run: RunFile = outcome.run
-    workloads: list[dict[str, Any]] = []
-    for result in run.workloads:
-        choice = result.choice
-        winner = None if choice is None else result.candidate(choice.winner)
-        workloads.append(
-            {
-                "workload": result.key,
-                "winner": None if winner is None else winner.key,
-                "time_us": None if winner is None else winner.median_us,
-                "interval_us": None if winner is None else winner.interval_us,
-                "default": None if choice is None else choice.default,
-                "speedup": None if choice is None else choice.speedup,
-                "over": None if choice is None else choice.over,
-                "baselines": [
-                    baseline.model_dump(include={"name", "version", "backend", "candidate", "missing", "speedup"})
-                    for baseline in result.baselines
-                ],
-                "ties": 0 if choice is None else len(choice.tie_set),
-                "incorrect": [candidate.key for candidate in result.candidates if candidate.status == "incorrect"],
-                "reused": result.reused,
-            }
-        )
-    means = []
-    for name in names(run.workloads):
-        mean, count = mean_over(run.workloads, name)
-        if mean is not None:
-            means.append(
-                {"over": name, "geometric_mean": mean.value, "low": mean.low, "high": mean.high, "workloads": count}
-            )
-    return {
-        "path": str(outcome.path),
-        "complete": run.complete,
-        "wall_s": run.wall_s,
-        "noise_floor": run.noise_floor,
-        "speedups": means,
-        "workloads": workloads,
-    }
+    Raises:
+        BadOption: it goes neither with the cache nor, as ``mine``, without ``--kernels``.
+    """
+    from autotune_cli.errors import BadOption
+    from autotune_cli.tuning.focus import MINE, focus_on
+
+    if options["focus"] is None:
+        return None
+    wanted = options["focus"].strip()
+    if not wanted:
+        raise BadOption(option="--focus", detail="is empty")
+    if use_cache:
+        raise BadOption(option="--focus", detail="goes with --no-cache: the cache keeps whole races")
+    if wanted == MINE and not options["kernels"]:
+        raise BadOption(option="--focus", detail=f"{MINE} means what --kernels registers, and there is none")
+    return focus_on(wanted, options["root"], name, workloads)
 
 
 class _Signals:

@@ -10,6 +10,7 @@ from autotune_cli.comparing.evidence import RIGHT, SideEvidence, clock_log_ratio
 from autotune_cli.comparing.join import Session, WorkloadPair
 from autotune_cli.comparing.places import places
 from autotune_cli.comparing.records import ChoiceComparison, Comparison
+from autotune_cli.comparing.rough import factor_of
 from autotune_cli.comparing.statistics import difference, estimate, ratio_of, session_scale
 from autotune_cli.comparing.verdicts import Decision, Reason, Rule, Timing, Verdict, decide, few
 
@@ -17,8 +18,8 @@ from autotune_cli.comparing.verdicts import Decision, Reason, Rule, Timing, Verd
 _ORDER = {
     verdict: rank
     for rank, verdict in enumerate((
-        Verdict.SLOWER, Verdict.STATUS, Verdict.FASTER, Verdict.AMBIGUOUS, Verdict.ONLY_B, Verdict.ONLY_A, Verdict.SAME,
-        Verdict.NOT_TIMED,
+        Verdict.SLOWER, Verdict.STATUS, Verdict.FASTER, Verdict.AMBIGUOUS, Verdict.ONLY_B, Verdict.ONLY_A,
+        Verdict.ELIMINATED, Verdict.SAME, Verdict.NOT_TIMED,
     ))
 }  # fmt: skip
 
@@ -55,8 +56,10 @@ def compare_candidates(pairs: Sequence[WorkloadPair], rule: Rule) -> tuple[list[
     scale_a = session_scale([(row.a.rounds, row.a.typical) for row in rows if row.a.rounds])
     scale_b = session_scale([(row.b.rounds, row.b.typical) for row in rows if row.b.rounds])
     for workload in workloads:
+        pair = workload.pair
+        factor = factor_of([session.device[0] for session in (*pair.a, *pair.b)])
         for row in workload.rows.values():
-            row.timing = _timing(row, scale_a, scale_b, workload.floor, workload.pair.same_card)
+            row.timing = _timing(row, scale_a, scale_b, workload.floor, pair.same_card, factor)
     decided = iter(decide([row.timing for row in rows if row.timing is not None], rule))
     comparisons = [
         _comparison(workload, row, _without_times(row) if row.timing is None else next(decided))
@@ -82,7 +85,7 @@ def _winner(sessions: Sequence[Session]) -> str | None:
     return choice.winner if choice else None
 
 
-def _timing(row: _Row, scale_a: float, scale_b: float, floor: float, same_card: bool) -> Timing | None:
+def _timing(row: _Row, scale_a: float, scale_b: float, floor: float, same_card: bool, factor: float) -> Timing | None:
     """The numbers of a candidate whose times are to be compared; None if presence or status says it all."""
     a, b = row.a, row.b
     if a.status is None or b.status is None or status_reason(a.status, b.status) is not None:
@@ -95,6 +98,9 @@ def _timing(row: _Row, scale_a: float, scale_b: float, floor: float, same_card: 
         few_rounds=few(a.rounds) or few(b.rounds),
         dropped=max(a.dropped, b.dropped),
         same_card=same_card,
+        rough=(a.rough, b.rough),
+        rough_factor=factor,
+        eliminated=a.eliminated is not None or b.eliminated is not None,
         clock_log_ratio=clock_log_ratio(a, b),
     )
 
@@ -124,12 +130,33 @@ def _comparison(workload: _Workload, row: _Row, decision: Decision) -> Compariso
         decision=decision,
         status_a=row.a.status,
         status_b=row.b.status,
-        detail=shown.reason if decision.verdict in (Verdict.STATUS, Verdict.ONLY_A, Verdict.ONLY_B) else None,
+        detail=_detail(row, decision),
         a_us=row.a.middle,
         b_us=row.b.middle,
         rounds=(sum(map(len, row.a.rounds)), sum(map(len, row.b.rounds))),
         sessions=(len(row.a.rounds), len(row.b.rounds)),
+        a_rough_us=row.a.rough,
+        b_rough_us=row.b.rough,
+        a_behind=row.a.behind,
+        b_behind=row.b.behind,
     )
+
+
+def _detail(row: _Row, decision: Decision) -> str | None:
+    if decision.verdict in (Verdict.STATUS, Verdict.ONLY_A, Verdict.ONLY_B):
+        shown = row.b.newest or row.a.newest
+        return shown.reason if shown else None
+    said = [f"{words} in {name}" for name, side in (("A", row.a), ("B", row.b)) if (words := _eliminated(side))]
+    return "; ".join(said) or None
+
+
+def _eliminated(side: SideEvidence) -> str | None:
+    """``eliminated on its rough time, 413 us, 1.80x the best,``; out in the heats, by how much there."""
+    if side.eliminated is None:
+        return None
+    if side.behind is None or side.newest is None or not side.newest.rough_us or "heat" in side.eliminated:
+        return f"eliminated ({side.eliminated})"
+    return f"eliminated on its rough time ({side.newest.rough_us:.4g} us, {side.behind:.2f}x the best)"
 
 
 def _importance(comparison: Comparison) -> tuple[int, bool, float, str, str]:

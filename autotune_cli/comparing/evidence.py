@@ -33,6 +33,12 @@ class SideEvidence(NamedTuple):
     """Share of rounds that were dropped as throttled, in the worst session."""
     clock_mhz: float | None
     """Median SM clock over its rounds."""
+    rough: float | None = None
+    """The vetting's one time: the median of the sessions', where it was right. Microseconds."""
+    behind: float | None = None
+    """That of the newest session over the rough time of the best there, where it was out before the race."""
+    eliminated: str | None = None
+    """Why it was out before the race in the newest session; None: it was not, or is not right."""
 
 
 def side_evidence(sessions: Sequence[Session], results: Sequence[CandidateResult | None]) -> SideEvidence:
@@ -52,6 +58,12 @@ def side_evidence(sessions: Sequence[Session], results: Sequence[CandidateResult
             dropped = max(dropped, session.dropped)
             clocks.append(session.clock_mhz(result.rounds))
     known = [clock for clock in clocks if clock is not None]
+    rough = [each.rough_us for each in results if each is not None and each.rough_us and each.status in RIGHT]
+    eliminated = newest is not None and newest.status == "eliminated" and not rounds
+    behind = None
+    if eliminated and newest is not None and newest.rough_us:
+        best = next(s.best_rough_us for s, each in zip(sessions, results, strict=True) if each is newest)
+        behind = newest.rough_us / best if best else None
     return SideEvidence(
         status=_most(statuses),
         newest=newest,
@@ -61,6 +73,9 @@ def side_evidence(sessions: Sequence[Session], results: Sequence[CandidateResult
         measurements=tuple(sorted(measurements)),
         dropped=dropped,
         clock_mhz=median(known) if known else None,
+        rough=median(rough) if rough else None,
+        behind=behind,
+        eliminated=((newest.reason if newest else None) or "eliminated") if eliminated else None,
     )
 
 

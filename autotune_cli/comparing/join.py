@@ -41,6 +41,14 @@ class Session:
         return typical_spread(spreads)
 
     @cached_property
+    def best_rough_us(self) -> float | None:
+        """Rough time of the fastest candidate, microseconds: what others' rough times are compared with."""
+        if self.result.choice is None:
+            return None
+        best = self.result.candidate(self.result.choice.best)
+        return best.rough_us or best.median_us
+
+    @cached_property
     def dropped(self) -> float:
         """Share of rounds that were dropped as throttled."""
         conditions = self.result.conditions

@@ -61,11 +61,17 @@ class Comparison:
     status_a: str | None
     status_b: str | None
     detail: str | None
-    """Why it has B's status (A's, if it is in A only)."""
+    """Why it has B's status (A's, if it is in A only); how far off it was, if it was out before the race."""
     a_us: float | None
     b_us: float | None
     rounds: tuple[int, int]
     sessions: tuple[int, int]
+    a_rough_us: float | None = None
+    """The vetting's one time, of candidates that are right."""
+    b_rough_us: float | None = None
+    a_behind: float | None = None
+    """Rough time over that of the best, where it was out before the race in A."""
+    b_behind: float | None = None
 
     @property
     def verdict(self) -> Verdict:

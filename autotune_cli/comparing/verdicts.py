@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from autotune_cli.comparing.rough import GPU_FACTOR, rough_ratio
 from autotune_cli.comparing.statistics import ENOUGH_ROUNDS, Difference, Estimate, difference, holm, ratio_of
 
 
@@ -20,8 +21,10 @@ class Verdict(StrEnum):
     ONLY_A = "only in A"
     ONLY_B = "only in B"
     STATUS = "status changed"
+    ELIMINATED = "eliminated"
+    """Right on both sides, and out before the race on one or both: its rough times show no change."""
     NOT_TIMED = "not timed"
-    """On neither side, or on one only: a candidate that is right and was too slow to be raced there."""
+    """On neither side, or on one only, for another reason: a duplicate of another, no budget, wrong on both sides."""
 
 
 class Reason(StrEnum):
@@ -38,6 +41,7 @@ class Reason(StrEnum):
     ROUNDS_DROPPED = "rounds_dropped"
     CLOCK_DIFFERS = "clock_differs"
     NO_ROUNDS = "no_rounds"
+    ROUGH = "rough"
     ROUNDS_ONLY_IN_A = "rounds_only_in_a"
     ROUNDS_ONLY_IN_B = "rounds_only_in_b"
     STATUS_WORSE = "status_worse"
@@ -80,6 +84,12 @@ class Timing:
     """Larger share of dropped rounds."""
     same_card: bool = True
     """Measured on the same card, and known to be; otherwise the cards may be what differs."""
+    rough: tuple[float | None, float | None] = (None, None)
+    """Microseconds: the vetting's one time on each side, for candidates that were not raced there."""
+    rough_factor: float = GPU_FACTOR
+    """Ratio of rough times from which a change counts."""
+    eliminated: bool = False
+    """Out before the race on a side, for its time."""
     clock_log_ratio: float = 0.0
     """log(SM clock of A over that of B): how much slower B would be if time went with the clock."""
 
@@ -108,7 +118,7 @@ def decide(timings: Sequence[Timing], rule: Rule) -> list[Decision]:
     measured: list[tuple[int, Timing, Difference]] = []
     for index, timing in enumerate(timings):
         if timing.a is None or timing.b is None:
-            decisions[index] = Decision(Verdict.NOT_TIMED, (_which(timing),))
+            decisions[index] = _by_rough_times(timing)
         elif timing.same_measurement:
             threshold = max(rule.threshold, timing.noise)
             decisions[index] = Decision(Verdict.SAME, (Reason.SAME_MEASUREMENT,), 1.0, (1.0, 1.0), 1.0, threshold)
@@ -161,6 +171,17 @@ def _doubts(timing: Timing, found: Difference, rule: Rule, limit: float) -> tupl
     if clock * found.value > 0.5 * found.value**2 and abs(found.value - clock) < rule.reach * limit:
         doubts.append(Reason.CLOCK_DIFFERS)
     return tuple(doubts)
+
+
+def _by_rough_times(timing: Timing) -> Decision:
+    """The decision on a candidate without rounds on one side or both."""
+    measured = (timing.a.us if timing.a else None, timing.b.us if timing.b else None)
+    ratio, beyond = rough_ratio(timing.rough, measured, timing.rough_factor)
+    if ratio is not None and beyond:
+        verdict = Verdict.SLOWER if ratio > 1.0 else Verdict.FASTER
+        reasons = (Reason.ROUGH, Reason.BEYOND_THRESHOLD)
+        return Decision(verdict, reasons, ratio, threshold=timing.rough_factor - 1.0)
+    return Decision(Verdict.ELIMINATED if timing.eliminated else Verdict.NOT_TIMED, (_which(timing),))
 
 
 def _which(timing: Timing) -> Reason:

@@ -16,7 +16,7 @@ DIFF_VERSION: Final = 1
 COLUMNS: Final = (
     "workload", "operation", "candidate", "label", "default", "chosen", "verdict", "reasons", "status_a", "status_b",
     "a_us", "b_us", "ratio", "low", "high", "p", "threshold", "rounds_a", "rounds_b", "sessions_a", "sessions_b",
-    "detail",
+    "detail", "a_rough_us", "b_rough_us", "a_behind", "b_behind",
 )  # fmt: skip
 
 
@@ -85,4 +85,5 @@ def _csv_row(comparison: Comparison) -> tuple[object, ...]:
         comparison.chosen, decision.verdict, " ".join(decision.reasons), comparison.status_a, comparison.status_b,
         comparison.a_us, comparison.b_us, decision.ratio, low, high, decision.p, decision.threshold,
         *comparison.rounds, *comparison.sessions, comparison.detail,
+        comparison.a_rough_us, comparison.b_rough_us, comparison.a_behind, comparison.b_behind,
     )  # fmt: skip

@@ -48,7 +48,7 @@ def plot(report: Report, path: Path) -> None:
 
     # A character that the font doesn't have is a box in the picture, and no news on the terminal.
     warnings.filterwarnings("ignore", message="Glyph ", category=UserWarning)
-    timed = [comparison for comparison in report.comparisons if comparison.decision.ratio is not None]
+    timed = [comparison for comparison in report.comparisons if comparison.decision.interval is not None]
     rows = timed[:MOST_ROWS]
     figure, axes = pyplot.subplots(figsize=(11, 1.2 + 0.26 * max(len(rows), 3)))
     axes.axvline(0.0, color="black", linewidth=0.8)

@@ -8,10 +8,15 @@ from dataclasses import dataclass
 from autotune_cli.comparing.choices import ChoiceReason, ChoiceVerdict
 from autotune_cli.comparing.records import ChoiceComparison, Comparison, Report
 from autotune_cli.comparing.verdicts import Reason, Verdict
-from autotune_cli.render.text import microseconds
+from autotune_cli.render.text import microseconds, plural
 
 # A candidate that is in one side only, or whose status changed, in more workloads than this is one row.
 _EACH = 2
+# More rows than this of candidates that one side has, and nobody chose, are one row: what was asked for differs, as by
+# --backend, and that is no news of any of them.
+_ONLY = 3
+# Backends that such a row names.
+_BACKENDS = 4
 _RANKS = {Verdict.SLOWER: 1, Verdict.FASTER: 3, Verdict.AMBIGUOUS: 5, Verdict.ONLY_B: 6, Verdict.ONLY_A: 7}
 _SHORT = {
     Reason.NOT_SIGNIFICANT: "not significant",
@@ -22,6 +27,7 @@ _SHORT = {
     Reason.ROUNDS_DROPPED: "throttled rounds",
     Reason.CLOCK_DIFFERS: "the clock explains it",
     Reason.SAME_MEASUREMENT: "the same measurement",
+    Reason.ROUGH: "rough times",
     Reason.NO_ROUNDS: "not raced",
     Reason.ROUNDS_ONLY_IN_A: "raced in A only",
     Reason.ROUNDS_ONLY_IN_B: "raced in B only",
@@ -60,7 +66,7 @@ def lines(report: Report, every: bool = False) -> list[Line]:
     groups = [[c] for c in report.comparisons] if every else _grouped([c for c in report.comparisons if _important(c)])
     choices = [c for c in report.choices if every or _is_news(c)]
     # Ranks of candidates and of choices have no number in common; within a rank the report's order stays.
-    rows = [(_rank(group[0]), _candidate_line(group)) for group in groups]
+    rows = [(_rank(group[0]), _candidate_line(group)) for group in groups] if every else _with_folded(groups)
     rows += [(_choice_rank(choice), _choice_line(choice)) for choice in choices]
     return [line for _, line in sorted(rows, key=lambda row: row[0])]
 
@@ -108,6 +114,36 @@ def _grouped(comparisons: Sequence[Comparison]) -> list[list[Comparison]]:
     return found
 
 
+def _with_folded(groups: Sequence[list[Comparison]]) -> list[tuple[int, Line]]:
+    """A row each with its rank, and one row for all that are in one side only, if they are many."""
+    rows = []
+    folded: dict[Verdict, list[list[Comparison]]] = {Verdict.ONLY_A: [], Verdict.ONLY_B: []}
+    for group in groups:
+        first = group[0]
+        if first.verdict in folded and not (first.chosen or first.default):
+            folded[first.verdict].append(group)
+        else:
+            rows.append((_rank(first), _candidate_line(group)))
+    for verdict, found in folded.items():
+        if len(found) <= _ONLY:
+            rows += [(_rank(group[0]), _candidate_line(group)) for group in found]
+        else:
+            rows.append((_RANKS[verdict], _folded_line(verdict, [one for group in found for one in group])))
+    return rows
+
+
+def _folded_line(verdict: Verdict, comparisons: Sequence[Comparison]) -> Line:
+    """``only in A  3 workloads  124 candidates of flashinfer.decode, torch.sdpa``."""
+    workloads = len({comparison.workload for comparison in comparisons})
+    candidates = len({comparison.candidate for comparison in comparisons})
+    backends = list(dict.fromkeys(comparison.candidate.partition("(")[0] for comparison in comparisons))
+    named = ", ".join(backends[:_BACKENDS])
+    if len(backends) > _BACKENDS:
+        named += f" and {plural(len(backends) - _BACKENDS, 'more backend')}"
+    where = comparisons[0].place if workloads == 1 else f"{workloads} workloads"
+    return Line(verdict, where, f"{plural(candidates, 'candidate')} of {named}", note="--all lists them")
+
+
 def _rank(comparison: Comparison) -> int:
     if comparison.verdict == Verdict.STATUS:
         return 0 if Reason.STATUS_WORSE in comparison.decision.reasons else 4
@@ -131,10 +167,25 @@ def _candidate_line(group: Sequence[Comparison]) -> Line:
     if first.verdict in (Verdict.ONLY_A, Verdict.ONLY_B):
         status = first.status_a or first.status_b
         return Line(first.verdict, place, label, "", plain_word(status), first.detail or "")
-    times = f"{microseconds(first.a_us)} -> {microseconds(first.b_us)} us" if first.a_us or first.b_us else ""
+    times = _times(first)
     reasons = [_SHORT[reason] for reason in decision.reasons if reason in _SHORT]
-    note = p_value(decision.p) if decision.verdict in (Verdict.SLOWER, Verdict.FASTER) else ", ".join(reasons)
+    note = p_value(decision.p) if decision.p is not None and _is_change(first) else ", ".join(reasons)
+    if first.verdict == Verdict.ELIMINATED or (Reason.ROUGH in decision.reasons and first.detail):
+        note = first.detail or note
     return Line(first.verdict, place, label, times, change(decision.ratio, decision.interval), note)
+
+
+def _times(comparison: Comparison) -> str:
+    """``37.42 -> 39.90 us``; rough ones as ``~413.0``, where there are no others."""
+    shown = [
+        microseconds(us) if us else f"~{microseconds(rough)}" if rough else "-"
+        for us, rough in ((comparison.a_us, comparison.a_rough_us), (comparison.b_us, comparison.b_rough_us))
+    ]
+    return "" if shown == ["-", "-"] else f"{shown[0]} -> {shown[1]} us"
+
+
+def _is_change(comparison: Comparison) -> bool:
+    return comparison.verdict in (Verdict.SLOWER, Verdict.FASTER)
 
 
 def _choice_line(choice: ChoiceComparison) -> Line:
@@ -153,9 +204,11 @@ def _choice_line(choice: ChoiceComparison) -> Line:
 
 
 def _important(comparison: Comparison) -> bool:
-    """Of the rest a count says enough: no change, or unclear only because it dropped out of the race at once, and
-    nobody's choice."""
+    """Of the rest a count says enough: no change, out before the race, or unclear only because it dropped out at once,
+    and nobody's choice."""
     if comparison.verdict != Verdict.AMBIGUOUS:
+        if comparison.verdict == Verdict.ELIMINATED:
+            return bool(comparison.chosen) or comparison.default
         return comparison.verdict not in (Verdict.SAME, Verdict.NOT_TIMED)
     if comparison.chosen or comparison.default:
         return True

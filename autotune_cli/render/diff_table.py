@@ -35,6 +35,7 @@ _STYLES = {
     "ambiguous": "yellow",
     "choice": "dim",
     "same": "dim",
+    "eliminated": "dim",
     "not timed": "dim",
 }
 # Rows beyond this are counted unless everything is asked for.

@@ -64,7 +64,7 @@ def totals(report: Report) -> str:
     ]
     shown += [
         f"{report.count(verdict)} {plain_word(verdict)}"
-        for verdict in (Verdict.STATUS, Verdict.ONLY_A, Verdict.ONLY_B, Verdict.NOT_TIMED)
+        for verdict in (Verdict.STATUS, Verdict.ONLY_A, Verdict.ONLY_B, Verdict.ELIMINATED, Verdict.NOT_TIMED)
         if report.count(verdict)
     ]
     return ", ".join(shown)

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import sysconfig
+import traceback
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
+import autotune_cli
+from autotune_cli import kernels
 from autotune_cli.results.schema import Status
 from autotune_cli.tuning.compiler_errors import reason_of
 
@@ -22,6 +27,12 @@ _STICKY = (
 )
 _OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory", "std::bad_alloc")
 _LONGEST = 300
+# Frames in here are not the user's: this program and the standard library.
+_NOT_THEIRS = (
+    Path(str(autotune_cli.__file__)).resolve().parent,
+    Path(str(kernels.__file__)).resolve().parent,
+    Path(sysconfig.get_paths()["stdlib"]).resolve(),
+)
 
 
 @dataclass(frozen=True)
@@ -47,7 +58,22 @@ def fault_of(error: BaseException) -> Fault:
         return Fault("crashed", f"{words} ({first})", fatal=True)
     if isinstance(error, MemoryError | torch.OutOfMemoryError) or any(words in lowered for words in _OUT_OF_MEMORY):
         return Fault("out_of_memory", first)
-    return Fault("error", first)
+    return Fault("error", first + _place(error))
+
+
+def _place(error: BaseException) -> str:
+    """``, in File "mine.py", line 12 in run``: the innermost frame that is neither ours nor an installed library's."""
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        path = Path(frame.filename)
+        if path.is_file() and not _is_installed(path.resolve()):
+            return f', in File "{path.name}", line {frame.lineno} in {frame.name}'
+    return ""
+
+
+def _is_installed(path: Path) -> bool:
+    if {"site-packages", "dist-packages"} & set(path.parts):
+        return True
+    return any(path.is_relative_to(folder) for folder in _NOT_THEIRS)
 
 
 def is_healthy(device: str) -> bool:

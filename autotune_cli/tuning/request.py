@@ -8,6 +8,7 @@ from pathlib import Path
 from autotune_cli.kernels.engines import Baseline
 from autotune_cli.kernels.workload import AnyWorkload
 from autotune_cli.results.schema import RunFile
+from autotune_cli.tuning.focus import Focus
 from autotune_cli.tuning.jobs import WorkerSettings
 from autotune_cli.tuning.process import BUILD_TIMEOUT_S
 from autotune_cli.tuning.race import RacePolicy
@@ -31,6 +32,8 @@ class Request:
     """CUDA_VISIBLE_DEVICES of each worker; None: the first GPU, or the CPU."""
     backends: tuple[str, ...] = ()
     """Only these; empty: all."""
+    focus: Focus | None = None
+    """Only this, beside the baselines; None: everything."""
     page_sizes: tuple[int, ...] = ()
     timeout_s: float = 60.0
     build_timeout_s: float = BUILD_TIMEOUT_S

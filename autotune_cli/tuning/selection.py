@@ -53,6 +53,12 @@ def planned_workloads(request: Request, worker: Worker, end: float = float("inf"
             raise EmptySuite(
                 detail=f"backend {name!r} has no candidate for these operations; those that have: {having}"
             )
+    focus = request.focus
+    if focus is not None and not any(
+        focus.has(entry.candidate.backend, entry.candidate.key) for plan in planned for entry in plan.candidates
+    ):
+        having = ", ".join(sorted(found))
+        raise EmptySuite(detail=f"--focus {focus.name}: fits no candidate for these operations; backends: {having}")
     return [_narrow(request, plan) for plan in planned]
 
 
@@ -105,17 +111,21 @@ def to_build(
 
 
 def _narrow(request: Request, plan: PlannedWorkload) -> PlannedWorkload:
-    """Only the backends and page sizes that were asked for. Baselines stay: they are what the rest is held to."""
+    """Only the backends, page sizes and focus that were asked for. Baselines stay: the rest is held to them."""
+    focus = request.focus
+    rival = focus.rivals.get(plan.workload.key) if focus is not None else None
     held = {baseline.candidate for baseline in plan.baselines}
 
-    def wanted(backend: str, page: object) -> bool:
+    def wanted(backend: str, key: str, page: object) -> bool:
+        if focus is not None and key != rival and not focus.has(backend, key):
+            return False
         library = backend.split(".")[0]
         named = not request.backends or backend in request.backends or library in request.backends
         return named and (not request.page_sizes or page is None or page in request.page_sizes)
 
-    kept = [
-        entry
-        for entry in plan.candidates
-        if entry.candidate.key in held or wanted(entry.candidate.backend, dict(entry.candidate.knobs).get("page_size"))
-    ]
+    kept = []
+    for entry in plan.candidates:
+        candidate = entry.candidate
+        if candidate.key in held or wanted(candidate.backend, candidate.key, dict(candidate.knobs).get("page_size")):
+            kept.append(entry)
     return replace(plan, candidates=tuple(kept))

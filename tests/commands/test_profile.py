@@ -35,7 +35,7 @@ def test_the_ragged_example_fails_when_paged_is_asked_for(usage: Usage) -> None:
 @pytest.mark.parametrize(
     ("options", "code"),
     [
-        ((), 0),
+        (("--mode", "extend"), 0),
         (("--no-paged",), 0),
         (("--prefix",), 0),
         (("--no-prefix",), 1),
@@ -55,7 +55,7 @@ def test_sglangs_variable_is_followed_and_an_option_beats_it(usage: Usage) -> No
     assert usage("profile", "--from-trace", "example-ragged", variables=forced).code == 1
     assert usage("profile", "--from-trace", "example-ragged", "--no-paged", variables=forced).code == 0
     odd = usage("profile", "--from-trace", "example-ragged", variables={"SGLANG_FLASHINFER_USE_PAGED": "on"})
-    assert odd.code == 0
+    assert (odd.code, "LISTED, not judged" in odd.out) == (0, True)
     assert "SGLANG_FLASHINFER_USE_PAGED='on'" in odd.err
 
 
@@ -171,3 +171,60 @@ def test_judging_imports_no_torch() -> None:
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["exit_code"] == 0
+
+
+def test_without_an_expectation_what_fired_is_listed(usage: Usage) -> None:
+    done = usage("profile", "--from-trace", "example-ragged")
+    assert done.code == 0
+    last = done.out.splitlines()[-1]
+    assert last.startswith("LISTED, not judged: 4 kernels in 1 phase; to judge it, say what to expect: --paged")
+    rows = [line.split() for line in done.out.splitlines()]
+    assert ["eager", "paged", "1", "121.3", "BatchPrefillWithPagedKVCacheKernel", "flashinfer", "fa2"] in rows
+    assert ["ragged", "1", "47.71", "BatchPrefillWithRaggedKVCacheKernel", "flashinfer", "fa2"] in rows
+    assert "PASS" not in done.out
+    assert "FAIL" not in done.out
+
+
+@pytest.mark.parametrize(
+    "options",
+    [("--paged",), ("--no-paged",), ("--prefix",), ("--mode", "extend"), ("--expect", "x"), ("--forbid", "x")],
+)
+def test_whoever_says_what_to_expect_gets_a_verdict(usage: Usage, options: tuple[str, ...]) -> None:
+    assert (
+        usage("profile", "--from-trace", "example-ragged", *options).out.splitlines()[-1].startswith(("PASS", "FAIL"))
+    )
+
+
+def test_the_listing_for_scripts(usage: Usage) -> None:
+    document = usage("profile", "--from-trace", "example", "--format", "json").summary
+    assert (document["verdict"], document["exit_code"], document["expectation"]) == ("listed", 0, None)
+    replay = document["phases"][2]
+    assert replay["families"]["paged"] == {"launches": 2, "us": 89.792}
+    assert all(use["name"] and use["family"] and use["reason"] for use in replay["kernels"])
+    markdown = usage("profile", "--from-trace", "example", "--format", "markdown").out
+    rows = [line for line in markdown.splitlines() if line.startswith("|")]
+    assert len({row.count("|") for row in rows}) == 1
+    assert "| eager | paged | 2 | 85.47 | `BatchPrefillWithPagedKVCacheKernel` | flashinfer fa2 |" in rows
+
+
+def test_a_listing_shows_unknown_kernels_and_counts_everyday_ones(usage: Usage, tmp_path: Path) -> None:
+    trace = ChromeTrace()
+    with trace.span("phase.eager"):
+        trace.kernel(STRANGE)
+        for n in range(9):
+            trace.kernel(f"void at::native::elementwise_kernel_{n}<int>(int)")
+    done = usage("profile", "--from-trace", trace.write(tmp_path / "t.json"))
+    assert done.code == 0
+    assert "unknown" in done.out
+    assert "secret_kernel" in done.out
+    assert "6 more names" in done.out
+
+
+def test_a_listing_of_nothing_is_exit_3_and_a_self_check_needs_something_to_check(usage: Usage, tmp_path: Path) -> None:
+    trace = ChromeTrace()
+    trace.events.append({"ph": "X", "cat": "cpu_op", "name": "aten::mm", "ts": 1, "dur": 2, "pid": 1, "tid": 1})
+    path = trace.write(tmp_path / "t.json")
+    done = usage("profile", "--from-trace", path)
+    assert (done.code, done.out.splitlines()[-1]) == (3, "NOTHING TO LIST: no GPU kernel was recorded")
+    assert usage("profile", "--from-trace", path, "--format", "json").summary["exit_code"] == 3
+    assert "--self-check: needs something to expect" in usage("profile", "--from-trace", path, "--self-check").err

@@ -15,10 +15,10 @@ from diff_builders import FAST, FLASHINFER, SLOW, candidate, env, failed, noisy,
 
 from autotune_cli.commands.diff import parse_threshold, several, split_sides
 from autotune_cli.comparing.outcome import fail_on, outcome
-from autotune_cli.comparing.sources import newest_of_each
 from autotune_cli.errors import AutotuneError, BadOption
 from autotune_cli.render.diff_markdown import MOST_CHARACTERS, markdown
 from autotune_cli.render.diff_table import MOST_ROWS
+from autotune_cli.results.naming import newest_of_each
 
 Usage = Callable[..., Any]
 GOLDEN = Path(__file__).parent / "golden"
@@ -130,7 +130,7 @@ def test_sides_by_word_folder_name_and_glob(usage: Usage, tmp_path: Path) -> Non
         (("--base", "base.json", "twin.json"), "the other side is missing"),
         (("latest", "base.json"), "A: latest: no run in runs; 'autotune tune --no-cache' makes one"),
         (("previous", "base.json"), "A: previous: no run"),
-        (("nothing.json", "base.json"), "A: nothing.json: no such file, folder or cache name (no cache in cache)"),
+        (("nothing.json", "base.json"), "A: nothing.json: no such file, folder or result (none in cache and runs)"),
         (("base.json", "nothing*.json"), "B: nothing*.json: no file matches"),
         (("base.json", "empty"), "B: empty: no result file in the folder"),
         (("base.json", "twin.json", "--threshold", "x"), "--threshold: 'x' is no share"),

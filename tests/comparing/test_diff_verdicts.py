@@ -122,7 +122,7 @@ def test_a_candidate_that_was_too_slow_to_be_raced_has_no_time_verdict() -> None
     a, b = run(result((first, raced))), run(result((first, slow)))
     assert found(report(a, b), SLOW).decision.reasons == (Reason.ROUNDS_ONLY_IN_A,)
     assert found(report(b, a), SLOW).decision.reasons == (Reason.ROUNDS_ONLY_IN_B,)
-    assert found(report(b, b), SLOW).verdict == Verdict.NOT_TIMED
+    assert found(report(b, b), SLOW).verdict == Verdict.ELIMINATED
 
 
 def test_candidates_of_one_side_only() -> None:

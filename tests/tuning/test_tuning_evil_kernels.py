@@ -16,7 +16,7 @@ TIMEOUT_S = 3
 
 # Status and what the reason must say.
 FAILURES = {
-    "raises": ("error", r"^ValueError: no such luck \[/red\]$"),
+    "raises": ("error", r'^ValueError: no such luck \[/red\], in File "evil_kernels.py", line \d+ in run$'),
     "raises_in_prepare": ("error", "NotImplementedError: head_dim 128"),
     "raises_something_odd": ("error", "Odd"),
     "exits_politely": ("crashed", r"it calls exit\(5\)"),

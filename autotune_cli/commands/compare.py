@@ -1,0 +1,138 @@
+"""``--compare``: the run that a new one is held against, and what is said of it and of the user's own kernels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from autotune_cli.comparing.own import Earlier, OwnWorkload, compare_with, own_workloads
+from autotune_cli.comparing.records import Report
+from autotune_cli.errors import BadFile, BadOption
+from autotune_cli.plain_text import shown
+from autotune_cli.render.console import Console
+from autotune_cli.results.naming import PREVIOUS, find_one
+from autotune_cli.results.runs import RUNS, newest_runs
+from autotune_cli.results.schema import RunFile
+
+NONE = "none"
+
+
+@dataclass(frozen=True)
+class Compared:
+    """An earlier run, or a note why there is none; both empty: nothing was asked for."""
+
+    earlier: Earlier | None = None
+    note: str | None = None
+
+
+def choose_earlier(asked: str | None, own: bool, use_cache: bool, root: Path, name: str, resume: bool) -> Compared:
+    """The run to compare with, read before the new one is written: that may change the same cache file.
+
+    Args:
+        asked: as typed; None: ``previous`` for a fresh run of the user's own kernels, else nothing.
+        own: is there a file with kernels of the user's?
+        name: of the new run.
+        resume: an incomplete run of that name is the new one's own.
+
+    Raises:
+        NoSuchResult: a name that names nothing.
+        BadFile: a file that was named and can't be used.
+        BadOption: it is no run.
+    """
+    text = asked or (PREVIOUS if own and not use_cache else NONE)
+    if text == NONE:
+        return Compared()
+    if text == PREVIOUS:
+        return _previous(root, name, resume)
+    return Compared(_read(find_one(text, root)))
+
+
+def _previous(root: Path, name: str, resume: bool) -> Compared:
+    """The newest run of the name; one that can't be read is told and no error, as nobody named it."""
+    for path in newest_runs(root, name):
+        try:
+            earlier = _read(path)
+        except BadFile as error:
+            return Compared(note=f"not compared: {error}")
+        if earlier.run.complete or not resume:
+            return Compared(earlier)
+    return Compared(note=f"nothing to compare with: no earlier run of {name!r} in {root / RUNS}")
+
+
+def _read(path: Path) -> Earlier:
+    from autotune_cli.comparing.loading import load
+
+    content = load(path).content
+    if not isinstance(content, RunFile):
+        raise BadOption(option="--compare", detail=f"{path} holds choices of FlashInfer's and no times")
+    return Earlier(path, content)
+
+
+@dataclass(frozen=True)
+class Loop:
+    """What a new run says of the user's own kernels, and of the earlier run."""
+
+    workloads: list[OwnWorkload]
+    compared: Compared
+    report: Report | None
+
+    @property
+    def lines(self) -> list[str]:
+        """Sentences on the comparison."""
+        from autotune_cli.render.diff_text import ground_lines, totals
+
+        found = [self.compared.note] if self.compared.note else []
+        if self.report is None or self.compared.earlier is None:
+            return found
+        path = self.compared.earlier.path
+        if self.report.refusal is not None:
+            return [*found, f"not compared with {path}: {self.report.refusal}"]
+        own = {f"source {row.result.backend}" for workload in self.workloads for row in workload.candidates}
+        ground = [item for item in self.report.ground if item.field not in own]
+        found.append(f"compared with {path}; all candidates: {totals(self.report)}")
+        return found + [f"ground: {line}" for line in ground_lines(ground)]
+
+    def print(self, console: Console, every: bool) -> None:
+        """After the table of the run."""
+        from rich.text import Text
+
+        from autotune_cli.render.own_kernels import print_own
+        from autotune_cli.render.plain_records import shown_record
+
+        if self.workloads:
+            print_own(console, shown_record(self.workloads), list(map(shown, self.lines)), every)
+            return
+        for line in self.lines:
+            console.print(Text(shown(line)), soft_wrap=True)
+
+    def data(self) -> dict[str, Any]:
+        """For ``--json``; nothing where there is neither."""
+        from autotune_cli.comparing.outcome import counts
+        from autotune_cli.render.own_data import own_data
+
+        found: dict[str, Any] = {"own": own_data(self.workloads)} if self.workloads else {}
+        if self.compared.earlier is None and self.compared.note is None:
+            return found
+        earlier, report = self.compared.earlier, self.report
+        found["compared"] = {
+            "path": None if earlier is None else str(earlier.path),
+            "note": self.compared.note if report is None else report.refusal,
+            "counts": {} if report is None or report.refusal else counts(report),
+            "verdicts": {} if report is None else {str(verdict): count for verdict, count in report.verdicts.items()},
+        }
+        return found
+
+
+def loop(compared: Compared, path: Path, run: RunFile, kernels: bool) -> Loop:
+    """Hold a new run against the earlier one.
+
+    Args:
+        kernels: was there a file with kernels of the user's?
+    """
+    from autotune_cli.tuning.focus import is_own
+
+    report = None if compared.earlier is None else compare_with(compared.earlier, path, run)
+    backends = {candidate.backend for result in run.workloads for candidate in result.candidates}
+    own = {name for name in backends if is_own(name)} if kernels else set()
+    return Loop(own_workloads(run, own, report), compared, report)

@@ -1,0 +1,147 @@
+"""What fired in a trace, without a judgement: kernels by phase with their classes. For people and for scripts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import Any, NamedTuple
+
+from rich.table import Table
+from rich.text import Text
+
+from autotune_cli.plain_text import json_text, markdown, markdown_code, shown
+from autotune_cli.profiling.classify import FAMILIES, Family
+from autotune_cli.profiling.names import demangle, short_name
+from autotune_cli.profiling.phases import KernelUse, Phase, Recording
+from autotune_cli.profiling.verdict import WORDS
+from autotune_cli.render.console import Console
+from autotune_cli.render.text import microseconds, plural
+
+# Everyday kernels are many; those that took most time say enough.
+_BENIGN = 3
+_NAME = 72
+HOW = "to judge it, say what to expect: --paged, --no-paged, --prefix, --mode, --expect or --forbid"
+
+
+class Row(NamedTuple):
+    """One kernel of a phase; the phase's name stands in its first row only."""
+
+    phase: str
+    family: str
+    launches: int
+    time_us: str
+    kernel: str
+    library: str
+
+
+def print_listing(console: Console, recording: Recording) -> None:
+    """A table, notes, and how to have it judged."""
+    devices = f" on {', '.join(dict.fromkeys(recording.devices))}" if recording.devices else ""
+    _line(console, f"{recording.source}{devices}: what fired", "dim")
+    console.print()
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for name, right in (("phase", False), ("family", False), ("launches", True), ("time us", True)):
+        table.add_column(name, justify="right" if right else "left", no_wrap=True)
+    table.add_column("kernel", overflow="fold")
+    table.add_column("library", no_wrap=True)
+    for row in listing(recording):
+        cells = (row.phase, row.family, str(row.launches), row.time_us, row.kernel, row.library)
+        table.add_row(*(Text(shown(cell)) for cell in cells), style="dim" if row.family == WORDS["benign"] else "")
+    console.print(table)
+    for note in recording.notes:
+        _line(console, f"  {note}", "dim")
+    _line(console, last_line(recording), "")
+
+
+def listing(recording: Recording) -> Iterator[Row]:
+    """Every kernel that is not everyday, by family; of the others those that took most time."""
+    for phase in recording.phases:
+        title = phase.title
+        for row in _of_phase(phase):
+            yield row._replace(phase=title)
+            title = ""
+
+
+def _of_phase(phase: Phase) -> Iterator[Row]:
+    if phase.captured:
+        yield Row("", "captured, not executed", phase.captured, "-", "", "")
+    for family in FAMILIES:
+        named: dict[tuple[str, str], list[KernelUse]] = {}
+        for use in phase.kernels:
+            if use.family == family:
+                # Instances of one template have one short name.
+                named.setdefault((short_name(demangle(use.name), _NAME), use.library), []).append(use)
+        names = sorted(named, key=lambda name: -sum(use.us for use in named[name]))
+        told = names if family != "benign" or len(names) <= _BENIGN + 1 else names[:_BENIGN]
+        yield from (_row(family, named[name], *name) for name in told)
+        rest = names[len(told) :]
+        if rest:
+            yield _row(family, [use for name in rest for use in named[name]], f"{len(rest)} more names", "")
+    if not phase.kernels and not phase.captured:
+        yield Row("", "nothing recorded", 0, "-", "", "")
+
+
+def _row(family: Family, uses: Sequence[KernelUse], name: str, library: str) -> Row:
+    us = sum(use.us for use in uses)
+    spent = microseconds(us) if us else "-"
+    return Row("", WORDS[family], sum(use.launches for use in uses), spent, name, library)
+
+
+def fired(recording: Recording) -> int:
+    """Kernels that ran; captured ones did not."""
+    return sum(phase.launches() for phase in recording.phases)
+
+
+def last_line(recording: Recording) -> str:
+    """``LISTED: 14 kernels in 3 phases ...``, or that there is nothing."""
+    if not fired(recording):
+        return "NOTHING TO LIST: no GPU kernel was recorded"
+    phases = plural(sum(bool(phase.kernels) for phase in recording.phases), "phase")
+    return f"LISTED, not judged: {plural(fired(recording), 'kernel')} in {phases}; {HOW}"
+
+
+def listing_json(recording: Recording, exit_code: int, ascii_only: bool = False) -> str:
+    """The fields of a verdict's JSON that need no judgement. Times are microseconds.
+
+    Args:
+        ascii_only: for streams that take no more.
+    """
+    document: dict[str, Any] = {
+        "verdict": "listed" if fired(recording) else "nothing to list",
+        "exit_code": exit_code,
+        "sentence": last_line(recording),
+        "source": recording.source,
+        "devices": list(recording.devices),
+        "notes": list(recording.notes),
+        "expectation": None,
+        "phases": [
+            {
+                "name": phase.name,
+                "where": phase.where,
+                "families": {
+                    family: {"launches": launches, "us": round(us, 3)}
+                    for family, (launches, us) in phase.families().items()
+                },
+                "kernels": [asdict(use) for use in phase.kernels],
+                "captured_launches": phase.captured,
+                "graph_launches": phase.graph_launches,
+            }
+            for phase in recording.phases
+        ],
+    }
+    return json_text(document, ascii_only)
+
+
+def listing_markdown(recording: Recording) -> str:
+    """A table."""
+    lines = [f"**{markdown(last_line(recording))}**", "", "| phase | family | launches | time us | kernel | library |"]
+    lines.append("|---|---|--:|--:|---|---|")
+    for row in listing(recording):
+        words = (markdown(row.phase), row.family, str(row.launches), row.time_us)
+        lines.append(f"| {' | '.join(words)} | {markdown_code(row.kernel, in_table=True)} | {markdown(row.library)} |")
+    lines += ["", *(f"- {markdown(note, begins=True)}" for note in recording.notes)]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _line(console: Console, text: str, style: str) -> None:
+    console.print(Text(shown(text), style=style), soft_wrap=True)

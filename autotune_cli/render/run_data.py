@@ -1,0 +1,86 @@
+"""A run as data: the summary that ``--json`` prints, and CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+from typing import Any, Final
+
+from autotune_cli.plain_text import csv_cell
+from autotune_cli.render.baselines import mean_over, names
+from autotune_cli.results.schema import CandidateResult, RunFile, WorkloadResult
+
+COLUMNS: Final = (
+    "workload", "operation", "mode", "device", "candidate", "label", "backend", "default", "choice", "status",
+    "time_us", "low_us", "high_us", "rough_us", "rounds", "baselines", "reason",
+)  # fmt: skip
+
+
+def summary(path: Path, run: RunFile) -> dict[str, Any]:
+    """The result's path and what each workload came to. Times are microseconds."""
+    means = []
+    for name in names(run.workloads):
+        mean, count = mean_over(run.workloads, name)
+        if mean is not None:
+            means.append(
+                {"over": name, "geometric_mean": mean.value, "low": mean.low, "high": mean.high, "workloads": count}
+            )
+    return {
+        "path": str(path),
+        "complete": run.complete,
+        "wall_s": run.wall_s,
+        "noise_floor": run.noise_floor,
+        "speedups": means,
+        "workloads": [_workload(result) for result in run.workloads],
+    }
+
+
+def _workload(result: WorkloadResult) -> dict[str, Any]:
+    choice = result.choice
+    winner = None if choice is None else result.candidate(choice.winner)
+    return {
+        "workload": result.key,
+        "winner": None if winner is None else winner.key,
+        "time_us": None if winner is None else winner.median_us,
+        "interval_us": None if winner is None else winner.interval_us,
+        "default": None if choice is None else choice.default,
+        "speedup": None if choice is None else choice.speedup,
+        "over": None if choice is None else choice.over,
+        "baselines": [
+            baseline.model_dump(include={"name", "version", "backend", "candidate", "missing", "speedup"})
+            for baseline in result.baselines
+        ],
+        "ties": 0 if choice is None else len(choice.tie_set),
+        "incorrect": [candidate.key for candidate in result.candidates if candidate.status == "incorrect"],
+        "reused": result.reused,
+    }
+
+
+def run_csv(run: RunFile) -> str:
+    """One row a candidate of each workload, in the file's order."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for result in run.workloads:
+        device = run.environments[result.environment].device
+        for candidate in result.candidates:
+            writer.writerow([csv_cell(value) for value in _row(result, device, candidate)])
+    return stream.getvalue()
+
+
+def _row(result: WorkloadResult, device: str, candidate: CandidateResult) -> tuple[object, ...]:
+    low, high = candidate.interval_us or (None, None)
+    held = " | ".join(baseline.name for baseline in result.baselines if baseline.candidate == candidate.key)
+    return (
+        result.key, result.workload.operation, result.workload.mode, device, candidate.key, candidate.label,
+        candidate.backend, int(candidate.default), role(result, candidate), candidate.status, candidate.median_us,
+        low, high, candidate.rough_us, len(candidate.rounds), held, candidate.reason,
+    )  # fmt: skip
+
+
+def role(result: WorkloadResult, candidate: CandidateResult) -> str:
+    """``winner``, ``tie`` or nothing."""
+    if result.choice is None or candidate.key not in result.choice.tie_set:
+        return ""
+    return "winner" if candidate.key == result.choice.winner else "tie"
