@@ -68,7 +68,8 @@ def _by_kind(fields: Fields, heads: Heads, total: int) -> tuple[list[Layer | Non
         raise fields.bad("sliding_window", f"is missing or off, though {name} has layers with one")
     others = Counter(kind for kind in kinds if kind not in TUNED)
     if len(others) and sum(others.values()) == len(kinds):
-        raise fields.bad(name, f"has no softmax attention that is tuned, only {', '.join(sorted(others))[:80]}")
+        only = ", ".join(repr(kind)[:40] for kind in sorted(others)[:3])
+        raise fields.bad(name, f"has no softmax attention that is tuned, only {only}")
     notes += [f"{count} layers of type {kind[:40]!r} are left out" for kind, count in sorted(others.items())]
     if name and len(kinds) < total:
         notes.append(f"{name} has {len(kinds)} layers of the {total} in {fields.name_of('num_hidden_layers')}")
@@ -126,7 +127,7 @@ def _by_number(fields: Fields, layers: list[Layer | None]) -> list[Layer | None]
         for key in single.values:
             # transformers 5 pads the numbers: "05" before "11".
             if not (key.isascii() and key.isdigit() and len(key) <= 6):
-                raise single.bad(key[:20], "is no number of a layer")
+                raise fields.bad("per_layer_config", f"has {key[:20]!r}, which is no number of a layer")
             own, index = single.section(key), int(key)
             layer = changed[index] if index < len(changed) else None
             if own is not None and layer is not None:

@@ -38,7 +38,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "mamba": ({"model_type": "mamba", "hidden_size": 2560, "num_hidden_layers": 64}, "it has no attention to tune"),
     "a pure mamba granite": (
         usual("granitemoehybrid", 32, 8, 4096, 2, layer_types=["mamba", "mamba"]),
-        "layer_types has no softmax attention that is tuned, only mamba",
+        "layer_types has no softmax attention that is tuned, only 'mamba'",
     ),
     "deepseek-v3": (usual("deepseek_v3", 128, 128, 7168, 61, kv_lora_rank=512), "(MLA) isn't tuned yet"),
     "deepseek-vl2 by its class": (
