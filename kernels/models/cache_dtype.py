@@ -34,10 +34,10 @@ def read_cache_dtype(quantization: object) -> tuple[DType | None, list[str]]:
     by_modelopt = isinstance(producer, Mapping) and producer.get("name") == "modelopt"
     modelopt = by_modelopt or nested or "modelopt" in method or (not method and "quant_algo" in values)
     taken = modelopt or (method == "fp8" and told == "kv_cache_quant_algo")
-    if _is_fp8(what) and (taken or (method == "compressed-tensors" and _static(what))):
-        return _FP8, [f"the cache is {_FP8}, as {told} asks and SGLang takes it; --kv-dtype changes that"]
+    if _is_fp8(what) and (taken or (method in ("compressed-tensors", "compressed_tensors") and _static(what))):
+        return _FP8, [f"{told} asks for a {_FP8} cache, which SGLang takes (--kv-dtype changes that)"]
     said = method or "its quantisation"
-    return None, [f"{told} asks for a quantised cache, which SGLang 0.5.23 doesn't take from {said[:40]}: not tuned"]
+    return None, [f"{told} asks for a quantised cache, which SGLang 0.5.23 doesn't take from {said[:40]}: left out"]
 
 
 def _is_fp8(what: object) -> bool:

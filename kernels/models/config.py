@@ -13,7 +13,7 @@ from autotune_cli.kernels.models.cache_dtype import read_cache_dtype
 from autotune_cli.kernels.models.fields import Fields
 from autotune_cli.kernels.models.heads import majority, read_heads
 from autotune_cli.kernels.models.known import defaults_of
-from autotune_cli.kernels.models.layers import read_layers
+from autotune_cli.kernels.models.layers import count_layers, read_layers
 from autotune_cli.kernels.models.model import Model
 from autotune_cli.kernels.models.nested import text_fields
 from autotune_cli.kernels.models.options import DTYPES, SHORT_DTYPES
@@ -104,7 +104,7 @@ def model_from_config(
     if scalar is not None and any(scalar != layer.head_dim for layer in layers):
         dims = " and ".join(dict.fromkeys(f"1/sqrt({layer.head_dim})" for layer in layers))
         notes.append(f"softmax scale {dims} instead of the model's 1/sqrt({scalar:g}): no effect on time")
-    notes += sparse_notes(fields, fields.needed("num_hidden_layers"))
+    notes += sparse_notes(fields, count_layers(fields))
     kv_dtype, of_cache = read_cache_dtype(_quantization(outer, fields) or quantization)
     notes += of_cache + _default_notes(fields)
     return model.model_copy(update={"layers": layers, "kv_dtype": kv_dtype, "notes": tuple(notes)})

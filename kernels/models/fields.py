@@ -27,8 +27,8 @@ ALIASES: dict[str, tuple[str, ...]] = {
         "num_key_value_heads", "n_head_kv", "num_kv_heads", "n_kv_heads", "n_kv_head", "kv_n_heads",
         "num_attention_groups", "num_query_groups", "n_query_groups", "num_key_value_heads_per_layer",
     ),
-    "head_dim": ("head_dim", "kv_channels", "attention_head_dim", "attention_head_size", "hidden_size_per_head"),
-    "hidden_size": ("hidden_size", "n_embd", "d_model", "n_embed", "model_dim", "dim"),
+    "head_dim": ("head_dim", "attention_head_dim", "kv_channels", "attention_head_size", "hidden_size_per_head"),
+    "hidden_size": ("hidden_size", "n_embd", "d_model", "n_embed", "embed_dim", "model_dim", "dim"),
     "num_hidden_layers": ("num_hidden_layers", "n_layer", "n_layers", "num_layers", "num_transformer_layers"),
     "max_position_embeddings": (
         "max_position_embeddings", "n_positions", "max_seq_len", "seq_length", "max_sequence_length", "n_ctx",
@@ -133,8 +133,7 @@ class Fields:
 
     def missing(self, canonical: str) -> BadConfig:
         names = ALIASES[canonical]
-        also = f", nor is {', '.join(names[1:4])} there" if len(names) > 1 else ""
-        return self.bad(names[0], f"is missing{also}")
+        return self.bad(names[0], f"is missing, and so are its other names ({', '.join(names[1:4])} ...)")
 
     def number(self, canonical: str) -> float | None:
         """A finite positive number; None: absent, null, or zero or false, which mean off."""

@@ -27,7 +27,7 @@ class Layer:
 
 def read_layers(fields: Fields, heads: Heads) -> tuple[tuple[LayerKind, ...], list[str]]:
     """The kinds of attention layers, full ones first, and notes on what is left out."""
-    total = fields.needed("num_hidden_layers", MOST_SIZE)
+    total = count_layers(fields)
     blocks = read_blocks(fields, heads, total)
     notes: list[str] = []
     if blocks is not None:
@@ -46,6 +46,17 @@ def read_layers(fields: Fields, heads: Heads) -> tuple[tuple[LayerKind, ...], li
     return kinds, notes + more + left
 
 
+def count_layers(fields: Fields) -> int:
+    """Layers in all. Nemotron-H saved by transformers 5 names each and doesn't count them."""
+    total = fields.count("num_hidden_layers", MOST_SIZE)
+    if total is None:
+        named = next((value for name in ("layers_block_type", "layer_types") if (value := fields.names(name))), None)
+        if named is None or len(named) > MOST_SIZE:
+            raise fields.missing("num_hidden_layers")
+        return len(named)
+    return total
+
+
 def _by_kind(fields: Fields, heads: Heads, total: int) -> tuple[list[Layer | None], list[str]]:
     """Layers as layer_types and its like tell them; None: without attention."""
     name, kinds = read_pattern(fields, total)
@@ -57,7 +68,8 @@ def _by_kind(fields: Fields, heads: Heads, total: int) -> tuple[list[Layer | Non
         raise fields.bad("sliding_window", f"is missing or off, though {name} has layers with one")
     others = Counter(kind for kind in kinds if kind not in TUNED)
     if len(others) and sum(others.values()) == len(kinds):
-        raise fields.bad(name, f"has no softmax attention that is tuned, only {', '.join(sorted(others))[:80]}")
+        only = ", ".join(repr(kind)[:40] for kind in sorted(others)[:3])
+        raise fields.bad(name, f"has no softmax attention that is tuned, only {only}")
     notes += [f"{count} layers of type {kind[:40]!r} are left out" for kind, count in sorted(others.items())]
     if name and len(kinds) < total:
         notes.append(f"{name} has {len(kinds)} layers of the {total} in {fields.name_of('num_hidden_layers')}")
@@ -70,7 +82,8 @@ def _by_kind(fields: Fields, heads: Heads, total: int) -> tuple[list[Layer | Non
         notes.append(f"{counts[CHUNKED]} layers of chunked attention are tuned as full attention")
     if counts[SPARSE]:
         notes.append(f"{counts[SPARSE]} of {len(kinds)} layers are sparse: tuned as dense attention")
-    full = full_heads(fields, heads) if FULL in kinds and WINDOW in kinds else heads
+    beside = FULL in kinds and WINDOW in kinds
+    full = full_heads(fields, heads) if beside and not fields.values.get("per_layer_config") else heads
     narrow = windowed_heads(fields, heads) if WINDOW in kinds else heads
     by_kind = {
         FULL: Layer(full),
@@ -111,8 +124,12 @@ def _by_number(fields: Fields, layers: list[Layer | None]) -> list[Layer | None]
     single = fields.section("per_layer_config")
     if single is not None:
         _refuse_empty(fields, single, changed)
-        for index, layer in enumerate(changed):
-            own = single.section(str(index))
+        for key in single.values:
+            # transformers 5 pads the numbers: "05" before "11".
+            if not (key.isascii() and key.isdigit() and len(key) <= 6):
+                raise fields.bad("per_layer_config", f"has {key[:20]!r}, which is no number of a layer")
+            own, index = single.section(key), int(key)
+            layer = changed[index] if index < len(changed) else None
             if own is not None and layer is not None:
                 changed[index] = _changed(own, layer)
     for layer in set(changed):
@@ -135,6 +152,7 @@ def _refuse_empty(fields: Fields, single: Fields, layers: list[Layer | None]) ->
     """Gemma 4's full layers have heads of their own, which a file with an empty per_layer_config has lost."""
     windows = {layer.window is None for layer in layers if layer is not None}
     if not single.values and "global_head_dim" in fields.defaulted and len(windows) == 2:
+        # Its class's 512 holds without per_layer_config only.
         detail = (
             f"is empty: {fields.model_type}'s full layers have another head dim and other KV heads than its windowed "
             f"ones, which this file doesn't tell; take the config.json that was published"

@@ -44,7 +44,12 @@ def read_pattern(fields: Fields, total: int) -> tuple[str, list[str]]:
         if kinds is not None:
             kinds = [_NAMES.get(kind, kind) for kind in kinds]
             # Entries beyond the layers are those of a draft model (Step-3.5).
-            return name, _repeat(kinds, total) if name == "block_types" else kinds[:total]
+            if name == "block_types":
+                # RecurrentGemma's attention has a window, which its file calls attention_window_size.
+                window = fields.switchable("attention_window_size")
+                kinds = [WINDOW if kind == FULL and window else kind for kind in kinds]
+                return name, _repeat(kinds, total)
+            return name, kinds[:total]
     pattern = fields.values.get("hybrid_override_pattern")
     if pattern is not None:
         return "hybrid_override_pattern", _letters(fields, "hybrid_override_pattern", pattern, _NAMES, total)

@@ -35,14 +35,18 @@ def refuse_others(outer: Fields, fields: Fields) -> None:
 
     ``outer`` is the whole file, ``fields`` its language model's part.
     """
-    for part in (outer,) if fields.values is outer.values else (outer, fields):
-        _refuse_type(part)
+    _refuse_type(outer)
+    if fields.values is not outer.values:
+        _refuse_type(fields)
+    if fields.model_type.endswith(_ENCODER_TYPES):
+        raise fields.bad("model_type", _encoder(fields.model_type))
     _refuse_architectures(outer)
-    both_ways = fields.values.get("use_bidirectional_attention")
+    # In a nested part it is about images (Gemma) or prefixes (PaliGemma).
+    both_ways = outer.values.get("use_bidirectional_attention")
     if both_ways is True or both_ways == "all":
-        raise fields.bad("use_bidirectional_attention", "is set: the model is an encoder, not a decoder")
-    if fields.values.get("is_causal") is False:
-        raise fields.bad("is_causal", "is false: the model is an encoder, not a decoder")
+        raise outer.bad("use_bidirectional_attention", "is set: the model is an encoder, not a decoder")
+    if outer.values.get("is_causal") is False:
+        raise outer.bad("is_causal", "is false: the model is an encoder, not a decoder")
     # A part of a vision-language model, or a vision model of a type that isn't in the table.
     sees = fields.values is outer.values and outer.has("patch_size") and outer.has("image_size")
     texts = ("vocab_size", "num_key_value_heads", "max_position_embeddings", "vision_config")
@@ -75,10 +79,12 @@ def _refuse_type(fields: Fields) -> None:
         raise fields.bad("model_type", f"{shown}an encoder-decoder: only decoder-only models are tuned")
     if kind in known.recurrent:
         raise fields.bad("model_type", f"{shown}a recurrent or state-space model: it has no attention to tune")
-    if fields.flag("is_decoder"):
-        return
-    if kind in known.encoders or kind.endswith(_ENCODER_TYPES):
-        raise fields.bad("model_type", f"{shown}which is an encoder, not a decoder: an encoder has no KV cache")
+    if kind in known.encoders and not fields.flag("is_decoder"):
+        raise fields.bad("model_type", _encoder(kind))
+
+
+def _encoder(kind: str) -> str:
+    return f"is {kind[:40]!r}, which is an encoder, not a decoder: an encoder has no KV cache"
 
 
 def _refuse_architectures(outer: Fields) -> None:
