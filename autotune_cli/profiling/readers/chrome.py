@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from autotune_cli.profiling.errors import BadTrace
 from autotune_cli.profiling.readers.stream import EventStream, Progress
@@ -24,6 +24,8 @@ _OTHERS = frozenset(
 )
 # Beyond what a column holds, and beyond any id.
 _TOO_LARGE = 1 << 62
+# Microseconds; those since 1970 are 1.8e15.
+_MOST_US = 1e18
 # Asked all the time, and neither launch, copy nor wait.
 _IDLE_CALLS = (
     "cudaGetDevice",
@@ -45,20 +47,23 @@ _IDLE_CALLS = (
 )
 
 
-def read_chrome(path: Path, progress: Progress | None = None) -> Trace:
+def read_chrome(path: Path, progress: Progress | None = None, stream: BinaryIO | None = None) -> Trace:
     """Reads a trace in one pass.
+
+    Args:
+        stream: the open file, if it can't be opened again: a pipe. It is closed.
 
     Raises:
         BadTrace: not a trace of torch's profiler, cut off, or with events that can't be (negative durations, kernels
             without names).
     """
-    return _Reader(path, progress).read()
+    return _Reader(path, progress, stream).read()
 
 
 class _Reader:
-    def __init__(self, path: Path, progress: Progress | None) -> None:
+    def __init__(self, path: Path, progress: Progress | None, stream: BinaryIO | None) -> None:
         self.path = path
-        self.stream = EventStream(path, progress)
+        self.stream = EventStream(path, progress, stream)
         self.trace = Trace(str(path), "torch profiler")
 
     def read(self) -> Trace:
@@ -103,7 +108,9 @@ class _Reader:
             return
         name = event.get("name")
         if not isinstance(name, str) or not name.strip():
-            raise BadTrace(path=self.path, detail=f"a {event['cat']} without a name (at ts {event.get('ts')})")
+            raise BadTrace(
+                path=self.path, detail=f"a {event['cat']} without a name (at ts {str(event.get('ts'))[:40]})"
+            )
         start, duration = self._times(event, name)
         arguments = event.get("args")
         arguments = arguments if isinstance(arguments, dict) else {}
@@ -145,10 +152,12 @@ class _Reader:
     def _times(self, event: dict[str, Any], name: str) -> tuple[float, float]:
         try:
             start, duration = float(event["ts"]), float(event["dur"])
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, OverflowError):
             raise BadTrace(path=self.path, detail=f"{name[:80]!r} has no start or no duration") from None
         if not (math.isfinite(start) and math.isfinite(duration)):
             raise BadTrace(path=self.path, detail=f"{name[:80]!r} has no finite start and duration")
+        if abs(start) > _MOST_US or duration > _MOST_US:
+            raise BadTrace(path=self.path, detail=f"{name[:80]!r} has a start or a duration beyond all clocks")
         if duration < 0:
             raise BadTrace(path=self.path, detail=f"{name[:80]!r} lasts {duration} us: the recording is broken")
         return start, duration
