@@ -9,6 +9,7 @@ from typing import Any, BinaryIO
 from autotune_cli.profiling.errors import BadTrace
 from autotune_cli.profiling.readers.stream import EventStream, Progress
 from autotune_cli.profiling.trace import NO_CORRELATION, Source, Span, Thread, Trace, Work
+from autotune_cli.reading import printable
 
 # Categories by torch version: capitals up to 1.11. https://github.com/pytorch/kineto, output_json.cpp
 _WORK = {
@@ -100,7 +101,7 @@ class _Reader:
         devices = header.get("deviceProperties")
         if isinstance(devices, list):
             names = [device.get("name") for device in devices if isinstance(device, dict)]
-            self.trace.devices = [name for name in names if isinstance(name, str)]
+            self.trace.devices = [printable(name) for name in names if isinstance(name, str)]
         self.trace.rank = rank_in(header)
 
     def _work(self, event: dict[str, Any], work: Work) -> None:
@@ -118,7 +119,7 @@ class _Reader:
         trace = self.trace
         trace.gpu.add(
             work,
-            trace.names(_printable(name)),
+            trace.names(printable(name)),
             trace.sources(Source(self._group(event), device)),
             _number(arguments.get("stream"), 0),
             start,
@@ -135,7 +136,7 @@ class _Reader:
         arguments = arguments if isinstance(arguments, dict) else {}
         trace = self.trace
         trace.calls.add(
-            trace.names(_printable(name)),
+            trace.names(printable(name)),
             self._thread(event),
             start,
             duration,
@@ -147,7 +148,7 @@ class _Reader:
         if event.get("ph") != "X" or not isinstance(name, str):
             return
         start, duration = self._times(event, name)
-        self.trace.spans.append(Span(_printable(name), self._thread(event), start, start + duration))
+        self.trace.spans.append(Span(printable(name), self._thread(event), start, start + duration))
 
     def _times(self, event: dict[str, Any], name: str) -> tuple[float, float]:
         try:
@@ -166,7 +167,7 @@ class _Reader:
         """SGLang merges the traces of ranks with ``[TP00] `` before every process id."""
         process = event.get("pid")
         if isinstance(process, str) and process.startswith("[") and "]" in process:
-            return self.trace.groups(process[1 : process.index("]")])
+            return self.trace.groups(printable(process[1 : process.index("]")]))
         return self.trace.groups("")
 
     def _thread(self, event: dict[str, Any]) -> int:
@@ -178,11 +179,6 @@ def rank_in(header: dict[str, Any]) -> int | None:
     distributed = header.get("distributedInfo")
     rank = distributed.get("rank") if isinstance(distributed, dict) else None
     return rank if isinstance(rank, int) else None
-
-
-def _printable(name: str) -> str:
-    """JSON may hold halves of characters, which no terminal and no file takes."""
-    return name if name.isascii() else name.encode("utf-8", "replace").decode()
 
 
 def _number(value: Any, default: int) -> int:
