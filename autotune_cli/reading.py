@@ -151,6 +151,11 @@ def reject_constant(token: str) -> NoReturn:
     raise ValueError(f"{token} is not a JSON number")
 
 
+def printable(text: str) -> str:
+    """The text with ``\\ud800`` for a half of a character, which JSON may hold and neither terminal nor file takes."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
+
+
 def short_number(error: Exception) -> str:
     """What a parser says; of a number with thousands of digits, without the advice to Python's programmers."""
     text = str(error)

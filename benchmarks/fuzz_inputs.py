@@ -1,7 +1,7 @@
 """Whole files of every type that the program reads, and their mutations. For ``fuzz.py``.
 
-A mutation keeps most of a file, so that what is wrong with it is met deep inside a reader. Structured ones change values,
-keys, lines, cells and columns; others change bytes.
+A mutation keeps most of a file, so that what is wrong with it is met deep inside a reader. Structured ones change
+values, keys, lines, cells and columns; others change bytes.
 """
 
 from __future__ import annotations
@@ -31,20 +31,8 @@ _FLASHINFER = ROOT / "tests" / "comparing" / "written_by_flashinfer"
 _DIGITS = {"@400@": "1" + "0" * 400, "@5000@": "7" * 5000, "@1e400@": "1e400", "@-0@": "-0.0", "@nan@": "NaN"}
 _VALUES: tuple[Any, ...] = (
     *(None, True, False, -1, 0, 1, 2**31, 2**63, -(2**63), 2**64, 1.5, 1e-320, 1e300, -1e300, *_DIGITS),
-    *(
-        "",
-        " ",
-        "x",
-        "\0",
-        "\ud800",
-        "\x1b[31m",
-        "\n# PASS\n",
-        "=1+1",
-        "[bold]",
-        "é\u202e",
-        "a" * 3000,
-        "_Z" + "1aS_" * 30,
-    ),
+    *("", " ", "x", "\0", "\ud800", "\x1b[31m", "\n# PASS\n", "=1+1", "[bold]", "é\u202e", "a" * 3000, "(a" * 3000),
+    *("_Z" + "1aS_" * 30, "at::native::" * 20_000, "CUTLASS<" * 5000, "_Z1f1PIiiES_IS0_S0_ES_IS1_S1_ES_IS2_S2_E" * 9),
     *([], {}, [[]], [0], {"": {}}, {"a": [1, "2", None]}, "2026-11-21T09:30:12Z", "bfloat16", "ok", "attention.decode"),
 )
 _TOKENS = (
@@ -52,10 +40,11 @@ _TOKENS = (
     *(b"[", b"]", b",", b"[" * 5000, b'{"a":' * 3000, b"9" * 5000, b"\n", b"\r", b"\x1b", b"'", b"= 1", b"\n[a.b]\n"),
 )
 _PATTERNS = (
-    *("(a+)+$", "(\\w+\\s?)*$", "(.*)*(.*)*(.*)*x$", "(", "[", "a{99999999999}", "(?u)(?a)", "(?i", "\\", "(?P<a>x)(?P<a>y)"),
-    *("((((((((((" * 20 + "))))))))))" * 20, "(" * 3000, "x" * 100_000, "(?<=a*)b", "(?:a|b|ab)*c$", "[[a]", "\\1", "^", ""),
+    *("(a+)+$", "(\\w+\\s?)*$", "(.*)*(.*)*(.*)*x$", "(", "[", "a{99999999999}", "(?u)(?a)", "(?i", "\\", "\\1"),
+    *("((((((((((" * 20 + "))))))))))" * 20, "(" * 3000, "x" * 100_000, "(?<=a*)b", "(?:a|b|ab)*c$", "[[a]", "^"),
     *("(?=(.+)+)\\1$", "(?:" * 60 + "a" + "+)" * 60 + "$", "\\N{x}", "(?(1)a|b)", "(?L)a", ".*.*.*.*.*.*.*.*.*=x"),
-)  # fmt: skip
+    *("", "(?P<a>x)(?P<a>y)", "(\\w|\\W)*\\bx$", "(?:(?:\\w+:*)+<*)+=", "(" * 900 + "a" + ")" * 900),
+)
 _SQL = (
     *("NULL", "''", "'x'", "x'00ff80'", "-1", "1e300", "9223372036854775807", "-9223372036854775808", "1.5", "'7'"),
     *("zeroblob(100000)", "'cudaGraphLaunch'", "char(0)", "cast(x'edA080' as text)", "9e999", "'phase.eager'"),
@@ -141,15 +130,17 @@ CREATE TABLE CUPTI_ACTIVITY_KIND_RUNTIME (start INTEGER NOT NULL, end INTEGER NO
   correlationId INTEGER, nameId INTEGER NOT NULL);
 CREATE TABLE NVTX_EVENTS (start INTEGER NOT NULL, end INTEGER, eventType INTEGER NOT NULL, text TEXT, globalTid INTEGER,
   textId INTEGER);
-INSERT INTO StringIds VALUES (1, 'void flashinfer::BatchPrefillWithPagedKVCacheKernel<1>()'), (2, 'cudaLaunchKernel_v7000'),
-  (3, 'phase.replay'), (4, 'cudaGraphLaunch_v10000'), (5, 'void at::native::fill_kernel<float>()');
+INSERT INTO StringIds VALUES (1, 'void flashinfer::BatchPrefillWithPagedKVCacheKernel<1>()'),
+  (2, 'cudaLaunchKernel_v7000'), (3, 'phase.replay'), (4, 'cudaGraphLaunch_v10000'),
+  (5, 'void at::native::fill_kernel<float>()');
 INSERT INTO TARGET_INFO_GPU VALUES (0, 'NVIDIA H200');
-INSERT INTO CUPTI_ACTIVITY_KIND_KERNEL VALUES (5000, 6000, 0, 7, 1, 72057594117017600, 1), (7000, 8000, 0, 7, 2, 72057594117017600, 5),
-  (9000, 9500, 0, 7, 3, 72057594117017600, 1);
+INSERT INTO CUPTI_ACTIVITY_KIND_KERNEL VALUES (5000, 6000, 0, 7, 1, 72057594117017600, 1),
+  (7000, 8000, 0, 7, 2, 72057594117017600, 5), (9000, 9500, 0, 7, 3, 72057594117017600, 1);
 INSERT INTO CUPTI_ACTIVITY_KIND_MEMCPY VALUES (8100, 8200, 0, 7, 4, 72057594117017600, 2);
-INSERT INTO CUPTI_ACTIVITY_KIND_RUNTIME VALUES (1000, 1100, 72057594117017605, 1, 2), (1200, 1300, 72057594117017605, 2, 2),
-  (2000, 2100, 72057594117017605, 3, 4);
-INSERT INTO NVTX_EVENTS VALUES (900, 1500, 59, 'phase.eager', 72057594117017605, NULL), (1900, 2500, 59, NULL, 72057594117017605, 3);
+INSERT INTO CUPTI_ACTIVITY_KIND_RUNTIME VALUES (1000, 1100, 72057594117017605, 1, 2),
+  (1200, 1300, 72057594117017605, 2, 2), (2000, 2100, 72057594117017605, 3, 4);
+INSERT INTO NVTX_EVENTS VALUES (900, 1500, 59, 'phase.eager', 72057594117017605, NULL),
+  (1900, 2500, 59, NULL, 72057594117017605, 3);
 """
 
 
@@ -171,6 +162,8 @@ def _nsys_changed(generator: random.Random) -> bytes:
         for _ in range(generator.randint(1, 3)):
             table, value = generator.choice(tables), generator.choice(_SQL)
             columns = [(row[1], row[2]) for row in database.execute(f"PRAGMA table_info({table})")]
+            if not columns:
+                return
             column = generator.choice(columns)[0]
             which = generator.randrange(8)
             if which < 4:
@@ -249,7 +242,9 @@ def _change_value(document: Any, generator: random.Random) -> Any:
         parent = here
         key = generator.choice(list(here)) if isinstance(here, dict) else generator.randrange(len(here))
         here = here[key]
-    value = copy.deepcopy(generator.choice(_VALUES))
+    # Half of them of the same type: those get past the first look.
+    alike = [value for value in _VALUES if type(value) is type(here)]
+    value = copy.deepcopy(generator.choice(alike if alike and generator.random() < 0.5 else _VALUES))
     if parent is None:
         return value
     which = generator.randrange(9)

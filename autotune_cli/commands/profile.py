@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -372,15 +371,15 @@ def patterns(options: dict[str, Any]) -> tuple[tuple[str, ...], tuple[str, ...]]
         BadOption: no regular expression.
     """
     from autotune_cli.errors import BadOption
+    from autotune_cli.profiling.patterns import BadPattern, compile_pattern, shown
 
     found = []
     for option in ("expect", "forbid"):
         for pattern in options[option] or ():
             try:
-                re.compile(pattern)
-            except re.error as error:
-                detail = f"{pattern!r} is no regular expression: {error}"
-                raise BadOption(option=f"--{option}", detail=detail) from None
+                compile_pattern(pattern)
+            except BadPattern as error:
+                raise BadOption(option=f"--{option}", detail=f"{shown(pattern)} {error}") from None
         found.append(tuple(options[option] or ()))
     return found[0], found[1]
 

@@ -12,9 +12,9 @@ import hashlib
 import os
 from pathlib import Path
 
-from autotune_cli.comparing.flashinfer_cache import FlashinferCache, choice_text, policy_fields, value_text
+from autotune_cli.comparing.flashinfer_cache import FlashinferCache, choice_text, fields_of, policy_fields, value_text
 from autotune_cli.errors import BadFile
-from autotune_cli.reading import Unreadable, parse_json, read_bytes
+from autotune_cli.reading import Unreadable, parse_json, printable, read_bytes
 
 MANIFEST = "manifest.json"
 ENTRIES = "entries"
@@ -90,7 +90,7 @@ def _manifest(path: Path) -> dict[str, str]:
             raise ValueError(f"a FlashInfer store of layout {value_text(layout)}, this version reads {_LAYOUT}")
     except ValueError as error:
         raise BadFile(path=path, detail=error) from error
-    return {name: value_text(value) for name, value in document.items()}
+    return fields_of(document)
 
 
 def _entry(path: Path) -> tuple[str, str, dict[str, str] | None]:
@@ -107,7 +107,11 @@ def _entry(path: Path) -> tuple[str, str, dict[str, str] | None]:
         raise ValueError("without key, runner or tactic")
     if hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:_DIGITS] != path.stem:
         raise ValueError("its key belongs in another file")
-    return key, choice_text(runner, entry["tactic"]), policy_fields(policy) if isinstance(policy, list) else None
+    return (
+        printable(key),
+        choice_text(runner, entry["tactic"]),
+        policy_fields(policy) if isinstance(policy, list) else None,
+    )
 
 
 def _json(path: Path) -> object:

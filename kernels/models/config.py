@@ -20,6 +20,7 @@ from autotune_cli.kernels.models.options import DTYPES, SHORT_DTYPES
 from autotune_cli.kernels.models.refuse import not_a_model, refuse_mla, refuse_others
 from autotune_cli.kernels.models.sparse import sparse_notes
 from autotune_cli.kernels.workload import DType
+from autotune_cli.reading import Unreadable, read_bytes
 
 # The largest config.json seen has a few hundred kB (quantisation tables); a weights file given by mistake has GB.
 _MOST_BYTES = 16 << 20
@@ -42,9 +43,9 @@ def read_config(path: str | Path) -> Model:
             raise BadConfig(path=where, detail="is a folder; give the config.json inside it")
         if not file.exists():
             raise BadConfig(path=where, detail="no such file")
-        if not file.is_file() or file.stat().st_size > _MOST_BYTES:
-            raise BadConfig(path=where, detail="is no config.json (not a plain file, or far too large)")
-        values = json.loads(file.read_text(encoding="utf-8-sig"))
+        values = json.loads(read_bytes(file, _MOST_BYTES, "config.json").decode("utf-8-sig"))
+    except Unreadable as error:
+        raise BadConfig(path=where, detail=f"is no config.json: {error}") from error
     except OSError as error:
         raise BadConfig(path=where, detail=f"can't be read: {error.strerror or error}") from error
     except json.JSONDecodeError as error:

@@ -240,7 +240,7 @@ def test_paths_that_are_no_file(tmp_path: Path) -> None:
         read_config(tmp_path / "config.json")
     with (tmp_path / "big.json").open("wb") as file:
         file.truncate(1 << 30)
-    with pytest.raises(BadConfig, match="too large"):
+    with pytest.raises(BadConfig, match="over 16 MiB"):
         read_config(tmp_path / "big.json")
 
 
