@@ -20,6 +20,7 @@ import autotune_cli
 from autotune_cli.errors import BadKernels, NoDevice, NoWorker
 from autotune_cli.tuning.descendants import end_session
 from autotune_cli.tuning.jobs import Job, Ready, ReadyToBuild, WorkerSettings
+from autotune_cli.tuning.temporary import temporary_folder, temporary_variables
 from autotune_cli.tuning.worker import KERNEL_FILE_ERROR, NO_DEVICE_ERROR
 
 # torch and the CUDA context take 5 to 10 s on a busy machine.
@@ -176,13 +177,13 @@ class Worker:
 
     def _spawn(self) -> None:
         ours, theirs = socket.socketpair()
-        environment = {**os.environ, **self._variables}
+        environment = {**os.environ, **temporary_variables(), **self._variables}
         if self._gpu is not None:
             environment["CUDA_VISIBLE_DEVICES"] = self._gpu
         elif self._settings.device == "cpu":
             environment["CUDA_VISIBLE_DEVICES"] = ""
         # Candidates and compilers print what they like; it must not tear the table. The tail explains a crash.
-        self._log = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the process)
+        self._log = tempfile.TemporaryFile(dir=temporary_folder())  # noqa: SIM115 (lives as long as the process)
         with theirs:
             self._process = subprocess.Popen(
                 [

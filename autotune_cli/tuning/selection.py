@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from autotune_cli.errors import BadKernels, EmptySuite, TooManyCandidates
-from autotune_cli.kernels.registering import MOST_CANDIDATES
+from autotune_cli.errors import BadKernels, EmptySuite
 from autotune_cli.results.records import JournalState
 from autotune_cli.tuning.jobs import ListToBuild, Plan, Planned, PlannedWorkload, ToBuild
 from autotune_cli.tuning.process import Worker, WorkerDied, WorkerRaised, WorkerTimeout
@@ -22,11 +21,12 @@ def planned_workloads(request: Request, worker: Worker) -> list[PlannedWorkload]
     Raises:
         BadKernels: the user's file raises, hangs or ends the process when it is asked for its candidates.
         EmptySuite: a backend that was asked for has nothing for these operations.
-        TooManyCandidates: more than a run can hold.
     """
     files = request.worker.kernel_files
     try:
-        planned = _planned(request, worker)
+        planned: list[PlannedWorkload] = worker.ask(
+            Plan(request.workloads, request.baselines, request.model_type), _PLAN_TIMEOUT_S
+        )
     except (WorkerDied, WorkerTimeout, WorkerRaised) as error:
         if not files:
             raise
@@ -42,18 +42,6 @@ def planned_workloads(request: Request, worker: Worker) -> list[PlannedWorkload]
                 detail=f"backend {name!r} has no candidate for these operations; those that have: {having}"
             )
     return [_narrow(request, plan) for plan in planned]
-
-
-def _planned(request: Request, worker: Worker) -> list[PlannedWorkload]:
-    """One workload at a time: an answer about all of them may take long to arrive, and nothing stops that."""
-    planned: list[PlannedWorkload] = []
-    count = 0
-    for workload in request.workloads:
-        planned += worker.ask(Plan((workload,), request.baselines, request.model_type), _PLAN_TIMEOUT_S)
-        count += len(planned[-1].candidates)
-        if count > MOST_CANDIDATES:
-            raise TooManyCandidates(most=MOST_CANDIDATES)
-    return planned
 
 
 def to_build(todo: Sequence[PlannedWorkload], known: JournalState | None, worker: Worker) -> ToBuild:
