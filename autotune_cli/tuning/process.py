@@ -23,6 +23,7 @@ from autotune_cli.tuning.channel import EXIT_LOST, KEY_BYTES, Reader, Spoilt, Wr
 from autotune_cli.tuning.descendants import MARK, end_descendants
 from autotune_cli.tuning.jobs import REFERENCE_PHASE, Job, Ready, ReadyToBuild, WorkerSettings
 from autotune_cli.tuning.log import WorkerLog
+from autotune_cli.tuning.temporary import temporary_variables
 from autotune_cli.tuning.worker import KERNEL_FILE_ERROR, NO_DEVICE_ERROR
 
 # torch and the CUDA context take 5 to 10 s on a busy machine.
@@ -230,7 +231,7 @@ class Worker:
         ours, theirs = socket.socketpair()
         key = secrets.token_bytes(KEY_BYTES)
         self._mark = f"{os.getpid()}-{secrets.token_hex(8)}"
-        environment = {**os.environ, **self._variables, MARK: self._mark}
+        environment = {**os.environ, **temporary_variables(), **self._variables, MARK: self._mark}
         if self._gpu is not None:
             environment["CUDA_VISIBLE_DEVICES"] = self._gpu
         elif self._settings.device == "cpu":
