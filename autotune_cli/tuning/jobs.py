@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 REFERENCE_PHASE = "reference"
 """The phase in which a worker draws inputs and computes the exact output: no candidate's time."""
 
+JUDGE_PHASE = "judge"
+"""The phase in which an output is judged and inputs are looked at for changes: no candidate's time either."""
 
 PART = 5000
 """Candidates that cross at once: unpickling as many takes a tenth of a second, in which no signal is handled."""
