@@ -59,7 +59,8 @@ def hostile(name: str, faster: float = 1.0) -> RunFile:
     return run_file(*results, environment=environment, command=("autotune", name), program=name)
 
 
-@pytest.fixture(params=NAMES.values(), ids=NAMES.keys())
+# A result file with half a character is refused; the other inputs aren't read so strictly.
+@pytest.fixture(params=[kind for kind in NAMES if kind != "surrogate"])
 def pair(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, str, str]:
     """The name, and two files with it, B slower."""
     files = []
@@ -67,10 +68,12 @@ def pair(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, str, str]
         path = tmp_path / f"{number}.json"
         # As JSON any text can be written; dump_run() has "?" for a surrogate.
         path.write_text(
-            json.dumps(json.loads(dump_run(hostile("NAME", faster)))).replace("NAME", json.dumps(request.param)[1:-1])
+            json.dumps(json.loads(dump_run(hostile("NAME", faster)))).replace(
+                "NAME", json.dumps(NAMES[request.param])[1:-1]
+            )
         )
         files.append(str(path))
-    return request.param, files[0], files[1]
+    return NAMES[request.param], files[0], files[1]
 
 
 def check_text(text: str) -> None:
