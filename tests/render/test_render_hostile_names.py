@@ -80,6 +80,8 @@ def check_text(text: str) -> None:
     """Nothing in it is obeyed, and all of it can be written."""
     assert not {character for character in text if not character.isprintable() and character != "\n"}
     text.encode("utf-8")
+    # A name with lines of its own forges none.
+    assert not {"| ok |", "**PASS**"} & {line.strip() for line in text.splitlines()}
 
 
 def test_show(usage: Usage, pair: tuple[str, str, str], tmp_path: Path) -> None:
