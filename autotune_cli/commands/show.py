@@ -23,7 +23,7 @@ def show(
     file: Annotated[
         str,
         typer.Argument(
-            metavar="[RESULT]",
+            metavar="RESULT",
             help="'latest', 'previous', a cache name, a run's name, or a file. Default: the latest run.",
             show_default=False,
         ),

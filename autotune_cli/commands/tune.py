@@ -163,14 +163,18 @@ def tune(
         str | None,
         typer.Option(
             help="With --no-cache, race only these beside the baselines and the best competitor of the last run: "
-            "'mine' (what --kernels registers), or how a backend's or candidate's name begins."
+            "'mine' (what --kernels registers), or how a backend's or candidate's name begins.",
+            metavar="NAMES",
+            rich_help_panel=_WHICH,
         ),
     ] = None,
     compare: Annotated[
         str | None,
         typer.Option(
             help="Hold the result against an earlier one: previous (of the same name), latest, a name, a file, none. "
-            "Default: previous with --kernels and --no-cache, else none."
+            "Default: previous with --kernels and --no-cache, else none.",
+            metavar="RESULT",
+            rich_help_panel=_PRINTED,
         ),
     ] = None,
     cache: Annotated[

@@ -31,6 +31,7 @@ from autotune_cli.render.summary import print_run
 from autotune_cli.render.text import with_interval
 from autotune_cli.render.watch import LiveTable
 from autotune_cli.results.files import dump_run
+from autotune_cli.results.identity import environment_key
 from autotune_cli.results.schema import RunFile, WorkloadResult
 from autotune_cli.tuning.jobs import BackendInfo
 
@@ -246,7 +247,11 @@ def pieces(master: int) -> Iterator[bytes]:
 
 def written(folder: Path, run: RunFile) -> str:
     path = folder / "run.json"
-    path.write_text(dump_run(run))
+    # Under its hash: a file whose environment has another one is told to be somebody's.
+    key = environment_key(run.device)
+    workloads = tuple(each.model_copy(update={"environment": key}) for each in run.workloads)
+    changes = {"environments": {key: run.device}, "environment": key, "workloads": workloads}
+    path.write_text(dump_run(run.model_copy(update=changes)))
     return str(path)
 
 
