@@ -1,6 +1,6 @@
 # make tune    sets up .venv and finds the fastest kernels: on this CPU, or on the NVIDIA GPU where there is one
 # make test    the same set-up, then the tests
-# make check   the same set-up, then linter, formatter, type checker and the rules on who may import whom
+# make check   the same set-up, then linter, formatter, type checker, the rules on who may import whom, the CI recipes
 # make clean   removes what the others made (results in cache/ and runs/ stay)
 #
 # PYTHON=python3.12 picks an interpreter; GPU=no ignores a GPU.
@@ -17,6 +17,7 @@ GPU ?= $(shell { test -e /dev/nvidia0 || nvidia-smi -L 2>/dev/null | grep -q GPU
 PY := .venv/bin/python
 # Not a word on conflicts: FlashInfer lacks its CUDA dependencies on purpose (see dev-cpu).
 PIP := $(PY) -m pip install --quiet --disable-pip-version-check --no-warn-conflicts
+TORCH := torch==$(shell sed -n 's/^torch==//p' constraints.txt)
 # Empty files that stand for what is installed, one set for each kind of machine. The name of the checkout's folder is
 # kept too: an editable install, and with it the stamps, is worth nothing once the folder has moved.
 STAMPS := .venv/stamps
@@ -51,6 +52,7 @@ check: $(DEV)
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 	.venv/bin/lint-imports
+	$(PY) tests/docs/lint_recipes.py docs/ci.md
 
 clean:
 	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
@@ -63,14 +65,17 @@ $(MADE):
 	"$(PYTHON)" -m venv .venv
 	@rm -rf $(STAMPS) && mkdir -p $(STAMPS) && echo "$(CURDIR)" > $@
 
-# torch first: setuptools comes with it, and builds this project without an environment of its own to download.
+# torch first: setuptools comes with it, and builds this project without an environment of its own to download. Plain PyPI
+# has no CPU build of torch for Linux, and its CUDA build brings 3 GB: where pip's own sources don't have the CPU build,
+# uv gets it from PyTorch's.
 $(STAMPS)/installed-cpu: $(MADE) pyproject.toml setup.py constraints.txt
 	@echo "installing torch (CPU) and this project into .venv: a minute or two"
-	$(PIP) -c constraints.txt torch setuptools
-	$(PIP) -c constraints.txt --no-build-isolation -e .
+	$(PIP) -c constraints.txt '$(TORCH)+cpu' setuptools 2>/dev/null || { $(PIP) -c constraints.txt uv && \
+	  .venv/bin/uv pip install --quiet --python $(PY) --torch-backend cpu -c constraints.txt '$(TORCH)' setuptools; }
+	$(PIP) -c constraints.txt --no-build-isolation -e '.[cpu]'
 	@touch $@
 
-# constraints.txt pins torch's CPU build, so it says nothing about a machine with a GPU.
+# constraints.txt pins the torch of CI, so it says nothing about a machine with a GPU.
 $(STAMPS)/installed-cuda: $(MADE) pyproject.toml setup.py
 	@echo "installing torch, FlashInfer and sgl_kernel (CUDA) into .venv: several GB"
 	$(PIP) -e '.[cuda]'
@@ -79,7 +84,7 @@ $(STAMPS)/installed-cuda: $(MADE) pyproject.toml setup.py
 # FlashInfer without its CUDA dependencies: what tests need to hold its signatures against our calls, none of which
 # compiles or runs a kernel. Triton runs the kernel of docs/own-kernels.md in its interpreter.
 $(STAMPS)/dev-cpu: $(STAMPS)/installed-cpu
-	$(PIP) -c constraints.txt --no-build-isolation -e '.[dev]'
+	$(PIP) -c constraints.txt --no-build-isolation -e '.[cpu,dev]'
 	$(PIP) -c constraints.txt apache-tvm-ffi packaging nvidia-ml-py tqdm requests einops ninja triton
 	$(PIP) -c constraints.txt --no-deps flashinfer-python
 	@touch $@

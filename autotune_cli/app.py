@@ -2,32 +2,52 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Sequence
+from typing import Any
 
 import typer
 
 from autotune_cli import __version__
+from autotune_cli.commands.diff import EXAMPLES as DIFF_EXAMPLES
 from autotune_cli.commands.diff import DiffCommand, diff
+from autotune_cli.commands.helping import Entry, HelpfulGroup
+from autotune_cli.commands.kernels import EXAMPLES as KERNELS_EXAMPLES
 from autotune_cli.commands.kernels import kernels
+from autotune_cli.commands.profile import EXAMPLES as PROFILE_EXAMPLES
 from autotune_cli.commands.profile import profile
+from autotune_cli.commands.show import EXAMPLES as SHOW_EXAMPLES
 from autotune_cli.commands.show import show
+from autotune_cli.commands.tune import EXAMPLES as TUNE_EXAMPLES
 from autotune_cli.commands.tune import tune
-from autotune_cli.errors import EXIT_INCOMPLETE, AutotuneError
+from autotune_cli.errors import EXIT_OK, EXIT_USAGE
+from autotune_cli.outermost import guarded
+from autotune_cli.plain_text import shown
+
+# With it in the environment a shell asks how a word goes on.
+_COMPLETE = "_AUTOTUNE_COMPLETE"
+# click's base of all usage errors, which typer carries as a module of its own in its newer versions and doesn't name.
+_USAGE_ERROR: Any = typer.BadParameter.__mro__[2]
 
 app = typer.Typer(
     name="autotune",
+    cls=HelpfulGroup,
     help="Finds the fastest correct attention and top-k kernels for LLM serving on this GPU.",
+    epilog="autotune tune --model llama-3.1-8b\nautotune show cache/llama-3.1-8b.json",
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     # Plain help: rich's panels cost more time than everything else here together.
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-app.command()(tune)
-app.command()(profile)
-app.command()(show)
-app.command(cls=DiffCommand)(diff)
-app.command()(kernels)
+HelpfulGroup.entries = {
+    "tune": Entry(tune, TUNE_EXAMPLES),
+    "profile": Entry(profile, PROFILE_EXAMPLES),
+    "show": Entry(show, SHOW_EXAMPLES),
+    "diff": Entry(diff, DIFF_EXAMPLES, DiffCommand),
+    "kernels": Entry(kernels, KERNELS_EXAMPLES),
+}
 
 
 def _version(wanted: bool) -> None:
@@ -38,18 +58,43 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _options(
-    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Show the version."),
+    version: bool = typer.Option(False, "--version", "-V", callback=_version, is_eager=True, help="Show the version."),
+    debug: bool = typer.Option(False, "--debug", help="Show the traceback of a fault of the program itself."),
 ) -> None:
     pass
 
 
-def main() -> None:
-    """The entry point: a failure a user can meet is one line and its exit code, never a traceback."""
+def run(arguments: Sequence[str]) -> int:
+    """The exit code of a command line.
+
+    Args:
+        arguments: without the program's name.
+
+    Raises:
+        AutotuneError: a failure that a user can meet; and whatever nobody foresaw.
+    """
+    command = typer.main.get_command(app)
     try:
-        app()
-    except AutotuneError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(EXIT_INCOMPLETE)
+        if _COMPLETE in os.environ:
+            command.main(args=list(arguments), prog_name="autotune")
+        # Not command.main(), for which a closed pipe, wherever in the program it is, means exit code 1.
+        with command.make_context("autotune", list(arguments)) as context:
+            command.invoke(context)
+    except typer.Exit as done:
+        return done.exit_code
+    except SystemExit as done:
+        # So ends what completes words in a shell.
+        if done.code not in (None, 0):
+            raise
+    except _USAGE_ERROR as error:
+        if arguments:
+            # Without any the message is the help, of several lines.
+            error.message = shown(error.message)
+        error.show(file=sys.stderr)
+        return EXIT_USAGE
+    return EXIT_OK
+
+
+def main() -> None:
+    """Runs this process's command line and exits: a failure is one line and its exit code, never a traceback."""
+    sys.exit(guarded(run, sys.argv[1:]))

@@ -1,26 +1,35 @@
-"""One class per failure a user can meet: its message template and its exit code (DESIGN: 0 to 4)."""
+"""One class per failure a user can meet: its message template and its exit code (README: exit codes)."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
 
+from autotune_cli.plain_text import shown
+
 EXIT_OK = 0
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_NOT_COMPARABLE = 3
 EXIT_INCOMPLETE = 4
+EXIT_INTERNAL = 70
+"""A fault of the program itself: sysexits.h's EX_SOFTWARE."""
+EXIT_INTERRUPTED = 130
+"""Ctrl-C, in the numbers of shells: 128 and SIGINT's."""
 
 
 class AutotuneError(Exception):
-    """A failure with a clear line for the user. Subclasses set ``template`` and ``exit_code``."""
+    """A failure with a clear line for the user. Subclasses set ``template`` and ``exit_code``.
+
+    It stays one line without control characters whatever names and texts of others are in it.
+    """
 
     template = "{detail}"
     exit_code = EXIT_USAGE
 
     def __init__(self, **values: object) -> None:
         self.values = values
-        super().__init__(self.template.format(**values))
+        super().__init__(shown(self.template.format(**values)))
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -33,6 +42,12 @@ class BadOption(AutotuneError):
     """An option whose value makes no sense."""
 
     template = "{option}: {detail}"
+
+
+class BadVariable(AutotuneError):
+    """An environment variable whose value makes no sense."""
+
+    template = "{variable}={value!r} {detail}"
 
 
 class UnknownName(AutotuneError):
@@ -90,6 +105,12 @@ class BadKernels(AutotuneError):
     template = "--kernels {path}: {detail}"
 
 
+class TooManyCandidates(AutotuneError):
+    """More candidates than a run can hold."""
+
+    template = "more than {most:,} candidates; name fewer values of knobs, or narrow with --op, --batch or --context"
+
+
 class SlowBuild(AutotuneError):
     """The environment makes kernels slow that are fast in production."""
 
@@ -121,6 +142,26 @@ class NothingToResume(AutotuneError):
     """--resume without a journal that fits."""
 
     template = "nothing to resume: {detail}"
+
+
+class NoTorch(AutotuneError):
+    """A command that runs kernels, in an installation without torch."""
+
+    template = "running kernels needs torch, which is not installed; get it: {fix}"
+
+
+class LostWorker(AutotuneError):
+    """The worker process ends or hangs where no candidate can be blamed."""
+
+    template = "the worker process, {what}: {detail}"
+    exit_code = EXIT_INCOMPLETE
+
+
+class BudgetTooSmall(AutotuneError):
+    """A budget that starting and planning have spent before anything could be measured."""
+
+    template = "--budget {budget_s:g}s is too small: {detail}"
+    exit_code = EXIT_INCOMPLETE
 
 
 class NoWorker(AutotuneError):

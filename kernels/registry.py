@@ -16,6 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from autotune_cli.kernels.modules import Module
+from autotune_cli.kernels.own_files import closure, digest
+from autotune_cli.kernels.registering import (
+    checked_devices,
+    checked_knobs,
+    checked_reason,
+    checked_texts,
+    yielded_knobs,
+)
 from autotune_cli.kernels.workload import OPERATIONS, AnyWorkload
 
 Knob = bool | int | float | str | None
@@ -117,12 +125,14 @@ class Backend:
     forget: Callable[[], None] | None = None
     source: Path = field(default=Path())
     modules: Callable[..., Iterable[Module]] | None = None
+    own: bool = False
+    """Registered by a user's file."""
 
     def candidates(self, workload: AnyWorkload, device: Device) -> Iterator[Candidate]:
         """Every setting of the knobs worth a name for this workload, supported or not."""
         if callable(self.knobs):
-            for knobs in self.knobs(workload, device):
-                yield Candidate(self.name, tuple(knobs.items()))
+            for knobs in yielded_knobs(self.name, self.knobs(workload, device)):
+                yield Candidate(self.name, knobs)
         else:
             for values in itertools.product(*self.knobs.values()):
                 yield Candidate(self.name, tuple(zip(self.knobs, values, strict=True)))
@@ -136,11 +146,15 @@ class Backend:
             return f"needs {' or '.join(self.devices)}, this is {device.kind}"
         if self.unsupported is None:
             return None
-        return self.unsupported(workload, device, dict(candidate.knobs))
+        return checked_reason(self.name, self.unsupported(workload, device, dict(candidate.knobs)))
 
     @cached_property
     def source_hash(self) -> str:
-        """First 16 hex digits of the SHA-256 of the backend's file and of the helpers beside it (``_*.py``)."""
+        """First 16 hex digits of the SHA-256 of the backend's file and of the helpers beside it (``_*.py``); for a
+        user's, of all files that the users' files may load.
+        """
+        if self.own:
+            return REGISTRY.own_hash
         helpers = [path for path in self.source.parent.glob("_*.py") if path.name != "__init__.py"]
         return source_hash([self.source, *sorted(helpers)])
 
@@ -173,6 +187,8 @@ class Registry:
     def __init__(self) -> None:
         self._backends: dict[str, Backend] = {}
         self._discovered = False
+        self.own_files: list[Path] = []
+        """Users' files, in the order in which they were loaded."""
 
     def add(self, backend: Backend) -> None:
         known = self._backends.get(backend.name)
@@ -200,6 +216,16 @@ class Registry:
     def get(self, name: str) -> Backend:
         self.discover()
         return self._backends[name]
+
+    @cached_property
+    def own_hash(self) -> str:
+        """Hash of all files that the users' files may load, as they were when it was first asked for."""
+        return self.own_hash_now()
+
+    def own_hash_now(self) -> str:
+        """The same now. It is one for all users' files, as each may change what another one does."""
+        sources = [backend.source for backend in self._backends.values() if backend.own]
+        return digest(closure([*self.own_files, *sources]), self.own_files[0].parent)
 
 
 REGISTRY = Registry()
@@ -243,18 +269,26 @@ def register(
             before the first candidate's turn, several at a time. Names them and compiles nothing.
 
     Raises:
-        ValueError: an unknown operation, a name that another file has taken, or both ``build`` and ``modules``.
+        ValueError: an unknown operation, a name that another file has taken, both ``build`` and ``modules``, or one
+            value where a list of values is meant.
     """
-    unknown = [operation for operation in operations if operation not in OPERATIONS]
+    unknown = [str(operation) for operation in operations if operation not in OPERATIONS]
     if unknown or not operations:
         raise ValueError(f"unknown operation {', '.join(unknown) or '(none)'}; known: {', '.join(OPERATIONS)}")
-
+    if not isinstance(name, str) or not name.strip():
+        raise ValueError(f"the name of a backend is a text, not {name!r}")
+    table = checked_knobs(name, knobs)
+    requires = checked_texts(name, "requires", requires)
+    launch_knobs = checked_texts(name, "launch_knobs", launch_knobs)
+    devices = checked_devices(name, devices)
     if build is not None and modules is not None:
         raise ValueError(f"{name}: modules are built one by one, so there is no build besides")
 
     def decorate(prepare: Callable[..., Any]) -> Callable[..., Any]:
-        table = knobs if callable(knobs) else {key: tuple(values) for key, values in (knobs or {}).items()}
-        source = Path(inspect.getsourcefile(prepare) or "").resolve()
+        try:
+            source = Path(inspect.getsourcefile(prepare) or "").resolve()
+        except TypeError:  # a partial, an object that is called: what made it is in the user's files
+            source = REGISTRY.own_files[-1] if REGISTRY.own_files else Path()
         REGISTRY.add(
             Backend(
                 name,
@@ -270,6 +304,7 @@ def register(
                 forget,
                 source,
                 modules,
+                bool(REGISTRY.own_files),
             )
         )
         return prepare

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from autotune_cli.comparing.own import Earlier, OwnWorkload, compare_with, own_workloads
 from autotune_cli.comparing.records import Report
 from autotune_cli.errors import BadFile, BadOption
+from autotune_cli.plain_text import shown
+from autotune_cli.render.console import Console
 from autotune_cli.results.naming import PREVIOUS, find_one
 from autotune_cli.results.runs import RUNS, newest_runs
 from autotune_cli.results.schema import RunFile
@@ -98,12 +98,13 @@ class Loop:
         from rich.text import Text
 
         from autotune_cli.render.own_kernels import print_own
+        from autotune_cli.render.plain_records import shown_record
 
         if self.workloads:
-            print_own(console, self.workloads, self.lines, every)
+            print_own(console, shown_record(self.workloads), list(map(shown, self.lines)), every)
             return
         for line in self.lines:
-            console.print(Text(line), soft_wrap=True)
+            console.print(Text(shown(line)), soft_wrap=True)
 
     def data(self) -> dict[str, Any]:
         """For ``--json``; nothing where there is neither."""

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 from collections.abc import Mapping
 from typing import Literal
 
-from autotune_cli.errors import BadOption, NoDevice
+from autotune_cli.errors import BadOption, NoDevice, NoTorch
 
 DeviceKind = Literal["cuda", "cpu"]
+
+# What brings torch. Plain PyPI has the CUDA build alone for Linux; uv knows where PyTorch keeps its CPU build.
+_TORCH: Mapping[DeviceKind, str] = {
+    "cuda": "pip install 'kernel-autotune[cuda]'",
+    "cpu": "uv pip install --torch-backend cpu 'kernel-autotune[cpu]' (pip install 'kernel-autotune[cpu]' works too, "
+    "but brings 3 GB of CUDA on Linux)",
+}
 
 
 def visible_gpus(environ: Mapping[str, str] = os.environ) -> list[str]:
@@ -48,6 +56,19 @@ def choose_device(device: str, gpus: str | None) -> tuple[DeviceKind, tuple[str 
     if gpus == "all":
         return "cuda", tuple(found)
     return "cuda", tuple(found[index] for index in _indices(gpus, len(found)))
+
+
+def require_torch(kind: DeviceKind) -> None:
+    """Refuse before a worker is started, which could only fail. Looks for torch, and doesn't import it.
+
+    Raises:
+        NoTorch: it is not installed.
+    """
+    found = None
+    with contextlib.suppress(ImportError, ValueError):  # an import hook that forbids it; a module put in its place
+        found = importlib.util.find_spec("torch")
+    if found is None:
+        raise NoTorch(fix=_TORCH[kind])
 
 
 def _indices(text: str, count: int) -> list[int]:

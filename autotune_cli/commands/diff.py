@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperCommand
+
+from autotune_cli.commands.helping import HelpfulCommand, complete_words
 
 if TYPE_CHECKING:
     from autotune_cli.comparing.outcome import Outcome
@@ -17,9 +18,16 @@ if TYPE_CHECKING:
 # Options that take several values up to the next option: --base a1.json a2.json.
 _SEVERAL = ("--base", "--new")
 FORMATS = ("table", "markdown", "json", "csv")
+EXAMPLES = """
+autotune diff previous latest
+autotune diff main.json new.json --fail-on slower,choice --format markdown
+"""
+_SIDES = "What is compared"
+_JUDGED = "What counts"
+_PRINTED = "What is printed"
 
 
-class DiffCommand(TyperCommand):
+class DiffCommand(HelpfulCommand):
     """Lets ``--base`` and ``--new`` take several values, which click can't."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -49,7 +57,7 @@ def diff(
     sides: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[A] [B]",
+            metavar="A B",
             help="Old and new: a result file, a folder (the newest run of each name in it), 'latest', 'previous', "
             "a cache name, a glob in quotes, or FlashInfer's autotuner cache. With --base only B.",
             show_default=False,
@@ -57,28 +65,74 @@ def diff(
     ] = None,
     base: Annotated[
         list[str] | None,
-        typer.Option(help="A, the old side; several are pooled as repeated sessions.", metavar="A..."),
+        typer.Option(
+            help="A, the old side; several are pooled as repeated sessions.", metavar="A...", rich_help_panel=_SIDES
+        ),
     ] = None,
     new: Annotated[
-        list[str] | None, typer.Option(help="B, the new side; several are pooled as repeated sessions.", metavar="B...")
+        list[str] | None,
+        typer.Option(
+            help="B, the new side; several are pooled as repeated sessions.", metavar="B...", rich_help_panel=_SIDES
+        ),
     ] = None,
     threshold: Annotated[
-        str, typer.Option(help="A smaller change is no news. Never below the noise floors that the runs recorded.")
+        str,
+        typer.Option(
+            help="A smaller change is no news. Never below the noise floors that the runs recorded.",
+            metavar="PERCENT",
+            rich_help_panel=_JUDGED,
+        ),
     ] = "1%",
     fail_on: Annotated[
-        str, typer.Option(help="What exit code 1 is for: slower, choice, status, ambiguous, none; commas between.")
+        str,
+        typer.Option(
+            help="What exit code 1 is for: slower, choice, status, ambiguous, none; commas between.",
+            metavar="WORDS",
+            rich_help_panel=_JUDGED,
+        ),
     ] = "slower,status",
     allow_different: Annotated[
         list[str] | None,
-        typer.Option(help="Compare although this differs: gpu, mode, l2, timer, method; commas between."),
+        typer.Option(
+            help="Compare although this differs: gpu, mode, l2, timer, method; commas between.",
+            metavar="WORDS",
+            rich_help_panel=_JUDGED,
+        ),
     ] = None,
-    format: Annotated[str, typer.Option("--format", help="table, markdown, json or csv.")] = "table",
-    output: Annotated[Path | None, typer.Option(help="Write to this file instead of the terminal.")] = None,
-    plot: Annotated[Path | None, typer.Option(help="Draw the ratios with their intervals: FILE.png or .svg.")] = None,
-    every: Annotated[bool, typer.Option("--all", help="Show unchanged rows too.")] = False,
-    name: Annotated[str | None, typer.Option(help="The name whose runs 'latest' and 'previous' mean.")] = None,
+    format: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            help="table, markdown, json or csv.",
+            metavar="FORMAT",
+            rich_help_panel=_PRINTED,
+            autocompletion=complete_words(*FORMATS),
+        ),
+    ] = "table",
+    output: Annotated[
+        Path | None,
+        typer.Option(help="Write to this file instead of the terminal.", metavar="FILE", rich_help_panel=_PRINTED),
+    ] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option(
+            help="Draw the ratios with their intervals: FILE.png or .svg.", metavar="FILE", rich_help_panel=_PRINTED
+        ),
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="Show unchanged rows too.", rich_help_panel=_PRINTED)] = False,
+    name: Annotated[
+        str | None,
+        typer.Option(help="The name whose runs 'latest' and 'previous' mean.", metavar="NAME", rich_help_panel=_SIDES),
+    ] = None,
     root: Annotated[
-        Path, typer.Option(envvar="AUTOTUNE_ROOT", help="Folder of cache/ and runs/.", show_default="current folder")
+        Path,
+        typer.Option(
+            envvar="AUTOTUNE_ROOT",
+            help="Folder of cache/ and runs/.",
+            show_default="current folder",
+            metavar="FOLDER",
+            rich_help_panel=_SIDES,
+        ),
     ] = Path(),
 ) -> None:
     """What changed from A to B beyond noise: times, choices, and the ground they stand on. Needs no GPU.
@@ -181,9 +235,11 @@ def _show(report: Report, result: Outcome, format: str, output: Path | None, eve
     import io
     import sys
 
-    if format == "table":
-        from rich.console import Console
+    from autotune_cli.plain_text import shown
+    from autotune_cli.streams import stdout_is_unicode
 
+    if format == "table":
+        from autotune_cli.render.console import Console
         from autotune_cli.render.diff_table import print_diff
 
         console = Console()
@@ -201,12 +257,12 @@ def _show(report: Report, result: Outcome, format: str, output: Path | None, eve
     else:
         from autotune_cli.render.diff_data import as_csv, as_json
 
-        text = as_json(report, result) if format == "json" else as_csv(report)
+        ascii_only = output is None and not stdout_is_unicode()
+        text = as_json(report, result, ascii_only) if format == "json" else as_csv(report)
     if output is not None:
         from autotune_cli.results.files import write_atomic
 
         write_atomic(output, text)
-        print(f"wrote {output}; exit {result.exit_code}: {result.words}", file=sys.stderr)
+        print(shown(f"wrote {output}; exit {result.exit_code}: {result.words}"), file=sys.stderr)
         return
-    sys.stdout.buffer.write(text.encode("utf-8"))
-    sys.stdout.flush()
+    print(text, end="", flush=True)

@@ -7,23 +7,33 @@ from typing import Annotated
 
 import typer
 
+from autotune_cli.commands.helping import complete_words
+
+EXAMPLES = """
+autotune kernels
+autotune kernels --kernels mine.py --device cpu
+"""
+
 
 def kernels(
     own: Annotated[
-        list[Path] | None, typer.Option("--kernels", help="A Python file that registers your own backends.")
+        list[Path] | None,
+        typer.Option("--kernels", help="A Python file that registers your own backends.", metavar="FILE"),
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cuda or cpu.")] = "auto",
+    device: Annotated[
+        str,
+        typer.Option(help="auto, cuda or cpu.", metavar="DEVICE", autocompletion=complete_words("auto", "cuda", "cpu")),
+    ] = "auto",
 ) -> None:
     """List every backend with its operations, its knobs and, where it can't run here, why and how to get it."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    from autotune_cli.commands.devices import choose_device
+    from autotune_cli.commands.devices import choose_device, require_torch
+    from autotune_cli.render.backends import backends_view
+    from autotune_cli.render.console import Console
     from autotune_cli.tuning.jobs import ListBackends, WorkerSettings
     from autotune_cli.tuning.process import Worker
 
     kind, gpus = choose_device(device, None)
+    require_torch(kind)
     files = tuple(str(path.resolve()) for path in own or ())
     worker = Worker(WorkerSettings(kind, kernel_files=files), gpus[0])
     try:
@@ -34,19 +44,5 @@ def kernels(
     console = Console()
     if not console.is_terminal:
         console = Console(width=160)
-    console.print(f"backends on this machine ({name})", style="dim", highlight=False)
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for column in ("backend", "operations", "knobs", "here"):
-        table.add_column(column, overflow="fold")
-    for backend in found:
-        if kind not in backend.devices:
-            needed = "an NVIDIA GPU" if "cuda" in backend.devices else "a CPU"
-            how = f"; get it: {backend.install}" if backend.missing is not None and backend.install else ""
-            here = Text(f"needs {needed}{how}", style="dim")
-        elif backend.missing is not None:
-            how = backend.install or f"pip install {backend.missing}"
-            here = Text(f"{backend.missing} is not installed; get it: {how}", style="yellow")
-        else:
-            here = Text("ready", style="green")
-        table.add_row(Text(backend.name), ", ".join(backend.operations), Text(backend.knobs), here)
-    console.print(table)
+    console.print(f"backends on this machine ({name})", style="dim", highlight=False, markup=False)
+    console.print(backends_view(found, kind, console.width))

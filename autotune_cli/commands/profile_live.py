@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from autotune_cli.profiling.live.plan import Ask
     from autotune_cli.profiling.live.records import LiveRun, PathSpec
     from autotune_cli.profiling.verdict import Verdict
+    from autotune_cli.render.console import Console
 
 _TIMEOUT_S = 120.0
 _LONGEST_TIMEOUT_S = 24 * 3600.0
@@ -28,19 +27,20 @@ def run_live(options: dict[str, Any]) -> tuple[Verdict, list[str]]:
     Raises:
         AutotuneError: bad options, no GPU, a worker that doesn't come to an end.
     """
-    from rich.console import Console
     from rich.text import Text
 
-    from autotune_cli.commands.devices import visible_gpus
+    from autotune_cli.commands.devices import require_torch, visible_gpus
     from autotune_cli.commands.parsing import between
     from autotune_cli.commands.profile import patterns
     from autotune_cli.kernels.models import choose_model
     from autotune_cli.kernels.models.options import parse_dtype
+    from autotune_cli.plain_text import shown
     from autotune_cli.profiling.classify import load_classifier
     from autotune_cli.profiling.errors import CannotRun
     from autotune_cli.profiling.live.assemble import assemble
     from autotune_cli.profiling.live.plan import TOPK, plan_path
     from autotune_cli.profiling.live.records import PLANTS
+    from autotune_cli.render.console import Console
     from autotune_cli.tuning.guard import refuse_slow_builds
     from autotune_cli.tuning.jobs import WorkerSettings
 
@@ -61,9 +61,10 @@ def run_live(options: dict[str, Any]) -> tuple[Verdict, list[str]]:
     gpus = visible_gpus()
     if not gpus:
         raise CannotRun(detail="no NVIDIA GPU on this machine to run a path on")
+    require_torch("cuda")
     refuse_slow_builds(os.environ, "cuda")
     for note in (*notes, *more):
-        errors.print(Text(f"note: {note}", style="yellow"), soft_wrap=True)
+        errors.print(Text(f"note: {shown(note)}", style="yellow"), soft_wrap=True)
     files = tuple(str(path.resolve()) for path in options["kernels"] or ())
     with tempfile.TemporaryDirectory(prefix="autotune-profile-") as folder:
         run = _run(spec, folder, WorkerSettings("cuda", seed=seed, kernel_files=files), gpus[0], timeout, errors)
@@ -121,12 +122,13 @@ def _run(spec: PathSpec, folder: str, settings: Any, gpu: str, timeout_s: float,
     """Has a worker run the path: a fault of a kernel ends that process, not this one.
 
     Raises:
-        PathFailed: it crashed, took too long or was interrupted.
+        PathFailed: it crashed or took too long.
         CannotRun: torch sees no GPU.
     """
     from rich.text import Text
 
     from autotune_cli.errors import NoDevice
+    from autotune_cli.plain_text import shown
     from autotune_cli.profiling.errors import CannotRun, PathFailed
     from autotune_cli.recording.job import RunPath
     from autotune_cli.tuning.process import Worker, WorkerDied, WorkerRaised, WorkerTimeout
@@ -135,7 +137,7 @@ def _run(spec: PathSpec, folder: str, settings: Any, gpu: str, timeout_s: float,
     try:
         with errors.status("starting") as status:
             run: LiveRun = worker.ask(
-                RunPath(spec, folder), timeout_s, lambda name, subject: status.update(Text(f"{name} {subject}"))
+                RunPath(spec, folder), timeout_s, lambda name, subject: status.update(Text(shown(f"{name} {subject}")))
             )
             return run
     except (WorkerDied, WorkerTimeout) as error:
@@ -145,8 +147,6 @@ def _run(spec: PathSpec, folder: str, settings: Any, gpu: str, timeout_s: float,
         raise CannotRun(detail=str(error)) from error
     except WorkerRaised as error:
         raise PathFailed(detail=str(error).splitlines()[0]) from error
-    except KeyboardInterrupt:
-        raise PathFailed(detail="interrupted") from None
     finally:
         worker.kill()
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from autotune_cli.errors import BadFile
+from autotune_cli.reading import printable
 
 METADATA = "_metadata"
 _ANY = "*"
@@ -50,7 +51,8 @@ def parse_flashinfer_cache(document: dict[str, object], path: Path) -> Flashinfe
         BadFile: an entry that is no ``[runner, tactic]``; the message names it.
     """
     metadata = document.get(METADATA, {})
-    assert isinstance(metadata, dict)
+    if not isinstance(metadata, dict):
+        raise BadFile(path=path, detail=f"{METADATA}: must be an object, as FlashInfer writes it")
     choices, policies = {}, {}
     for key, value in document.items():
         if key.startswith("_"):
@@ -58,10 +60,11 @@ def parse_flashinfer_cache(document: dict[str, object], path: Path) -> Flashinfe
         if not _is_choice(value):
             raise BadFile(path=path, detail=f'["{_short(key)}"]: must be [runner, tactic], as FlashInfer writes it')
         assert isinstance(value, list)
-        choices[key] = choice_text(value[0], value[1])
+        text = printable(key)
+        choices[text] = choice_text(value[0], value[1])
         if len(value) > 2:
-            policies[key] = policy_fields(value[2])
-    return FlashinferCache(path, {name: value_text(value) for name, value in metadata.items()}, choices, policies)
+            policies[text] = policy_fields(value[2])
+    return FlashinferCache(path, fields_of(metadata), choices, policies)
 
 
 def field_differences(a: Mapping[str, str], b: Mapping[str, str]) -> list[tuple[str, str, str]]:
@@ -73,7 +76,12 @@ def field_differences(a: Mapping[str, str], b: Mapping[str, str]) -> list[tuple[
 
 def choice_text(runner: str, tactic: object) -> str:
     """``CutlassRunner 3``."""
-    return f"{runner} {value_text(tactic)}"
+    return f"{printable(runner)} {value_text(tactic)}"
+
+
+def fields_of(values: Mapping[str, object]) -> dict[str, str]:
+    """An environment's fields as readable texts."""
+    return {printable(name): value_text(value) for name, value in values.items()}
 
 
 def policy_fields(policy: list[object]) -> dict[str, str]:
@@ -84,7 +92,7 @@ def policy_fields(policy: list[object]) -> dict[str, str]:
 
 def value_text(value: object) -> str:
     """Any JSON value as one readable text."""
-    return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+    return printable(value) if isinstance(value, str) else json.dumps(value, sort_keys=True)
 
 
 def _is_choice(value: object) -> bool:
@@ -94,4 +102,5 @@ def _is_choice(value: object) -> bool:
 
 
 def _short(text: str) -> str:
+    text = printable(text)
     return text if len(text) <= 80 else text[:77] + "..."

@@ -9,14 +9,12 @@ tactic}``, in 0.7.2 with ``key_fields`` and ``profiling_policy``. Keys are the s
 from __future__ import annotations
 
 import hashlib
-import json
 import os
-import stat
 from pathlib import Path
 
-from autotune_cli.comparing.flashinfer_cache import FlashinferCache, choice_text, policy_fields, value_text
+from autotune_cli.comparing.flashinfer_cache import FlashinferCache, choice_text, fields_of, policy_fields, value_text
 from autotune_cli.errors import BadFile
-from autotune_cli.results.files import plain, reject_constant
+from autotune_cli.reading import Unreadable, parse_json, printable, read_bytes
 
 MANIFEST = "manifest.json"
 ENTRIES = "entries"
@@ -92,7 +90,7 @@ def _manifest(path: Path) -> dict[str, str]:
             raise ValueError(f"a FlashInfer store of layout {value_text(layout)}, this version reads {_LAYOUT}")
     except ValueError as error:
         raise BadFile(path=path, detail=error) from error
-    return {name: value_text(value) for name, value in document.items()}
+    return fields_of(document)
 
 
 def _entry(path: Path) -> tuple[str, str, dict[str, str] | None]:
@@ -109,7 +107,11 @@ def _entry(path: Path) -> tuple[str, str, dict[str, str] | None]:
         raise ValueError("without key, runner or tactic")
     if hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:_DIGITS] != path.stem:
         raise ValueError("its key belongs in another file")
-    return key, choice_text(runner, entry["tactic"]), policy_fields(policy) if isinstance(policy, list) else None
+    return (
+        printable(key),
+        choice_text(runner, entry["tactic"]),
+        policy_fields(policy) if isinstance(policy, list) else None,
+    )
 
 
 def _json(path: Path) -> object:
@@ -119,17 +121,8 @@ def _json(path: Path) -> object:
         ValueError: there is none; the message says why.
     """
     try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
-            raise ValueError("not a regular file")  # reading a pipe may never end
-        if status.st_size > _MOST_BYTES:
-            raise ValueError(f"over {_MOST_BYTES // 2**20} MiB")
-        return json.loads(path.read_text(encoding="utf-8"), parse_constant=reject_constant)
-    except OSError as error:
-        raise ValueError(plain(error)) from error
+        return parse_json(read_bytes(path, _MOST_BYTES, "choice", pipes=False).decode("utf-8"))
     except UnicodeDecodeError as error:
         raise ValueError("not UTF-8 text") from error
-    except json.JSONDecodeError as error:
-        raise ValueError(f"not JSON: line {error.lineno}, column {error.colno}") from error
-    except RecursionError as error:
-        raise ValueError("nested too deeply") from error
+    except Unreadable as error:
+        raise ValueError(str(error)) from error

@@ -12,6 +12,8 @@ from autotune_cli.kernels.workload import AnyWorkload
 from autotune_cli.results.schema import CandidateResult, RunFile, WorkloadResult
 
 Device = tuple[str, str, int, int]
+# A clock outside of these is none: the times are compared without clocks.
+_LEAST_MHZ, _MOST_MHZ = 1.0, 1e5
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,11 @@ class Session:
     @cached_property
     def _clocks(self) -> dict[int, float]:
         """In MHz by round."""
-        return {c.round: c.sm_clock_mhz for c in self.result.conditions if c.sm_clock_mhz}
+        return {
+            c.round: c.sm_clock_mhz
+            for c in self.result.conditions
+            if c.sm_clock_mhz is not None and _LEAST_MHZ <= c.sm_clock_mhz <= _MOST_MHZ
+        }
 
     @cached_property
     def _clocks_of(self) -> dict[tuple[int, ...], float | None]:

@@ -5,26 +5,19 @@ from __future__ import annotations
 import json
 import os
 import re
-import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from autotune_cli.comparing.flashinfer_cache import FlashinferCache, is_flashinfer_cache, parse_flashinfer_cache
 from autotune_cli.comparing.flashinfer_store import MANIFEST, is_manifest, read_store
 from autotune_cli.errors import BadFile, NewerSchema
-from autotune_cli.results.files import plain, read_run, reject_constant
-from autotune_cli.results.schema import SCHEMA_VERSION, RunFile
+from autotune_cli.reading import Unreadable, decode, parse_json
+from autotune_cli.results.files import parse_run, read_file
+from autotune_cli.results.schema import RunFile
 
-# A run of 10,000 candidates has some 110 MB; Python needs about ten times a file's size to hold it. What is larger is
-# refused by its size alone, before a byte is read.
-MOST_BYTES = 256 * 2**20
 # A cache of FlashInfer's has no schema_version and names its metadata first; both are within this.
 _PEEK_BYTES = 4096
-# How a file begins that this version wrote. Neither true nor 1.0 is a version, though both equal 1.
-_OURS = re.compile(rb'\s*\{\s*"schema_version"\s*:\s*%d\s*,' % SCHEMA_VERSION)
 # A picosecond, and eleven days.
 LEAST_US, MOST_US = 1e-6, 1e12
 # Strings are matched as well, so that what is in them is passed over.
@@ -58,46 +51,24 @@ def load(path: Path) -> Source:
     """Read one file, or a folder that is a store of FlashInfer's.
 
     Raises:
-        BadFile: see :func:`autotune_cli.results.files.read_run`; also too large, or no regular file.
+        BadFile: see :func:`autotune_cli.results.files.read_run`; also numbers that are no times.
         NewerSchema: written by a newer version of this program.
     """
     if os.path.isdir(path):
         return Source(path, read_store(path))
-    _check_size(path)
-    try:
-        data = path.read_bytes()
-    except (OSError, MemoryError):
-        data = b""  # read_run says what is wrong
+    # Once, as a pipe can't be read again.
+    data = read_file(path)
     foreign = _flashinfer(path, data)
     if foreign is not None:
         return Source(path, foreign)
     try:
-        run = _validated(data) or read_run(path)
+        run = parse_run(data, path)
         _check_times(path, run)
         return Source(path, run)
     except NewerSchema:
         raise
     except BadFile as error:
-        raise BadFile(path=path, detail=_with_place(path, str(error.values["detail"]))) from error
-    except RecursionError as error:
-        raise BadFile(path=path, detail="not a result file: nested too deeply") from error
-    except MemoryError as error:
-        raise BadFile(path=path, detail="too large for this machine's memory") from error
-
-
-def _check_size(path: Path) -> None:
-    try:
-        status = path.stat()
-    except (OSError, ValueError) as error:
-        raise BadFile(path=path, detail=plain(error) if isinstance(error, OSError) else str(error)) from error
-    if not stat.S_ISREG(status.st_mode):
-        # Reading a pipe may never end.
-        raise BadFile(path=path, detail="not a regular file")
-    if status.st_size > MOST_BYTES:
-        raise BadFile(
-            path=path,
-            detail=f"{status.st_size / 2**20:,.0f} MiB, at most {MOST_BYTES // 2**20} MiB are read: not a result file?",
-        )
+        raise BadFile(path=path, detail=_with_place(data, str(error.values["detail"]))) from error
 
 
 def _check_times(path: Path, run: RunFile) -> None:
@@ -116,56 +87,38 @@ def _no_time(workload: int, candidate: int, field: str, us: float) -> str:
     return f"workloads[{workload}].candidates[{candidate}].{field}: {us:g} us is no time of a kernel"
 
 
-def _validated(data: bytes) -> RunFile | None:
-    """The run in a good file of this version, parsed once; None for any other: read_run parses it twice and says why.
-
-    What the validation alone would let pass is left to read_run too: NaN in a field that is overwritten further down,
-    and a second schema_version, spelled out or with escapes.
-    """
-    head = _OURS.match(data)
-    if head is None or data.find(b"schema_version", head.end()) >= 0 or b"NaN" in data or b"Infinity" in data:
-        return None
-    # Looked for in two steps, as most files have no backslash at all.
-    if b"\\" in data and rb"\u00" in data:
-        return None
-    try:
-        return RunFile.model_validate_json(data, strict=True)
-    except ValidationError:
-        return None
-
-
 def _flashinfer(path: Path, data: bytes) -> FlashinferCache | None:
     """The choices if the file is one of FlashInfer's; None for anything else, and for what can't be parsed."""
     if b'"schema_version"' in data[:_PEEK_BYTES]:
         return None  # ours
     try:
-        document = json.loads(data, parse_constant=reject_constant)
-    except (ValueError, RecursionError, MemoryError):
-        return None  # read_run says what is wrong
+        document = parse_json(decode(data))
+    except Unreadable:
+        return None  # parse_run says what is wrong
     if path.name == MANIFEST and is_manifest(document):
         return read_store(path.parent)
     return parse_flashinfer_cache(document, path) if is_flashinfer_cache(document) else None
 
 
-def _with_place(path: Path, detail: str) -> str:
+def _with_place(data: bytes, detail: str) -> str:
     """Add the place to what is said of a file, where it is missing."""
     if detail.endswith("is not a JSON number"):
-        return f"line {_line_of_constant(path)}: {detail}"
-    return _with_duplicates(path, detail)
+        return f"line {_line_of_constant(data)}: {detail}"
+    return _with_duplicates(data, detail)
 
 
-def _line_of_constant(path: Path) -> int:
+def _line_of_constant(data: bytes) -> int:
     """The first line with NaN or Infinity outside of text."""
-    text = path.read_text(encoding="utf-8-sig")
+    text = decode(data)
     found = next((match for match in _CONSTANT.finditer(text) if match["constant"]), None)
     return text.count("\n", 0, found.start() if found else 0) + 1
 
 
-def _with_duplicates(path: Path, detail: str) -> str:
+def _with_duplicates(data: bytes, detail: str) -> str:
     """Say which workload or candidate is there twice: the schema's message knows only that one is."""
     if "is there twice" not in detail:
         return detail
-    workloads = json.loads(path.read_bytes()).get("workloads", [])
+    workloads = json.loads(decode(data)).get("workloads", [])
     first: dict[tuple[str, str], int] = {}
     for index, workload in enumerate(workloads):
         slot = (workload.get("key", ""), workload.get("environment", ""))

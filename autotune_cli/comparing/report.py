@@ -16,6 +16,7 @@ from autotune_cli.comparing.means import LogRatio, log_mean
 from autotune_cli.comparing.records import ChoiceComparison, Comparison, FileInfo, Kind, Mean, Report, Side
 from autotune_cli.comparing.statistics import ratio_of
 from autotune_cli.comparing.verdicts import Rule
+from autotune_cli.results.integrity import doubts
 from autotune_cli.results.schema import RunFile
 
 
@@ -140,6 +141,7 @@ def _notes(
     notes = []
     for side, files, left_out in (("A", a, copies[0]), ("B", b, copies[1])):
         notes += [f"{side}: {path} is not complete" for path, run in files if not run.complete]
+        notes += [f"{side}: {path}: {line}" for path, run in files for line in doubts(run)]
         if left_out:
             notes.append(f"{side}: {left_out} results are copies of others (the same measurement) and count once")
     if joined.pairs and joined.devices_only:

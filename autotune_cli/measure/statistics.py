@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -25,6 +26,7 @@ _T99 = (
 )  # fmt: skip
 _Z99 = 2.576
 _LARGEST_LOG = 700.0
+_LARGEST_T = 1e12
 
 
 class Ratio(NamedTuple):
@@ -40,6 +42,34 @@ def t99(degrees: int) -> float:
     if degrees < 1:
         return math.inf
     return _T99[degrees - 1] if degrees <= len(_T99) else _Z99
+
+
+@lru_cache(maxsize=256)
+def t_quantile(tail: float, degrees: int) -> float:
+    """Where Student's t has ``tail`` of its weight on both sides together, by the finite sums for whole degrees of
+    freedom (Abramowitz and Stegun, 26.7.3 and 26.7.4).
+    """
+    if degrees < 1:
+        return math.inf
+    low, high = 0.0, 1.0
+    while _two_tails(high, degrees) > tail and high < _LARGEST_T:
+        high *= 2.0
+    for _ in range(60):
+        middle = 0.5 * (low + high)
+        low, high = (middle, high) if _two_tails(middle, degrees) > tail else (low, middle)
+    return high
+
+
+def _two_tails(t: float, degrees: int) -> float:
+    theta = math.atan(t / math.sqrt(degrees))
+    sine, square = math.sin(theta), math.cos(theta) ** 2
+    term = math.cos(theta) if degrees % 2 else 1.0
+    total = 0.0
+    for k in range(degrees % 2 + 1, degrees, 2):
+        total += term
+        term *= square * k / (k + 1)
+    inside = (theta + sine * total) * 2.0 / math.pi if degrees % 2 else sine * total
+    return 1.0 - inside
 
 
 def median(values: Sequence[float]) -> float:
@@ -73,27 +103,29 @@ def median_interval(values: Sequence[float]) -> tuple[float, float]:
     return ordered[k], ordered[n - 1 - k]
 
 
-def paired_ratio(times: Mapping[int, float], base: Mapping[int, float]) -> Ratio | None:
+def paired_ratio(times: Mapping[int, float], base: Mapping[int, float], comparisons: int = 1) -> Ratio | None:
     """``times`` over ``base`` in the rounds that both have, with a 99 % interval (t on log ratios).
 
-    None without a common round. One common round gives an infinite interval.
+    None without a common round. One common round gives an infinite interval. ``comparisons``: out of how many the
+    pair was picked for its ratio; all of their intervals hold at 99 % together (Bonferroni).
     """
     common = sorted(set(times) & set(base))
     if not common:
         return None
     logs = np.log([times[i] / base[i] for i in common])
-    return _interval(logs)
+    return _interval(logs, comparisons)
 
 
-def _interval(logs: np.ndarray) -> Ratio:
+def _interval(logs: np.ndarray, comparisons: int) -> Ratio:
     center = float(np.median(logs)) if len(logs) > 2 else float(np.mean(logs))
     if len(logs) < 2:
         return Ratio(math.exp(center), 0.0, math.inf)
     spread = max(float(np.std(logs, ddof=1)), SMALLEST_SPREAD)
-    half = t99(len(logs) - 1) * spread / math.sqrt(len(logs))
+    t = t99(len(logs) - 1) if comparisons <= 1 else t_quantile(0.01 / comparisons, len(logs) - 1)
+    half = min(t * spread / math.sqrt(len(logs)), _LARGEST_LOG)
     # Two rounds that have nothing in common can have an interval beyond what a float holds.
     high = math.exp(min(center + half, _LARGEST_LOG))
-    return Ratio(math.exp(center), math.exp(center - half), high)
+    return Ratio(math.exp(center), math.exp(max(center - half, -_LARGEST_LOG)), high)
 
 
 def geometric_mean(ratios: Sequence[float], seed: int = 0) -> Ratio | None:

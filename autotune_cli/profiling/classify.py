@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -14,6 +13,8 @@ from typing import Any, Literal, get_args
 from autotune_cli.errors import nearest
 from autotune_cli.profiling.errors import BadRules
 from autotune_cli.profiling.names import demangle, pattern_of
+from autotune_cli.profiling.patterns import BadPattern, Patience, TooSlow, compile_pattern, shown
+from autotune_cli.reading import Unreadable, decode, parse_toml, read_bytes
 
 Family = Literal["paged", "split_merge", "ragged", "merge", "dense", "topk", "index", "benign", "unknown"]
 Role = Literal["", "matmul", "softmax", "elementwise"]
@@ -22,6 +23,8 @@ FAMILIES: tuple[Family, ...] = get_args(Family)
 # ``unknown`` is what no rule matches; a rule can't say it.
 _KNOWN: tuple[str, ...] = tuple(family for family in FAMILIES if family != "unknown")
 _ROLES: tuple[str, ...] = get_args(Role)
+# A file of our own rules has 20 kB and 70 of them.
+_MOST_BYTES, _MOST_RULES = 2**20, 1000
 # These read keys and values; a phase without any of them has nothing to judge.
 ATTENTION: frozenset[Family] = frozenset({"paged", "ragged", "dense"})
 
@@ -35,6 +38,8 @@ class Rule:
     library: str
     reason: str
     role: Role = ""
+    path: str = ""
+    """The file that it is in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,16 +61,32 @@ class Classifier:
     def __init__(self, rules: Iterable[Rule]) -> None:
         self.rules = tuple(rules)
         self._seen: dict[str, Kind] = {}
+        self._patience = Patience()
+        self._tried: Rule | None = None
 
     def __call__(self, name: str) -> Kind:
-        """The kind of a kernel; mangled names are demangled first."""
+        """The kind of a kernel; mangled names are demangled first.
+
+        Raises:
+            BadRules: a rule takes too long on the name.
+        """
         kind = self._seen.get(name)
         if kind is None:
             kind = self._seen[name] = self._find(demangle(name))
         return kind
 
     def _find(self, name: str) -> Kind:
+        try:
+            return self._patience.run(lambda: self._first(name))
+        except (TooSlow, MemoryError):
+            rule = self._tried
+            assert rule is not None
+            detail = f"rule {shown(rule.pattern.pattern)}: takes too long on the kernel name {shown(name)}"
+            raise BadRules(path=rule.path, detail=detail) from None
+
+    def _first(self, name: str) -> Kind:
         for rule in self.rules:
+            self._tried = rule
             if rule.pattern.search(name):
                 return Kind(rule.family, rule.library, rule.reason, rule.role)
         return UNKNOWN
@@ -75,15 +96,15 @@ def load_classifier(extra: Sequence[Path] = ()) -> Classifier:
     """The project's rules after those of ``extra``, in the order given.
 
     Raises:
-        BadRules: a file that can't be read, an unknown family, a pattern that is no regular expression.
+        BadRules: a file that can't be read, an unknown family, a pattern that is no regular expression, nested
+            or sized beyond reason.
     """
     rules: list[Rule] = []
     for path in extra:
         try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-            raise BadRules(path=path, detail=f"can't be read: {reason}") from None
+            text = decode(read_bytes(path, _MOST_BYTES, "rules file"))
+        except Unreadable as error:
+            raise BadRules(path=path, detail=f"can't be read: {error}") from None
         rules += parse_rules(text, str(path))
     return Classifier((*rules, *_own_rules()))
 
@@ -101,33 +122,36 @@ def parse_rules(text: str, path: str) -> list[Rule]:
         BadRules: names the file and the line's pattern.
     """
     try:
-        document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise BadRules(path=path, detail=f"not TOML: {error}") from None
+        document = parse_toml(text)
+    except Unreadable as error:
+        raise BadRules(path=path, detail=error) from None
+    if len(document) > _MOST_RULES:
+        raise BadRules(path=path, detail=f"{len(document):,} rules, at most {_MOST_RULES:,} are read")
     return [_rule(pattern, values, path) for pattern, values in document.items()]
 
 
 def _rule(pattern: str, values: Any, path: str) -> Rule:
-    where = f"rule {pattern!r}"
+    where = f"rule {shown(pattern)}"
     if not isinstance(values, Mapping):
         raise BadRules(path=path, detail=f"{where}: not of the form {example_line()}")
     strange = sorted(set(values) - {"family", "library", "reason", "role"})
     if strange:
-        raise BadRules(path=path, detail=f"{where}: unknown key {strange[0]!r}")
+        raise BadRules(path=path, detail=f"{where}: unknown key {shown(strange[0])}")
     for key, value in values.items():
         if not isinstance(value, str):
             raise BadRules(path=path, detail=f"{where}: {key} must be text")
     family, role = values.get("family"), values.get("role", "")
     if family not in _KNOWN:
         hint = nearest(str(family), _KNOWN)
-        raise BadRules(path=path, detail=f"{where}: family {family!r} is none of {', '.join(_KNOWN)}{hint}")
+        said = family if family is None else shown(family)
+        raise BadRules(path=path, detail=f"{where}: family {said} is none of {', '.join(_KNOWN)}{hint}")
     if role not in _ROLES:
-        raise BadRules(path=path, detail=f"{where}: role {role!r} is none of {', '.join(filter(None, _ROLES))}")
+        raise BadRules(path=path, detail=f"{where}: role {shown(role)} is none of {', '.join(filter(None, _ROLES))}")
     try:
-        compiled = re.compile(pattern)
-    except re.error as error:
-        raise BadRules(path=path, detail=f"{where}: not a regular expression: {error}") from None
-    return Rule(compiled, family, values.get("library", ""), values.get("reason", ""), role)
+        compiled = compile_pattern(pattern)
+    except BadPattern as error:
+        raise BadRules(path=path, detail=f"{where}: {error}") from None
+    return Rule(compiled, family, values.get("library", ""), values.get("reason", ""), role, path)
 
 
 def example_line() -> str:

@@ -5,10 +5,29 @@ from __future__ import annotations
 import ctypes
 import ctypes.util
 import re
+import subprocess
+import sys
+import time
 from functools import cache
 
 # How demanglers write a namespace without a name.
 _ANONYMOUS = ("(anonymous namespace)::", "<unnamed>::")
+# What a back reference may repeat is at most 3^(their number / 3) times as long: 24 of them in 2 kB give 13 MB.
+_BACK_REFERENCE = re.compile(r"[ST][0-9A-Z]*_")
+_FEW_REFERENCES, _SHORT_MANGLED, _LONGEST_MANGLED = 24, 2048, 1 << 17
+# The longest demangled names, of CUTLASS kernels, have some 10,000 characters.
+_LONGEST = 1 << 17
+# Seconds that one name may take in a process of its own, and all of them together.
+_PATIENCE_S = 2.0
+_apart = {"left": 5.0}
+_APART = """
+import resource, runpy, sys
+resource.setrlimit(resource.RLIMIT_AS, (1 << 28, 1 << 28))
+resource.setrlimit(resource.RLIMIT_CPU, (1, 1))
+text = runpy.run_path(sys.argv[1])["demangle_here"](sys.stdin.buffer.read().decode())
+if len(text) <= int(sys.argv[2]):
+    sys.stdout.buffer.write(text.encode("utf-8", "replace"))
+"""
 # Namespaces that say nothing beside the name they precede.
 _NOISE = re.compile(r"\b(?:flashinfer|cutlass|cute|std|c10|sampling|mla|hopper)::")
 
@@ -17,21 +36,52 @@ _NOISE = re.compile(r"\b(?:flashinfer|cutlass|cute|std|c10|sampling|mla|hopper):
 def demangle(name: str) -> str:
     """The C++ name of a mangled one (``_Z...``); other names, and machines without libstdc++, give the name itself.
 
+    Back references let a name of 250 characters stand for one of a gigabyte. A name with many of them is demangled in a
+    process of its own, within limits; one that is beyond them stays as it is.
+
     Source: ``abi::__cxa_demangle`` of the Itanium C++ ABI.
     """
-    if not name.startswith("_Z"):
+    if not name.startswith("_Z") or len(name) > _LONGEST_MANGLED:
         return name
+    if len(name) > _SHORT_MANGLED or len(_BACK_REFERENCE.findall(name)) > _FEW_REFERENCES:
+        return _demangle_apart(name)
+    text = demangle_here(name)
+    return text if len(text) <= _LONGEST else name
+
+
+def demangle_here(name: str) -> str:
+    """:func:`demangle` without limits."""
     demangler = _demangler()
     if demangler is None:
         return name
     status = ctypes.c_int()
-    pointer = demangler(name.encode(), None, None, ctypes.byref(status))
+    pointer = demangler(name.encode("utf-8", "replace"), None, None, ctypes.byref(status))
     if not pointer:
         return name
     text = ctypes.string_at(pointer).decode(errors="replace")
     # The library hands over memory of malloc.
     ctypes.CDLL(None).free(ctypes.c_void_p(pointer))
     return text
+
+
+def _demangle_apart(name: str) -> str:
+    if _apart["left"] <= 0.0:
+        return name
+    start = time.monotonic()
+    try:
+        # Isolated and without site packages: it starts in 20 ms.
+        done = subprocess.run(
+            [sys.executable, "-I", "-S", "-c", _APART, __file__, str(_LONGEST)],
+            input=name.encode("utf-8", "replace"),
+            capture_output=True,
+            timeout=_PATIENCE_S,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return name
+    finally:
+        _apart["left"] -= time.monotonic() - start
+    return done.stdout.decode(errors="replace") if done.returncode == 0 and done.stdout else name
 
 
 @cache
@@ -73,8 +123,9 @@ def short_name(name: str, width: int = 72) -> str:
 def pattern_of(name: str) -> str:
     """A pattern for a rules file that finds this kernel with any template arguments."""
     base = base_name(name)
-    # A TOML literal key can't hold a quote.
-    escaped = re.sub(r"([.^$*+?{}\[\]\\|()])", r"\\\1", base).replace("'", ".")
+    escaped = re.sub(r"([.^$*+?{}\[\]\\|()])", r"\\\1", base)
+    # A TOML literal key can hold neither a quote nor a control character, and nobody reads an invisible one.
+    escaped = "".join(character if character.isprintable() else "(?s:.)" for character in escaped.replace("'", "."))
     start = r"\b" if re.match(r"\w", base) else ""
     end = r"\b" if re.search(r"\w$", base) else ""
     return f"{start}{escaped}{end}"

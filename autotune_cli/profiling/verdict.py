@@ -8,11 +8,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
-from autotune_cli.errors import EXIT_FAILED, EXIT_INCOMPLETE, EXIT_NOT_COMPARABLE, EXIT_OK
+from autotune_cli.errors import EXIT_FAILED, EXIT_INCOMPLETE, EXIT_NOT_COMPARABLE, EXIT_OK, BadOption
 from autotune_cli.profiling.classify import ATTENTION, FAMILIES, Family, line_to_paste
 from autotune_cli.profiling.names import demangle, short_name
+from autotune_cli.profiling.patterns import Patience, TooSlow, shown
 from autotune_cli.profiling.phases import KernelUse, Phase, Recording
 
 Shape = Literal["paged", "ragged", "pair", "ragged or pair", "topk", "any"]
@@ -183,7 +185,7 @@ def _violations(phase: Phase, expectation: Expectation) -> Iterable[Problem]:
         elif use.family == "unknown" and shape != "any":
             yield Problem("unknown_kernel", _of(use), use.name, use.launches, line_to_paste(use.name))
         for pattern in expectation.forbids:
-            if _fits(pattern, use):
+            if _fits(pattern, use, "--forbid"):
                 text = f"{_count(use.launches, 'kernel')} that --forbid {pattern!r} names: {short_name(use.name)}"
                 yield Problem("forbidden_name", text, use.name, use.launches)
 
@@ -222,8 +224,24 @@ def _overall(judged: Sequence[PhaseVerdict], expectation: Expectation) -> Iterab
         yield Problem("nothing_recorded", "no GPU kernel was recorded")
 
 
-def _fits(pattern: str, use: KernelUse) -> bool:
-    return re.search(pattern, demangle(use.name)) is not None
+def _fits(pattern: str, use: KernelUse, option: str = "--expect") -> bool:
+    """Is the pattern found in the kernel's name?
+
+    Raises:
+        BadOption: it takes too long.
+    """
+    name = demangle(use.name)
+    try:
+        return _patience(pattern).run(lambda: re.search(pattern, name)) is not None
+    except (TooSlow, MemoryError):
+        detail = f"{shown(pattern)} takes too long on the kernel name {shown(name)}"
+        raise BadOption(option=option, detail=detail) from None
+
+
+@cache
+def _patience(pattern: str) -> Patience:
+    """For all searches of a pattern together."""
+    return Patience()
 
 
 def _missing_names(phase: Phase, patterns: Sequence[str]) -> Iterable[Problem]:

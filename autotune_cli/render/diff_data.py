@@ -5,11 +5,11 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
-import json
 from typing import Any, Final
 
 from autotune_cli.comparing.outcome import Outcome, counts
 from autotune_cli.comparing.records import Comparison, Report
+from autotune_cli.plain_text import csv_cell, json_text
 
 DIFF_VERSION: Final = 1
 
@@ -20,8 +20,8 @@ COLUMNS: Final = (
 )  # fmt: skip
 
 
-def as_json(report: Report, result: Outcome) -> str:
-    """The whole report, one line's end after it. Non-ASCII text stays; there is never a NaN in it."""
+def as_json(report: Report, result: Outcome, ascii_only: bool = False) -> str:
+    """The whole report, one line's end after it. Text beyond ASCII stays unless told; there is never a NaN in it."""
     document = {
         "diff_version": DIFF_VERSION,
         "exit_code": result.exit_code,
@@ -42,24 +42,27 @@ def as_json(report: Report, result: Outcome) -> str:
         "only_a": report.only_a,
         "only_b": report.only_b,
     }
-    text = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False)
-    return text.encode("utf-8", "replace").decode("utf-8") + "\n"
+    return json_text(document, ascii_only) + "\n"
 
 
 def as_csv(report: Report) -> str:
-    """One row a candidate (of FlashInfer caches: a choice), the most important first."""
+    """One row a candidate (of FlashInfer caches: a choice), the most important first.
+
+    A text that a spreadsheet would compute has a ``'`` before it.
+    """
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     if report.comparisons or not report.choices:
         writer.writerow(COLUMNS)
-        writer.writerows(_csv_row(comparison) for comparison in report.comparisons)
+        writer.writerows(map(csv_cell, _csv_row(comparison)) for comparison in report.comparisons)
     else:
         writer.writerow(("key", "verdict", "a", "b"))
         for choice in report.choices:
-            writer.writerow((choice.workload, choice.decision.verdict, choice.label_a, choice.label_b))
+            cells = (choice.workload, choice.decision.verdict, choice.label_a, choice.label_b)
+            writer.writerow(map(csv_cell, cells))
         for name, keys in (("A", report.only_a), ("B", report.only_b)):
-            writer.writerows((key, f"only in {name}", "", "") for key in keys)
-    return stream.getvalue().encode("utf-8", "replace").decode("utf-8")
+            writer.writerows((csv_cell(key), f"only in {name}", "", "") for key in keys)
+    return stream.getvalue()
 
 
 def _flat(record: dict[str, Any]) -> dict[str, Any]:

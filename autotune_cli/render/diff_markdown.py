@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from autotune_cli.comparing.outcome import Outcome
 from autotune_cli.comparing.records import Report
+from autotune_cli.plain_text import markdown as markdown_text
 from autotune_cli.render.diff_rows import Line, lines
 from autotune_cli.render.diff_text import (
     basis,
@@ -34,23 +35,25 @@ _ICONS = {
 
 def markdown(report: Report, result: Outcome, every: bool = False) -> str:
     """At most ``MOST_CHARACTERS`` characters; rows that don't fit are counted."""
-    head = [f"### autotune diff: {_safe(result.words, _SENTENCE)} (exit {result.exit_code})", ""]
-    ground = [f"- ground: **{_safe(line, _SENTENCE)}**" for line in ground_lines(report.ground)[:_GROUND]]
+    head = [f"### autotune diff: {markdown_text(result.words, _SENTENCE)} (exit {result.exit_code})", ""]
+    ground = [f"- ground: **{markdown_text(line, _SENTENCE)}**" for line in ground_lines(report.ground)[:_GROUND]]
     if len(report.ground) > _GROUND:
         ground.append(f"- ground: {len(report.ground) - _GROUND} more fields differ")
     head += ground or ["- ground: no difference"]
-    head += [f"- {_safe(line, _SENTENCE)}" for line in sides(report)]
+    head += [f"- {markdown_text(line, _SENTENCE)}" for line in sides(report)]
     if report.refusal is None:
-        head.append(f"- {basis(report)}")
-    head += [f"- note: {_safe(note, _SENTENCE)}" for note in report.notes[:_GROUND]]
+        head.append(f"- {markdown_text(basis(report), _SENTENCE)}")
+    head += [f"- note: {markdown_text(note, _SENTENCE)}" for note in report.notes[:_GROUND]]
     if report.refusal is not None:
-        return "\n".join([*head, "", _safe(exit_text(result), _SENTENCE), ""])
+        return "\n".join([*head, "", markdown_text(exit_text(result), _SENTENCE), ""])
     foot = ["", f"**{totals(report)}**"]
     if report.comparisons:
         foot += ["", choice_totals(report)]
     if report.means:
         foot += ["", "| geometric mean, B over A | | of |", "|---|---|---|"]
-        foot += [f"| {_safe(m.operation or 'in all', _CELL)} | {mean_text(m)} | {mean_of(m)} |" for m in report.means]
+        foot += [
+            f"| {markdown_text(m.operation or 'in all', _CELL)} | {mean_text(m)} | {mean_of(m)} |" for m in report.means
+        ]
     foot += [
         f"\nonly in {name}: {len(only)} workloads"
         for name, only in (("A", report.only_a), ("B", report.only_b))
@@ -79,16 +82,4 @@ def _fitted(head: list[str], rows: list[str], foot: list[str]) -> str:
 def _row(line: Line) -> str:
     word = f"{_ICONS.get(line.word, '')} {_WORDS.get(line.word, line.word)}".strip()
     cells = (word, line.place, line.what, line.times, line.change, line.note)
-    return "| " + " | ".join(_safe(cell, _CELL) for cell in cells) + " |"
-
-
-def _safe(text: str, most: int) -> str:
-    """One line without markup, cut to length."""
-    flat = " ".join(text.split())
-    if len(flat) > most:
-        flat = flat[: most - 3] + "..."
-    for character in "\\`*_|<>[]":
-        flat = flat.replace(
-            character, f"\\{character}" if character not in "<>" else {"<": "&lt;", ">": "&gt;"}[character]
-        )
-    return flat
+    return "| " + " | ".join(markdown_text(cell, _CELL) for cell in cells) + " |"

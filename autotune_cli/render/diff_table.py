@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich.console import Console
+from rich.cells import cell_len
+from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from autotune_cli.comparing.ground import Effect
 from autotune_cli.comparing.outcome import Outcome
 from autotune_cli.comparing.records import Report
+from autotune_cli.plain_text import shown
 from autotune_cli.render.diff_rows import Line, change, lines
 from autotune_cli.render.diff_text import (
     basis,
@@ -23,6 +25,7 @@ from autotune_cli.render.diff_text import (
     sides,
     totals,
 )
+from autotune_cli.render.folding import INDENT, Record, folded
 
 _STYLES = {
     "slower": "red",
@@ -37,13 +40,19 @@ _STYLES = {
 }
 # Rows beyond this are counted unless everything is asked for.
 MOST_ROWS = 60
+# Notes are folded into a column no narrower than this.
+_NOTE = 30
+# In files and pipes a row a line is worth more: there names are folded, too.
+_WHAT, _SHORT_NOTE = 48, 16
+_GAP = 2
 
 
 def print_diff(console: Console, report: Report, result: Outcome, every: bool = False) -> None:
     """The whole comparison: ground, rows by importance, counts, means, the exit code in words."""
 
     def say(text: str, style: str = "") -> None:
-        console.print(Text(text, style=style), soft_wrap=True)
+        # On a terminal lines are folded at spaces; a file's or a pipe's lines stay whole.
+        console.print(Text(shown(text), style=style), soft_wrap=not console.is_terminal)
 
     for item, line in zip(report.ground, ground_lines(report.ground), strict=True):
         say(f"ground: {line}", "bold red" if item.effect == Effect.BLOCKS else "yellow")
@@ -61,15 +70,15 @@ def print_diff(console: Console, report: Report, result: Outcome, every: bool = 
     rows = lines(report, every)
     if rows:
         console.print()
-        console.print(_table(rows if every else rows[:MOST_ROWS]))
+        console.print(_view(rows if every else rows[:MOST_ROWS], console.width, console.is_terminal))
         if not every and len(rows) > MOST_ROWS:
             say(f"... {len(rows) - MOST_ROWS} more rows; --all shows them", "dim")
     console.print()
     for name, only in (("A", report.only_a), ("B", report.only_b)):
         if only:
-            shown = only if every else only[:3]
-            more = f" and {len(only) - len(shown)} more" if len(only) > len(shown) else ""
-            say(f"only in {name}: {len(only)} ({', '.join(shown)}{more})", "yellow")
+            listed = only if every else only[:3]
+            more = f" and {len(only) - len(listed)} more" if len(only) > len(listed) else ""
+            say(f"only in {name}: {len(only)} ({', '.join(listed)}{more})", "yellow")
     say(totals(report))
     if report.comparisons:
         say(choice_totals(report))
@@ -83,6 +92,39 @@ def print_diff(console: Console, report: Report, result: Outcome, every: bool = 
     say(exit_text(result), "red" if result.exit_code else "")
 
 
+def _view(rows: Sequence[Line], width: int, whole: bool) -> RenderableType:
+    """A table where all of it but the notes has room, names too if they shall stay ``whole``; else a record a row."""
+    cells = [(row.word, row.place, row.what, row.times, row.change, row.note) for row in rows]
+    widest = [max(cell_len(row[column]) for row in cells) for column in range(6)]
+    gaps = _GAP * sum(1 for each in widest[:5] if each)
+    what, note = (widest[2], _NOTE) if whole else (min(widest[2], _WHAT), _SHORT_NOTE)
+    if widest[0] + widest[1] + what + widest[3] + widest[4] + min(widest[5], note) + gaps <= width:
+        return _table(rows)
+    return folded([_record(row, width - INDENT) for row in rows])
+
+
+def _record(row: Line, room: int) -> Record:
+    style = _STYLES.get(row.word, "")
+    change = Text(row.times + ("  " if row.times and row.change else "")).append(row.change, style=style)
+    return Record(
+        Text.assemble((row.word, style), f"  {row.place}"),
+        (*(Text(part) for part in _names(row.what, room)), change, Text(row.note)),
+    )
+
+
+def _names(what: str, room: int) -> list[str]:
+    """Names as they fit into ``room`` columns: old and new, and what a candidate is beside its name, go apart before a
+    name is broken.
+    """
+    if cell_len(what) <= room:
+        return [what]
+    old, arrow, new = what.partition(" -> ")
+    if arrow:
+        return [f"{old} ->", new]
+    name, bracket, role = what.rpartition(" (")
+    return [name, f"({role}"] if bracket else [what]
+
+
 def _table(rows: Sequence[Line]) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
     for fold in (False, False, True, False, False, True):
@@ -90,5 +132,5 @@ def _table(rows: Sequence[Line]) -> Table:
     for row in rows:
         style = _STYLES.get(row.word, "")
         cells = (row.word, row.place, row.what, row.times, row.change, row.note)
-        table.add_row(*(Text(cell, style=style if index in (0, 4) else "") for index, cell in enumerate(cells)))
+        table.add_row(*(Text(shown(cell), style=style if index in (0, 4) else "") for index, cell in enumerate(cells)))
     return table

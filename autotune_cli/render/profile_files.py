@@ -2,32 +2,32 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from autotune_cli.plain_text import json_text, markdown, markdown_block, markdown_code
 from autotune_cli.profiling.verdict import Verdict
 from autotune_cli.render.profile_words import header, problems, remarks, rows, sentence
 
 
 def profile_markdown(verdict: Verdict, checked: Sequence[str] = ()) -> str:
     """The verdict, a table and what is wrong."""
-    lines = [f"**{_plain(sentence(verdict))}**", "", _plain(header(verdict)), ""]
+    lines = [f"**{markdown(sentence(verdict))}**", "", markdown(header(verdict), begins=True), ""]
     lines += ["| phase | verdict | family | launches | time us | kernels |", "|---|---|---|--:|--:|---|"]
     for row in rows(verdict):
-        kernels = f"`{row.kernels}`" if row.kernels else ""
-        cells = (row.phase, row.verdict, row.family, str(row.launches), row.time_us, kernels)
-        lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
-    found = [f"- {f'{title}: ' if title else ''}{_plain(problem.text)}" for title, problem in problems(verdict)]
-    notes = [f"- {_plain(line)}" for line in remarks(verdict)]
-    checks = [f"- self-check: {line}" for line in checked]
+        cells = [markdown(cell) for cell in (row.phase, row.verdict, row.family, str(row.launches), row.time_us)]
+        lines.append(f"| {' | '.join([*cells, markdown_code(row.kernels, in_table=True)])} |")
+    found = [f"{title}: {problem.text}" if title else problem.text for title, problem in problems(verdict)]
+    found = [f"- {markdown(line, begins=True)}" for line in found]
+    notes = [f"- {markdown(line, begins=True)}" for line in remarks(verdict)]
+    checks = [f"- self-check: {markdown(line)}" for line in checked]
     for block in (found, notes, checks):
         lines += ["", *block] if block else []
     pastes = list(dict.fromkeys(problem.paste for _, problem in problems(verdict) if problem.paste))
     if pastes:
-        lines += ["", "Lines for a file for `--rules`, if these kernels are no attention:", "", "```toml"]
-        lines += [*pastes, "```"]
+        lines += ["", "Lines for a file for `--rules`, if these kernels are no attention:", ""]
+        lines += markdown_block(pastes, "toml")
     return "\n".join(lines) + "\n"
 
 
@@ -72,10 +72,5 @@ def profile_json(verdict: Verdict, checked: Sequence[str] = ()) -> dict[str, Any
     }
 
 
-def profile_json_text(verdict: Verdict, checked: Sequence[str] = ()) -> str:
-    return json.dumps(profile_json(verdict, checked), indent=1, ensure_ascii=False)
-
-
-def _plain(text: str) -> str:
-    """Template arguments must not be read as HTML."""
-    return text.replace("<", "&lt;").replace("*", chr(92) + "*")
+def profile_json_text(verdict: Verdict, checked: Sequence[str] = (), ascii_only: bool = False) -> str:
+    return json_text(profile_json(verdict, checked), ascii_only)

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from autotune_cli.plain_text import json_text, markdown, markdown_code, shown
 from autotune_cli.profiling.classify import FAMILIES, Family
 from autotune_cli.profiling.names import demangle, short_name
 from autotune_cli.profiling.phases import KernelUse, Phase, Recording
 from autotune_cli.profiling.verdict import WORDS
+from autotune_cli.render.console import Console
 from autotune_cli.render.text import microseconds, plural
 
 # Everyday kernels are many; those that took most time say enough.
@@ -46,7 +46,7 @@ def print_listing(console: Console, recording: Recording) -> None:
     table.add_column("library", no_wrap=True)
     for row in listing(recording):
         cells = (row.phase, row.family, str(row.launches), row.time_us, row.kernel, row.library)
-        table.add_row(*map(Text, cells), style="dim" if row.family == WORDS["benign"] else "")
+        table.add_row(*(Text(shown(cell)) for cell in cells), style="dim" if row.family == WORDS["benign"] else "")
     console.print(table)
     for note in recording.notes:
         _line(console, f"  {note}", "dim")
@@ -72,9 +72,9 @@ def _of_phase(phase: Phase) -> Iterator[Row]:
                 # Instances of one template have one short name.
                 named.setdefault((short_name(demangle(use.name), _NAME), use.library), []).append(use)
         names = sorted(named, key=lambda name: -sum(use.us for use in named[name]))
-        shown = names if family != "benign" or len(names) <= _BENIGN + 1 else names[:_BENIGN]
-        yield from (_row(family, named[name], *name) for name in shown)
-        rest = names[len(shown) :]
+        told = names if family != "benign" or len(names) <= _BENIGN + 1 else names[:_BENIGN]
+        yield from (_row(family, named[name], *name) for name in told)
+        rest = names[len(told) :]
         if rest:
             yield _row(family, [use for name in rest for use in named[name]], f"{len(rest)} more names", "")
     if not phase.kernels and not phase.captured:
@@ -100,8 +100,12 @@ def last_line(recording: Recording) -> str:
     return f"LISTED, not judged: {plural(fired(recording), 'kernel')} in {phases}; {HOW}"
 
 
-def listing_json(recording: Recording, exit_code: int) -> str:
-    """The fields of a verdict's JSON that need no judgement. Times are microseconds."""
+def listing_json(recording: Recording, exit_code: int, ascii_only: bool = False) -> str:
+    """The fields of a verdict's JSON that need no judgement. Times are microseconds.
+
+    Args:
+        ascii_only: for streams that take no more.
+    """
     document: dict[str, Any] = {
         "verdict": "listed" if fired(recording) else "nothing to list",
         "exit_code": exit_code,
@@ -125,23 +129,19 @@ def listing_json(recording: Recording, exit_code: int) -> str:
             for phase in recording.phases
         ],
     }
-    return json.dumps(document, indent=1, ensure_ascii=False)
+    return json_text(document, ascii_only)
 
 
 def listing_markdown(recording: Recording) -> str:
     """A table."""
-    lines = [f"**{last_line(recording)}**", "", "| phase | family | launches | time us | kernel | library |"]
+    lines = [f"**{markdown(last_line(recording))}**", "", "| phase | family | launches | time us | kernel | library |"]
     lines.append("|---|---|--:|--:|---|---|")
     for row in listing(recording):
-        kernel = f"`{row.kernel}`" if row.kernel else ""
-        lines.append(_cells((row.phase, row.family, str(row.launches), row.time_us, kernel, row.library)))
-    lines += ["", *(f"- {note}" for note in recording.notes)]
+        words = (markdown(row.phase), row.family, str(row.launches), row.time_us)
+        lines.append(f"| {' | '.join(words)} | {markdown_code(row.kernel, in_table=True)} | {markdown(row.library)} |")
+    lines += ["", *(f"- {markdown(note, begins=True)}" for note in recording.notes)]
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _cells(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
-
-
 def _line(console: Console, text: str, style: str) -> None:
-    console.print(Text(text, style=style), soft_wrap=True)
+    console.print(Text(shown(text), style=style), soft_wrap=True)

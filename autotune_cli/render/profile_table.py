@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich.console import Console
+from rich.cells import cell_len
+from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from autotune_cli.errors import EXIT_FAILED, EXIT_OK
+from autotune_cli.plain_text import shown
 from autotune_cli.profiling.verdict import Verdict
-from autotune_cli.render.profile_words import header, problems, remarks, rows, sentence
+from autotune_cli.render.folding import INDENT, Record, folded
+from autotune_cli.render.profile_words import Row, header, problems, remarks, rows, sentence
 
 _STYLES = {"ok": "green", "FAIL": "bold red", "nothing": "bold yellow", "captured": "cyan", "not judged": "dim"}
+# Kernels' names are folded into a column no narrower than this.
+_KERNELS = 40
+_GAP = 2
 _FORBIDDEN = {"ragged", "cascade merge", "dense", "unknown"}
 
 
@@ -24,7 +30,7 @@ def print_profile(console: Console, verdict: Verdict, checked: Sequence[str] = (
     """
     _line(console, header(verdict), "dim")
     console.print()
-    console.print(_table(verdict))
+    console.print(_view(verdict, console.width))
     for line in remarks(verdict):
         _line(console, f"  {line}", "dim")
     for title, problem in problems(verdict):
@@ -34,11 +40,41 @@ def print_profile(console: Console, verdict: Verdict, checked: Sequence[str] = (
     if pastes:
         _line(console, "  if these kernels are no attention, say why in a file for --rules:", "")
         for paste in pastes:
-            _line(console, f"    {paste}", "")
+            _line(console, f"    {paste}", "", whole=True)
     for line in checked:
         _line(console, f"  self-check: {line}", "dim")
     style = {EXIT_OK: "bold green", EXIT_FAILED: "bold red"}.get(verdict.exit_code, "bold yellow")
     _line(console, sentence(verdict), style)
+
+
+def _view(verdict: Verdict, width: int) -> RenderableType:
+    """A table where the kernels' names have room; else they stand below what they are the kernels of."""
+    found = list(rows(verdict))
+    heads = ("phase", "verdict", "family", "launches", "time us")
+    cells = [heads, *((row.phase, row.verdict, row.family, str(row.launches), row.time_us) for row in found)]
+    widest = [max(cell_len(row[column]) for row in cells) for column in range(len(heads))]
+    if sum(widest) + _GAP * len(widest) + _KERNELS <= width:
+        return _table(verdict)
+    records = []
+    for row in found:
+        if row.phase:
+            title = Text(f"{row.phase}: ", style="bold").append(row.verdict, style=_STYLES.get(row.verdict, ""))
+            records.append(Record(title))
+        family = Text(row.family, style="red" if _alarming(row) else "")
+        spent = "" if row.time_us == "-" else f", {row.time_us} us"
+        records.append(
+            Record(
+                Text(" " * INDENT)
+                .append_text(family)
+                .append(f": {row.launches} {'launch' if row.launches == 1 else 'launches'}{spent}"),
+                (Text(" " * INDENT + row.kernels, style="dim"),),
+            )
+        )
+    return folded(records)
+
+
+def _alarming(row: Row) -> bool:
+    return row.state == "failed" and row.family in _FORBIDDEN
 
 
 def _table(verdict: Verdict) -> Table:
@@ -50,17 +86,17 @@ def _table(verdict: Verdict) -> Table:
     table.add_column("time us", justify="right", no_wrap=True)
     table.add_column("kernels", overflow="fold")
     for row in rows(verdict):
-        alarming = row.state == "failed" and row.family in _FORBIDDEN
         table.add_row(
-            Text(row.phase),
+            Text(shown(row.phase)),
             Text(row.verdict, style=_STYLES.get(row.verdict, "")),
-            Text(row.family, style="red" if alarming else ""),
+            Text(row.family, style="red" if _alarming(row) else ""),
             str(row.launches),
             row.time_us,
-            Text(row.kernels, style="dim"),
+            Text(shown(row.kernels), style="dim"),
         )
     return table
 
 
-def _line(console: Console, text: str, style: str) -> None:
-    console.print(Text(text, style=style), soft_wrap=True)
+def _line(console: Console, text: str, style: str, whole: bool = False) -> None:
+    """Folded at spaces on a terminal, unless it is to be copied; a file's or a pipe's lines stay whole."""
+    console.print(Text(shown(text), style=style), soft_wrap=whole or not console.is_terminal)

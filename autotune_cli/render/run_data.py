@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
-import unicodedata
 from pathlib import Path
 from typing import Any, Final
 
+from autotune_cli.plain_text import csv_cell
 from autotune_cli.render.baselines import mean_over, names
 from autotune_cli.results.schema import CandidateResult, RunFile, WorkloadResult
 
@@ -15,8 +15,6 @@ COLUMNS: Final = (
     "workload", "operation", "mode", "device", "candidate", "label", "backend", "default", "choice", "status",
     "time_us", "low_us", "high_us", "rough_us", "rounds", "baselines", "reason",
 )  # fmt: skip
-# A spreadsheet takes text that begins so for a formula (OWASP, "CSV Injection").
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def summary(path: Path, run: RunFile) -> dict[str, Any]:
@@ -67,8 +65,8 @@ def run_csv(run: RunFile) -> str:
     for result in run.workloads:
         device = run.environments[result.environment].device
         for candidate in result.candidates:
-            writer.writerow([_cell(value) for value in _row(result, device, candidate)])
-    return stream.getvalue().encode("utf-8", "replace").decode("utf-8")
+            writer.writerow([csv_cell(value) for value in _row(result, device, candidate)])
+    return stream.getvalue()
 
 
 def _row(result: WorkloadResult, device: str, candidate: CandidateResult) -> tuple[object, ...]:
@@ -86,11 +84,3 @@ def role(result: WorkloadResult, candidate: CandidateResult) -> str:
     if result.choice is None or candidate.key not in result.choice.tie_set:
         return ""
     return "winner" if candidate.key == result.choice.winner else "tie"
-
-
-def _cell(value: object) -> object:
-    """Text in one line that no spreadsheet computes; other values as they are."""
-    if not isinstance(value, str):
-        return value
-    text = "".join(" " if unicodedata.category(character) in ("Cc", "Cs") else character for character in value)
-    return f"'{text}" if value.startswith(_FORMULA) else text

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from autotune_cli.measure.conditions import clock_mhz
+from autotune_cli.plain_text import markdown
 from autotune_cli.render import baselines
+from autotune_cli.render.devices import by_device
 from autotune_cli.render.run_data import role
-from autotune_cli.render.summary import by_device, totals
+from autotune_cli.render.summary import totals
 from autotune_cli.render.text import (
     batch_and_context,
     header,
@@ -24,7 +26,6 @@ from autotune_cli.results.schema import CandidateResult, RunFile, WorkloadResult
 # No cell is longer: names and reasons are the user's, and could be of any length.
 _CELL = 200
 _SENTENCE = 400
-_MARKUP = str.maketrans({character: f"\\{character}" for character in "\\`*_|[]#~"} | {"<": "&lt;", ">": "&gt;"})
 _WORKLOADS = ("operation", "batch", "context", "mode", "winner", "time us", "baseline us", "speed-up", "floor", "ties")
 _CANDIDATES = ("candidate", "status", "time us", "rounds", "")
 
@@ -89,9 +90,4 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _safe(text: str, most: int = _CELL) -> str:
-    """One line without markup, mentions or control characters, cut to length."""
-    flat = " ".join("".join(character if character.isprintable() else " " for character in text).split())
-    if len(flat) > most:
-        flat = flat[: most - 3] + "..."
-    # A zero-width space keeps @name from notifying anybody.
-    return flat.translate(_MARKUP).replace("@", "@\u200b")
+    return markdown(text, most, begins=True)

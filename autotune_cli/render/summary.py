@@ -10,6 +10,9 @@ from rich.text import Text
 
 from autotune_cli.measure.conditions import clock_mhz
 from autotune_cli.render import baselines
+from autotune_cli.render.devices import by_device, how_measured
+from autotune_cli.render.folding import Record, folded
+from autotune_cli.render.plain_records import shown_record
 from autotune_cli.render.text import (
     counts,
     header,
@@ -18,8 +21,11 @@ from autotune_cli.render.text import (
     with_interval,
 )
 from autotune_cli.render.workloads import workloads_view
-from autotune_cli.results.schema import MEASURED, CandidateResult, Environment, RunFile, WorkloadResult
+from autotune_cli.results.schema import MEASURED, CandidateResult, RunFile, WorkloadResult
 
+# A reason is folded into a column no narrower than this; four gaps of two spaces, and the header of the rounds.
+_NOTE = 48
+_COLUMNS_GAP = 14
 _STYLES = {
     "ok": "",
     "eliminated": "dim",
@@ -40,17 +46,16 @@ def print_run(console: Console, run: RunFile, every_candidate: bool = False, bas
 
     ``baseline``: name of the one in the table; None: each workload's default.
     """
+    run = shown_record(run)
     for number, (environment, results) in enumerate(by_device(run)):
         if number:
             console.print()
-        # The noise floor and the settings are those of the run which wrote the file.
-        noise = run.noise_floor if environment == run.device else None
-        for line in (*header(environment, run.settings, noise), *baselines.lines(results, baseline)):
+        for line in (*header(*how_measured(run, environment, results)), *baselines.lines(results, baseline)):
             console.print(line, style="dim", highlight=False, markup=False)
         console.print()
         if every_candidate:
             for result in results:
-                console.print(candidate_table(result))
+                console.print(candidates_view(result, console.width))
                 console.print()
         console.print(workloads_view(results, baseline, console.width))
         print_warnings(console, results)
@@ -58,22 +63,29 @@ def print_run(console: Console, run: RunFile, every_candidate: bool = False, bas
             console.print(line, highlight=False, markup=False)
 
 
-def by_device(run: RunFile) -> list[tuple[Environment, list[WorkloadResult]]]:
-    """The results of each device, the one of the run that wrote the file first: one device a table.
-
-    A cache may hold several environments of one device; the newest result's stands for it.
-    """
-    found: dict[str, tuple[Environment, list[WorkloadResult]]] = {run.device.device: (run.device, [])}
-    for result in run.workloads:
-        environment = run.environments[result.environment]
-        found.setdefault(environment.device, (environment, []))[1].append(result)
-    return [(environment, results) for environment, results in found.values() if results] or [(run.device, [])]
-
-
 def print_warnings(console: Console, results: Sequence[WorkloadResult]) -> None:
     """In red: what was fast but wrong, and what can't be true."""
     for line in warnings_of(results):
         console.print(Text(f"  ! {line}", style="red"))
+
+
+def candidates_view(result: WorkloadResult, width: int) -> RenderableType:
+    """The candidates of one workload: a table, or where that would break names and reasons to pieces, each candidate's
+    name and below it the rest.
+    """
+    rows = [(candidate, candidate_row(candidate, result)) for candidate in sorted(result.candidates, key=_by_time)]
+    cells = [[cell if isinstance(cell, Text) else Text(str(cell)) for cell in row] for _, row in rows]
+    widest = [max((row[column].cell_len for row in cells), default=0) for column in range(5)]
+    if sum(widest[:4]) + min(widest[4], _NOTE) + _COLUMNS_GAP <= width:
+        return candidate_table(result)
+    records: list[Record] = []
+    for (candidate, _), (name, status, time, rounds, note) in zip(rows, cells, strict=True):
+        facts = [status.plain]
+        facts += [f"{time.plain} us"] if time.plain != "-" else []
+        facts += [f"{rounds.plain} rounds"] if rounds.plain else []
+        told = f": {note.plain}" if note.plain else ""
+        records.append(Record(name, (Text(", ".join(facts) + told),), _STYLES[candidate.status]))
+    return folded(records, Text(result.key, style="bold"))
 
 
 def candidate_table(result: WorkloadResult, rows: int | None = None) -> Table:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from autotune_cli.kernels.workload import AttentionWorkload, TopkWorkload
 from autotune_cli.measure import floor
+from autotune_cli.measure.noise import likely_cause, why_noisy
 from autotune_cli.render.ceilings import above_floor_words, ceilings_line
 from autotune_cli.results.schema import FAILED, CandidateResult, Environment, Settings, WorkloadResult
 
@@ -112,7 +113,7 @@ _LISTED = 2
 
 def warnings_of(results: Sequence[WorkloadResult]) -> list[str]:
     """What was fast but wrong, a default that must not run, a workload without a winner, a kernel that is faster than
-    its floor: the lines in red.
+    its floor, times that are too noisy: the lines in red.
     """
     wrong: dict[str, list[tuple[WorkloadResult, CandidateResult]]] = {}
     lines = []
@@ -128,7 +129,18 @@ def warnings_of(results: Sequence[WorkloadResult]) -> list[str]:
             lines += [f"{_where(result)}: {_failure(candidate)}" for result, candidate in cases]
         else:
             lines.append(_many_failures(label, cases))
-    return lines + _above_floor(results)
+    return [*lines, *_above_floor(results), *_too_noisy(results)]
+
+
+def _too_noisy(results: Sequence[WorkloadResult]) -> list[str]:
+    """Whose times can't be trusted, and what is likely to be the cause; of many workloads one line with an example."""
+    noisy = [(result, why) for result in results if (why := why_noisy(result)) is not None]
+    if len(noisy) <= _LISTED:
+        return [f"{_where(result)}: too noisy: {why}; likely cause: {likely_cause(result)}" for result, why in noisy]
+    result, why = max(noisy, key=lambda pair: pair[0].noise or 0.0)
+    return [
+        f"{len(noisy)} workloads are too noisy, such as {_where(result)}: {why}; likely cause: {likely_cause(result)}"
+    ]
 
 
 def _above_floor(results: Sequence[WorkloadResult]) -> list[str]:

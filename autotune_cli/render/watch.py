@@ -13,14 +13,19 @@ from rich.table import Table
 from rich.text import Text
 
 from autotune_cli.measure.statistics import median, median_interval
-from autotune_cli.render.text import header, microseconds, plural, with_interval
-from autotune_cli.render.workloads import lines_each, workloads_view
+from autotune_cli.plain_text import shown
+from autotune_cli.render.plain_records import shown_record
+from autotune_cli.render.text import microseconds, plural, with_interval
+from autotune_cli.render.workloads import heights, workloads_view
 from autotune_cli.results.schema import CandidateResult, Environment, Settings, WorkloadResult
 from autotune_cli.tuning.progress import BuildsState, Progress
 from autotune_cli.tuning.race import Race
 
 _SHOWN_CANDIDATES = 8
 _REFRESH_PER_SECOND = 4.0
+# Columns of the live table: a name, a time with its interval, a word such as "default out of memory".
+_NAME, _TIME, _WORD = 64, 15, 22
+_MODULE = 52
 _WORDS = {
     "probe": "measuring the device",
     "build": "building",
@@ -62,16 +67,19 @@ class _Watcher(Progress):
         """When the builds were over, if there were any."""
 
     def begin(self, environment: Environment, settings: Settings, keys: Sequence[str]) -> None:
+        environment, settings = shown_record(environment), shown_record(settings)
         with self.lock:
             self.total = len(keys)
             self.started = time.monotonic()
-        for line in header(environment, settings):
-            self.console.print(line, style="dim", highlight=False, markup=False)
+        # The whole header stands above the results.
+        line = f"tuning {plural(len(keys), 'workload')} on {environment.device}"
+        self.console.print(line, style="dim", highlight=False, markup=False)
 
     def note(self, text: str) -> None:
-        self.console.print(Text(f"note: {text}", style="yellow"), soft_wrap=True)
+        self.console.print(Text(f"note: {shown(text)}", style="yellow"), soft_wrap=True)
 
     def builds(self, state: BuildsState) -> None:
+        state = shown_record(state)
         with self.lock:
             failed = [state.failed[title] for title in state.failed if title not in self.builds_state.failed]
             self.builds_state = state
@@ -83,16 +91,17 @@ class _Watcher(Progress):
 
     def open(self, key: str, candidates: Sequence[CandidateResult], labels: Sequence[str]) -> None:
         with self.lock:
-            self.open_ones[key] = _Open(key, labels)
+            self.open_ones[key] = _Open(key, shown_record(labels))
 
     def phase(self, key: str, name: str, subject: str) -> None:
         with self.lock:
             if key in self.open_ones:
-                self.open_ones[key].phase = f"{_WORDS.get(name, name)} {subject}"
+                self.open_ones[key].phase = f"{_WORDS.get(name, name)} {shown(subject)}"
 
     def vetted(self, key: str, candidate: CandidateResult) -> None:
         with self.lock:
-            self.open_ones[key].vetted[candidate.key] = candidate
+            # Shown, but by its own key: the race knows it by that.
+            self.open_ones[key].vetted[candidate.key] = shown_record(candidate)
 
     def round(self, key: str, race: Race) -> None:
         with self.lock:
@@ -101,7 +110,7 @@ class _Watcher(Progress):
     def done(self, result: WorkloadResult) -> None:
         with self.lock:
             self.open_ones.pop(result.key, None)
-            self.results.append(result)
+            self.results.append(shown_record(result))
 
     def time_left(self) -> str:
         """From the workloads that were measured so far."""
@@ -128,6 +137,7 @@ class Lines(_Watcher):
             )
 
     def builds(self, state: BuildsState) -> None:
+        state = shown_record(state)
         with self.lock:
             before = self.builds_state
             super().builds(state)
@@ -144,13 +154,14 @@ class Lines(_Watcher):
     def phase(self, key: str, name: str, subject: str) -> None:
         if name == "build":
             with self.lock:
-                building = f"  {_WORDS[name]} {subject}"
+                building = f"  {_WORDS[name]} {shown(subject)}"
                 if self.open_ones[key].phase != building:
                     self.open_ones[key].phase = building
                     self.console.print(building, highlight=False, markup=False, soft_wrap=True)
 
     def done(self, result: WorkloadResult) -> None:
         super().done(result)
+        result = shown_record(result)
         with self.lock:
             words = "no winner"
             if result.choice is not None:
@@ -198,13 +209,17 @@ class LiveTable(_Watcher):
                 modules = self._modules(height)
                 parts.append(modules)
                 room -= modules.row_count + 2
-            if self.results and room > 2:
-                # The newest matter most.
-                newest = self.results[-max(1, room // lines_each(self.console.width)) :]
+            head, each = heights(self.results[-max(1, room) :], None, self.console.width)
+            if self.results and room >= head + each:
+                # The newest matter most. Beside the results: their header, of which one line was counted, and a blank.
+                newest = self.results[-((room + 1 - head) // each) :]
                 parts.append(workloads_view(newest, None, self.console.width))
                 parts.append(Text())
             for work in works:
+                # Lines of their own, as a table's title and cells are no wider than the table.
+                parts.append(Text(work.key, style="bold", no_wrap=True, overflow="ellipsis"))
                 parts.append(self._candidates(work, rows))
+                parts.append(Text(work.phase, style="cyan", no_wrap=True, overflow="ellipsis"))
             parts.append(self._bar())
             return Group(*parts)  # type: ignore[arg-type]
 
@@ -214,7 +229,7 @@ class LiveTable(_Watcher):
         table = Table(box=None, pad_edge=False, title_justify="left", title_style="bold")
         failed = f", {len(state.failed)} failed" if state.failed else ""
         table.title = f"built {len(state.built)} of {plural(state.total, 'module')}{failed}"
-        table.add_column("module", no_wrap=True, width=52)
+        table.add_column("module", no_wrap=True, width=max(12, min(_MODULE, self.console.width - 18)))
         table.add_column("time s", justify="right", no_wrap=True, width=8)
         table.add_column("", no_wrap=True)
         # Those in work first, the newest of the others next.
@@ -225,9 +240,11 @@ class LiveTable(_Watcher):
         return table
 
     def _candidates(self, work: _Open, shown: int) -> Table:
-        table = Table(title=work.key, title_justify="left", title_style="bold", box=None, pad_edge=False)
-        table.add_column("candidate", no_wrap=True, width=52)
-        table.add_column("time us", justify="right", no_wrap=True, width=18)
+        # The name gives way, never the time.
+        room = self.console.width - _TIME - _WORD - 2
+        table = Table(box=None, pad_edge=False)
+        table.add_column("candidate", no_wrap=True, width=max(12, min(_NAME, room)))
+        table.add_column("time us", justify="right", no_wrap=True, width=_TIME)
         table.add_column("", no_wrap=True)
         rows = []
         race = work.race
@@ -248,7 +265,6 @@ class LiveTable(_Watcher):
         rows.sort(key=lambda row: (row[0], row[5] != "red" and row[1] == float("inf"), row[1]))
         for _, _, label, text, word, style in rows[:shown]:
             table.add_row(Text(label), text, word, style=style)
-        table.add_row(Text(work.phase, style="cyan", overflow="ellipsis"), "", "")
         return table
 
     def _bar(self) -> Table:

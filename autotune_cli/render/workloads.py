@@ -1,10 +1,13 @@
-"""The workloads of a run, one row each; on a narrow terminal a row and, below it, the winner's name."""
+"""The workloads of a run, one row each where the terminal is wide enough for all of it. Where it isn't, the winner's
+name goes below the row; where the figures alone are too wide, they do too. Nothing is ever cut.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich.table import Table
+from rich.console import Group, RenderableType
+from rich.padding import Padding
 from rich.text import Text
 
 from autotune_cli.render import baselines
@@ -18,62 +21,83 @@ from autotune_cli.render.text import (
 )
 from autotune_cli.results.schema import WorkloadResult
 
-# The figures take 92 columns; a winner's name needs some 30 more, or it is folded letter by letter.
-_WIDE = 124
-_FIGURES = ("batch", "context", "time us", "baseline", "speed-up", "floor")
+_HEAD = ("operation", "batch", "context")
+_WIDE = (*_HEAD, "mode", "winner", "time us", "baseline us", "speed-up", "floor", "ties")
+_FIGURES = ("time us", "baseline", "speed-up", "floor")
+_LEFT = ("operation", "mode", "winner")
+# Between columns: two spaces in the wide table, one in the narrow ones.
+_GAP = 2
+_INDENT = "  "
 
 
-def workloads_view(results: Sequence[WorkloadResult], baseline: str | None, width: int) -> Table | Text:
+def workloads_view(results: Sequence[WorkloadResult], baseline: str | None, width: int) -> RenderableType:
     """For a terminal of ``width`` columns; ``baseline``: name of the one in the table, None: the default."""
-    return _wide(results, baseline) if width >= _WIDE else _narrow(results, baseline)
+    rows = [_cells(result, baseline) for result in results]
+    if _is_wide(rows, width):
+        return Text("\n").join(_aligned(_WIDE, rows, _GAP))
+    return Group(*_narrow(rows, width))
 
 
-def lines_each(width: int) -> int:
-    """Lines that a workload takes."""
-    return 1 if width >= _WIDE else 2
+def heights(results: Sequence[WorkloadResult], baseline: str | None, width: int) -> tuple[int, int]:
+    """Lines of the view's header, and the most that one of the workloads takes."""
+    rows = [_cells(result, baseline) for result in results]
+    if not rows or _is_wide(rows, width):
+        return 1, 1
+    head = len(_heads(rows, width)[0])
+    return head, max(head + len(_winner(row, width)) for row in rows)
 
 
-def _narrow(results: Sequence[WorkloadResult], baseline: str | None) -> Text:
-    """Within 80 columns: the operation without its family, the mode before the winner."""
-    rows, winners = [], []
-    for result in results:
-        what, batch, context, mode, winner, *figures, ties = _cells(result, baseline)
-        rows.append([Text(what.plain.removeprefix("attention.")), batch, context, *figures])
-        tied = "" if ties.plain == "-" else f", {ties.plain} tied"
-        winners.append(Text(f"  {mode.plain}: ").append_text(winner).append(tied))
-    head = [Text(name) for name in ("operation", *_FIGURES)]
-    widths = [max(cell.cell_len for cell in column) for column in zip(head, *rows, strict=True)]
-    view = Text(no_wrap=False)
-    view.append_text(_line(head, widths, "bold"))
-    for row, winner in zip(rows, winners, strict=True):
-        view.append("\n").append_text(_line(row, widths)).append("\n").append_text(winner)
+def _is_wide(rows: Sequence[Sequence[Text]], width: int) -> bool:
+    return _aligned(_WIDE, rows, _GAP)[0].cell_len <= width
+
+
+def _narrow(rows: Sequence[Sequence[Text]], width: int) -> list[RenderableType]:
+    head, *others = _heads(rows, width)
+    view: list[RenderableType] = list(head)
+    for lines, row in zip(others, rows, strict=True):
+        view += lines
+        view += [Padding(line, (0, 0, 0, len(_INDENT)), expand=False) for line in _winner(row, width)]
     return view
 
 
-def _line(cells: Sequence[Text], widths: Sequence[int], style: str = "") -> Text:
-    line = Text(style=style)
-    for number, (cell, width) in enumerate(zip(cells, widths, strict=True)):
-        padding = " " * (width - cell.cell_len)
-        line.append_text(cell + padding if number == 0 else Text(" " + padding) + cell)
-    return line
+def _heads(rows: Sequence[Sequence[Text]], width: int) -> list[list[Text]]:
+    """What stands before the winners, the header first: the operation without its family, and all figures; on a line
+    of their own where one line is too short.
+    """
+    shapes = [[Text(row[0].plain.removeprefix("attention.")), *row[1:3]] for row in rows]
+    figures = [row[5:9] for row in rows]
+    one = _aligned((*_HEAD, *_FIGURES), [[*shape, *each] for shape, each in zip(shapes, figures, strict=True)], 1)
+    if one[0].cell_len <= width:
+        return [[line] for line in one]
+    two = zip(_aligned(_HEAD, shapes, 1), _aligned(_FIGURES, figures, 1), strict=True)
+    return [[shape, Text(_INDENT).append_text(each)] for shape, each in two]
 
 
-def _wide(results: Sequence[WorkloadResult], baseline: str | None) -> Table:
-    """One row a workload."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    table.add_column("operation", no_wrap=True)
-    table.add_column("batch", justify="right", no_wrap=True)
-    table.add_column("context", justify="right", no_wrap=True)
-    table.add_column("mode", no_wrap=True)
-    table.add_column("winner", overflow="fold")
-    table.add_column("time us", justify="right", no_wrap=True)
-    table.add_column("baseline us", justify="right", no_wrap=True)
-    table.add_column("speed-up", justify="right", no_wrap=True)
-    table.add_column("floor", justify="right", no_wrap=True)
-    table.add_column("ties", justify="right", no_wrap=True)
-    for result in results:
-        table.add_row(*_cells(result, baseline))
-    return table
+def _winner(row: Sequence[Text], width: int) -> list[Text]:
+    """``graph: its name, 3 tied``; the name alone on a line where that saves it from being broken."""
+    mode, winner, ties = row[3], row[4], row[9]
+    tied = "" if ties.plain == "-" else f", {ties.plain} tied"
+    line = Text(f"{mode.plain}: ").append_text(winner).append(tied)
+    room = width - len(_INDENT)
+    if line.cell_len > room >= winner.cell_len:
+        return [Text(f"{mode.plain}{tied}:"), winner]
+    return [line]
+
+
+def _aligned(names: Sequence[str], rows: Sequence[Sequence[Text]], gap: int) -> list[Text]:
+    """The header and the rows as lines of equal width, numbers at the right of their columns."""
+    head = [Text(name) for name in names]
+    widths = [max(cell.cell_len for cell in column) for column in zip(head, *rows, strict=True)]
+    lines = []
+    for number, row in enumerate((head, *rows)):
+        # A style of the whole would go to what is appended to it, too.
+        line = Text(style="" if number else "bold")
+        for place, (name, cell, width) in enumerate(zip(names, row, widths, strict=True)):
+            padding = Text(" " * (width - cell.cell_len))
+            line.append(" " * gap if place else "")
+            line.append_text(cell + padding if name in _LEFT else padding + cell)
+        lines.append(line)
+    return lines
 
 
 def _cells(result: WorkloadResult, baseline: str | None) -> list[Text]:

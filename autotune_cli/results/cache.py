@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,14 +13,20 @@ from filelock import FileLock, Timeout
 
 from autotune_cli.errors import BadFile, CannotWrite
 from autotune_cli.results.files import cannot_write, dump_run, make_folder, read_run, remove_temporaries, write_atomic
-from autotune_cli.results.identity import explain
+from autotune_cli.results.identity import FILE, explain, loaded_part, planned_part
+from autotune_cli.results.integrity import sound_part
 from autotune_cli.results.runs import check_name
 from autotune_cli.results.schema import RunFile, WorkloadResult
 
 CACHE = "cache"
 # A save takes well under a second; whoever holds the lock longer is stopped or stuck.
 LOCK_TIMEOUT_S = 60.0
-UNFINISHED = {"budget": "the cached race ran out of budget", "interrupted": "the cached race was interrupted"}
+UNFINISHED = {
+    "budget": "the cached race ran out of budget",
+    "interrupted": "the cached race was interrupted",
+    "killed": "a worker was killed from outside when it was cached",
+    "reference": "the exact output was not computed when it was cached",
+}
 
 
 class CacheStore:
@@ -38,17 +44,23 @@ class CacheStore:
         self._lock_path = self.path.with_name(f".{self.path.name}.lock")
 
     def load(self) -> tuple[RunFile | None, list[str]]:
-        """What is cached, and notes for the user. A file that can't be used is set aside, and nothing is cached.
+        """What is cached, and notes for the user. A file that can't be used is set aside, and nothing is cached; of one
+        that was edited, only what still fits is used.
 
         Raises:
             CannotWrite: a file can't be used and can't be set aside.
         """
+        notes: list[str] = []
         try:
-            return self._read(), []
+            run = self._read()
         except BadFile:
             # Read again under the lock: meanwhile another process may have set it aside and saved a good one.
             with self._locked():
-                return self._read_or_set_aside()
+                run, notes = self._read_or_set_aside()
+        if run is None:
+            return None, notes
+        run, unused = sound_part(run, self.path)
+        return run, [*notes, *unused]
 
     def save(self, run: RunFile) -> list[str]:
         """Merge a run into the file, see :func:`merge`, and return notes for the user.
@@ -59,6 +71,13 @@ class CacheStore:
         with self._locked():
             remove_temporaries(self.path)
             stored, notes = self._read_or_set_aside()
+            if stored is not None:
+                stored, unused = sound_part(stored, self.path)
+                if unused:
+                    # What is wrong was said when the cache was looked up; a copy keeps what is now dropped from it.
+                    copy = self._free_name()
+                    write_atomic(copy, self.path.read_text(encoding="utf-8-sig"))
+                    notes.append(f"{self.path}: the results that were not used are kept in {copy.name}")
             write_atomic(self.path, dump_run(merge(stored, run, self.name)))
         return notes
 
@@ -81,11 +100,12 @@ class CacheStore:
             moved = self._set_aside()
             return None, [f"{error}; kept as {moved.name}, tuning starts without a cache"]
 
+    def _free_name(self) -> Path:
+        names = (self.path.with_name(f"{self.path.name}.bad-{number}") for number in itertools.count(1))
+        return next(name for name in names if not os.path.lexists(name))
+
     def _set_aside(self) -> Path:
-        for number in itertools.count(1):
-            free = self.path.with_name(f"{self.path.name}.bad-{number}")
-            if not os.path.lexists(free):
-                break
+        free = self._free_name()
         try:
             os.rename(self.path, free)
         except OSError as error:
@@ -139,7 +159,9 @@ def merge(stored: RunFile | None, run: RunFile, name: str) -> RunFile:
     return RunFile(**fields)
 
 
-def lookup(run: RunFile | None, key: str, identity: Mapping[str, str]) -> tuple[WorkloadResult | None, list[str]]:
+def lookup(
+    run: RunFile | None, key: str, identity: Mapping[str, str], digest: Callable[[str], str] = lambda name: ""
+) -> tuple[WorkloadResult | None, list[str]]:
     """The cached result of a workload, or why there is none.
 
     A result is reused if its identity is equal, it has a choice and its race was not cut short.
@@ -147,24 +169,34 @@ def lookup(run: RunFile | None, key: str, identity: Mapping[str, str]) -> tuple[
     Args:
         run: what :meth:`CacheStore.load` returned.
         key: of the workload.
+        digest: hash of a user's file as it is now, by its name in an identity; empty where there is none.
 
     Returns:
         The result and no reasons; or None and the reasons, against the most alike result of that workload, one of
         this device before others.
     """
     entries = [result for result in run.workloads if result.key == key] if run else []
+    wanted = {id(result): identity_now(result, identity, digest) for result in entries}
     for result in entries:
-        if result.identity == identity and _why_unusable(result) is None:
+        if result.identity == wanted[id(result)] and _why_unusable(result) is None:
             return result, []
     if not entries:
         return None, ["not in the cache"]
 
     def distance(result: WorkloadResult) -> tuple[bool, int]:
-        return result.identity.get("device") != identity.get("device"), len(explain(result.identity, identity))
+        return result.identity.get("device") != identity.get("device"), len(
+            explain(result.identity, wanted[id(result)])
+        )
 
     nearest = min(entries, key=distance)
     unusable = _why_unusable(nearest)
-    return None, explain(nearest.identity, identity) or [unusable or "not in the cache"]
+    return None, explain(nearest.identity, wanted[id(nearest)]) or [unusable or "not in the cache"]
+
+
+def identity_now(result: WorkloadResult, identity: Mapping[str, str], digest: Callable[[str], str]) -> dict[str, str]:
+    """What a result's identity must be to hold today: a plan's, and the users' files that it was measured with."""
+    files = {FILE + name: digest(name) for name in loaded_part(result.identity)}
+    return {**identity, **{name: text for name, text in files.items() if text}}
 
 
 def _why_unusable(result: WorkloadResult) -> str | None:
@@ -176,4 +208,5 @@ def _why_unusable(result: WorkloadResult) -> str | None:
 def _stored_is_better(stored: WorkloadResult, new: WorkloadResult) -> bool:
     if _why_unusable(stored) is not None:
         return False
-    return new.reused or (stored.identity == new.identity and _why_unusable(new) is not None)
+    same = planned_part(stored.identity) == planned_part(new.identity)
+    return new.reused or (same and _why_unusable(new) is not None)

@@ -57,7 +57,7 @@ def place(location: tuple[int | str, ...], document: Any) -> str:
             here = here.get(part)
             known = _IDENTIFIER.fullmatch(part)
             path += (f".{part}" if path else part) if known else f"[{_quoted(part)}]"
-        elif isinstance(here, list) and isinstance(part, int):
+        elif isinstance(here, list | tuple) and isinstance(part, int):
             here = here[part] if part < len(here) else None
             path += f"[{part}]"
     return path

@@ -13,11 +13,18 @@ METHOD = 2
 """Bump when the way of measuring changes, so that older results are measured again. 2: rounds at changing places."""
 
 CANDIDATES = "candidates"
+FILE = "file "
+"""Begins the fields of users' files that were loaded while a workload was measured: known only afterwards."""
+UNSETTLED = "files"
+"""A field of results whose users' files changed, or are not known: such a result is never reused."""
 _SEPARATOR = "; "
 # More names than this on each side of a difference say nothing more to a reader.
 _NAMED = 4
 # What a field is called on the side that lacks it, by the field's first word.
-_ABSENT = {"baseline": "not measured", "variable": "not set", "library": "not recorded", "source": "absent"}
+_ABSENT = {"baseline": "not measured", "variable": "not set", "library": "not recorded", "source": "absent"} | {
+    "file": "absent",
+    UNSETTLED: "as they are now",
+}
 
 
 def identity(
@@ -72,6 +79,16 @@ def identity(
     return {name: text for name, text in fields.items() if text or name.startswith("variable ")}
 
 
+def planned_part(fields: Mapping[str, str]) -> dict[str, str]:
+    """An identity without what was learnt while it was measured."""
+    return {name: text for name, text in fields.items() if not name.startswith(FILE) and name != UNSETTLED}
+
+
+def loaded_part(fields: Mapping[str, str]) -> dict[str, str]:
+    """Hashes of the users' files that were loaded, by name."""
+    return {name.removeprefix(FILE): text for name, text in fields.items() if name.startswith(FILE)}
+
+
 def explain(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
     """The fields that differ, as ``driver 580.1 -> 580.2`` and ``candidates: +x, -y``; empty if none does."""
     names = [*new, *(name for name in old if name not in new)]
@@ -83,7 +100,16 @@ def environment_key(environment: Environment) -> str:
 
     The ceilings are left out: they differ a little each time, and one machine would get a new key each run.
     """
-    fields = environment.model_dump(mode="python", exclude=set(Ceilings.model_fields))
+    return _key(environment, only_set=False)
+
+
+def fits_key(key: str, environment: Environment) -> bool:
+    """Is this the environment that a file names so? One that was written before a field was added fits too."""
+    return key in (_key(environment, only_set=False), _key(environment, only_set=True))
+
+
+def _key(environment: Environment, only_set: bool) -> str:
+    fields = environment.model_dump(mode="python", exclude=set(Ceilings.model_fields), exclude_unset=only_set)
     # ASCII escapes keep this possible for text that isn't valid UTF-8.
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode("ascii")).hexdigest()[:12]
 
@@ -93,7 +119,7 @@ def _difference(name: str, old: Mapping[str, str], new: Mapping[str, str]) -> st
         before, after = (_split(side.get(name, "")) for side in (old, new))
         return f"{name}: " + ", ".join([*_signed("+", after - before), *_signed("-", before - after)])
     absent = _ABSENT.get(name.split(" ", 1)[0], "none")
-    return f"{name} {_shown(old.get(name, absent))} -> {_shown(new.get(name, absent))}"
+    return f"{name} {shown(old.get(name, absent))} -> {shown(new.get(name, absent))}"
 
 
 def _signed(sign: str, keys: set[str]) -> list[str]:
@@ -105,8 +131,8 @@ def _split(text: str) -> set[str]:
     return set(text.split(_SEPARATOR)) - {""}
 
 
-def _shown(text: str) -> str:
-    """One line, and never invisible."""
+def shown(text: str) -> str:
+    """Foreign text on one line, never invisible, and without escape sequences."""
     return text if text and text.isprintable() else repr(text)
 
 

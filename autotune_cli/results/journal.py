@@ -1,6 +1,7 @@
 """A run in progress on disk, so that one killed at any moment resumes: ``runs/.<name>.<timestamp>.journal``.
 
-JSON, one record a line (:mod:`autotune_cli.results.records`), only ever appended to. The owner holds an exclusive
+JSON, one record a line (:mod:`autotune_cli.results.records`), only ever appended to. It also reserves the name of the
+run's own file, ``runs/<name>.<timestamp>.json``: whoever resumes it writes that same file. The owner holds an exclusive
 ``flock`` on the file as long as it lives, so a journal that can be locked belongs to nobody. Processes made by
 ``fork`` without ``exec`` share the lock and would keep it alive: start workers with ``spawn``.
 """
@@ -11,6 +12,7 @@ import errno
 import fcntl
 import os
 import re
+import stat
 import threading
 import time
 from contextlib import suppress
@@ -21,7 +23,8 @@ from types import TracebackType
 from pydantic import BaseModel
 
 from autotune_cli.errors import BadFile, NothingToResume
-from autotune_cli.results.files import cannot_write, dump_line, make_folder, plain, sync_folder
+from autotune_cli.reading import MOST_BYTES
+from autotune_cli.results.files import cannot_write, dump_line, make_folder, read_file, sync_folder
 from autotune_cli.results.records import (
     Done,
     JournalHeader,
@@ -35,6 +38,7 @@ from autotune_cli.results.records import (
 from autotune_cli.results.runs import RUNS, check_name, numbered, time_stamp
 from autotune_cli.results.schema import CandidateResult, WorkloadResult
 
+_SUFFIX = ".journal"
 _JOURNAL = re.compile(r"\.(?P<name>.+)\.(?P<stamp>\d{8}_\d{6})(?:\.(?P<number>[1-9]\d*))?\.journal", re.ASCII)
 # find_resumable() holds a shared lock for microseconds; an owner holds its lock for the whole run.
 _LOCK_TRIES, _LOCK_WAIT_S = 20, 0.01
@@ -53,9 +57,15 @@ class Journal:
         self._end = end
         self._lock = threading.Lock()
 
+    @property
+    def run_path(self) -> Path:
+        """Of the file in which a run without the cache ends; nobody else is given it."""
+        return self.path.with_name(f"{self.path.name.removeprefix('.').removesuffix(_SUFFIX)}.json")
+
     @classmethod
     def create(cls, root: Path, header: JournalHeader, now: datetime) -> Journal:
-        """Start the journal of a run; its name is unique as a run's is.
+        """Start the journal of a run, under a name that no journal and no run has. What runs left behind that were
+        killed before they had a header is removed.
 
         Raises:
             BadName: see :func:`autotune_cli.results.runs.check_name`.
@@ -65,13 +75,12 @@ class Journal:
         folder = root / RUNS
         try:
             make_folder(folder)
-            path, descriptor = _create(folder, f".{header.name}.{time_stamp(now)}")
+            _remove_unbegun(folder)
+            path, descriptor = _create(folder, f"{header.name}.{time_stamp(now)}")
         except OSError as error:
             cannot_write(folder, error)
         journal = cls(path, descriptor, 0)
         try:
-            # A shared lock of find_resumable() may be in the way for a moment, an exclusive one never is for long.
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
             journal._append(header)
             sync_folder(folder)
         except OSError as error:
@@ -202,31 +211,65 @@ def load(path: Path) -> JournalState:
         NewerSchema: written by a newer version.
         BadFile: unreadable, no header, or garbage before the last line; the message says in which line.
     """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise BadFile(path=path, detail=plain(error)) from error
-    return read_state(data, path)
+    return read_state(read_file(path), path)
 
 
 def _create(folder: Path, stem: str) -> tuple[Path, int]:
+    """An empty journal, locked."""
     for candidate in numbered(stem):
-        path = folder / f"{candidate}.journal"
-        with suppress(FileExistsError):
-            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
-            return path, os.open(path, flags, 0o666)
+        path = folder / f".{candidate}{_SUFFIX}"
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
+        try:
+            descriptor = os.open(path, flags, 0o666)
+        except FileExistsError:
+            continue
+        try:
+            # A shared lock of find_resumable() may be in the way for a moment, an exclusive one never is for long.
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            # Between the two lines above another process may have taken it for one that was left behind.
+            if _is_at(descriptor, path):
+                # Looked at under the lock: an owner removes its journal only once its run is there.
+                if not os.path.lexists(folder / f"{candidate}.json"):
+                    return path, descriptor
+                path.unlink()
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
     raise AssertionError("numbered() never ends")
+
+
+def _remove_unbegun(folder: Path) -> None:
+    """Remove journals without a whole first line that nobody owns."""
+    for entry in os.listdir(folder):
+        if _JOURNAL.fullmatch(entry):
+            with suppress(OSError):
+                _remove_if_unbegun(folder / entry)
+
+
+def _remove_if_unbegun(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with open(descriptor, "rb", closefd=False) as stream:
+            begun = stream.readline().endswith(b"\n")
+        if not begun and _is_at(descriptor, path):
+            path.unlink()
+    finally:
+        os.close(descriptor)
 
 
 def _is_resumable(path: Path) -> bool:
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a pipe would have it wait
     except OSError:
         return False
     try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return False
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shared: several may look at once
         with open(descriptor, "rb", closefd=False) as stream:
-            read_header(stream.readline(), path)
+            read_header(stream.readline(MOST_BYTES), path)
     except (OSError, BadFile):
         return False  # owned, or killed before its first line was whole
     finally:

@@ -10,8 +10,9 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field, PositiveFloat, TypeAdapter, ValidationError, model_validator
 
 from autotune_cli.errors import BadFile, NewerSchema
+from autotune_cli.reading import Unreadable, reject_constant, short_number
 from autotune_cli.results.explain_errors import problems
-from autotune_cli.results.files import reject_constant
+from autotune_cli.results.files import prepared
 from autotune_cli.results.schema import CandidateResult, Conditions, Environment, Record, Settings, WorkloadResult
 
 JOURNAL_VERSION: Final = 1
@@ -158,7 +159,7 @@ def read_header(first: bytes, path: Path) -> JournalHeader:
         version = document.get("journal_version") if isinstance(document, dict) else None
         if type(version) is int and version > JOURNAL_VERSION:
             raise NewerSchema(path=path, found=version, known=JOURNAL_VERSION)
-        line = _validated(first, document)
+        line = _validated(document)
     except ValueError as error:
         raise BadFile(path=path, detail=f"line 1: {error}") from error
     if not isinstance(line, JournalHeader):
@@ -167,22 +168,28 @@ def read_header(first: bytes, path: Path) -> JournalHeader:
 
 
 def _parse(text: bytes) -> Line:
-    return _validated(text, _json(text))
+    return _validated(_json(text))
 
 
 def _json(text: bytes) -> Any:
     try:
-        return json.loads(text.decode("utf-8"), parse_constant=reject_constant)
+        return prepared(json.loads(text.decode("utf-8"), parse_constant=reject_constant))
+    except Unreadable as error:
+        raise ValueError(str(error)) from error
     except json.JSONDecodeError as error:
         raise ValueError(f"not JSON: column {error.colno}: {error.msg}") from error
     except UnicodeDecodeError as error:
         raise ValueError("not UTF-8 text") from error
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
+    except ValueError as error:
+        raise ValueError(short_number(error)) from error
 
 
-def _validated(text: bytes, document: Any) -> Line:
+def _validated(document: Any) -> Line:
     try:
-        return _LINE.validate_json(text, strict=True)
+        return _LINE.validate_python(document, strict=True)
     except ValidationError as error:
-        raise ValueError(problems(error, document)) from error
+        raise ValueError(problems(error, document)) from None
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error

@@ -1,6 +1,6 @@
 """Names of runs: ``runs/<name>.<YYYYmmdd_HHMMSS>.json``, and ``....2.json`` for the second one in a second.
 
-A name is reserved by an empty hidden file beside it, so that the run itself appears whole or not at all.
+A run's journal, a hidden file beside it, reserves the name: see :meth:`autotune_cli.results.journal.Journal.create`.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import itertools
 import os
 import re
-import time
 import unicodedata
 from collections.abc import Iterator
 from contextlib import suppress
@@ -16,8 +15,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from autotune_cli.errors import BadName
-from autotune_cli.results.files import cannot_write, dump_run, make_folder, write_atomic
+from autotune_cli.errors import BadFile, BadName
+from autotune_cli.results.files import dump_run, read_run, remove_temporaries, write_atomic
 from autotune_cli.results.schema import RunFile
 
 RUNS = "runs"
@@ -26,9 +25,6 @@ MAX_NAME = 100
 MAX_NAME_BYTES = 180
 
 _RUN = re.compile(r"(?P<name>.+)\.(?P<stamp>\d{8}_\d{6})(?:\.(?P<number>[1-9]\d*))?\.json", re.DOTALL | re.ASCII)
-_RESERVED = ".reserved"
-# A reservation outlives its run only if that was killed. Its second is over, so removing it late is safe.
-_RESERVED_S = 24 * 3600.0
 
 
 class RunName(NamedTuple):
@@ -79,41 +75,22 @@ def numbered(stem: str) -> Iterator[str]:
         yield f"{stem}.{number}"
 
 
-def new_run_path(root: Path, name: str, now: datetime) -> Path:
-    """Reserve the path of a new run; no other process is given the same one. Write it with :func:`write_run`.
+def write_run(path: Path, run: RunFile) -> RunFile:
+    """Write a run to the name that its journal reserves, and return what is there now.
+
+    A run that was killed after it was written, and is resumed, finds the same results there, and leaves them alone.
 
     Raises:
-        BadName: see :func:`check_name`.
-        CannotWrite: the folder can't be made or written.
+        CannotWrite: see :func:`autotune_cli.results.files.write_atomic`.
     """
-    check_name(name)
-    folder = root / RUNS
-    try:
-        make_folder(folder)
-        _remove_stale_reservations(folder)
-        for stem in numbered(f"{name}.{time_stamp(now)}"):
-            path = folder / f"{stem}.json"
-            if _reserve(path):
-                return path
-    except OSError as error:
-        cannot_write(folder, error)
-    raise AssertionError("numbered() never ends")
-
-
-def release(path: Path) -> None:
-    """Give a path of :func:`new_run_path` back; the reservation of one that was written isn't needed either."""
-    with suppress(OSError):
-        _reservation(path).unlink()
-
-
-def write_run(path: Path, run: RunFile) -> None:
-    """Write a run to the path that was reserved for it.
-
-    Raises:
-        CannotWrite: see :func:`autotune_cli.results.files.write_atomic`. The path stays reserved.
-    """
+    # Nobody else writes a file of this name, so what a killed writer left is in nobody's use.
+    remove_temporaries(path)
+    with suppress(BadFile):
+        written = read_run(path)
+        if written.complete == run.complete and written.workloads == run.workloads:
+            return written
     write_atomic(path, dump_run(run))
-    release(path)
+    return run
 
 
 def run_name(path: Path) -> RunName | None:
@@ -146,29 +123,3 @@ def previous(root: Path, name: str | None = None) -> Path | None:
     newest = latest(root, name)
     parts = run_name(newest) if newest else None
     return next(iter(newest_runs(root, parts.name)[1:]), None) if parts else None
-
-
-def _reservation(path: Path) -> Path:
-    return path.with_name(f".{path.name}{_RESERVED}")
-
-
-def _reserve(path: Path) -> bool:
-    reservation = _reservation(path)
-    try:
-        os.close(os.open(reservation, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
-    except FileExistsError:
-        return False
-    # Looked at after reserving: a writer removes its reservation only once its run is there.
-    if os.path.lexists(path):
-        release(path)
-        return False
-    return True
-
-
-def _remove_stale_reservations(folder: Path) -> None:
-    old = time.time() - _RESERVED_S
-    for entry in os.scandir(folder):
-        if entry.name.startswith(".") and entry.name.endswith(_RESERVED):
-            with suppress(OSError):
-                if entry.stat(follow_symlinks=False).st_mtime < old:
-                    os.unlink(entry.path)

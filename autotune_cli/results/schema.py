@@ -7,17 +7,19 @@ measured has rounds, one that wasn't has a reason.
 from __future__ import annotations
 
 import json
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from pydantic import (
     BaseModel,
     ConfigDict,
+    GetCoreSchemaHandler,
     NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
     model_validator,
 )
+from pydantic_core import CoreSchema
 
 from autotune_cli.kernels.workload import Workload
 
@@ -41,10 +43,31 @@ MEASURED: tuple[Status, ...] = ("ok", "eliminated")
 FAILED: tuple[Status, ...] = ("incorrect", "error", "timeout", "crashed", "out_of_memory")
 
 
+def _stop_at_the_first(schema: Any) -> None:
+    """Have every list and object in a schema stop at its first wrong element. Otherwise pydantic keeps an error, half a
+    kilobyte, for each: a file of 2 MB took 1.6 GB. (``fail_fast`` of pydantic-core: of lists from 2.20 on, of objects
+    some versions later; an older one takes no notice.)
+    """
+    if isinstance(schema, dict):
+        if schema.get("type") in ("tuple", "list", "dict"):
+            schema["fail_fast"] = True
+        for value in schema.values():
+            _stop_at_the_first(value)
+    elif isinstance(schema, list):
+        for value in schema:
+            _stop_at_the_first(value)
+
+
 class Record(BaseModel):
     """Base of everything in the file: immutable, no unknown fields, no NaN."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        schema = handler(source)
+        _stop_at_the_first(schema)
+        return schema
 
 
 class Ceilings(Record):
@@ -178,7 +201,7 @@ class CandidateResult(Record):
     """Median of the iterations of each of ``rounds``."""
     median_us: PositiveFloat | None = None
     interval_us: tuple[PositiveFloat, PositiveFloat] | None = None
-    """95 % interval of the median."""
+    """95 % interval of the median; None: one round gives none."""
     host: HostTime = HostTime()
     build_s: NonNegativeFloat | None = None
     same_as: str | None = None
@@ -285,7 +308,11 @@ class WorkloadResult(Record):
     """Times of the second copy of ``noise_of`` by round."""
     noise_of: str | None = None
     stopped: str = ""
-    """Why the race ended: ``separated``, ``precise``, ``rounds``, ``budget``, ``interrupted``."""
+    """Why the race ended: ``separated``, ``precise``, ``rounds``, ``budget``, ``interrupted``. ``killed``: a candidate
+    was not measured, as its worker was killed from outside each time; ``reference``: none was judged, as the exact
+    output was not computed."""
+    warnings: tuple[str, ...] = ()
+    """What casts doubt on the choice, in words: a candidate that was far faster before the race than its winner ..."""
     device_s: NonNegativeFloat = 0.0
     """Device time spent on vetting and racing, flushes included, in seconds."""
     wall_s: NonNegativeFloat = 0.0

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from autotune_cli.errors import BadVariable
+
 CACHE_VARIABLES = ("AUTOTUNE_CACHE", "SGLANG_FLASHINFER_AUTOTUNE_CACHE")
 CACHE_DEFAULT = True
 
 # SGLang's EnvBool (sglang/srt/environ.py): lower case, not stripped; anything else warns and takes the default.
 _TRUE = frozenset({"true", "1", "yes", "y"})
 _FALSE = frozenset({"false", "0", "no", "n"})
+NEITHER = "neither yes (true, 1, yes, y) nor no (false, 0, no, n)"
 
 
 class Toggle(NamedTuple):
@@ -36,21 +39,20 @@ def cache_toggle(option: bool | None, environ: Mapping[str, str]) -> Toggle:
 
     Args:
         option: ``--cache`` or ``--no-cache``; None: neither was given.
-        environ: such as ``os.environ``. The first of ``CACHE_VARIABLES`` that is set decides, an empty one too.
+        environ: such as ``os.environ``. The first of ``CACHE_VARIABLES`` that is set decides; an empty one isn't.
+
+    Raises:
+        BadVariable: neither a yes nor a no.
     """
     if option is not None:
         return Toggle(option, "option")
     for name in CACHE_VARIABLES:
         value = environ.get(name)
-        if value is None:
+        if not value:
             continue
         parsed = parse_bool(value)
-        if parsed is not None:
-            return Toggle(parsed, name)
-        state = "on" if CACHE_DEFAULT else "off"
-        return Toggle(
-            CACHE_DEFAULT,
-            "default",
-            f"{name}={value!r} is neither yes (true, 1, yes, y) nor no (false, 0, no, n): the cache stays {state}",
-        )
+        # Not SGLang's default with a warning: who writes AUTOTUNE_CACHE=off means something by it.
+        if parsed is None:
+            raise BadVariable(variable=name, value=value, detail=f"is {NEITHER}")
+        return Toggle(parsed, name)
     return Toggle(CACHE_DEFAULT, "default")

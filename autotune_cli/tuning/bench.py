@@ -21,7 +21,7 @@ from autotune_cli.measure.statistics import median
 from autotune_cli.measure.timers import MeasurementError, Timer
 from autotune_cli.results.schema import CaseEvidence, Ceilings, Conditions, Environment, HostTime
 from autotune_cli.tuning.faults import Fault, fault_of, is_healthy
-from autotune_cli.tuning.jobs import Entry, RoundDone, RoundFailed, Vetted
+from autotune_cli.tuning.jobs import REFERENCE_PHASE, Entry, RoundDone, RoundFailed, Vetted
 from autotune_cli.tuning.launching import InputGuard, Launch, poison, prepare
 
 # Host times are medians of this many calls: enough to see 20 us from 200 us, cheap beside the vetting.
@@ -57,6 +57,9 @@ class Bench:
     def vet(self, workload: AnyWorkload, candidate: Candidate, rough_iterations: int) -> Vetted:
         """Build, run, compare with the reference on every case, record kernels and one rough time."""
         self._open(workload)
+        missing = self._make_ready(workload)
+        if missing is not None:
+            return missing
         build_s: float | None = None
         try:
             build_s = self._build(workload, candidate)
@@ -101,6 +104,9 @@ class Bench:
     ) -> RoundDone | RoundFailed:
         """One interleaved pass over ``entries`` at each of ``places`` in memory, all of them new in every round."""
         self._open(workload)
+        missing = self._make_ready(workload)
+        if missing is not None:
+            return RoundFailed(None, missing.status, missing.reason or "", missing.healthy, 0.0)
         current: list[Entry | None] = [None]
         readings: list[Conditions] = []
 
@@ -146,11 +152,14 @@ class Bench:
     def recheck(self, workload: AnyWorkload, candidate: Candidate, calls: int) -> Vetted:
         """Check the timed case once more after as many calls: a race may have shown what one run did not."""
         self._open(workload)
-        self.phase("recheck", candidate.key)
         case = family(workload.operation).cases(workload)[0]
         if case in self._guards and not self._guards[case].unchanged():
             # Somebody spoilt the inputs in the race. If it was this one, it does it again.
             self._forget_problem(case)
+        missing = self._make_ready(workload)
+        if missing is not None:
+            return missing
+        self.phase("recheck", candidate.key)
         try:
             launch = self._launch(Entry(candidate))
             for _ in range(calls):
@@ -205,9 +214,31 @@ class Bench:
         if self.device.kind == "cuda":
             torch.cuda.empty_cache()
 
+    def _make_ready(self, workload: AnyWorkload) -> Vetted | None:
+        """Draw the inputs of all cases and compute their references, before a candidate's time begins.
+
+        Returns:
+            Why that can't be done, or None.
+        """
+        for case in family(workload.operation).cases(workload):
+            if case in self._problems:
+                continue
+            self.phase(REFERENCE_PHASE, case)
+            try:
+                self._problem(workload, case)
+                self._synchronize()
+            except Exception as error:
+                self._problems.pop(case, None)
+                fault = fault_of(error)
+                reason = f"the reference of case {case} can't be computed: {fault.reason}"
+                return Vetted(fault.status, reason, healthy=self._is_healthy(fault), unjudged=True)
+        return None
+
     def _problem(self, workload: AnyWorkload, case: str) -> Problem:
         if case not in self._problems:
             problem = family(workload.operation).make_problem(workload, case, self.device.kind, self._seed)
+            # Attention's is computed when it is first asked for.
+            getattr(problem, "reference", None)
             self._guards[case] = InputGuard(problem)
             self._problems[case] = problem
         return self._problems[case]

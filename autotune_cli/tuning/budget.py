@@ -8,20 +8,33 @@ from collections.abc import Callable
 
 # Vetting may take this share of a workload's time; the race needs the rest.
 VETTING_SHARE = 0.5
+# And that of the baselines and of the user's own candidates this one.
+FIRST_SHARE = 0.75
+# The last part of a run's time isn't shared out: it is for what must not be cut off, the check of a winner, the first
+# round of a race, and the file.
+RESERVE = 0.1
+# How far into the time that others have left a workload may go that has no right candidate yet.
+_GRACE = 0.25
 
 
 class Budget:
     """A deadline for all, and one for each workload: what is left, divided by the workloads left.
 
     ``workers`` of them run side by side, so each gets that many times its share. A workload that ends early leaves
-    its time to the others.
+    its time to the others. ``reserve``: relative; what is left at the end, and shared out to nobody.
     """
 
     def __init__(
-        self, seconds: float | None, workloads: int, workers: int = 1, now: Callable[[], float] = time.monotonic
+        self,
+        seconds: float | None,
+        workloads: int,
+        workers: int = 1,
+        now: Callable[[], float] = time.monotonic,
+        reserve: float = 0.0,
     ) -> None:
         self._now = now
-        self._end = None if seconds is None else now() + seconds
+        self._hard_end = float("inf") if seconds is None else now() + seconds
+        self._end = None if seconds is None else now() + (1.0 - reserve) * seconds
         self._left = workloads
         self._workers = max(1, workers)
         self._lock = threading.Lock()
@@ -32,29 +45,59 @@ class Budget:
             left, self._left = max(1, self._left), self._left - 1
         begin = self._now()
         if self._end is None:
-            return Share(None, None, self._now)
+            never = float("inf")
+            return Share(never, never, never, never, never, self._now)
         seconds = max(0.0, self._end - begin) * min(self._workers, left) / left
-        return Share(begin + VETTING_SHARE * seconds, begin + seconds, self._now)
+        end = begin + seconds
+        grace = max(end, min(self._hard_end, end + _GRACE * max(0.0, self._hard_end - end)))
+        return Share(
+            begin + VETTING_SHARE * seconds,
+            begin + FIRST_SHARE * seconds,
+            end,
+            grace,
+            max(grace, self._hard_end),
+            self._now,
+        )
 
 
 class Share:
-    """One workload's time."""
+    """One workload's time. All ends are by ``time.monotonic()``, infinite without a budget."""
 
-    def __init__(self, vetting_end: float | None, end: float | None, now: Callable[[], float]) -> None:
-        self._vetting_end = vetting_end
-        self._end = end
+    def __init__(
+        self,
+        vetting_end: float,
+        first_end: float,
+        end: float,
+        grace_end: float,
+        hard_end: float,
+        now: Callable[[], float],
+    ) -> None:
+        self.vetting_end = vetting_end
+        """Of vetting, once there is a right candidate."""
+        self.first_end = first_end
+        """The same, for those whose turn comes first."""
+        self.end = end
+        """Of the race, once it has a round."""
+        self.grace_end = grace_end
+        """Until there is a right candidate, and until the race has a round."""
+        self.hard_end = hard_end
+        """Of the whole run."""
         self._now = now
 
-    def vetting_is_over(self) -> bool:
-        return self._vetting_end is not None and self._now() >= self._vetting_end
+    @property
+    def is_bounded(self) -> bool:
+        return self.end != float("inf")
 
-    def vetting_left_s(self) -> float:
-        """Seconds left for vetting, at least 1; infinite without a budget."""
-        return float("inf") if self._vetting_end is None else max(1.0, self._vetting_end - self._now())
+    def vetting_is_over(self, is_first: bool = False) -> bool:
+        return self._now() >= (self.first_end if is_first else self.vetting_end)
 
     def left_s(self) -> float:
-        """Seconds left, at least 1; infinite without a budget."""
-        return float("inf") if self._end is None else max(1.0, self._end - self._now())
+        """Seconds left, at least 0; infinite without a budget."""
+        return max(0.0, self.end - self._now())
 
     def is_over(self) -> bool:
-        return self._end is not None and self._now() >= self._end
+        return self._now() >= self.end
+
+    def is_out_of_grace(self) -> bool:
+        """Is not even the time left that a workload without any result may take?"""
+        return self._now() >= self.grace_end

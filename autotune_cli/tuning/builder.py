@@ -5,22 +5,19 @@ Started like a worker (see :mod:`autotune_cli.tuning.worker`), one for each modu
 
 from __future__ import annotations
 
-import os
-import signal
 from collections.abc import Callable
-from multiprocessing.connection import Connection
 
 from autotune_cli.kernels.modules import Module
 from autotune_cli.kernels.registry import REGISTRY
+from autotune_cli.tuning.channel import WorkerChannel
 from autotune_cli.tuning.compiler_errors import reason_of, was_killed
-from autotune_cli.tuning.descendants import end_session
 from autotune_cli.tuning.jobs import ModuleBuilt, ModuleToBuild, ReadyToBuild, WorkerSettings
-from autotune_cli.tuning.worker import die_with, load_kernel_files, serve
+from autotune_cli.tuning.worker import load_kernel_files, serve
 
 
 def main() -> None:
     """Serve jobs until the parent closes the connection."""
-    serve(_start, _leave_no_compiler)
+    serve(_start)
 
 
 class Builder:
@@ -52,27 +49,8 @@ class Builder:
         raise LookupError(f"{wanted.candidate.key} names other modules in the process that builds them")
 
 
-def _start(settings: WorkerSettings, connection: Connection) -> Builder:
+def _start(settings: WorkerSettings, channel: WorkerChannel) -> Builder:
     REGISTRY.discover()
-    load_kernel_files(settings, connection)
-    connection.send(("result", ReadyToBuild()))
-    return Builder(lambda name, subject: connection.send(("phase", name, subject)))
-
-
-def _leave_no_compiler() -> None:
-    """Start a process that waits for the end of this one, however it ends, and then kills what it has started.
-
-    It is forked before any library is loaded that starts threads, and does nothing but wait.
-    """
-    leader = os.getpid()
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-    if os.fork() == 0:
-        try:
-            # The parent must see this process's connection end.
-            os.closerange(0, 1 << 16)
-            if die_with(leader, signal.SIGTERM):
-                signal.sigwait({signal.SIGTERM})
-            end_session(leader, but=os.getpid())
-        finally:
-            os._exit(0)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+    load_kernel_files(settings, channel)
+    channel.send(("result", ReadyToBuild()))
+    return Builder(lambda name, subject: channel.send(("phase", name, subject)))

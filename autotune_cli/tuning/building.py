@@ -21,13 +21,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from autotune_cli.errors import AutotuneError
+from autotune_cli.tuning.guard import most_compilers
 from autotune_cli.tuning.jobs import BuildModule, ModuleBuilt, ModuleToBuild, ToBuild, Vetted, WorkerSettings
 from autotune_cli.tuning.process import (
     BUILD_TIMEOUT_S,
-    KILLED,
+    OutOfTime,
     Stopped,
     Worker,
     WorkerDied,
+    WorkerKilled,
     WorkerRaised,
     WorkerTimeout,
 )
@@ -44,6 +46,8 @@ class BuilderProcess(Worker):
     """The parent's side of a builder; sees no GPU."""
 
     program = "autotune_cli.tuning.builder"
+    # Another try is given out here, when there is memory for it.
+    tries = 1
 
     def __init__(self, settings: WorkerSettings, stop: threading.Event, variables: Mapping[str, str]) -> None:
         super().__init__(replace(settings, device="cpu"), None, stop, variables)
@@ -63,7 +67,9 @@ class Builds:
         for name in self.needs.get((workload, candidate), ()):
             outcome = self.outcomes[name]
             if outcome.status != "ok":
-                return Vetted(outcome.status, outcome.reason, build_s=self.spent(workload, candidate))
+                return Vetted(
+                    outcome.status, outcome.reason, build_s=self.spent(workload, candidate), killed=outcome.killed
+                )
         return None
 
     def spent(self, workload: str, candidate: str) -> float | None:
@@ -221,20 +227,19 @@ class _Site:
             self._changed.notify_all()
 
     def _build(self, running: _Running) -> ModuleBuilt:
-        module, left = running.module, max(1.0, self._end - time.monotonic())
-        limit = min(self._timeout_s, left)
+        module, limit = running.module, self._timeout_s
         variables = {**module.variables, "MAX_JOBS": str(running.jobs)}
         # What the user says of the target is more than what we guess.
         variables = {name: value for name, value in variables.items() if name == "MAX_JOBS" or name not in os.environ}
         builder = BuilderProcess(self._settings, self._stop, variables)
         try:
-            outcome: ModuleBuilt = builder.ask(BuildModule(module), limit, build_timeout_s=limit)
+            outcome: ModuleBuilt = builder.ask(BuildModule(module), limit, build_timeout_s=limit, end=self._end)
+        except OutOfTime:
+            return _skipped()
         except WorkerTimeout as error:
-            if left < self._timeout_s:
-                return _skipped()
             outcome = ModuleBuilt("timeout", str(error))
         except WorkerDied as error:
-            outcome = ModuleBuilt("crashed", str(error), killed=KILLED in str(error))
+            outcome = ModuleBuilt("crashed", str(error), killed=isinstance(error, WorkerKilled))
         except (WorkerRaised, AutotuneError) as error:
             outcome = ModuleBuilt("error", str(error).splitlines()[0])
         finally:
@@ -266,5 +271,4 @@ def _skipped() -> ModuleBuilt:
 
 def _compilers(environ: Mapping[str, str], most: int) -> int:
     """Compilers at a time: as many as there are cores, and no more than the user allows."""
-    own = environ.get("MAX_JOBS", "")
-    return max(1, min(most, int(own))) if own.isdigit() else most
+    return min(most, most_compilers(environ) or most)

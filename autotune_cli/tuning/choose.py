@@ -18,8 +18,13 @@ def choose(
     default_is_right: bool = True,
     over: str = "default",
     held: Collection[str] = (),
+    compared: int = 1,
 ) -> Choice | None:
     """The winner by fixed order from the tie set, never slower than the default or another baseline.
+
+    The default stays unless it is beaten beyond doubt. One round, which has no interval, leaves every doubt; and the
+    luckiest of many candidates that are just like the default is ahead of it in any few rounds, so the interval takes
+    into account out of how many the best one was picked.
 
     Args:
         times: rounds in microseconds by candidate, of candidates that are right.
@@ -29,6 +34,7 @@ def choose(
         default_is_right: False: the default was measured but must not run.
         over: name of the baseline that ``default`` is.
         held: candidates of further baselines.
+        compared: how many candidates were raced, those that dropped out of the race among them.
 
     Returns:
         None when nobody was measured.
@@ -39,26 +45,29 @@ def choose(
     middle = {key: median(list(times[key].values())) for key in measured}
     best = min(measured, key=lambda key: (middle[key], measured.index(key)))
     ties = []
-    for key in measured:
-        ratio = paired_ratio(times[key], times[best])
-        # One common round has an infinite interval: then the times themselves decide.
-        low = middle[key] / middle[best] if ratio is None or ratio.low == 0.0 else ratio.low
-        if key == best or low <= 1.0 + margin:
-            ties.append(key)
     usable_default = default if default in measured and default_is_right else None
+    for key in measured:
+        ratio = paired_ratio(times[key], times[best], compared if key == usable_default else 1)
+        # Without a common round, or with one only, nothing tells them apart.
+        if key == best or ratio is None or ratio.low <= 1.0 + margin:
+            ties.append(key)
     clearly_slower = {key for key in ties for other in held if other in ties and _is_slower(times[key], times[other])}
-    winner, reason = _pick(ties, best, usable_default, middle, clearly_slower)
+    if usable_default is not None:
+        beats_default = {key for key in ties if _is_slower(times[usable_default], times[key], compared)}
+    else:
+        # Nobody to be held to: whom nothing tells from the best is no choice before it.
+        beats_default = {key for key in ties if _has_interval(times[key], times[best])}
+    winner, reason = _pick(ties, best, usable_default, beats_default, clearly_slower)
+    if winner == usable_default and winner != best and not _has_interval(times[winner], times[best]):
+        reason = "too few rounds to tell: the default stays"
     speedup = interval = None
     if usable_default is not None:
         if winner == usable_default:
             speedup, interval = 1.0, (1.0, 1.0)
         else:
             ratio = paired_ratio(times[usable_default], times[winner])
-            assert ratio is not None or not times[usable_default]
             if ratio is not None and ratio.low > 0.0:
                 speedup, interval = ratio.value, (ratio.low, ratio.high)
-            else:
-                speedup = middle[usable_default] / middle[winner]
     return Choice(
         winner=winner,
         tie_set=tuple(ties),
@@ -71,22 +80,28 @@ def choose(
     )
 
 
-def _is_slower(times: Times, other: Times) -> bool:
+def _is_slower(times: Times, other: Times, compared: int = 1) -> bool:
     """Beyond the interval, however little."""
-    ratio = paired_ratio(times, other)
+    ratio = paired_ratio(times, other, compared)
     return ratio is not None and ratio.low > 1.0
 
 
+def _has_interval(times: Times, other: Times) -> bool:
+    ratio = paired_ratio(times, other)
+    return ratio is not None and ratio.low > 0.0
+
+
 def _pick(
-    ties: Sequence[str], best: str, default: str | None, middle: Mapping[str, float], clearly_slower: Collection[str]
+    ties: Sequence[str], best: str, default: str | None, eligible: Collection[str], clearly_slower: Collection[str]
 ) -> tuple[str, str]:
-    """``clearly_slower``: those that a baseline within the ties beats beyond the interval: a tie, yet no choice."""
+    """``eligible``: those that certainly are faster than the default; without one, those that are certainly tied.
+    ``clearly_slower``: those that a baseline within the ties beats beyond the interval: a tie, yet no choice."""
     if default in ties and default not in clearly_slower:
         assert default is not None
         return default, "the default is within the tie set" if len(ties) > 1 else "the default is the fastest"
     if len(ties) == 1:
         return best, "separated"
     for key in ties:
-        if key not in clearly_slower and (default is None or middle[key] < middle[default]):
+        if key not in clearly_slower and key in eligible:
             return key, "first of the tie set"
     return best, "best of the tie set"

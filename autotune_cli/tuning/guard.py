@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from autotune_cli.errors import SlowBuild
+from autotune_cli.errors import BadVariable, SlowBuild
 
 _BUILDS = "makes FlashInfer build unoptimised kernels"
 _ALSO = " and delete what was built under it (~/.cache/flashinfer)"
@@ -24,6 +24,7 @@ def refuse_slow_builds(environ: Mapping[str, str], device_kind: str) -> None:
 
     Raises:
         SlowBuild: names the variable.
+        BadVariable: so does this; a bound on compilers that bounds nothing.
     """
     debug = environ.get("FLASHINFER_JIT_DEBUG")
     if debug == "1":
@@ -35,6 +36,21 @@ def refuse_slow_builds(environ: Mapping[str, str], device_kind: str) -> None:
             raise SlowBuild(variable=name, value=environ[name], effect=_BUILDS, also=_ALSO)
     if device_kind != "cuda":
         return
+    most_compilers(environ)
     for name, effect in _ON_A_GPU.items():
         if environ.get(name, "0").lower() in _TRUE:
             raise SlowBuild(variable=name, value=environ[name], effect=effect, also="")
+
+
+def most_compilers(environ: Mapping[str, str]) -> int | None:
+    """``MAX_JOBS``: how many compilers the user allows at a time; None: as many as there are cores.
+
+    Raises:
+        BadVariable: no whole number above zero. torch and FlashInfer pass such a value over in silence.
+    """
+    text = environ.get("MAX_JOBS", "")
+    if not text:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) < 10 and int(text)):
+        raise BadVariable(variable="MAX_JOBS", value=text, detail="is no whole number above zero")
+    return int(text)

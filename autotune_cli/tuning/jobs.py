@@ -6,11 +6,13 @@ schema. The parent never imports torch, a kernel library or a user's kernel file
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from autotune_cli.kernels import own_files
 from autotune_cli.kernels.engines import Baseline
-from autotune_cli.kernels.registry import Candidate
+from autotune_cli.kernels.registry import REGISTRY, Candidate
 from autotune_cli.results.schema import (
     BaselineResult,
     CaseEvidence,
@@ -26,6 +28,14 @@ if TYPE_CHECKING:
     from autotune_cli.kernels.workload import AnyWorkload
     from autotune_cli.tuning.bench import Bench
     from autotune_cli.tuning.builder import Builder
+
+
+REFERENCE_PHASE = "reference"
+"""The phase in which a worker draws inputs and computes the exact output: no candidate's time."""
+
+
+PART = 5000
+"""Candidates that cross at once: unpickling as many takes a tenth of a second, in which no signal is handled."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +75,10 @@ class PlannedWorkload:
     """By backend; see :func:`autotune_cli.kernels.registry.register`."""
     baselines: tuple[BaselineResult, ...] = ()
     """Without speed-ups; the default first."""
+    own_source: str = ""
+    """Hash of all files that the users' files may load; empty without any."""
+    own_backends: tuple[str, ...] = ()
+    """Names of those that come from files of the user's."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +124,10 @@ class Vetted:
     device_s: float = 0.0
     healthy: bool = True
     """False: the process can't be trusted any more (a sticky CUDA error) and must be replaced."""
+    unjudged: bool = False
+    """The inputs or their reference could not be made: ``reason`` says nothing of the candidate."""
+    killed: bool = False
+    """The process was killed from outside, which may not happen again: nothing to keep."""
 
 
 @dataclass(frozen=True)
@@ -175,7 +193,8 @@ class ToBuild:
 
 @dataclass(frozen=True)
 class ModuleBuilt:
-    """What came of a build. ``killed``: for lack of memory, most likely, so it is worth another try."""
+    """What came of a build. ``killed``: for lack of memory, most likely, so it is worth another try, and nothing to
+    keep in a cache."""
 
     status: Status = "ok"
     reason: str | None = None
@@ -190,10 +209,14 @@ class Plan:
     model_type: str = ""
     """Of the model's config.json."""
 
-    def __call__(self, bench: Bench) -> list[PlannedWorkload]:
+    def __call__(self, bench: Bench) -> Iterator[PlannedWorkload]:
+        """Workloads in order; one with many candidates in several parts, which are alike but for these."""
         from autotune_cli.tuning.plan import plan
 
-        return [plan(workload, bench.device, self.baselines, self.model_type) for workload in self.workloads]
+        for workload in self.workloads:
+            planned = plan(workload, bench.device, self.baselines, self.model_type)
+            for begin in range(0, max(1, len(planned.candidates)), PART):
+                yield replace(planned, candidates=planned.candidates[begin : begin + PART])
 
 
 @dataclass(frozen=True)
@@ -202,6 +225,24 @@ class ListBackends:
         from autotune_cli.tuning.plan import backends
 
         return backends()
+
+
+@dataclass(frozen=True)
+class LoadedFiles:
+    """The users' files as a worker has them now."""
+
+    source: str
+    """Hash of all that may be loaded; see :attr:`autotune_cli.kernels.registry.Backend.source_hash`."""
+    files: dict[str, str]
+    """Hash of each that was loaded, by its name beside the first users' file."""
+
+
+@dataclass(frozen=True)
+class ListLoaded:
+    def __call__(self, bench: Bench) -> LoadedFiles:
+        base = REGISTRY.own_files[0].parent
+        files = {own_files.name_of(path, base): text for path, text in own_files.loaded().items()}
+        return LoadedFiles(REGISTRY.own_hash_now(), files)
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,8 @@ def finished_candidate(result: CandidateResult, race: Race) -> CandidateResult:
         "rounds": tuple(rounds),
         "rounds_us": tuple(values),
         "median_us": median(values),
-        "interval_us": median_interval(values),
+        # One round says nothing of how far others would lie.
+        "interval_us": median_interval(values) if len(values) > 1 else None,
     }
     if result.status == "ok" and result.key in race.dropped:
         update |= {"status": "eliminated", "reason": race.dropped[result.key]}

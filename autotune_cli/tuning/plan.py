@@ -10,6 +10,7 @@ from pathlib import Path
 
 from autotune_cli import kernels
 from autotune_cli.kernels.engines import Baseline
+from autotune_cli.kernels.registering import MOST_CANDIDATES
 from autotune_cli.kernels.registry import REGISTRY, Backend, Candidate, Device, source_hash
 from autotune_cli.kernels.workload import AnyWorkload
 from autotune_cli.tuning.baselines import planned_baselines, with_status
@@ -42,7 +43,14 @@ def plan(
     sources = {name: REGISTRY.get(name).source_hash for name in names}
     sources["problem"] = source_hash(sorted(package.glob("*.py")))
     launch_knobs = {name: REGISTRY.get(name).launch_knobs for name in names}
-    return PlannedWorkload(workload, tuple(candidates), sources, launch_knobs, found)
+    own = REGISTRY.own_hash if REGISTRY.own_files else ""
+    return PlannedWorkload(workload, tuple(candidates), sources, launch_knobs, found, own, _own(names))
+
+
+def _own(names: Iterable[str]) -> tuple[str, ...]:
+    """Those of the backends that a user's file registers, or a helper of it."""
+    package = Path(kernels.__file__).resolve().parent
+    return tuple(name for name in names if not REGISTRY.get(name).source.resolve().is_relative_to(package))
 
 
 def backends() -> list[BackendInfo]:
@@ -62,11 +70,22 @@ def backends() -> list[BackendInfo]:
 
 
 def of_backend(backend: Backend, workload: AnyWorkload, device: Device) -> list[Planned]:
-    """The backend's candidates, and why some can't be measured here."""
+    """The backend's candidates, and why some can't be measured here.
+
+    Raises:
+        ValueError: too many of them, or two that have the same name; or what a hook of the backend returned.
+    """
     missing = backend.missing()
-    return [
-        _planned(backend, candidate, workload, device, missing) for candidate in backend.candidates(workload, device)
-    ]
+    found: dict[str, Planned] = {}
+    for candidate in backend.candidates(workload, device):
+        planned = found.setdefault(candidate.key, _planned(backend, candidate, workload, device, missing))
+        if repr(planned.candidate) != repr(candidate):
+            raise ValueError(
+                f"backend {backend.name}: {candidate.knobs!r} and {planned.candidate.knobs!r} have the same name"
+            )
+        if len(found) > MOST_CANDIDATES:
+            raise ValueError(f"backend {backend.name}: more than {MOST_CANDIDATES:,} candidates for {workload.key}")
+    return list(found.values())
 
 
 def one(candidate: Candidate, workload: AnyWorkload, device: Device) -> Planned:

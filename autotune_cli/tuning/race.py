@@ -13,6 +13,9 @@ from dataclasses import dataclass, field, replace
 
 from autotune_cli.measure.statistics import Ratio, median, paired_ratio
 
+# With fewer rounds than this a candidate dropped out because of one or two numbers.
+_FEW_ROUNDS = 3
+
 
 @dataclass(frozen=True)
 class RacePolicy:
@@ -72,7 +75,7 @@ class Race:
     """Candidates in the order of preference."""
     default: str | None = None
     held: frozenset[str] = frozenset()
-    """Candidates of further baselines."""
+    """Candidates of further baselines, and the user's own where a kernel of theirs is what the run is for."""
     times: dict[str, dict[int, float]] = field(default_factory=dict)
     """By round; heats are not among them."""
     heats: dict[int, dict[str, float]] = field(default_factory=dict)
@@ -86,6 +89,8 @@ class Race:
     """Those of them that turned out not to be right."""
     rough: dict[str, float] = field(default_factory=dict)
     """Times of the vetting."""
+    restored: set[str] = field(default_factory=set)
+    """Candidates that were out and came back, once; only rounds can put them out again."""
 
     def __post_init__(self) -> None:
         for key in self.keys:
@@ -162,13 +167,35 @@ class Race:
         self.rough = dict(rough)
         self._cut()
 
+    def overlooked(self, winner: str) -> list[str]:
+        """Those that dropped out on little evidence, and whose time in the vetting is far below the winner's in the
+        race: one of the two is not what the candidate takes.
+        """
+        if not self.times.get(winner):
+            return []
+        limit = median(list(self.times[winner].values())) / self.policy.rough_margin
+        return [
+            key
+            for key in self.keys
+            if key in self.dropped
+            and key not in self.failed
+            and 0.0 < self.rough.get(key, 0.0) < limit
+            and len(self.times[key]) < _FEW_ROUNDS
+        ]
+
+    def restore(self, keys: Sequence[str]) -> None:
+        """Have candidates that dropped out race after all."""
+        for key in keys:
+            self.dropped.pop(key, None)
+            self.restored.add(key)
+
     def _cut(self) -> None:
         known = [self.rough[key] for key in self.running if key in self.rough]
         if self.policy.exhaustive or not known:
             return
         limit = self.policy.rough_margin * min(known)
         for key in self.running:
-            if not self._is_held(key) and self.rough.get(key, 0.0) > limit:
+            if not self.is_held(key) and key not in self.restored and self.rough.get(key, 0.0) > limit:
                 self.drop(key, f"its rough time is over {self.policy.rough_margin:g} times the best one's")
 
     def _knock_out(self) -> None:
@@ -186,10 +213,11 @@ class Race:
             margin = self.policy.early_margins[min(count, len(self.policy.early_margins)) - 1]
             for key, value in logs.items():
                 ratio = math.exp(value - fastest)
-                if ratio > 1.0 + margin and not self._is_held(key):
+                if ratio > 1.0 + margin and not self.is_held(key) and key not in self.restored:
                     self.drop(key, f"{ratio:.3f} times the best one's time in {_heats(count)}")
 
-    def _is_held(self, key: str) -> bool:
+    def is_held(self, key: str) -> bool:
+        """Is it never dropped for being slow?"""
         return key == self.default or key in self.held
 
     def _eliminate(self) -> None:
@@ -198,7 +226,7 @@ class Race:
             return
         for key in self.running:
             ratio = paired_ratio(self.times[key], self.times[best])
-            if key == best or self._is_held(key) or ratio is None:
+            if key == best or self.is_held(key) or ratio is None:
                 continue
             rounds = len(self.times[key])
             early = self.policy.early_margins if self.policy.heats == 0 else ()

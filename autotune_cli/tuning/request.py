@@ -41,6 +41,8 @@ class Request:
     budget_s: float | None = None
     resume: bool = False
     explain_miss: bool = False
+    keep_noisy: bool = False
+    """Keep results in the cache whose times can't be trusted, see :mod:`autotune_cli.measure.noise`."""
     command: tuple[str, ...] = ()
 
 

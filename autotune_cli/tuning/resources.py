@@ -1,4 +1,4 @@
-"""What this machine, or the container that we are in, has to give to compilers: cores and memory."""
+"""What this machine, or the container that we are in, has to give: cores and memory; and how much others take."""
 
 from __future__ import annotations
 
@@ -23,6 +23,14 @@ def cores(container: Path = _CONTAINER) -> int:
     except (OSError, ValueError, ZeroDivisionError):
         pass
     return max(1, count)
+
+
+def load_average() -> float | None:
+    """Processes that wanted to run, on average over the last minute, ours among them; None where that isn't known."""
+    try:
+        return os.getloadavg()[0]
+    except (AttributeError, OSError):  # not a Unix; not obtainable
+        return None
 
 
 def free_bytes(memory: Path = _MEMORY, container: Path = _CONTAINER) -> int | None:

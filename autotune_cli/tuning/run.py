@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 import time
@@ -11,24 +12,27 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from autotune_cli import __version__
-from autotune_cli.errors import AutotuneError, NoMemory
+from autotune_cli.errors import AutotuneError, BudgetTooSmall, NoMemory
 from autotune_cli.kernels.models.memory import PAGE_LAYOUTS, memory_bytes
 from autotune_cli.kernels.workload import cost
 from autotune_cli.measure.floor import floor_us
 from autotune_cli.measure.statistics import percentile
-from autotune_cli.results.cache import CacheStore, lookup
-from autotune_cli.results.identity import environment_key, identity
+from autotune_cli.results.cache import CacheStore, identity_now, lookup
+from autotune_cli.results.identity import environment_key, explain, identity
 from autotune_cli.results.journal import Journal
 from autotune_cli.results.records import JournalHeader, JournalState
 from autotune_cli.results.runs import write_run
 from autotune_cli.results.schema import Ceilings, Environment, RunFile, Settings, WorkloadResult
-from autotune_cli.tuning.budget import VETTING_SHARE, Budget
+from autotune_cli.tuning.budget import RESERVE, VETTING_SHARE, Budget
 from autotune_cli.tuning.building import Builds, build
 from autotune_cli.tuning.jobs import MeasureCeilings, PlannedWorkload, Ready
-from autotune_cli.tuning.process import Stopped, Worker, WorkerDied, WorkerRaised, WorkerTimeout
+from autotune_cli.tuning.keeping import noisy_note, split_noisy
+from autotune_cli.tuning.own import OwnFiles
+from autotune_cli.tuning.process import OutOfTime, Stopped, Worker, WorkerDied, WorkerRaised, WorkerTimeout
 from autotune_cli.tuning.progress import Progress
 from autotune_cli.tuning.request import Outcome, Request
-from autotune_cli.tuning.resuming import open_journal, run_path
+from autotune_cli.tuning.resources import cores, load_average
+from autotune_cli.tuning.resuming import resume_journal
 from autotune_cli.tuning.selection import planned_workloads, to_build
 from autotune_cli.tuning.session import Interrupted, Known, Session, SessionSettings
 
@@ -36,6 +40,14 @@ from autotune_cli.tuning.session import Interrupted, Known, Session, SessionSett
 _OVERHEAD_BYTES = 3 << 30
 # It takes a second; CUPTI's first session up to 4 s more.
 _CEILINGS_TIMEOUT_S = 60.0
+# To write a candidate down, in the journal and in the file, and to show it: 0.09 ms. Millions of them take minutes.
+_WRITE_S = 1e-4
+# Less of a budget than this would suffer from it.
+_CEILINGS_LEAST_LEFT_S = 15.0
+# Why races ended that a resumed run begins again: what happened to them may not happen again.
+_NOTHING_TO_KEEP = ("killed", "reference")
+# Why they ended before everything was judged.
+_INCOMPLETE = ("budget", "reference")
 
 
 @dataclass
@@ -60,14 +72,22 @@ def tune(request: Request, progress: Progress, stop: threading.Event) -> Outcome
     begin = time.monotonic()
     workers = [Worker(request.worker, gpu, stop) for gpu in request.gpus]
     try:
-        ready = workers[0].start()
+        ready = workers[0].start(_end(request, begin))
         return _Run(request, progress, stop, workers, ready, begin).go()
+    except OutOfTime:
+        assert request.budget_s is not None
+        raise BudgetTooSmall(budget_s=request.budget_s, detail="starting and planning take longer") from None
     except Stopped:
         raise KeyboardInterrupt from None
     finally:
         for worker in workers:
             worker.kill()
         progress.end()
+
+
+def _end(request: Request, begin: float) -> float:
+    """Of the budget, by ``time.monotonic()``."""
+    return float("inf") if request.budget_s is None else begin + request.budget_s
 
 
 class _Run:
@@ -87,6 +107,7 @@ class _Run:
         self.environment: Environment = ready.environment
         self.environment_key = environment_key(ready.environment)
         self.begin = begin
+        self.end = _end(request, begin)
         self.created = datetime.now(UTC)
         policy = request.policy
         self.settings = Settings(
@@ -102,25 +123,36 @@ class _Run:
         )
         self.state = _State()
         self.store = CacheStore(request.root, request.name)
+        self.own_files = OwnFiles(request.worker.kernel_files)
 
     def go(self) -> Outcome:
         self._check_memory()
-        planned = planned_workloads(self.request, self.workers[0])
-        identities = {plan.workload.key: self._identity(plan) for plan in planned}
-        journal, known = open_journal(self.request, self._header(identities), self.created)
-        with journal:
-            if known is not None:
+        planned = planned_workloads(self.request, self.workers[0], self.end)
+        identities = {}
+        for plan in planned:
+            if self.stop.is_set():
+                raise Stopped
+            identities[plan.workload.key] = self._identity(plan)
+        header = self._header(identities)
+        journal, known = resume_journal(self.request, header) if self.request.resume else (None, None)
+        with contextlib.ExitStack() as stack:
+            if journal is not None and known is not None:
+                stack.enter_context(journal)
                 self.created = datetime.fromisoformat(known.header.created)
                 for note in known.notes:
                     self.progress.note(note)
-            path = self.store.path if self.request.use_cache else run_path(self.request, journal, self.created)
             self.progress.begin(self.environment, self.settings, [plan.workload.key for plan in planned])
             todo = self._reuse(planned, identities, known)
-            self._measure(todo, identities, journal, known)
+            if journal is None:
+                if not todo:
+                    # The cache has it all: there is nothing to write, so its folder may be a read-only one.
+                    return Outcome(self.store.path, self._run_file(planned), measured=0)
+                journal = stack.enter_context(Journal.create(self.request.root, header, self.created))
+            self._measure(planned, todo, identities, journal, known)
             if self.state.errors:
                 raise self.state.errors[0]
             run = self._run_file(planned)
-            self._write(path, run)
+            path, run = self._write(journal, run)
             if not self.state.interrupted:
                 journal.finish()
         measured = sum(not result.reused for result in run.workloads)
@@ -171,9 +203,11 @@ class _Run:
         todo = []
         for plan in planned:
             key = plan.workload.key
-            result = known.done.get(key) if known else None
+            result = self._resumed(known, key, identities[key])
+            if result is not None and result.stopped in _NOTHING_TO_KEEP:
+                result = None
             if result is None and self.request.use_cache:
-                result, reasons = lookup(cached, key, identities[key])
+                result, reasons = lookup(cached, key, identities[key], self.own_files.digest)
                 if result is not None:
                     result = _reused(result, plan, self.environment_key)
                 elif self.request.explain_miss or reasons != ["not in the cache"]:
@@ -188,10 +222,24 @@ class _Run:
             self.environment = cached.environments.get(self.environment_key, self.environment)
         return todo
 
+    def _resumed(self, known: JournalState | None, key: str, planned: dict[str, str]) -> WorkloadResult | None:
+        """The journal's result of a workload; what it knows is forgotten if files have changed that it depends on."""
+        result = known.done.get(key) if known else None
+        if known is None or result is None:
+            return None
+        changes = explain(result.identity, identity_now(result, planned, self.own_files.digest))
+        if not changes:
+            return result
+        self.progress.note(f"{key}: measured again: {'; '.join(changes)}")
+        for facts in (known.done, known.vetted, known.rounds):
+            facts.pop(key, None)
+        return None
+
     # Measuring.
 
     def _measure(
         self,
+        planned: Sequence[PlannedWorkload],
         todo: Sequence[PlannedWorkload],
         identities: dict[str, dict[str, str]],
         journal: Journal,
@@ -205,14 +253,20 @@ class _Run:
         except Stopped:
             self.state.interrupted = True
             return
-        left = self._budget_left_s()
+        except OutOfTime:
+            builds = Builds()
+        left = self._budget_left_s(_WRITE_S * sum(len(plan.candidates) for plan in planned))
+        if todo and left == 0.0:
+            detail = f"starting and planning took {time.monotonic() - self.begin:.1f} s"
+            raise BudgetTooSmall(budget_s=self.request.budget_s, detail=detail)
         count = min(len(self.workers), max(1, len(todo)))
-        budget = Budget(left, len(todo), count)
-        settings = SessionSettings(self.request.policy, self.request.timeout_s, self.environment_key)
+        budget = Budget(left, len(todo), count, reserve=RESERVE)
+        keep_own = bool(self.request.worker.kernel_files) and not self.request.use_cache
+        settings = SessionSettings(self.request.policy, self.request.timeout_s, self.environment_key, keep_own)
 
         def work(worker: Worker) -> None:
             try:
-                ready = worker.start()
+                ready = worker.start(self.end)
                 self._same_device(ready)
                 environment: Environment | None = None
                 while not self.stop.is_set():
@@ -228,7 +282,7 @@ class _Run:
                         plan, identities[key], settings, worker, journal, self.progress, budget.share(), self.stop,
                         facts, floor_us(cost(plan.workload), environment, self.settings.l2), ready.card, builds,
                     )  # fmt: skip
-                    result = session.run()
+                    result = self.own_files.settled(session.run(), plan, worker, self.progress)
                     journal.done(result)
                     with self.state.lock:
                         self.state.results[key] = result
@@ -236,6 +290,9 @@ class _Run:
             except Interrupted as error:
                 self._interrupted(error)
             except Stopped:
+                return
+            except OutOfTime:
+                # One of several GPUs came up too late to help.
                 return
             except BaseException as error:  # handed to the main thread, which raises it
                 with self.state.lock:
@@ -257,13 +314,13 @@ class _Run:
         """Compile what isn't, for all workloads and GPUs at once. It is a part of the vetting, whose time bounds it."""
         if not todo:
             return Builds()
-        wanted = to_build(todo, known, self.workers[0])
+        wanted = to_build(todo, known, self.workers[0], self.end)
         left = self._budget_left_s()
         share = None if left is None else VETTING_SHARE * left
         return build(wanted, self.request.worker, self.progress, self.stop, share, self.request.build_timeout_s)
 
-    def _budget_left_s(self) -> float | None:
-        spent = time.monotonic() - self.begin
+    def _budget_left_s(self, kept_s: float = 0.0) -> float | None:
+        spent = time.monotonic() - self.begin + kept_s
         return None if self.request.budget_s is None else max(0.0, self.request.budget_s - spent)
 
     def _interrupted(self, error: Interrupted) -> None:
@@ -283,6 +340,10 @@ class _Run:
         """A worker's environment with the ceilings of its card, which may be 2 or 3 % from another's; without them,
         and a note, where they can't be measured: then its workloads have no floor, and everything else.
         """
+        left = self._budget_left_s()
+        if left is not None and left < _CEILINGS_LEAST_LEFT_S:
+            self.progress.note(f"no floors, as measuring bandwidth and matrix rate takes too much of {left:.0f} s")
+            return environment
         try:
             ceilings: Ceilings = worker.ask(MeasureCeilings(), _CEILINGS_TIMEOUT_S)
         except (WorkerDied, WorkerTimeout, WorkerRaised) as error:
@@ -312,17 +373,26 @@ class _Run:
             environment=self.environment_key,
             settings=self.settings,
             noise_floor=percentile(noises, 95.0),
-            complete=not self.state.interrupted and all(result.stopped != "budget" for result in results),
+            complete=not self.state.interrupted and all(result.stopped not in _INCOMPLETE for result in results),
             wall_s=round(time.monotonic() - self.begin, 3),
             workloads=tuple(results),
         )
 
-    def _write(self, path: Path, run: RunFile) -> None:
-        if self.request.use_cache:
-            for note in self.store.save(run):
+    def _write(self, journal: Journal, run: RunFile) -> tuple[Path, RunFile]:
+        """Write the run, and return where all of it is."""
+        if not self.request.use_cache:
+            return journal.run_path, write_run(journal.run_path, run)
+        kept, left_out = (run, ()) if self.request.keep_noisy else split_noisy(run)
+        # An interrupted run is whole in its journal.
+        elsewhere = bool(left_out) and not self.state.interrupted
+        if kept.workloads or not elsewhere:
+            for note in self.store.save(kept):
                 self.progress.note(note)
-        else:
-            write_run(path, run)
+        if not elsewhere:
+            return self.store.path, run
+        written = write_run(journal.run_path, run.model_copy(update={"kind": "run"}))
+        self.progress.note(noisy_note(run, left_out, str(journal.run_path), load_average(), cores()))
+        return journal.run_path, written
 
 
 def _reused(result: WorkloadResult, plan: PlannedWorkload, environment: str) -> WorkloadResult:

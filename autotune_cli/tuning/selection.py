@@ -5,31 +5,43 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from autotune_cli.errors import BadKernels, EmptySuite
+from autotune_cli.errors import BadKernels, EmptySuite, LostWorker, TooManyCandidates
+from autotune_cli.kernels.registering import MOST_CANDIDATES
 from autotune_cli.results.records import JournalState
 from autotune_cli.tuning.jobs import ListToBuild, Plan, Planned, PlannedWorkload, ToBuild
-from autotune_cli.tuning.process import Worker, WorkerDied, WorkerRaised, WorkerTimeout
+from autotune_cli.tuning.process import OutOfTime, Worker, WorkerDied, WorkerKilled, WorkerRaised, WorkerTimeout
 from autotune_cli.tuning.request import Request
 
 # Planning imports kernel files only; a user's file may take its time. So may a library's import, for its modules.
 _PLAN_TIMEOUT_S = 120.0
 
 
-def planned_workloads(request: Request, worker: Worker) -> list[PlannedWorkload]:
+def planned_workloads(request: Request, worker: Worker, end: float = float("inf")) -> list[PlannedWorkload]:
     """Every workload with its candidates; planned in a worker, as a user's file takes part.
 
+    Args:
+        end: of the budget, by ``time.monotonic()``.
+
     Raises:
+        OutOfTime: at ``end``.
+        LostWorker: the worker ends or hangs without a user's file.
         BadKernels: the user's file raises, hangs or ends the process when it is asked for its candidates.
         EmptySuite: a backend that was asked for has nothing for these operations.
+        TooManyCandidates: more than a run can hold.
     """
     files = request.worker.kernel_files
     try:
-        planned: list[PlannedWorkload] = worker.ask(
-            Plan(request.workloads, request.baselines, request.model_type), _PLAN_TIMEOUT_S
-        )
+        planned = _planned(request, worker, end)
+    except OutOfTime:
+        raise
+    except WorkerKilled as error:
+        # Not the fault of a file, most likely.
+        raise LostWorker(what="asked for the candidates", detail=str(error)) from error
     except (WorkerDied, WorkerTimeout, WorkerRaised) as error:
         if not files:
-            raise
+            if isinstance(error, WorkerRaised):
+                raise
+            raise LostWorker(what="asked for the candidates", detail=str(error)) from error
         # The knobs, unsupported and default functions of a user's file run here.
         detail = f"asked for its candidates: {str(error).splitlines()[0]}"
         raise BadKernels(path=", ".join(files), detail=detail) from error
@@ -50,7 +62,33 @@ def planned_workloads(request: Request, worker: Worker) -> list[PlannedWorkload]
     return [_narrow(request, plan) for plan in planned]
 
 
-def to_build(todo: Sequence[PlannedWorkload], known: JournalState | None, worker: Worker) -> ToBuild:
+def _planned(request: Request, worker: Worker, end: float) -> list[PlannedWorkload]:
+    """One workload at a time: an answer about all of them may take long to arrive, and nothing stops that."""
+    planned: list[PlannedWorkload] = []
+    count = 0
+    for workload in request.workloads:
+        parts = worker.ask(Plan((workload,), request.baselines, request.model_type), _PLAN_TIMEOUT_S, end=end)
+        planned += _joined(parts)
+        count += len(planned[-1].candidates)
+        if count > MOST_CANDIDATES:
+            raise TooManyCandidates(most=MOST_CANDIDATES)
+    return planned
+
+
+def _joined(parts: Sequence[PlannedWorkload]) -> list[PlannedWorkload]:
+    """One for each workload."""
+    found: dict[str, list[PlannedWorkload]] = {}
+    for part in parts:
+        found.setdefault(part.workload.key, []).append(part)
+    return [
+        replace(first, candidates=tuple(entry for part in (first, *rest) for entry in part.candidates))
+        for first, *rest in found.values()
+    ]
+
+
+def to_build(
+    todo: Sequence[PlannedWorkload], known: JournalState | None, worker: Worker, end: float = float("inf")
+) -> ToBuild:
     """The modules that what is left to measure needs, and that aren't compiled yet.
 
     Where a user's file fails or a library hangs when it is asked, nothing is built ahead: each candidate is then built,
@@ -66,7 +104,7 @@ def to_build(todo: Sequence[PlannedWorkload], known: JournalState | None, worker
         for plan in todo
     )
     try:
-        found: ToBuild = worker.ask(ListToBuild(wanted), _PLAN_TIMEOUT_S)
+        found: ToBuild = worker.ask(ListToBuild(wanted), _PLAN_TIMEOUT_S, end=end)
     except (WorkerDied, WorkerTimeout, WorkerRaised):
         return ToBuild()
     return found

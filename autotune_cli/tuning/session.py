@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from autotune_cli.kernels.registry import Candidate
 from autotune_cli.measure.conditions import is_throttled
+from autotune_cli.measure.statistics import median
 from autotune_cli.results.journal import Journal
 from autotune_cli.results.records import RoundRecord
 from autotune_cli.results.schema import CandidateResult, Choice, Conditions, Status, WorkloadResult
@@ -17,25 +18,27 @@ from autotune_cli.tuning.baselines import judged
 from autotune_cli.tuning.budget import Share
 from autotune_cli.tuning.building import Builds
 from autotune_cli.tuning.choose import choose
-from autotune_cli.tuning.duplicates import mark_duplicates
 from autotune_cli.tuning.jobs import (
+    REFERENCE_PHASE,
     Entry,
-    Planned,
     PlannedWorkload,
     Recheck,
     RoundDone,
     RoundFailed,
     RunRound,
-    Vet,
     Vetted,
 )
-from autotune_cli.tuning.outcome import candidate_result, finished_candidate, planned_result
-from autotune_cli.tuning.process import BUILD_PHASES, BUILD_TIMEOUT_S, Stopped, Worker, WorkerDied, WorkerTimeout
+from autotune_cli.tuning.outcome import finished_candidate
+from autotune_cli.tuning.pace import NO_TIME, Pace
+from autotune_cli.tuning.process import OutOfTime, Stopped, Worker, WorkerDied, WorkerKilled, WorkerTimeout
 from autotune_cli.tuning.progress import Progress
 from autotune_cli.tuning.race import Race, RacePolicy, usual_clock
+from autotune_cli.tuning.vetting import Vetting
 
 # Throttled or lost rounds in a row after which a race goes on with what it has.
 _MOST_LOST_ROUNDS = 10
+# Of the user's own candidates in a workload, so many are raced to the end however slow they are.
+MOST_OWN = 100
 
 
 class Interrupted(Exception):
@@ -62,6 +65,12 @@ class SessionSettings:
     timeout_s: float
     environment: str
     """Key of the environment in the result file."""
+    keep_own: bool = False
+    """The user's own candidates are raced to the end as long as they are right."""
+
+    def own(self, planned: PlannedWorkload) -> tuple[str, ...]:
+        """Names of the backends whose candidates are never dropped for being slow."""
+        return planned.own_backends if self.keep_own else ()
 
 
 class Session:
@@ -101,6 +110,12 @@ class Session:
         self._held = [each.candidate for each in planned.baselines if each.candidate is not None]
         self._results: dict[str, CandidateResult] = {}
         self._conditions: list[Conditions] = []
+        self._own = [key for key, candidate in self._by_key.items() if candidate.backend in settings.own(planned)]
+        self._killed: set[str] = set()
+        self._unjudged: str | None = None
+        self._is_unchecked = False
+        self._warnings: list[str] = []
+        self._pace = Pace()
         self._device_s = 0.0
         self._lost = 0
 
@@ -117,81 +132,34 @@ class Session:
             self._vet_all()
             race = self._make_race()
             stopped = self._run_race(race)
-            while not self._winner_is_right(race):
+            while not self._winner_is_right(race) or self._restores(race):
                 stopped = self._run_race(race)
         except (Interrupted, Stopped):
             partial = None
             if race is not None and any(race.times.values()):
                 partial = self._result(race, "interrupted", time.monotonic() - begin)
             raise Interrupted(partial) from None
-        if any(result.status == "skipped" for result in self._results.values()):
-            # However clear the race was: it lacks candidates, so the cache must not pass it off as the whole.
-            stopped = "budget"
-        return self._result(race, stopped, time.monotonic() - begin)
-
-    # Vetting.
+        self._warn_of_overlooked(race)
+        return self._result(race, self._why_stopped(race, stopped), time.monotonic() - begin)
 
     def _vet_all(self) -> None:
-        ready = [planned for planned in self._planned.candidates if planned.status is None]
-        for planned in self._planned.candidates:
-            if planned.status is not None:
-                self._results[planned.candidate.key] = planned_result(planned)
-        self._progress.open(self._key, list(self._results.values()), [planned.candidate.label for planned in ready])
-        # Whose modules the budget left unbuilt comes last: it is built after all if nobody else is right.
-        for planned in sorted(ready, key=self._is_unbuilt):
-            key = planned.candidate.key
-            known = self._known.vetted.get(key)
-            if known is None:
-                some_right = any(result.status == "ok" for result in self._vetted())
-                unbuilt = self._builds.failure(self._key, key)
-                if unbuilt is not None and unbuilt.status != "skipped":
-                    vetted = unbuilt
-                elif some_right and (unbuilt is not None or self._share.vetting_is_over()):
-                    skipped = unbuilt or Vetted("skipped", "the budget was spent before its turn")
-                    self._results[key] = candidate_result(planned, skipped)
-                    continue
-                else:
-                    vetted = self._vet(planned.candidate)
-                known = candidate_result(planned, vetted)
-                # Whom only the budget stopped gets another turn when the run is resumed.
-                if known.status != "skipped":
-                    self._journal.vetted(self._key, known)
-            self._results[key] = known
-            self._progress.vetted(self._key, known)
-        self._results = mark_duplicates(self._results, self._workload.mode, self._planned.launch_knobs)
-
-    def _is_unbuilt(self, planned: Planned) -> bool:
-        """Had the budget no time for its modules?"""
-        unbuilt = self._builds.failure(self._key, planned.candidate.key)
-        return unbuilt is not None and unbuilt.status == "skipped"
-
-    def _vetted(self) -> list[CandidateResult]:
-        return [result for result in self._results.values() if result.rough_us is not None]
-
-    def _vet(self, candidate: Candidate) -> Vetted:
-        self._check_stop()
-        # Without a right candidate the budget waits: a workload that is left without a winner helps nobody.
-        some_right = any(result.status == "ok" for result in self._vetted())
-        left = self._share.vetting_left_s() if some_right else float("inf")
-        limit = self._settings.timeout_s
+        vetting = Vetting(
+            self._planned, self._worker, self._journal, self._progress, self._share, self._known.vetted, self._builds,
+            self._settings.timeout_s, self._policy.rough_iterations, {*self._held, *self._own}, self._check_stop,
+        )  # fmt: skip
         try:
-            vetted: Vetted = self._worker.ask(
-                Vet(self._workload, candidate, self._policy.rough_iterations),
-                min(limit, left),
-                self._phase,
-                min(BUILD_TIMEOUT_S, left),
-            )
-        except WorkerTimeout as error:
-            if left < (BUILD_TIMEOUT_S if self._worker.phase[0] in BUILD_PHASES else limit):
-                return Vetted("skipped", f"the budget was spent while it was measured ({error})")
-            return Vetted("timeout", str(error))
-        except WorkerDied as error:
-            return Vetted("crashed", str(error))
-        self._device_s += vetted.device_s
-        if not vetted.healthy:
-            self._worker.kill()
-        spent = self._builds.spent(self._key, candidate.key)
-        return vetted if spent is None else replace(vetted, build_s=spent + (vetted.build_s or 0.0))
+            self._results = vetting.run()
+        finally:
+            self._killed, self._unjudged, self._device_s = vetting.killed, vetting.unjudged, vetting.device_s
+
+    def _why_stopped(self, race: Race, stopped: str) -> str:
+        """However clear the race was: what lacks candidates must not be passed off as the whole by the cache."""
+        if self._unjudged is not None:
+            return "reference"
+        skipped = any(result.status == "skipped" for result in self._results.values())
+        if skipped or self._is_unchecked or any(why == NO_TIME for why in race.dropped.values()):
+            return "budget"
+        return "killed" if self._killed else stopped
 
     # The race.
 
@@ -201,7 +169,8 @@ class Session:
         keys = [key for key in self._by_key if self._results[key].status == "ok" or key in raced]
         default = next((key for key in keys if self._results[key].default), None)
         held = {self._results[key].same_as or key for key in self._held}
-        race = Race(self._policy, keys, default, frozenset(held & set(keys)))
+        own = self._most_promising({self._results[key].same_as or key for key in self._own} & set(keys))
+        race = Race(self._policy, keys, default, frozenset(held & set(keys)) | own)
         race.cut_rough({key: self._results[key].rough_us or 0.0 for key in keys})
         for number in sorted(self._known.rounds):
             record = self._known.rounds[number]
@@ -214,6 +183,11 @@ class Session:
                 race.fail(key, self._results[key].reason or self._results[key].status)
         return race
 
+    def _most_promising(self, own: Collection[str]) -> frozenset[str]:
+        """A sweep of a thousand settings isn't raced to the end for being the user's: the fastest of it are."""
+        rough = {key: self._results[key].rough_us or 0.0 for key in own}
+        return frozenset(sorted(own, key=lambda key: (rough[key], key))[:MOST_OWN])
+
     def _run_race(self, race: Race) -> str:
         number = 1 + max((conditions.round for conditions in self._conditions), default=-1)
         while True:
@@ -222,10 +196,21 @@ class Session:
                 return reason
             if self._lost >= _MOST_LOST_ROUNDS:
                 return "lost rounds"
-            if self._share.is_over() and race.best is not None:
+            if self._share.is_over() and (race.best is not None or self._share.is_out_of_grace()):
                 return "budget"
+            self._make_room(race, number)
             self._round(race, number)
             number += 1
+
+    def _make_room(self, race: Race, number: int) -> None:
+        """Drop those without whom the rounds fit into the budget."""
+        if not self._share.is_bounded:
+            return
+        # The first round may take more than its share.
+        end = self._share.grace_end if race.best is None else self._share.end
+        left = max(0.0, end - time.monotonic())
+        for key in self._pace.surplus(race, *self._calls(race, number), left):
+            race.drop(key, NO_TIME)
 
     def _round(self, race: Race, number: int) -> None:
         self._check_stop()
@@ -235,21 +220,31 @@ class Session:
         # Far from the first copy, so that the two see different moments of the round.
         order.insert((order.index(Entry(self._by_key[anchor])) + 1 + len(order) // 2) % (len(order) + 1),
                      Entry(self._by_key[anchor], copy=1))  # fmt: skip
-        # The first round waits for everybody, as without one nobody wins.
-        limit = self._settings.timeout_s
-        left = self._share.left_s() if race.best is not None else float("inf")
+        end = self._share.grace_end if race.best is None else self._share.end
+        calls, places = self._calls(race, number)
+        predicted = self._pace.predict(race, [entry.candidate.key for entry in order], calls, places)
+        begin = time.monotonic()
+        starts = self._worker.starts
         try:
             outcome = self._worker.ask(
-                RunRound(self._workload, number, tuple(order), *self._calls(race, number)),
-                min(limit, left),
+                RunRound(self._workload, number, tuple(order), calls, places),
+                self._settings.timeout_s,
                 self._phase,
+                end=end,
             )
+        except OutOfTime:
+            return  # cut off by the budget, which is spent now
         except (WorkerTimeout, WorkerDied) as error:
-            if isinstance(error, WorkerTimeout) and left < limit:
-                return  # cut off by the budget, which is spent now
+            if self._worker.phase[0] == REFERENCE_PHASE:
+                # Computed before, and not again: nobody's fault, and no reason to wait for it ten times.
+                self._lost = _MOST_LOST_ROUNDS
+                return
             status: Status = "timeout" if isinstance(error, WorkerTimeout) else "crashed"
-            self._fail(race, self._worker.phase[1] or None, Vetted(status, f"in round {number}: {error}"))
+            failure = Vetted(status, f"in round {number}: {error}", killed=isinstance(error, WorkerKilled))
+            self._fail(race, self._worker.phase[1] or None, failure)
             return
+        if starts == self._worker.starts:
+            self._pace.learn(predicted, time.monotonic() - begin)
         self._device_s += outcome.device_s
         if isinstance(outcome, RoundFailed):
             if not outcome.healthy:
@@ -291,7 +286,10 @@ class Session:
         evidence = (*known.evidence, *failure.evidence)
         failed = known.model_copy(update={"status": failure.status, "reason": failure.reason, "evidence": evidence})
         self._results[key] = failed
-        self._journal.vetted(self._key, failed)
+        if failure.killed:
+            self._killed.add(key)
+        else:
+            self._journal.vetted(self._key, failed)
         self._progress.vetted(self._key, failed)
 
     def _winner_is_right(self, race: Race) -> bool:
@@ -301,14 +299,9 @@ class Session:
             return True
         self._check_stop()
         key = choice.winner
-        try:
-            outcome: Vetted = self._worker.ask(
-                Recheck(self._workload, self._by_key[key], self._policy.iterations),
-                self._settings.timeout_s,
-                self._phase,
-            )
-        except (WorkerTimeout, WorkerDied) as error:
-            outcome = Vetted("timeout" if isinstance(error, WorkerTimeout) else "crashed", str(error))
+        outcome = self._recheck(key)
+        if outcome is None:
+            return True
         if outcome.status == "ok":
             return True
         if not outcome.healthy:
@@ -317,6 +310,56 @@ class Session:
         self._fail(race, key, replace(outcome, reason=f"{what}: {outcome.reason}"))
         return False
 
+    def _recheck(self, key: str) -> Vetted | None:
+        """None: it can't be checked, which is told; it was right in the vetting."""
+        why = "the budget was spent"
+        try:
+            outcome: Vetted = self._worker.ask(
+                Recheck(self._workload, self._by_key[key], self._policy.iterations),
+                self._settings.timeout_s,
+                self._phase,
+                end=self._share.hard_end,
+            )
+        except OutOfTime:
+            self._is_unchecked = True
+        except (WorkerTimeout, WorkerDied) as error:
+            if self._worker.phase[0] != REFERENCE_PHASE:
+                status: Status = "timeout" if isinstance(error, WorkerTimeout) else "crashed"
+                return Vetted(status, str(error), killed=isinstance(error, WorkerKilled))
+            why = f"the reference can't be computed again: {error}"
+            self._is_unchecked = True
+        else:
+            if not outcome.unjudged:
+                return outcome
+            why = outcome.reason or ""
+            self._is_unchecked = True
+        self._warnings.append(f"{self._results[key].label} was not checked again after the race: {why}")
+        return None
+
+    def _restores(self, race: Race) -> bool:
+        """Whom the vetting showed far ahead of what the winner now takes is raced after all."""
+        choice = self._choose(race)
+        back = [key for key in race.overlooked(choice.winner) if key not in race.restored] if choice else []
+        if not back or self._share.is_over():
+            return False
+        race.restore(back)
+        return True
+
+    def _warn_of_overlooked(self, race: Race) -> None:
+        choice = self._choose(race)
+        if choice is None:
+            return
+        left = race.overlooked(choice.winner)
+        if not left:
+            return
+        fastest = min(left, key=lambda key: race.rough[key])
+        winner_us = median(list(race.times[choice.winner].values()))
+        others = f" (and {len(left) - 1} more)" if len(left) > 1 else ""
+        self._warnings.append(
+            f"{self._results[fastest].label}{others} took {race.rough[fastest]:.4g} us when it was checked, the winner "
+            f"{winner_us:.4g} us in the race, and it was not raced against it: {race.dropped[fastest]}"
+        )
+
     # The result.
 
     def _choose(self, race: Race) -> Choice | None:
@@ -324,10 +367,14 @@ class Session:
         margin = max(self._policy.tie_margin, race.noise or 0.0)
         over = self._planned.baselines[0].name if self._planned.baselines else "default"
         times = {key: race.times[key] for key in race.running}
-        return choose(times, race.running, default, margin, over=over, held=self._held)
+        compared = sum(bool(rounds) for rounds in race.times.values())
+        return choose(times, race.running, default, margin, over=over, held=self._held, compared=compared)
 
     def _result(self, race: Race | None, stopped: str, wall_s: float) -> WorkloadResult:
         assert race is not None
+        for key, why in race.dropped.items():
+            if why == NO_TIME and not race.times[key] and self._results[key].status == "ok":
+                self._results[key] = self._results[key].model_copy(update={"status": "skipped", "reason": why})
         choice = self._choose(race)
         copies = sorted(race.copies)
         winner = choice.winner if choice else None
@@ -346,6 +393,7 @@ class Session:
             noise_rounds=tuple(copies),
             noise_rounds_us=tuple(race.copies[number] for number in copies),
             stopped=stopped,
+            warnings=tuple(self._warnings),
             device_s=round(self._device_s, 4),
             wall_s=round(wall_s, 3),
             measured_at=datetime.now(UTC).isoformat(timespec="seconds"),

@@ -1,8 +1,9 @@
 """The worker process: the only place where a GPU or a kernel library is touched.
 
 Started by :mod:`autotune_cli.tuning.process` with a file descriptor and the parent's process id. It reads jobs from
-the connection on that descriptor and answers with ``("phase", name, subject)`` while it works, then with
-``("result", value)`` or ``("raised", kind, message, traceback)``.
+the connection on that descriptor (:mod:`autotune_cli.tuning.channel`) and answers with ``("phase", name, subject)``
+while it works, then with ``("result", value)`` or ``("raised", kind, message, traceback)``. A job that returns an
+iterator is answered with ``("part", value)`` for each value first: long answers stay interruptible.
 """
 
 from __future__ import annotations
@@ -14,13 +15,16 @@ import os
 import random
 import signal
 import sys
+import time
 import traceback
-from collections.abc import Callable
-from multiprocessing.connection import Connection
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from autotune_cli.kernels import own_files
 from autotune_cli.kernels.registry import REGISTRY
+from autotune_cli.tuning.channel import WorkerChannel
+from autotune_cli.tuning.descendants import MARK, adopt_orphans, end_descendants
 
 if TYPE_CHECKING:
     from autotune_cli.tuning.bench import Bench
@@ -28,6 +32,8 @@ if TYPE_CHECKING:
 
 _PR_SET_PDEATHSIG = 1
 KERNEL_FILE_ERROR = "kernel-file"
+# Of a message; some hold whole sources or logs of compilers.
+_LONGEST_MESSAGE = 400
 NO_DEVICE_ERROR = "no-device"
 
 
@@ -36,36 +42,43 @@ def main() -> None:
     serve(_start)
 
 
-def serve(start: Callable[[WorkerSettings, Connection], Any], first: Callable[[], None] = lambda: None) -> None:
-    """Call jobs with what ``start`` returns until the parent closes the connection; ``first`` comes before all else."""
+def serve(start: Callable[[WorkerSettings, WorkerChannel], Any]) -> None:
+    """Call jobs with what ``start`` returns until the parent closes the connection."""
     faulthandler.enable()
     # The parent asks with SIGUSR1 where a hanging worker hangs.
     faulthandler.register(signal.SIGUSR1, all_threads=False)
     if not die_with(int(sys.argv[2]), signal.SIGKILL):
         os._exit(1)
-    first()
-    # What a candidate starts must not hold the connection open.
-    os.set_inheritable(int(sys.argv[1]), False)
-    connection: Connection = Connection(int(sys.argv[1]))
-    settings: WorkerSettings = connection.recv()
+    adopt_orphans()
+    leave_nobody()
+    channel = WorkerChannel(int(sys.argv[1]))
+    settings: WorkerSettings = channel.receive()
     try:
-        bench = start(settings, connection)
+        bench = start(settings, channel)
     except _Refusal as refusal:
-        connection.send(("raised", refusal.kind, str(refusal), ""))
+        channel.send(("raised", refusal.kind, str(refusal), ""))
         return
     except Exception as error:
-        connection.send(("raised", type(error).__name__, str(error), traceback.format_exc()))
+        channel.send(_raised(error))
         return
     while True:
         try:
-            job = connection.recv()
+            job = channel.receive()
         except EOFError:
             return
         try:
-            answer: tuple[Any, ...] = ("result", job(bench))
-        except Exception as error:
-            answer = ("raised", type(error).__name__, str(error), traceback.format_exc())
-        connection.send(answer)
+            result = job(bench)
+            if isinstance(result, Iterator):
+                for part in result:
+                    channel.send(("part", part))
+                result = None
+            channel.send(("result", result))
+        except Exception as error:  # of the job, or because its result can't cross
+            channel.send(_raised(error))
+
+
+def _raised(error: Exception) -> tuple[str, str, str, str]:
+    return "raised", type(error).__name__, str(error), traceback.format_exc()
 
 
 class _Refusal(Exception):
@@ -74,19 +87,22 @@ class _Refusal(Exception):
         self.kind = kind
 
 
-def load_kernel_files(settings: WorkerSettings, connection: Connection) -> None:
+def load_kernel_files(settings: WorkerSettings, channel: WorkerChannel) -> None:
     """Run the users' files, each under a phase of its own."""
+    begin = time.time()
     if settings.kernel_files:
+        own_files.watch(begin)
         # Built-in backends first, so that a file that takes one's name is the one to be told.
         REGISTRY.discover()
     for path in settings.kernel_files:
-        connection.send(("phase", "load", path))
+        channel.send(("phase", "load", path))
+        REGISTRY.own_files.append(Path(path))
         load_kernel_file(path)
 
 
-def _start(settings: WorkerSettings, connection: Connection) -> Bench:
-    load_kernel_files(settings, connection)
-    connection.send(("phase", "start", settings.device))
+def _start(settings: WorkerSettings, channel: WorkerChannel) -> Bench:
+    load_kernel_files(settings, channel)
+    channel.send(("phase", "start", settings.device))
 
     import torch
 
@@ -100,13 +116,11 @@ def _start(settings: WorkerSettings, connection: Connection) -> Bench:
     from autotune_cli.tuning.bench import Bench
     from autotune_cli.tuning.jobs import Ready
 
-    connection.send(("phase", "probe", settings.device))
+    channel.send(("phase", "probe", settings.device))
     timer = make_timer(settings.timer or default_timer(settings.device), settings.device, settings.l2)
     environment, gpu = collect(settings.device)
-    bench = Bench(
-        environment, gpu, timer, settings.seed, lambda name, subject: connection.send(("phase", name, subject))
-    )
-    connection.send(("result", Ready(environment, timer.name, timer.l2, gpu.uuid if gpu else None)))
+    bench = Bench(environment, gpu, timer, settings.seed, lambda name, subject: channel.send(("phase", name, subject)))
+    channel.send(("result", Ready(environment, timer.name, timer.l2, gpu.uuid if gpu else None)))
     return bench
 
 
@@ -131,11 +145,22 @@ def load_kernel_file(path: str) -> None:
         specification.loader.exec_module(module)
     except SyntaxError as error:
         elsewhere = "" if error.filename in (path, None) else f"{error.filename}, "
-        raise _Refusal(KERNEL_FILE_ERROR, f"{elsewhere}line {error.lineno}: {error.msg}") from error
-    except (Exception, SystemExit) as error:
+        raise _Refusal(KERNEL_FILE_ERROR, f"{elsewhere}line {error.lineno}: {_message(error.msg)}") from error
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # whatever it is, the file is at fault
         frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == path]
         place = f"line {frames[-1].lineno}: " if frames else ""
-        raise _Refusal(KERNEL_FILE_ERROR, f"{place}{type(error).__name__}: {error}") from error
+        raise _Refusal(KERNEL_FILE_ERROR, f"{place}{type(error).__name__}: {_message(error)}") from error
+
+
+def _message(error: object) -> str:
+    """What an exception says, on one line."""
+    try:
+        text = " ".join(str(error).split())
+    except Exception:
+        return "its message can't be shown"
+    return text if len(text) <= _LONGEST_MESSAGE else f"{text[:_LONGEST_MESSAGE]}..."
 
 
 def die_with(parent: int, with_signal: signal.Signals) -> bool:
@@ -148,3 +173,22 @@ def die_with(parent: int, with_signal: signal.Signals) -> bool:
     except (OSError, AttributeError):
         return True
     return os.getppid() == parent
+
+
+def leave_nobody() -> None:
+    """Start a process that waits for the end of this one, however it ends, and then kills what it has started.
+
+    It is forked before any library is loaded that starts threads, and does nothing but wait.
+    """
+    leader, mark = os.getpid(), os.environ.get(MARK)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    if os.fork() == 0:
+        try:
+            # The parent must see this process's connection end.
+            os.closerange(0, 1 << 16)
+            if die_with(leader, signal.SIGTERM):
+                signal.sigwait({signal.SIGTERM})
+            end_descendants(leader, mark, but=os.getpid())
+        finally:
+            os._exit(0)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})

@@ -38,6 +38,10 @@ GARBAGE_ELSE = 3.0e4
 # Neither 1 nor equal, so that a kernel that ignores them is wrong. They have 2 and 3 significant bits: a product with
 # e4m3's 4 bits is exact in bfloat16, and the ragged new tokens hold the same numbers as the cache.
 K_SCALE, V_SCALE = 0.75, 1.25
+# The longest request of an edge case, whatever the workload: windows of up to 8192 keep all of theirs.
+EDGE_LONGEST = 8192 + 75
+# No edge case has more requests.
+EDGE_REQUESTS = 13
 _CHUNK = 1 << 24
 
 
@@ -115,21 +119,32 @@ def make_problem(workload: AnyWorkload, case: str, device: str, seed: int) -> At
 
 
 def edge_lengths(workload: AttentionWorkload) -> Lengths:
-    """Lengths around the page sizes 16 and 64, beyond the window, and (extend) with and without a prefix."""
-    window = workload.geometry.window_left
+    """Lengths around the page sizes 16 and 64, beyond the window, and (extend) with and without a prefix.
+
+    Those beyond a long window are left out where they need more memory than the workload: a batch that the device has
+    room for must not have an edge case that it hasn't. The workload itself goes beyond such a window, or nothing does.
+    """
+    window, longest = workload.geometry.window_left, _longest_edge(workload)
     around = [1, 15, 16, 17, 63, 64, 65]
     if workload.operation == "attention.extend":
         pairs = [(1, 0), (5, 15), (16, 16), (17, 0), (1, 63), (33, 65), (65, 64), (130, 200), (1, 1000)]
         if window is not None:
-            pairs += [(3, window + 70), (window + 5, 0), (window + 5, 20), (2, max(0, window - 1))]
+            beyond = [(3, window + 70), (window + 5, 0), (window + 5, 20), (2, max(0, window - 1))]
+            pairs += [(new, prefix) for new, prefix in beyond if new + prefix <= longest]
         return Lengths(tuple(new for new, _ in pairs), tuple(new + prefix for new, prefix in pairs))
     # 2085 keys in a decode step: more than one part under every fixed KV split that is tried.
     around += [200, 2085] if workload.operation == "attention.decode" else [130, 257]
     if window is not None:
-        around += [max(1, window), window + 1, window + 2, window + 70]
+        beyond_window = [max(1, window), window + 1, window + 2, window + 70]
+        around += [length for length in beyond_window if length <= longest]
     if workload.operation == "attention.decode":
         return Lengths((1,) * len(around), tuple(around))
     return Lengths(tuple(around), tuple(around))
+
+
+def _longest_edge(workload: AttentionWorkload) -> int:
+    """Keys that a request of the edge case may have: padded to it, the case is no larger than the padded workload."""
+    return max(EDGE_LONGEST, workload.batch * workload.context // EDGE_REQUESTS)
 
 
 class AttentionProblem:

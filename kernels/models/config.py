@@ -9,19 +9,26 @@ from pathlib import Path
 from typing import Any, cast
 
 from autotune_cli.errors import BadConfig
+from autotune_cli.kernels.models.cache_dtype import read_cache_dtype
 from autotune_cli.kernels.models.fields import Fields
-from autotune_cli.kernels.models.layers import read_layers
+from autotune_cli.kernels.models.heads import majority, read_heads
+from autotune_cli.kernels.models.known import defaults_of
+from autotune_cli.kernels.models.layers import count_layers, read_layers
 from autotune_cli.kernels.models.model import Model
-from autotune_cli.kernels.models.options import DTYPES
+from autotune_cli.kernels.models.nested import text_fields
+from autotune_cli.kernels.models.options import DTYPES, SHORT_DTYPES
+from autotune_cli.kernels.models.refuse import not_a_model, refuse_mla, refuse_others
+from autotune_cli.kernels.models.sparse import sparse_notes
 from autotune_cli.kernels.workload import DType
+from autotune_cli.reading import Unreadable, read_bytes
 
 # The largest config.json seen has a few hundred kB (quantisation tables); a weights file given by mistake has GB.
 _MOST_BYTES = 16 << 20
-_NESTED = ("text_config", "llm_config", "language_config")
-_ENCODERS = {
-    "albert", "bert", "camembert", "clip", "deberta", "deberta-v2", "distilbert", "electra", "modernbert", "mpnet",
-    "nomic_bert", "roberta", "siglip", "vit", "xlm-roberta",
-}  # fmt: skip
+# Of the values that a class gives for absent fields, those that a note tells.
+_TOLD_DEFAULTS = (
+    "num_attention_heads", "num_key_value_heads", "head_dim", "global_head_dim", "hidden_size", "num_hidden_layers",
+    "sliding_window", "attn_logit_softcapping",
+)  # fmt: skip
 
 
 def read_config(path: str | Path) -> Model:
@@ -36,9 +43,9 @@ def read_config(path: str | Path) -> Model:
             raise BadConfig(path=where, detail="is a folder; give the config.json inside it")
         if not file.exists():
             raise BadConfig(path=where, detail="no such file")
-        if not file.is_file() or file.stat().st_size > _MOST_BYTES:
-            raise BadConfig(path=where, detail="is no config.json (not a plain file, or far too large)")
-        values = json.loads(file.read_text(encoding="utf-8-sig"))
+        values = json.loads(read_bytes(file, _MOST_BYTES, "config.json").decode("utf-8-sig"))
+    except Unreadable as error:
+        raise BadConfig(path=where, detail=f"is no config.json: {error}") from error
     except OSError as error:
         raise BadConfig(path=where, detail=f"can't be read: {error.strerror or error}") from error
     except json.JSONDecodeError as error:
@@ -47,107 +54,100 @@ def read_config(path: str | Path) -> Model:
         raise BadConfig(path=where, detail=f"isn't JSON: {error}") from error
     if not isinstance(values, dict):
         raise BadConfig(path=where, detail="isn't a config.json: the top level must be an object")
-    return model_from_config(values, name=suite_name(file), where=where, source=where)
+    beside = _beside(file)
+    return model_from_config(values, name=suite_name(file), where=where, source=where, quantization=beside)
 
 
-def model_from_config(config: Mapping[str, Any], *, name: str, where: str, source: str) -> Model:
-    """The model that the fields of a config.json describe; ``where`` leads error messages. Raises BadConfig."""
-    fields = _text_fields(config, where)
-    _refuse_others(fields)
-    heads = fields.needed("num_attention_heads", "n_head")
-    dtype, notes = _dtype(config, fields)
+def _beside(file: Path) -> object:
+    """What ModelOpt wrote beside a config.json; None: no such file, or none that can be read."""
+    path = file.with_name("hf_quant_config.json")
+    try:
+        if file.name != "config.json" or not path.is_file() or path.stat().st_size > _MOST_BYTES:
+            return None
+        return json.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError):
+        return None
+
+
+def model_from_config(
+    config: Mapping[str, Any], *, name: str, where: str, source: str, quantization: object = None
+) -> Model:
+    """The model that the fields of a config.json describe; ``where`` leads error messages. Raises BadConfig.
+
+    ``quantization``: what a file beside it says of the checkpoint's quantisation; its own ``quantization_config``
+    counts first.
+    """
+    outer, fields = Fields(where, config), text_fields(config, where)
+    refuse_others(outer, fields)
+    if fields.per_layer("num_attention_heads") is None:
+        raise not_a_model(outer) or fields.missing("num_attention_heads")
+    dtype, notes = _dtype(outer, fields)
     topk = fields.count("index_topk")
+    if topk is None:
+        refuse_mla(fields)
     model = Model(
         name=name,
         source=source,
         dtype=dtype,
-        model_type=fields.text("model_type"),
-        num_attention_heads=heads,
+        model_type=fields.model_type,
+        num_attention_heads=_most_heads(fields),
         topk=topk,
-        max_context=fields.count("max_position_embeddings", "n_positions"),
+        max_context=fields.count("max_position_embeddings"),
     )
     if topk is not None:
-        kind = "MLA" if fields.has("kv_lora_rank") else "sparse"
+        kind = "MLA" if fields.value("kv_lora_rank") is not None else "sparse"
         notes.append(f"only the sparse indexer's top-k is tuned; the attention is {kind}, which isn't tuned yet")
         return model.model_copy(update={"notes": tuple(notes)})
-    kv_heads = _kv_heads(fields, heads)
-    if heads % kv_heads:
-        raise fields.bad("num_key_value_heads", f"is {kv_heads}, which doesn't divide {heads} (num_attention_heads)")
-    head_dim = _head_dim(fields, heads)
-    layers, left_out = read_layers(fields, heads, kv_heads, head_dim)
+    heads = read_heads(fields)
+    layers, left_out = read_layers(fields, heads)
     notes += left_out
     scalar = fields.number("query_pre_attn_scalar")
-    if scalar is not None and scalar != head_dim:
-        notes.append(f"softmax scale 1/sqrt({head_dim}) instead of the model's 1/sqrt({scalar:g}): no effect on time")
-    if fields.has("attention_chunk_size"):
-        notes.append("chunked attention (attention_chunk_size) is tuned as full attention")
-    return model.model_copy(update={"layers": layers, "notes": tuple(notes)})
+    if scalar is not None and any(scalar != layer.head_dim for layer in layers):
+        dims = " and ".join(dict.fromkeys(f"1/sqrt({layer.head_dim})" for layer in layers))
+        notes.append(f"softmax scale {dims} instead of the model's 1/sqrt({scalar:g}): no effect on time")
+    notes += sparse_notes(fields, count_layers(fields))
+    kv_dtype, of_cache = read_cache_dtype(_quantization(outer, fields) or quantization)
+    notes += of_cache + _default_notes(fields)
+    return model.model_copy(update={"layers": layers, "kv_dtype": kv_dtype, "notes": tuple(notes)})
 
 
-def _text_fields(config: Mapping[str, Any], where: str) -> Fields:
-    """The language model's part: multimodal files nest it."""
-    for key in _NESTED:
-        nested = config.get(key)
-        if nested is None:
-            continue
-        if not isinstance(nested, dict):
-            raise BadConfig(path=where, detail=f"{key} must be an object")
-        # Some files nest only what differs and keep the heads outside.
-        if "num_attention_heads" in nested or "num_attention_heads" not in config:
-            return Fields(where, nested, f"{key}.")
-    return Fields(where, config)
+def _most_heads(fields: Fields) -> int:
+    """Query heads; of a list by layer the commonest number."""
+    heads = majority(fields.per_layer("num_attention_heads"))
+    assert heads is not None
+    return heads
 
 
-def _refuse_others(fields: Fields) -> None:
-    """Raise for models that aren't decoders with plain attention."""
-    kind = fields.text("model_type")
-    if fields.flag("is_encoder_decoder"):
-        raise fields.bad("is_encoder_decoder", "is true: only decoder-only models are tuned")
-    architectures = fields.names("architectures") or []
-    masked = any(name.endswith("ForMaskedLM") for name in architectures)
-    if (kind in _ENCODERS or masked) and not fields.flag("is_decoder"):
-        raise fields.bad("model_type", f"is {kind!r}: an encoder has no KV cache; only decoder-only models are tuned")
-    if fields.has("kv_lora_rank") and not fields.has("index_topk"):
-        raise fields.bad("kv_lora_rank", "is set: multi-head latent attention (MLA) isn't tuned yet")
-    if fields.has("global_head_dim"):
-        raise fields.bad("global_head_dim", "is set: full layers with another head dim aren't read yet")
+def _quantization(outer: Fields, fields: Fields) -> object:
+    """SGLang looks for either name at the top (model_config.py, 0.5.23); some publishers nest it in the text model."""
+    for part in (outer, fields):
+        for name in ("quantization_config", "compression_config"):
+            if part.has(name):
+                return part.values[name]
+    return None
 
 
-def _kv_heads(fields: Fields, heads: int) -> int:
-    kv_heads = fields.count("num_key_value_heads")
-    if kv_heads is not None:
-        return kv_heads
-    # Falcon and GPT-BigCode: multi_query is one KV head, except in Falcon's newer architecture.
-    if fields.flag("multi_query") and not fields.flag("new_decoder_architecture"):
-        return 1
-    return fields.count("num_kv_heads") or heads
+def _default_notes(fields: Fields) -> list[str]:
+    """One line on the values that aren't the file's but its class's."""
+    sizes = {name: value for name, value in fields.defaulted.items() if name in _TOLD_DEFAULTS}
+    if not sizes:
+        return []
+    values = ", ".join(f"{name} {value:g}" for name, value in sizes.items())
+    return [f"not in the file, so by default of {defaults_of(fields.model_type).source}: {values}"]
 
 
-def _head_dim(fields: Fields, heads: int) -> int:
-    head_dim = fields.count("head_dim")
-    if head_dim is None:
-        hidden = fields.needed("hidden_size", "n_embd")
-        if hidden % heads:
-            raise fields.bad("hidden_size", f"is {hidden}, not a multiple of {heads} heads, and head_dim is missing")
-        head_dim = hidden // heads
-    value_dim = fields.count("v_head_dim")
-    if value_dim not in (None, head_dim):
-        raise fields.bad("v_head_dim", f"is {value_dim}, unlike head_dim ({head_dim}): that isn't tuned yet")
-    return head_dim
-
-
-def _dtype(config: Mapping[str, Any], fields: Fields) -> tuple[DType, list[str]]:
+def _dtype(outer: Fields, fields: Fields) -> tuple[DType, list[str]]:
     """The outer dtype counts: nested ones of multimodal files are often left-overs of training."""
-    outer = Fields(fields.where, config)
     for place, name in ((outer, "dtype"), (outer, "torch_dtype"), (fields, "dtype"), (fields, "torch_dtype")):
         value = place.values.get(name)
         if value is None or value == "auto":
             continue
         dtype = value.removeprefix("torch.") if isinstance(value, str) else value
+        dtype = SHORT_DTYPES.get(dtype, dtype) if isinstance(dtype, str) else dtype
         if dtype not in DTYPES:
             raise place.bad(name, f"is {str(value)[:40]!r}, not one of {', '.join(DTYPES)}")
-        if dtype == "float32":
-            return "bfloat16", [f"{name} is float32; tuned as bfloat16, as it would be served (--dtype changes that)"]
+        if dtype in ("float32", "float8_e4m3fn"):
+            return "bfloat16", [f"{name} is {dtype}; tuned as bfloat16, as it would be served (--dtype changes that)"]
         return cast("DType", dtype), []
     return "bfloat16", []
 

@@ -68,6 +68,8 @@ class Model(_Frozen):
     checked: str = ""
     """What the numbers were checked against."""
     dtype: DType = "bfloat16"
+    kv_dtype: DType | None = None
+    """What the checkpoint's quantisation makes of the KV cache; None: as ``dtype``."""
     num_attention_heads: PositiveInt
     layers: tuple[LayerKind, ...] = ()
     """Full attention first. Empty: the attention isn't tuned, see ``notes``."""
@@ -88,8 +90,8 @@ class Model(_Frozen):
     ) -> tuple[Geometry, ...]:
         """One geometry for each kind of layer, in the order of ``layers``, on one of ``tp`` GPUs.
 
-        ``dtype`` is of queries and outputs (None: the model's), ``kv_dtype`` of the cache, ``q_dtype`` what queries are
-        rounded to.
+        ``dtype`` is of queries and outputs (None: the model's), ``kv_dtype`` of the cache (None: the model's too),
+        ``q_dtype`` what queries are rounded to.
 
         Raises :class:`BadOption` for a ``tp`` that is no positive whole number, :class:`BadGeometry` for one that
         the heads don't divide by.
@@ -98,4 +100,5 @@ class Model(_Frozen):
         where = f"{self.name} --tp {tp}"
         if self.num_attention_heads % tp:
             raise BadGeometry(where=where, detail=f"{self.num_attention_heads} query heads don't divide by {tp}")
-        return tuple(layer.geometry(dtype or self.dtype, kv_dtype, tp, where, q_dtype) for layer in self.layers)
+        compute, cache = dtype or self.dtype, kv_dtype or self.kv_dtype
+        return tuple(layer.geometry(compute, cache, tp, where, q_dtype) for layer in self.layers)

@@ -128,6 +128,7 @@ def build_suite(
     if compute is None and device_kind == "cpu" and model.layers and model.dtype != "float32":
         compute = "float32"
         notes.append(f"float32 instead of {model.dtype}, which is slow on most CPUs (--dtype changes that)")
+    cache = cache or model.kv_dtype
     rounded = parse_q_dtype(q_dtype, compute or model.dtype, cache, device_kind)
     if rounded is not None and q_dtype is None and model.layers:
         keeps = f"--q-dtype {compute or model.dtype} keeps them"

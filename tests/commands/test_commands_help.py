@@ -1,11 +1,21 @@
-"""--help is quick: nothing heavy is imported."""
+"""--help is quick, as nothing heavy is imported; and it is whole: groups, examples, summaries, plain words."""
 
 from __future__ import annotations
 
+import inspect
+import os
+import re
+import shlex
 import subprocess
 import sys
+from typing import Any
 
 import pytest
+import typer
+
+from autotune_cli.app import app
+from autotune_cli.commands.helping import HelpfulGroup
+from autotune_cli.kernels.models import model_names
 
 # Typer itself imports pydantic, if that is installed, for a command with options.
 HEAVY = ("torch", "numpy", "pandas", "rich", "flashinfer", "sgl_kernel", "triton", "filelock", "pynvml")
@@ -47,3 +57,118 @@ def test_the_parent_of_a_run_never_imports_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
+
+
+# --- what it says ----------------------------------------------------------------------------------------------------
+
+COMMANDS = list(HelpfulGroup.entries)
+GROUP: Any = typer.main.get_command(app)
+
+
+def command(name: str) -> Any:
+    return GROUP.get_command(GROUP.make_context("autotune", [], resilient_parsing=True), name)
+
+
+def help_of(name: str = "") -> str:
+    """The text of ``autotune <name> --help`` on a terminal of 80 columns."""
+    whole = GROUP.make_context("autotune", [name], resilient_parsing=True, terminal_width=80)
+    if not name:
+        return str(GROUP.get_help(whole))
+    chosen = command(name)
+    return str(chosen.get_help(chosen.make_context(name, [], parent=whole, resilient_parsing=True)))
+
+
+def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """``autotune`` as a process."""
+    line = [sys.executable, "-m", "autotune_cli", *arguments]
+    return subprocess.run(line, capture_output=True, text=True, check=False, env={**os.environ, **variables})
+
+
+def test_the_list_of_commands_has_whole_summaries() -> None:
+    text = help_of()
+    assert "..." not in text.replace("[ARGS]...", "")
+    words = " ".join(text.split())
+    for name, entry in HelpfulGroup.entries.items():
+        summary = " ".join((inspect.getdoc(entry.function) or "").partition("\n\n")[0].split())
+        assert f"{name} {summary}" in words
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_option_stands_in_the_help_and_none_with_a_python_type(name: str) -> None:
+    text = help_of(name)
+    options = [param for param in command(name).params if param.param_type_name == "option"]
+    assert len(options) > 1
+    for option in options:
+        assert re.search(rf"^  (-\w, )?{option.opts[-1]}( |$)", text, re.MULTILINE), option.opts
+    assert not re.search(r"<(str|path|int|float|bool|list.*)>|\[str\]|\bPath\b|\bTEXT\b|\bINTEGER\b|\bFLOAT\b", text)
+    assert max(len(line) for line in text.splitlines()) <= 80
+
+
+@pytest.mark.parametrize("name", ["tune", "profile", "diff"])
+def test_options_are_in_groups_each_once_and_help_comes_last(name: str) -> None:
+    text = help_of(name)
+    titles = re.findall(r"^(\w.*):$", text, re.MULTILINE)
+    assert len(titles) == len(set(titles)) > 4
+    assert titles[-2:] == ["Options", "Examples"]
+    assert " ".join(text.split("Options:")[1].split("Examples:")[0].split()) == "-h, --help Show this message and exit."
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_two_examples_that_parse(name: str) -> None:
+    examples = [line.strip() for line in help_of(name).partition("Examples:\n")[2].strip().splitlines()]
+    assert len(examples) == 2
+    for example in examples:
+        program, called, *arguments = shlex.split(example)
+        assert (program, called) == ("autotune", name)
+        command(name).make_context(name, arguments).close()  # raises where an option is unknown or lacks its value
+
+
+@pytest.mark.parametrize("arguments", [("-h",), *[(name, "-h") for name in COMMANDS]])
+def test_short_help_is_help(arguments: tuple[str, ...]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        GROUP(list(arguments))
+    assert ended.value.code == 0
+
+
+@pytest.mark.parametrize("name", ["tune", "profile"])
+def test_a_question_mark_for_a_model_lists_them(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    # Whatever else is wrong: who asks for the names gets them.
+    for more in ([], ["--tp", "0"]):
+        with pytest.raises(SystemExit) as ended:
+            GROUP([name, "--model", "?", *more])
+        assert ended.value.code == 0
+        assert capsys.readouterr().out.split() == list(model_names())
+
+
+def test_a_misspelt_command_gets_a_suggestion(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        GROUP(["tun"])
+    assert ended.value.code == 2
+    assert "Did you mean 'tune'?" in capsys.readouterr().err
+
+
+def test_the_version() -> None:
+    assert run("--version").stdout == run("-V").stdout == "kernel-autotune 0.1.0\n"
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("autotune s", ["show"]),
+        ("autotune tune --mod", ["--model", "--mode"]),
+        ("autotune tune --model llama-3.1-8", ["llama-3.1-8b"]),
+        ("autotune diff a.json b.json --format m", ["markdown"]),
+    ],
+)
+def test_the_shell_completes(typed: str, offered: list[str]) -> None:
+    """As bash asks, with the script of ``--show-completion``; the program's name chooses the variable."""
+    program = "import sys; sys.argv = ['autotune']; from autotune_cli.app import main; main()"
+    variables = {
+        "_AUTOTUNE_COMPLETE": "complete_bash",
+        "COMP_WORDS": typed,
+        "COMP_CWORD": str(len(typed.split()) - 1),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, env={**os.environ, **variables}
+    )
+    assert sorted(done.stdout.split()) == sorted(offered)

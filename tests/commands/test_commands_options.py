@@ -81,16 +81,11 @@ def test_our_variable_beats_sglangs(
 
 
 @pytest.mark.parametrize("name", ["AUTOTUNE_CACHE", "SGLANG_FLASHINFER_AUTOTUNE_CACHE"])
-def test_an_unreadable_variable_warns_and_takes_the_default(
-    usage: Callable[..., Finished], monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
-    def tune(request: Request, *others: Any) -> None:
-        assert request.use_cache
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(run, "tune", tune)
-    finished = usage("tune", variables={name: "on"})
-    assert f"note: {name}='on' is neither yes" in finished.err
+def test_an_unreadable_variable_is_refused(usage: Callable[..., Finished], name: str) -> None:
+    finished = usage("tune", variables={name: "off"})
+    assert (finished.code, finished.out) == (2, "")
+    (line,) = finished.err.splitlines()
+    assert line.startswith(f"error: {name}='off' is neither yes (true, 1, yes, y) nor no (false, 0, no, n)")
 
 
 def test_root_option_beats_the_variable(requested: Callable[..., Request], tmp_path: Path) -> None:

@@ -46,8 +46,8 @@ def test_a_worker_that_does_not_come_to_an_end(
 def test_a_user_who_stops_it_leaves_no_worker(usage: Usage, worker: Made) -> None:
     worker.fails = KeyboardInterrupt()  # type: ignore[assignment]
     done = usage("profile", "--paged")
-    assert (done.code, worker.killed) == (4, 1)
-    assert done.err.splitlines() == ["error: interrupted"]
+    assert (done.code, worker.killed) == (130, 1)
+    assert done.err.splitlines() == ["interrupted"]
 
 
 def test_a_kernel_file_that_can_not_be_loaded_is_bad_input(usage: Usage, worker: Made) -> None:

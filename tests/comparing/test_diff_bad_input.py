@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from diff_builders import session, write
 
-from autotune_cli.comparing.loading import MOST_BYTES
+from autotune_cli.reading import MOST_BYTES
 from autotune_cli.results.files import dump_run
 
 Usage = Callable[..., Any]
@@ -96,13 +96,13 @@ def test_a_file_of_a_gigabyte_is_refused_by_its_size(usage: Usage, tmp_path: Pat
         stream.truncate(2**30)  # sparse
     done = usage("diff", "good.json", "huge.json")
     assert done.code == 2
-    assert f"huge.json: 1,024 MiB, at most {MOST_BYTES // 2**20} MiB are read" in done.err
+    assert f"huge.json: 1,024 MiB, over {MOST_BYTES // 2**20} MiB: not a result file?" in done.err
 
 
 def test_a_pipe_a_dangling_link_and_a_loop(usage: Usage, tmp_path: Path) -> None:
     write(tmp_path / "good.json", session(2))
     os.mkfifo(tmp_path / "pipe.json")
-    assert "pipe.json: not a regular file" in usage("diff", "good.json", "pipe.json").err
+    assert "pipe.json: an empty pipe, or one that nobody writes to" in usage("diff", "good.json", "pipe.json").err
     (tmp_path / "link.json").symlink_to("nowhere.json")
     assert "link.json: no such file" in usage("diff", "good.json", "link.json").err
     (tmp_path / "loop.json").symlink_to("loop.json")

@@ -127,11 +127,11 @@ GOOD = {"key": MOE, "runner": "MoERunner", "tactic": [64, 128]}
 DAMAGED: dict[str, tuple[object, str]] = {
     "cut short": ('{"key": "x', "not JSON: line 1, column 9"),
     "empty": ("", "not JSON"),
-    "nan": ('{"key": "x", "runner": "R", "tactic": NaN}', "NaN is not a JSON number"),
+    "nan": ('{"key": "x", "runner": "R", "tactic": NaN}', "not JSON: NaN is not a JSON number"),
     "deep": ("[" * 100_000, "nested too deeply"),
     "binary": (b"\x80\x81", "not UTF-8 text"),
     "bom": (b"\xef\xbb\xbf" + json.dumps(GOOD).encode(), "not JSON"),
-    "large": (json.dumps({**GOOD, "key_fields": "x" * 2**20}), "over 1 MiB"),
+    "large": (json.dumps({**GOOD, "key_fields": "x" * 2**20}), "1 MiB, over 1 MiB: not a choice?"),
     "a list": ("[]", "no JSON object"),
     "no key": (json.dumps({**GOOD, "key": None}), "without key, runner or tactic"),
     "no runner": (json.dumps({**GOOD, "runner": 3}), "without key, runner or tactic"),
@@ -173,7 +173,7 @@ def test_many_damaged_entries_are_counted_and_what_is_no_entry_is_passed_over(us
     for path in list(entries.glob("0*.json")):
         path.unlink()
     note = as_json(usage, "a", "b")["notes"][1]
-    assert "gone.json (no such file or directory), pipe.json (not a regular file) in" in note
+    assert "gone.json (no such file or directory), pipe.json (not a regular file but a pipe) in" in note
 
 
 def test_several_stores_are_listed(usage: Usage, tmp_path: Path) -> None:
@@ -234,7 +234,7 @@ def test_a_result_file_may_be_called_manifest(usage: Usage, tmp_path: Path) -> N
         ('{"gpu": "NVIDIA H200"}', "it has no cache_schema"),
         ('{"cache_schema": "v3"}', "a FlashInfer store of layout v3, this version reads v2"),
         ('{"cache_schema": 2}', "a FlashInfer store of layout 2, this version reads v2"),
-        (" " * 2**20 + "{}", "over 1 MiB"),
+        (" " * 2**20 + "{}", "1 MiB, over 1 MiB: not a choice?"),
     ],
 )
 @pytest.mark.parametrize("b", ["b", "v2"])

@@ -1,4 +1,4 @@
-"""Good files are parsed once; what only a second look shows is still refused."""
+"""What diff loads is what read_run reads, and what only a second look shows is refused."""
 
 from __future__ import annotations
 
@@ -19,11 +19,9 @@ FLOOR = '"noise_floor": 0.002,'
 LINE = TEXT[: TEXT.index(FLOOR)].count("\n") + 1
 
 
-def test_a_good_file_is_what_read_run_makes_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_good_file_is_what_read_run_makes_of_it(tmp_path: Path) -> None:
     path = write(tmp_path / "a.json", session(1))
-    expected = read_run(path)
-    monkeypatch.setattr(loading, "read_run", None)  # not called
-    assert loading.load(path).content == expected
+    assert loading.load(path).content == read_run(path) == session(1)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,8 @@ FlashInfer's modules for softcaps, windows and sinks compile at the first run: m
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -74,21 +76,28 @@ def test_a_capture_is_right_at_every_length(page_size: int, num_splits: int, sch
     assert float(worst.max()) < 1e-2, f"length {int(worst.argmax()) + 1}: {float(worst.max()):.3g}"
 
 
+# Empty: a config.json that the test writes, as the catalogue has no model whose layers are all windowed.
 VARIANTS: dict[str, list[str]] = {
     "plain": ["--model", "llama-3.1-8b"],
     "FP8": ["--model", "llama-3.1-8b", "--kv-dtype", "float8_e4m3fn"],
     "sinks and window": ["--model", "gpt-oss-120b"],
-    "window": ["--model", "mistral-7b-v0.1"],
+    "window": [],
     "softcap and window": ["--model", "gemma-2-9b"],
 }
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_fa3_races_flashinfer(autotune: Autotune, variant: str) -> None:
+def test_fa3_races_flashinfer(autotune: Autotune, tmp_path: Path, variant: str) -> None:
+    model = VARIANTS[variant]
+    if not model:
+        config = {"model_type": "llama", "num_attention_heads": 32, "num_key_value_heads": 8, "head_dim": 128}
+        path = tmp_path / "window.json"
+        path.write_text(json.dumps(config | {"num_hidden_layers": 32, "sliding_window": 4096}))
+        model = ["--config", str(path)]
     shapes = ["--batch", "4", "--context", "6000", "--new", "300", "--op", "decode,extend", "--mode", "both"]
     autotune.patience_s = 1200.0  # builds
     libraries = ["--backend", "sgl_kernel,flashinfer", "--rounds", "3"]
-    done = autotune("tune", "--no-cache", "--json", *VARIANTS[variant], *shapes, *libraries)
+    done = autotune("tune", "--no-cache", "--json", *model, *shapes, *libraries)
     assert done.code == 0, done.err
     wrong: dict[str, Any] = {}
     for result in done.run.workloads:

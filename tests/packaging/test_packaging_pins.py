@@ -29,15 +29,17 @@ def test_constraints_are_pins_of_releases() -> None:
 
 
 def test_each_requirement_of_ci_is_pinned_to_a_version_it_allows() -> None:
-    for text in [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["dev"]]:
+    extras = PROJECT["optional-dependencies"]
+    for text in [*PROJECT["dependencies"], *extras["cpu"], *extras["dev"]]:
         requirement = Requirement(text)
         assert requirement.specifier.contains(PINS[canonicalize_name(requirement.name)]), text
 
 
 def test_what_the_makefile_installs_by_name_is_pinned() -> None:
-    lines = re.findall(r"^\t\$\(PIP\) -c constraints.txt (.*)$", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
+    text = (ROOT / "Makefile").read_text()
+    lines = re.findall(r"^\t\$\(PIP\) -c constraints.txt (.*?)(?:2>.*)?$", text, flags=re.MULTILINE)
     named = {word for line in lines for word in line.split() if re.fullmatch(r"[a-z][a-z0-9-]+", word)}
-    assert {"torch", "flashinfer-python", "triton"} <= named
+    assert {"setuptools", "flashinfer-python", "triton"} <= named
     assert {canonicalize_name(name) for name in named} <= set(PINS)
 
 
@@ -50,3 +52,20 @@ def test_no_gpu_extra_is_bound_by_the_pins() -> None:
     assert all(not {"sglang-kernel", "sgl-kernel"} <= each for each in names.values())
     recipe = (ROOT / "Makefile").read_text().split("$(STAMPS)/installed-cuda:")[1].split("\n\n")[0]
     assert "constraints" not in recipe
+
+
+def test_torch_comes_with_an_extra_and_never_by_itself() -> None:
+    names = {Requirement(text).name for text in PROJECT["dependencies"]}
+    assert not names & {"torch", "pandas", "triton", "scipy", "matplotlib"}
+    for extra, texts in PROJECT["optional-dependencies"].items():
+        brings = any(Requirement(text).name == "torch" for text in texts)
+        assert brings == (extra.startswith("cuda") or extra == "cpu"), extra
+
+
+def test_a_machine_without_a_gpu_gets_the_cpu_build() -> None:
+    """Without ``+cpu`` or uv's ``--torch-backend`` plain PyPI gives Linux the CUDA build, pinned or not."""
+    text = (ROOT / "Makefile").read_text()
+    assert "TORCH := torch==$(shell sed -n 's/^torch==//p' constraints.txt)\n" in text
+    first, _, second = text.split("$(STAMPS)/installed-cpu:")[1].split("@echo", 1)[1].partition(" || ")
+    assert "'$(TORCH)+cpu'" in first
+    assert "uv pip install --quiet --python $(PY) --torch-backend cpu -c constraints.txt '$(TORCH)'" in second

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 import tarfile
 import zipfile
@@ -11,7 +10,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from packaging_project import copy_of_the_project
+from packaging_project import build, copy_of_the_project, install, run
 
 from autotune_cli import __version__
 
@@ -25,19 +24,6 @@ assert importlib.util.find_spec("kernels") is None, "a top-level module kernels 
 assert "llama-3.1-8b" in models.model_names()
 print(pathlib.Path(autotune_cli.kernels.__file__).resolve())
 """
-
-
-def run(*command: str | Path, cwd: Path) -> str:
-    """Standard output of a command that must succeed. PYTHON* and PIP_* of the caller don't count."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "PIP_"))}
-    words = [str(word) for word in command]
-    done = subprocess.run(words, cwd=cwd, env=environment, capture_output=True, text=True, timeout=240)
-    assert done.returncode == 0, f"{words}\n{done.stdout}\n{done.stderr}"
-    return done.stdout
-
-
-def build(source: Path, target: Path, *options: str) -> None:
-    run(sys.executable, "-m", "build", "--no-isolation", *options, "--outdir", target, source, cwd=target.parent)
 
 
 @pytest.fixture(scope="session")
@@ -83,11 +69,6 @@ def environment(dependencies: Path, tmp_path: Path) -> Path:
     site = run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=tmp_path).strip()
     (Path(site) / "dependencies.pth").write_text(f"{dependencies}\n")
     return python
-
-
-def install(python: Path, *what: str | Path) -> None:
-    options = ("--quiet", "--no-deps", "--no-index", "--no-build-isolation", "--disable-pip-version-check")
-    run(sys.executable, "-m", "pip", "--python", python, "install", *options, *what, cwd=python.parent)
 
 
 def test_a_wheel_has_one_package(built: tuple[Path, Path, Path]) -> None:

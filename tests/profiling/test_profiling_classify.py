@@ -168,7 +168,7 @@ def test_the_line_to_paste_fits_any_template_and_no_other_kernel() -> None:
         ('\'a\' = { family = "paged", colour = "red" }', "unknown key 'colour'"),
         ("'a' = { family = \"paged\", reason = 3 }", "reason must be text"),
         ('\'a\' = { family = "paged", role = "king" }', "role 'king'"),
-        ("'(' = { family = \"paged\" }", "not a regular expression"),
+        ("'(' = { family = \"paged\" }", "is no regular expression"),
         ("a b c", "not TOML"),
     ],
 )
@@ -181,7 +181,7 @@ def test_a_bad_rules_file_names_itself_and_the_fault(tmp_path: Path, text: str, 
 
 
 def test_a_rules_file_that_is_not_there() -> None:
-    with pytest.raises(BadRules, match="No such file"):
+    with pytest.raises(BadRules, match="no such file"):
         load_classifier([Path("/nonexistent/rules.toml")])
 
 

@@ -82,7 +82,7 @@ def test_a_failed_check_and_a_kernel(tmp_path: Path) -> None:
     assert lines[-1].endswith("(and 2 more problems)")
     text = markdown(run)
     assert text.startswith("**FAIL: 1 ragged kernel in capture: PrefillWithKVCacheKernel&lt;CollectiveMainloop")
-    assert "- piecewise: padding: qo_indptr ends at 5, not at 6\n" in text
+    assert "- piecewise: padding: qo\\_indptr ends at 5, not at 6\n" in text
     found = document(run)
     assert (found["verdict"], found["exit_code"]) == ("fail", 1)
     assert [problem["code"] for problem in found["phases"][3]["problems"]] == ["bad_padding"]

@@ -58,7 +58,7 @@ def test_any_cut_of_the_stream_gives_the_same_events(
     monkeypatch.setattr(stream, "_CHUNK", chunk)
     reader = EventStream(path)
     assert list(reader) == document["traceEvents"]
-    assert reader.header == {key: value for key, value in document.items() if key != "traceEvents"}
+    assert reader.header == {key: document[key] for key in ("schemaVersion", "deviceProperties")}
 
 
 def test_a_bare_list_of_events_is_a_trace(tmp_path: Path) -> None:
@@ -86,7 +86,7 @@ def test_odd_values_do_not_matter_where_they_decide_nothing(tmp_path: Path) -> N
     trace.events[2]["args"].update(correlation=2**70, stream="x", device=None)
     trace.events[2]["name"] += "\ud800"
     read = read_trace(trace.write(tmp_path / "t.json"))
-    assert read.names.items[read.gpu.name[0]].endswith("?")
+    assert read.names.items[read.gpu.name[0]].endswith("\\ud800")
 
 
 def broken(change: dict[str, Any]) -> bytes:
@@ -149,7 +149,7 @@ def test_bad_input_is_one_clear_line(tmp_path: Path, case: str) -> None:
 
 
 def test_files_that_can_not_be_opened(tmp_path: Path) -> None:
-    with pytest.raises(BadTrace, match="No such file"):
+    with pytest.raises(BadTrace, match="no such file"):
         read_trace(tmp_path / "nothing.json")
     report = tmp_path / "r.nsys-rep"
     report.write_bytes(b"xx")

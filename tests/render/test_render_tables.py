@@ -133,11 +133,12 @@ def test_lines_tell_beginning_and_end_of_each_workload() -> None:
         lines.done(result(workload, reused=reused))
     lines.end()
     shown = text_of(target).splitlines()
-    assert shown[2] == "note: driver 580.1 -> 580.2 [x]"
-    assert shown[3] == f"[1/3] {decode(1).key}: 2 candidates"
-    assert shown[4] == "  building flashinfer [jit]"
-    assert shown[5].startswith(f"[1/3] {decode(1).key}: fast 134.0 ± 0.5 us, 1.28x over sglang; about 0 s left")
-    assert shown[6].startswith(f"[2/3] {decode(2).key}: fast 134.0 ± 0.5 us, 1.28x over sglang (cache)")
+    assert shown[0] == "tuning 3 workloads on NVIDIA H200"
+    assert shown[1] == "note: driver 580.1 -> 580.2 [x]"
+    assert shown[2] == f"[1/3] {decode(1).key}: 2 candidates"
+    assert shown[3] == "  building flashinfer [jit]"
+    assert shown[4].startswith(f"[1/3] {decode(1).key}: fast 134.0 ± 0.5 us, 1.28x over sglang; about 0 s left")
+    assert shown[5].startswith(f"[2/3] {decode(2).key}: fast 134.0 ± 0.5 us, 1.28x over sglang (cache)")
     assert shown[-1] == f"[3/3] {decode(3).key}: fast 134.0 ± 0.5 us, 1.28x over sglang"
 
 
@@ -160,7 +161,7 @@ def test_lines_tell_each_build() -> None:
     lines.builds(BuildsState(3, {"fa3 [x]": now, "cascade": now}, failed={"top-k": f"building top-k: {BRACKETS}"}))
     lines.builds(BuildsState(3, {"fa3 [x]": now}, {"cascade": 9.6}, {"top-k": f"building top-k: {BRACKETS}"}))
     lines.builds(BuildsState(3, {}, {"cascade": 9.6, "fa3 [x]": 71.2}, {"top-k": f"building top-k: {BRACKETS}"}))
-    assert text_of(target).splitlines()[2:] == [
+    assert text_of(target).splitlines()[1:] == [
         "building 3 modules that candidates need",
         "  building fa3 [x]",
         "  building top-k",
@@ -209,7 +210,7 @@ def shown(live: LiveTable, target: Console) -> list[str]:
 def test_live_table_shows_results_candidates_and_progress() -> None:
     lines = shown(*table())
     text = "\n".join(lines)
-    assert text.count("  graph: fast") == 3
+    assert len(re.findall("graph +fast", text)) == 3
     assert "work 0" in text
     assert "timing candidate 1" in text
     assert "10.00 ± 0.00" in text
@@ -237,7 +238,7 @@ def test_live_table_shows_what_is_built() -> None:
     assert "built 2 of 20 modules, 1 failed" in text
     assert re.search(r"xqa bf16/fp8 d128 group 16 page 16 window and what .* 4[12] +building", text)
     assert re.search("top-k +207 +built", text)
-    assert text.count("  graph: fast") == 5
+    assert text.count("  graph: fast") + len(re.findall("graph +fast", text)) == 5
     assert "of 7 workloads" in lines[-1]
 
 

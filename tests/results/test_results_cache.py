@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import hashlib
+import json
 import multiprocessing
 import os
 import random
 import signal
 import threading
 import time
+from collections.abc import Callable
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
@@ -13,12 +16,13 @@ import pytest
 from filelock import FileLock
 from result_builders import KEYS, SOURCES, candidate, decode, environment, result, run_file, settings
 
+from autotune_cli import reading
 from autotune_cli.errors import BadName, CannotWrite
 from autotune_cli.results import cache, files
 from autotune_cli.results.cache import CacheStore, lookup, merge
 from autotune_cli.results.files import dump_run, read_run
-from autotune_cli.results.identity import environment_key, identity
-from autotune_cli.results.schema import RunFile, WorkloadResult
+from autotune_cli.results.identity import environment_key, fits_key, identity
+from autotune_cli.results.schema import Ceilings, RunFile, WorkloadResult
 
 FORK = multiprocessing.get_context("fork")
 H200, B200 = environment(), environment("NVIDIA B200", capability=(10, 0))
@@ -200,14 +204,70 @@ def test_unreadable_things_are_set_aside(tmp_path: Path, monkeypatch: pytest.Mon
     assert "not a regular file" in note
     path.write_text(GOOD)
 
-    def denied(_: Path) -> bytes:
-        raise PermissionError(13, "Permission denied")
+    def denied(*_: object) -> int:
+        raise reading.Unreadable(reading.plain(PermissionError(13, "")))
 
     with monkeypatch.context() as patched:  # the tests may run as root, who reads everything
-        patched.setattr(Path, "read_bytes", denied)
+        patched.setattr(reading, "open_input", denied)
         _, (note,) = store(tmp_path).load()
     assert "permission denied" in note
     assert listing(tmp_path) == [f"llama.json.bad-{n}" for n in (1, 2, 3)]
+
+
+EDITED: dict[str, Callable[[str], str]] = {
+    "another machine's name": lambda text: text.replace('"device": "NVIDIA H200"', '"device": "NVIDIA B200"', 1),
+    "another driver": lambda text: text.replace('"driver": "580.1",\n', '"driver": "580.2",\n', 1),
+    # As of a merge that kept one side's environments and the other side's results.
+    "another machine's key": lambda text: text.replace(environment_key(H200), "0123456789ab"),
+    "filed under another machine": lambda text: text.replace(
+        f'"environment": "{environment_key(H200)}"', f'"environment": "{environment_key(B200)}"'
+    ),
+}
+
+
+@pytest.mark.parametrize("what", EDITED)
+def test_results_that_do_not_fit_their_environment_are_not_used(tmp_path: Path, what: str) -> None:
+    """Two of H200 and one of B200, of which the first two are now another machine's."""
+    written = run_file(result(decode(1)), result(decode(2)), result(decode(3), B200), envs=(H200, B200))
+    store(tmp_path).save(written)
+    path = store(tmp_path).path
+    edited = EDITED[what](path.read_text())
+    assert edited != path.read_text()
+    path.write_text(edited)
+    run, notes = store(tmp_path).load()
+    assert run is not None
+    assert [entry.key for entry in run.workloads] == [decode(3).key]
+    assert all(fits_key(key, each) for key, each in run.environments.items())
+    assert notes
+    assert all(note.startswith(f"{path}: ") and note.endswith("(edited, or badly merged?); not used") for note in notes)
+    assert path.read_text() == edited  # looking changes nothing
+    assert lookup(run, decode(1).key, result(decode(1)).identity) == (None, ["not in the cache"])
+    (note,) = store(tmp_path).save(run_file(result(decode(1), us=7.0)))
+    assert note.endswith("the results that were not used are kept in llama.json.bad-1")
+    assert [entry.key for entry in loaded(tmp_path).workloads] == [decode(3).key, decode(1).key]
+    assert (tmp_path / "cache" / "llama.json.bad-1").read_text() == edited
+
+
+def test_a_cache_of_nothing_but_edited_results_is_no_cache(tmp_path: Path) -> None:
+    store(tmp_path).save(run_file(result()))
+    path = store(tmp_path).path
+    path.write_text(path.read_text().replace('"threads": 0', '"threads": 4'))
+    run, (note,) = store(tmp_path).load()
+    assert run is None
+    assert f"environment {environment_key(H200)}, NVIDIA H200, of 1 result doesn't fit its hash" in note
+
+
+def test_ceilings_and_fields_that_an_older_version_lacked_are_no_edit(tmp_path: Path) -> None:
+    document = json.loads(dump_run(run_file(result())))
+    ((key, stored),) = document["environments"].items()
+    stored["memory_gb_per_s"] = 1.0  # measured anew by each run
+    older = {name: value for name, value in stored.items() if name not in Ceilings.model_fields and name != "threads"}
+    older_key = hashlib.sha256(json.dumps(older, sort_keys=True).encode()).hexdigest()[:12]
+    for name, content in ((key, stored), (older_key, older)):
+        text = json.dumps({**document, "environments": {name: content}}).replace(f'"{key}"', f'"{name}"')
+        store(tmp_path).path.parent.mkdir(exist_ok=True)
+        store(tmp_path).path.write_text(text)
+        assert [entry.key for entry in loaded(tmp_path).workloads] == [decode().key]
 
 
 def test_a_file_that_goes_bad_before_saving_is_set_aside_too(tmp_path: Path) -> None:

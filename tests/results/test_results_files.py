@@ -158,11 +158,15 @@ def test_what_is_no_run_is_refused(tmp_path: Path, data: bytes, message: str) ->
 @pytest.mark.parametrize("number", ["1e999", "1" + "0" * 400, "1" * 5000])
 def test_numbers_out_of_range(tmp_path: Path, number: str) -> None:
     said = refused(tmp_path, TEXT.replace("491.25,", f"{number},"))
-    assert "must be a finite number" in said or "not JSON" in said
+    assert (
+        "must be a finite number" in said or "a number with hundreds of digits" in said or "thousands of digits" in said
+    )
 
 
 def test_a_lone_surrogate_is_refused(tmp_path: Path) -> None:
-    assert refused(tmp_path, edited(lambda d: d.__setitem__("name", "\ud800"))).startswith("Invalid JSON")
+    assert refused(tmp_path, edited(lambda d: d.__setitem__("name", "\ud800"))).startswith(
+        "not JSON: half of a character at line 1"
+    )
 
 
 def test_a_truncated_file_is_refused_at_any_length(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import fcntl
 import json
 import multiprocessing
 import os
@@ -9,17 +10,20 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
+from typing import Any
 
 import pytest
-from result_builders import KEYS, candidate, decode, header, result
+from result_builders import KEYS, candidate, decode, header, result, run_file
 
 from autotune_cli.errors import BadFile, BadName, CannotWrite, NewerSchema, NothingToResume
 from autotune_cli.results import journal as module
 from autotune_cli.results.journal import Journal, find_resumable, load
 from autotune_cli.results.records import JournalState, RoundRecord
+from autotune_cli.results.runs import write_run
 from autotune_cli.results.schema import Conditions
 
 NOW = datetime(2026, 11, 21, 9, 30, 12)
@@ -419,6 +423,103 @@ def test_what_was_acknowledged_survives_kills(tmp_path: Path) -> None:
         assert not acknowledged or rounds[-1] >= acknowledged[-1]
     assert path is not None
     assert len(rounds) > 40
+
+
+STEPS = ("open", "write", "fsync", "replace", "unlink")
+
+
+def _run_until_killed(root: Path, steps: int, resume: bool, pipe: int) -> None:
+    """A whole run, as ``tune --no-cache`` writes it, killed after so many calls that change a file."""
+    left = steps
+
+    def counted(call: Callable[..., Any]) -> Callable[..., Any]:
+        def counting(*arguments: Any, **options: Any) -> Any:
+            nonlocal left
+            result = call(*arguments, **options)
+            left -= 1
+            if left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return result
+
+        return counting
+
+    for name in STEPS:
+        setattr(os, name, counted(getattr(os, name)))
+    found = find_resumable(root, "llama") if resume else None
+    if not resume or found is not None:
+        journal = Journal.create(root, header(), NOW) if found is None else Journal.resume(found)[0]
+        journal.done(result())
+        write_run(journal.run_path, run_file(result(), wall_s=1.0 + steps))
+        journal.finish()
+    os.write(pipe, b"finished")
+
+
+def _run(root: Path, steps: int, resume: bool) -> bool:
+    """Did the run come to its end?"""
+    reader, writer = os.pipe()
+    process = FORK.Process(target=_run_until_killed, args=(root, steps, resume, writer))
+    process.start()
+    os.close(writer)
+    process.join()
+    with open(reader, "rb") as stream:
+        return stream.read() == b"finished"
+
+
+def test_a_run_killed_at_any_step_is_one_file_when_it_is_resumed(tmp_path: Path) -> None:
+    for steps in range(1, 100):
+        root = tmp_path / str(steps)
+        finished = _run(root, steps, resume=False)
+        files = {path: path.read_bytes() for path in root.glob("runs/*.json")}
+        if find_resumable(root, "llama") is None and not files:
+            _run(root, 0, resume=False)  # killed before its header: a new run takes its place
+        assert _run(root, 0, resume=True)
+        assert os.listdir(root / "runs") == ["llama.20261121_093012.json"], steps
+        for path, data in files.items():
+            assert path.read_bytes() == data, steps
+        if finished:
+            break
+    assert 10 < steps < 30
+
+
+def test_killed_while_it_is_resumed(tmp_path: Path) -> None:
+    """At any step of the second process too."""
+    for steps in range(1, 100):
+        root = tmp_path / str(steps)
+        assert not _run(root, 7, resume=False)
+        finished = _run(root, steps, resume=True)
+        assert finished or _run(root, 0, resume=True)
+        assert os.listdir(root / "runs") == ["llama.20261121_093012.json"], steps
+        if finished:
+            break
+    assert 5 < steps < 30
+
+
+def test_what_was_killed_before_its_header_goes_with_the_next_run(tmp_path: Path) -> None:
+    kept = killed(tmp_path)
+    begun, owned = (kept.with_name(f".llama.2026112{day}_093012.journal") for day in (2, 3))
+    begun.write_text('{"record": "hea')
+    descriptor = os.open(owned, os.O_CREAT | os.O_RDWR)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)  # its owner is about to write
+    with Journal.create(tmp_path, header(), NOW + timedelta(days=9)) as journal:
+        assert sorted(os.listdir(tmp_path / "runs")) == sorted(path.name for path in (kept, owned, journal.path))
+    os.close(descriptor)
+
+
+def test_a_journal_that_is_taken_for_a_left_one_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process looks between the making of the file and its lock."""
+    lock, waiting = fcntl.flock, [True]
+
+    def late(descriptor: int, operation: int) -> None:
+        if waiting and operation == fcntl.LOCK_EX:
+            waiting.clear()
+            module._remove_unbegun(tmp_path / "runs")
+            assert os.listdir(tmp_path / "runs") == []
+        lock(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with Journal.create(tmp_path, header(), NOW) as journal:
+        assert journal.path.name == ".llama.20261121_093012.2.journal"
+        assert load(journal.path).header == header()
 
 
 OWNER = """

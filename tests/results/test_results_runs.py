@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import time
 from datetime import datetime
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
@@ -11,18 +10,17 @@ import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from result_builders import result, run_file
+from result_builders import header, result, run_file
 
 from autotune_cli.errors import BadName, CannotWrite
-from autotune_cli.results.files import read_run
+from autotune_cli.results.files import dump_run, read_run
+from autotune_cli.results.journal import Journal
 from autotune_cli.results.runs import (
     RunName,
     check_name,
     latest,
-    new_run_path,
     newest_runs,
     previous,
-    release,
     run_name,
     write_run,
 )
@@ -69,7 +67,7 @@ def test_bad_names(tmp_path: Path, name: str) -> None:
     with pytest.raises(BadName):
         check_name(name)
     with pytest.raises(BadName):
-        new_run_path(tmp_path, name, NOW)
+        reserve(tmp_path, name)
     assert os.listdir(tmp_path) == []
 
 
@@ -77,7 +75,7 @@ def test_bad_names(tmp_path: Path, name: str) -> None:
 @hypothesis_settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_name_is_refused_or_stays_in_its_folder(tmp_path: Path, name: str) -> None:
     try:
-        path = new_run_path(tmp_path, name, NOW)
+        path = reserve(tmp_path, name)
     except BadName:
         return
     assert path.resolve().parent == (tmp_path / "runs").resolve()
@@ -86,63 +84,71 @@ def test_a_name_is_refused_or_stays_in_its_folder(tmp_path: Path, name: str) -> 
     assert path in newest_runs(tmp_path, name)
 
 
+def reserve(root: Path, name: str = "llama") -> Path:
+    """The path of a new run, whose owner is then killed."""
+    with Journal.create(root, header(name=name), NOW) as journal:
+        return journal.run_path
+
+
 def test_the_name_of_a_run(tmp_path: Path) -> None:
-    path = new_run_path(tmp_path, "llama", NOW)
-    assert path == tmp_path / "runs" / "llama.20261121_093012.json"
-    assert not path.exists()  # reserved, but not there before it is whole
-    second = new_run_path(tmp_path, "llama", NOW)
-    assert second.name == "llama.20261121_093012.2.json"
-    write_run(path, run_file(result()))
-    write_run(second, run_file(result()))
-    assert new_run_path(tmp_path, "llama", NOW).name == "llama.20261121_093012.3.json"
-    assert new_run_path(tmp_path, "qwen", NOW).name == "qwen.20261121_093012.json"
+    first = Journal.create(tmp_path, header(), NOW)
+    assert first.run_path == tmp_path / "runs" / "llama.20261121_093012.json"
+    assert not first.run_path.exists()  # reserved, but not there before it is whole
+    second = Journal.create(tmp_path, header(), NOW)
+    assert second.run_path.name == "llama.20261121_093012.2.json"
+    for journal in (first, second):
+        write_run(journal.run_path, run_file(result()))
+        journal.finish()
+    assert reserve(tmp_path).name == "llama.20261121_093012.3.json"
+    assert reserve(tmp_path, "qwen").name == "qwen.20261121_093012.json"
 
 
 def test_a_written_run_leaves_nothing_else(tmp_path: Path) -> None:
-    path = new_run_path(tmp_path, "llama", NOW)
-    write_run(path, run_file(result()))
-    assert os.listdir(tmp_path / "runs") == [path.name]
-    assert read_run(path) == run_file(result())
+    journal = Journal.create(tmp_path, header(), NOW)
+    killed = journal.run_path.with_name(f".{journal.run_path.name}.0123456789abcdef.tmp")
+    killed.write_text("{")
+    assert write_run(journal.run_path, run_file(result())) == run_file(result())
+    journal.finish()
+    assert os.listdir(tmp_path / "runs") == [journal.run_path.name]
+    assert read_run(journal.run_path) == run_file(result())
 
 
-def test_a_released_path_is_free_again(tmp_path: Path) -> None:
-    path = new_run_path(tmp_path, "llama", NOW)
-    release(path)
-    release(path)
-    assert new_run_path(tmp_path, "llama", NOW) == path
-
-
-def test_reservations_of_the_dead_go_after_a_day(tmp_path: Path) -> None:
-    for age_h in (1, 25):
-        path = new_run_path(tmp_path, f"a{age_h}", NOW)
-        os.utime(path.with_name(f".{path.name}.reserved"), (time.time() - age_h * 3600,) * 2)
-    new_run_path(tmp_path, "b", NOW)
-    assert sorted(os.listdir(tmp_path / "runs")) == [
-        ".a1.20261121_093012.json.reserved",
-        ".b.20261121_093012.json.reserved",
-    ]
+def test_a_run_that_is_there_is_not_written_again(tmp_path: Path) -> None:
+    path = reserve(tmp_path)
+    first = run_file(result(), wall_s=14.0)
+    write_run(path, first)
+    before = path.stat()
+    assert write_run(path, run_file(result(), wall_s=0.5)) == first
+    assert path.stat().st_ino == before.st_ino
+    # What an interruption left is completed; so is a file that can't be read.
+    for stored in (dump_run(run_file(result(), complete=False)), dump_run(run_file(result(us=1.0))), "{"):
+        path.write_text(stored)
+        write_run(path, first)
+        assert read_run(path) == first
 
 
 def test_a_link_in_the_way_is_not_taken(tmp_path: Path) -> None:
     (tmp_path / "runs").mkdir()
     (tmp_path / "runs" / "llama.20261121_093012.json").symlink_to("nowhere")
-    assert new_run_path(tmp_path, "llama", NOW).name == "llama.20261121_093012.2.json"
+    assert reserve(tmp_path).name == "llama.20261121_093012.2.json"
+    assert len(os.listdir(tmp_path / "runs")) == 2
 
 
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "runs").write_text("a file")
     with pytest.raises(CannotWrite, match="runs: not a directory"):
-        new_run_path(tmp_path, "llama", NOW)
+        reserve(tmp_path)
 
 
 def _reserve_and_write(root: Path, count: int, start: Barrier, queue: multiprocessing.Queue[str]) -> None:
     start.wait()
     for index in range(count):
-        path = new_run_path(root, "llama", NOW)
-        # Some are written at once, so that others meet a reservation that becomes a file.
+        journal = Journal.create(root, header(), NOW)
+        # Some are written at once, so that others meet a journal that becomes a run.
         if index % 2:
-            write_run(path, run_file())
-        queue.put(path.name)
+            write_run(journal.run_path, run_file())
+            journal.finish()
+        queue.put(journal.run_path.name)
 
 
 def test_processes_at_the_same_instant_get_different_names(tmp_path: Path) -> None:

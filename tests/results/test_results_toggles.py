@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from autotune_cli.errors import BadVariable
 from autotune_cli.results.toggles import CACHE_VARIABLES, cache_toggle, parse_bool
 
 OURS, SGLANG = CACHE_VARIABLES
@@ -21,25 +22,29 @@ def test_no(text: str) -> None:
     assert cache_toggle(None, {SGLANG: text}) == (False, SGLANG, None)
 
 
-@pytest.mark.parametrize("text", ["", " ", "on", "off", "2", "-1", " 1", "true ", "t", "f", "nope", "ja", "１"])
+@pytest.mark.parametrize("text", [" ", "on", "off", "2", "-1", " 1", " 0 ", "true ", "t", "f", "nope", "nein", "１"])
 @pytest.mark.parametrize("name", CACHE_VARIABLES)
-def test_anything_else_warns_and_takes_the_default(name: str, text: str) -> None:
-    toggle = cache_toggle(None, {name: text})
-    assert toggle.on is True
-    assert toggle.source == "default"
-    assert toggle.warning is not None
-    assert toggle.warning.startswith(f"{name}={text!r} ")
+def test_anything_else_is_refused_with_the_words_that_are_known(name: str, text: str) -> None:
+    with pytest.raises(BadVariable) as raised:
+        cache_toggle(None, {name: text})
+    assert str(raised.value).startswith(f"{name}={text!r} ")
+    for words in ("true, 1, yes, y", "false, 0, no, n"):
+        assert words in str(raised.value)
+    assert raised.value.exit_code == 2
 
 
 def test_an_unreadable_variable_does_not_fall_through() -> None:
-    toggle = cache_toggle(None, {OURS: "maybe", SGLANG: "0"})
-    assert toggle.on is True
-    assert toggle.warning is not None
-    assert OURS in toggle.warning
+    with pytest.raises(BadVariable, match=OURS):
+        cache_toggle(None, {OURS: "maybe", SGLANG: "0"})
 
 
 def test_default_is_on() -> None:
     assert cache_toggle(None, {}) == (True, "default", None)
+
+
+def test_an_empty_variable_is_none() -> None:
+    assert cache_toggle(None, {OURS: "", SGLANG: "0"}) == (False, SGLANG, None)
+    assert cache_toggle(None, {OURS: "", SGLANG: ""}) == (True, "default", None)
 
 
 @given(

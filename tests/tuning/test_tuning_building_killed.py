@@ -12,7 +12,7 @@ import pytest
 from running import TINY, Autotune, is_running, wait_until
 
 from autotune_cli.results.files import read_run
-from autotune_cli.tuning.descendants import end_session, in_session
+from autotune_cli.tuning.descendants import MARK, end_descendants, in_session
 
 KERNELS = Path(__file__).with_name("building_kernels.py")
 OPTIONS = ("tune", "--json", "--device", "cpu", *TINY, "--no-cache", "--kernels", KERNELS, "--backend", "built")
@@ -45,7 +45,7 @@ def waiting(autotune: Autotune) -> Waiting:
 def test_interrupted_while_building(waiting: Waiting, number: signal.Signals) -> None:
     waiting.process.send_signal(number)
     out, err = waiting.process.communicate(timeout=10)
-    assert waiting.process.returncode == 4, err
+    assert waiting.process.returncode == (130 if number == signal.SIGINT else 4), err
     assert "Traceback" not in err
     assert err.splitlines()[-1] == "interrupted; go on with the same command and --resume"
     assert not any(map(is_running, waiting.pids))
@@ -70,7 +70,7 @@ def test_a_killed_builder_leaves_no_compiler(waiting: Waiting) -> None:
     waiting.process.kill()
 
 
-def test_a_session_is_ended_with_all_its_groups() -> None:
+def test_a_session_is_ended_with_all_its_groups_and_who_has_left_it() -> None:
     shell = "sleep 1000 & setsid sleep 1000 & echo $!; set -m; sleep 1000 & wait"
     leader = subprocess.Popen(["bash", "-c", shell], stdout=subprocess.PIPE, text=True, start_new_session=True)
     assert leader.stdout is not None
@@ -78,9 +78,22 @@ def test_a_session_is_ended_with_all_its_groups() -> None:
     wait_until(lambda: len(in_session(leader.pid)) == 3)
     wait_until(lambda: os.getsid(apart) == apart)
     assert len({os.getpgid(pid) for pid in in_session(leader.pid)}) == 2
-    end_session(leader.pid)
+    end_descendants(leader.pid)
     assert in_session(leader.pid) == []
-    # Who has left the session is a daemon, and nobody's business.
-    assert is_running(apart)
-    os.kill(apart, signal.SIGKILL)
+    assert not is_running(apart)
     leader.communicate()
+
+
+def test_an_orphan_is_known_by_its_mark_alone() -> None:
+    """Its parents are dead and it has a session of its own; another worker's mark is not its."""
+    shell = "setsid sleep 1000 >&- & echo $!"
+    marked = {**os.environ, MARK: "one"}
+    parent = subprocess.Popen(["bash", "-c", shell], stdout=subprocess.PIPE, text=True, env=marked)
+    out, _ = parent.communicate()
+    orphan = int(out)
+    wait_until(lambda: os.getsid(orphan) == orphan)
+    end_descendants(parent.pid)
+    end_descendants(parent.pid, mark="on")
+    assert is_running(orphan)
+    end_descendants(parent.pid, mark="one")
+    assert not is_running(orphan)

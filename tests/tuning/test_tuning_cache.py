@@ -53,10 +53,21 @@ def test_first_call_measures_and_keeps(first: Finished, program: Autotune) -> No
     assert not list(program.root.glob("runs/*"))
 
 
-def test_second_call_measures_nothing(first: Finished, program: Autotune) -> None:
+def test_second_call_measures_and_writes_nothing(first: Finished, program: Autotune) -> None:
+    """Its folder may be a read-only one: neither a journal is made there, nor a lock, nor a newer copy of the same."""
+    (program.root / "cache" / ".cpu.json.lock").unlink()
+    (program.root / "runs").rmdir()
+    everything = {path: path.stat().st_mtime_ns for path in program.root.rglob("*")}
     before = first.path.read_bytes()
-    second = program.tune(*TINY)
+    (program.root / "cache").chmod(0o555)  # root may write all the same
+    program.root.chmod(0o555)
+    try:
+        second = program.tune(*TINY)
+    finally:
+        for folder in (program.root, program.root / "cache"):
+            folder.chmod(0o755)
     assert reused(second) == [True]
+    assert {path: path.stat().st_mtime_ns for path in program.root.rglob("*")} == everything
     assert second.run.workloads == json_equal(before).workloads
     shown = program("tune", *TINY, code=0)
     assert "nothing to measure: cache/cpu.json" in shown.out

@@ -46,6 +46,34 @@ BAD = {
         REGISTER + f"@register('topk.select', name='mine.a', knobs={{'t': [float('nan')]}}, devices=('cpu',))\n{RIGHT}",
         r"backend mine.a: knob t=nan is neither",
     ),
+    "a knob of one text": (
+        REGISTER + f"@register('topk.select', name='mine.a', knobs={{'mode': 'fast'}}, devices=('cpu',))\n{RIGHT}",
+        r"line \d: ValueError: backend mine.a: knob mode='fast' is no list of values; one value is \('fast',\)$",
+    ),
+    "devices as one text": (
+        REGISTER + f"@register('topk.select', name='mine.a', devices='cpu')\n{RIGHT}",
+        r"line \d: ValueError: backend mine.a: devices='cpu' is no list; one is \('cpu',\)$",
+    ),
+    "unsupported says yes": (
+        REGISTER + f"@register('topk.select', name='mine.a', devices=('cpu',), unsupported=lambda *a: True)\n{RIGHT}",
+        r"candidates: ValueError: backend mine.a: unsupported returned True; it returns the reason as text, or None",
+    ),
+    "knobs without end": (
+        "import itertools\n"
+        + REGISTER
+        + "def knobs(w, d):\n    return ({'i': i} for i in itertools.count())\n"
+        + f"@register('topk.select', name='mine.a', devices=('cpu',), knobs=knobs)\n{RIGHT}",
+        r"candidates: ValueError: backend mine.a: more than 200,000 candidates for topk.select",
+    ),
+    "a long message": (
+        "raise ValueError('one\\ntwo\\n' + 'x' * 100_000)\n",
+        r"line 1: ValueError: one two x{1,400}\.\.\.$",
+    ),
+    "an exception that can't be shown": (
+        "class Odd(Exception):\n    def __str__(self):\n        raise RuntimeError('no')\nraise Odd\n",
+        r"line 4: Odd: its message can't be shown$",
+    ),
+    "not an exception": ("class Stop(BaseException): pass\nraise Stop('x')\n", r"line 2: Stop: x$"),
     "knobs that raise": (
         REGISTER + f"@register('topk.select', name='mine.a', knobs=lambda w, d: 1 / 0, devices=('cpu',))\n{RIGHT}",
         r"asked for its candidates: ZeroDivisionError: division by zero",

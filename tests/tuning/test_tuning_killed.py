@@ -151,7 +151,7 @@ def test_interrupted_run_writes_what_it_has_and_can_go_on(autotune: Autotune) ->
     watched.until(process, lambda: len(watched.records("done")) == 1 and len(watched.vetted()) >= 5)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=10)
-    assert process.returncode == 4, err
+    assert process.returncode == 130, err
     assert "Traceback" not in err
     assert err.splitlines()[-1] == "interrupted; go on with the same command and --resume"
     assert not any(map(is_running, watched.workers()))
@@ -169,7 +169,8 @@ def test_interrupted_run_writes_what_it_has_and_can_go_on(autotune: Autotune) ->
     assert [entry.name for entry in watched.runs.iterdir()] == [path.name]
 
 
-def test_interrupted_before_anything_is_measured(autotune: Autotune) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_before_anything_is_measured(autotune: Autotune, number: signal.Signals) -> None:
     """While the worker starts: no result, no worker left, and no wait for the start's time limit."""
     hanging = autotune.root / "hangs.py"
     hanging.write_text(
@@ -178,9 +179,9 @@ def test_interrupted_before_anything_is_measured(autotune: Autotune) -> None:
     process = autotune.start("tune", "--kernels", hanging)
     pid = autotune.root / "pid"
     wait_until(lambda: pid.exists() and pid.read_text())
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, err = process.communicate(timeout=5)
-    assert process.returncode == 4
+    assert process.returncode == (130 if number == signal.SIGINT else 4)
     assert err.splitlines()[-1] == "interrupted"
     assert not is_running(int(pid.read_text()))
 
@@ -224,7 +225,7 @@ def test_interrupted_while_a_worker_is_replaced(autotune: Autotune) -> None:
     wait_until(lambda: Path(f"{marker}.loading").exists())
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=5)
-    assert process.returncode == 4, err
+    assert process.returncode == 130, err
     assert "go on with the same command and --resume" in err
     assert "error" not in err
 
@@ -236,7 +237,8 @@ def test_sigterm_is_as_good_and_a_second_signal_ends_at_once(autotune: Autotune)
     process.send_signal(signal.SIGTERM)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=10)
-    assert process.returncode == 4, err
+    # Of two signals at once the interpreter takes the one with the smaller number first.
+    assert process.returncode in (4, 130), err
     assert not any(map(is_running, watched.workers()))
     assert "Traceback" not in err
 

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 import torch
 
-from autotune_cli.errors import SlowBuild
+from autotune_cli.errors import BadVariable, SlowBuild
 from autotune_cli.results.schema import CandidateResult, Kernel
 from autotune_cli.tuning.budget import VETTING_SHARE, Budget
 from autotune_cli.tuning.duplicates import mark_duplicates
 from autotune_cli.tuning.faults import fault_of
-from autotune_cli.tuning.guard import refuse_slow_builds
+from autotune_cli.tuning.guard import most_compilers, refuse_slow_builds
 from autotune_cli.tuning.launching import InputGuard, poison
 
 # --- budget ----------------------------------------------------------------------------------------------------------
@@ -54,7 +54,7 @@ def test_a_share_has_time_for_vetting_and_for_racing() -> None:
     assert not share.is_over()
     clock.now += 5.0
     assert share.is_over()
-    assert share.left_s() == 1.0  # the least that is worth starting something for
+    assert share.left_s() == 0.0
 
 
 def test_workers_side_by_side_get_as_many_shares() -> None:
@@ -144,6 +144,16 @@ def test_gpu_variables_count_on_a_gpu_only(variable: str) -> None:
     refuse_slow_builds({variable: "1"}, "cpu")
     with pytest.raises(SlowBuild, match=variable):
         refuse_slow_builds({variable: "1"}, "cuda")
+
+
+def test_a_bound_on_compilers_is_a_number_or_an_error() -> None:
+    assert most_compilers({}) is most_compilers({"MAX_JOBS": ""}) is None
+    assert most_compilers({"MAX_JOBS": "3"}) == 3
+    for value in ("abc", "0", "-1", " 2 ", "2.5", "²", "9" * 5000):
+        with pytest.raises(BadVariable, match=r"^MAX_JOBS="):
+            refuse_slow_builds({"MAX_JOBS": value}, "cuda")
+    # Nothing is compiled there.
+    refuse_slow_builds({"MAX_JOBS": "abc"}, "cpu")
 
 
 # --- faults ----------------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from running import is_running, wait_until
 from autotune_cli.errors import NoDevice, NoWorker
 from autotune_cli.tuning import process
 from autotune_cli.tuning.jobs import ListBackends, Plan, WorkerSettings
-from autotune_cli.tuning.process import Stopped, Worker, WorkerDied, WorkerRaised, WorkerTimeout
+from autotune_cli.tuning.process import Stopped, Worker, WorkerRaised, WorkerTimeout
 
 
 @pytest.fixture
@@ -38,8 +38,6 @@ def test_a_dead_worker_is_replaced_by_the_next_question(worker: Worker) -> None:
     names = [backend.name for backend in worker.ask(ListBackends(), 20.0)]
     first = pid(worker)
     os.kill(first, signal.SIGKILL)
-    with pytest.raises(WorkerDied, match="killed by SIGKILL"):
-        worker.ask(ListBackends(), 20.0)
     assert [backend.name for backend in worker.ask(ListBackends(), 20.0)] == names
     assert worker.starts == 2
     assert pid(worker) != first
@@ -79,9 +77,8 @@ def test_a_worker_dies_with_the_thread_that_started_it(worker: Worker) -> None:
     thread.join()
     first = pid(worker)
     wait_until(lambda: not is_running(first), 5.0)
-    with pytest.raises(WorkerDied):
-        worker.ask(ListBackends(), 20.0)
     assert worker.ask(ListBackends(), 20.0)  # started by this thread now
+    assert worker.starts == 2
 
 
 def test_a_fault_of_the_program_is_raised_with_its_trace(worker: Worker) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from autotune_cli.profiling.errors import BadTrace
 from autotune_cli.profiling.readers.stream import EventStream, Progress
 from autotune_cli.profiling.trace import NO_CORRELATION, Source, Span, Thread, Trace, Work
+from autotune_cli.reading import printable
 
 # Categories by torch version: capitals up to 1.11. https://github.com/pytorch/kineto, output_json.cpp
 _WORK = {
@@ -24,6 +25,8 @@ _OTHERS = frozenset(
 )
 # Beyond what a column holds, and beyond any id.
 _TOO_LARGE = 1 << 62
+# Microseconds; those since 1970 are 1.8e15.
+_MOST_US = 1e18
 # Asked all the time, and neither launch, copy nor wait.
 _IDLE_CALLS = (
     "cudaGetDevice",
@@ -45,20 +48,23 @@ _IDLE_CALLS = (
 )
 
 
-def read_chrome(path: Path, progress: Progress | None = None) -> Trace:
+def read_chrome(path: Path, progress: Progress | None = None, stream: BinaryIO | None = None) -> Trace:
     """Reads a trace in one pass.
+
+    Args:
+        stream: the open file, if it can't be opened again: a pipe. It is closed.
 
     Raises:
         BadTrace: not a trace of torch's profiler, cut off, or with events that can't be (negative durations, kernels
             without names).
     """
-    return _Reader(path, progress).read()
+    return _Reader(path, progress, stream).read()
 
 
 class _Reader:
-    def __init__(self, path: Path, progress: Progress | None) -> None:
+    def __init__(self, path: Path, progress: Progress | None, stream: BinaryIO | None) -> None:
         self.path = path
-        self.stream = EventStream(path, progress)
+        self.stream = EventStream(path, progress, stream)
         self.trace = Trace(str(path), "torch profiler")
 
     def read(self) -> Trace:
@@ -95,7 +101,7 @@ class _Reader:
         devices = header.get("deviceProperties")
         if isinstance(devices, list):
             names = [device.get("name") for device in devices if isinstance(device, dict)]
-            self.trace.devices = [name for name in names if isinstance(name, str)]
+            self.trace.devices = [printable(name) for name in names if isinstance(name, str)]
         self.trace.rank = rank_in(header)
 
     def _work(self, event: dict[str, Any], work: Work) -> None:
@@ -103,7 +109,9 @@ class _Reader:
             return
         name = event.get("name")
         if not isinstance(name, str) or not name.strip():
-            raise BadTrace(path=self.path, detail=f"a {event['cat']} without a name (at ts {event.get('ts')})")
+            raise BadTrace(
+                path=self.path, detail=f"a {event['cat']} without a name (at ts {str(event.get('ts'))[:40]})"
+            )
         start, duration = self._times(event, name)
         arguments = event.get("args")
         arguments = arguments if isinstance(arguments, dict) else {}
@@ -111,7 +119,7 @@ class _Reader:
         trace = self.trace
         trace.gpu.add(
             work,
-            trace.names(_printable(name)),
+            trace.names(printable(name)),
             trace.sources(Source(self._group(event), device)),
             _number(arguments.get("stream"), 0),
             start,
@@ -128,7 +136,7 @@ class _Reader:
         arguments = arguments if isinstance(arguments, dict) else {}
         trace = self.trace
         trace.calls.add(
-            trace.names(_printable(name)),
+            trace.names(printable(name)),
             self._thread(event),
             start,
             duration,
@@ -140,15 +148,17 @@ class _Reader:
         if event.get("ph") != "X" or not isinstance(name, str):
             return
         start, duration = self._times(event, name)
-        self.trace.spans.append(Span(_printable(name), self._thread(event), start, start + duration))
+        self.trace.spans.append(Span(printable(name), self._thread(event), start, start + duration))
 
     def _times(self, event: dict[str, Any], name: str) -> tuple[float, float]:
         try:
             start, duration = float(event["ts"]), float(event["dur"])
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, OverflowError):
             raise BadTrace(path=self.path, detail=f"{name[:80]!r} has no start or no duration") from None
         if not (math.isfinite(start) and math.isfinite(duration)):
             raise BadTrace(path=self.path, detail=f"{name[:80]!r} has no finite start and duration")
+        if abs(start) > _MOST_US or duration > _MOST_US:
+            raise BadTrace(path=self.path, detail=f"{name[:80]!r} has a start or a duration beyond all clocks")
         if duration < 0:
             raise BadTrace(path=self.path, detail=f"{name[:80]!r} lasts {duration} us: the recording is broken")
         return start, duration
@@ -157,7 +167,7 @@ class _Reader:
         """SGLang merges the traces of ranks with ``[TP00] `` before every process id."""
         process = event.get("pid")
         if isinstance(process, str) and process.startswith("[") and "]" in process:
-            return self.trace.groups(process[1 : process.index("]")])
+            return self.trace.groups(printable(process[1 : process.index("]")]))
         return self.trace.groups("")
 
     def _thread(self, event: dict[str, Any]) -> int:
@@ -169,11 +179,6 @@ def rank_in(header: dict[str, Any]) -> int | None:
     distributed = header.get("distributedInfo")
     rank = distributed.get("rank") if isinstance(distributed, dict) else None
     return rank if isinstance(rank, int) else None
-
-
-def _printable(name: str) -> str:
-    """JSON may hold halves of characters, which no terminal and no file takes."""
-    return name if name.isascii() else name.encode("utf-8", "replace").decode()
 
 
 def _number(value: Any, default: int) -> int:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import io
+import os
 import re
+import stat
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
+from typing import cast
 
 from autotune_cli.errors import BadOption
 from autotune_cli.profiling.errors import BadTrace
@@ -13,6 +17,7 @@ from autotune_cli.profiling.readers.chrome import rank_in, read_chrome
 from autotune_cli.profiling.readers.nsys import MAGIC, read_nsys
 from autotune_cli.profiling.readers.stream import EventStream, Progress
 from autotune_cli.profiling.trace import Trace
+from autotune_cli.reading import Unreadable, open_input, plain
 
 # Traces of an H200 that come along, for people without a GPU.
 EXAMPLES = {"example": "paged.json.gz", "example-ragged": "ragged.json.gz"}
@@ -62,15 +67,27 @@ def read_trace(path: Path, progress: Progress | None = None) -> Trace:
         BadTrace: of no kind known, or broken.
     """
     try:
-        with path.open("rb") as file:
-            start = file.read(len(MAGIC))
-    except OSError as error:
-        raise BadTrace(path=path, detail=f"can't be read: {error.strerror}") from None
+        stream = open_input(path)
+    except Unreadable as error:
+        raise BadTrace(path=path, detail=f"can't be read: {error}") from None
+    try:
+        start = cast("io.BufferedReader", stream).peek(len(MAGIC))[: len(MAGIC)]
+        is_file = stat.S_ISREG(os.fstat(stream.fileno()).st_mode)
+    except (OSError, Unreadable) as error:
+        stream.close()
+        detail = plain(error) if isinstance(error, OSError) else error
+        raise BadTrace(path=path, detail=f"can't be read: {detail}") from None
+    if start == MAGIC or is_file:
+        stream.close()
     if path.name.endswith((".nsys-rep", ".qdrep")):
         raise BadTrace(path=path, detail="a report of Nsight Systems: export it first, nsys export --type sqlite FILE")
     if not start:
         raise BadTrace(path=path, detail="empty")
-    return read_nsys(path, progress) if start == MAGIC else read_chrome(path, progress)
+    if start != MAGIC:
+        return read_chrome(path, progress, None if is_file else stream)
+    if not is_file:
+        raise BadTrace(path=path, detail="an SQLite file can't be read from a pipe: name the file itself")
+    return read_nsys(path, progress)
 
 
 def sources_of_rank(trace: Trace, rank: int | None) -> Sequence[int]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -30,35 +31,111 @@ _COPIES = {1: "HtoD", 2: "DtoH", 3: "HtoA", 4: "AtoH", 8: "DtoD", 9: "HtoH", 10:
 _CALLS = re.compile(r"Launch|Memcpy|Memset|Synchronize|BeginCapture|EndCapture")
 _VERSION = re.compile(r"_v\d+(?:_ptsz)?$|_ptsz$")
 _REPORT_EVERY = 1 << 16
+_TABLES = frozenset(
+    {
+        "StringIds",
+        "TARGET_INFO_GPU",
+        "CUPTI_ACTIVITY_KIND_KERNEL",
+        "CUPTI_ACTIVITY_KIND_MEMCPY",
+        "CUPTI_ACTIVITY_KIND_MEMSET",
+        "CUPTI_ACTIVITY_KIND_GRAPH_TRACE",
+        "CUPTI_ACTIVITY_KIND_RUNTIME",
+        "NVTX_EVENTS",
+    }
+)
+# Bytes of a text; the longest names of kernels have some 10,000.
+_LONGEST_VALUE = 1 << 20
+_MOST_GPUS = 1024
+# Of SQLite's virtual machine, between two looks at the clock: some milliseconds.
+_STEPS = 100_000
+# Processor seconds for a query's next row, and the bytes that SQLite goes through in another one, ten times over.
+_PATIENCE_S, _BYTES_PER_S = 4.0, 20e6
+# A row of two columns takes at least so many bytes.
+_LEAST_ROW = 4
 
 
 def read_nsys(path: Path, progress: Progress | None = None) -> Trace:
     """Reads an export in one pass a table.
 
     Raises:
-        BadTrace: another SQLite file, a damaged one, negative durations, kernels without names.
+        BadTrace: another SQLite file, a damaged one, one that computes what it holds, negative durations, kernels
+            without names, text in a column of numbers.
+        KeyboardInterrupt: Ctrl-C, also in the middle of a query.
     """
+    clock = _Clock(path.stat().st_size)
     try:
-        with closing(sqlite3.connect(f"file:{quote(str(path.resolve()))}?mode=ro", uri=True)) as database:
-            return _Reader(path, database, progress).read()
+        # Immutable: nothing is locked, no journal beside the file is looked for, and none is made.
+        where = f"file:{quote(str(path.resolve()))}?mode=ro&immutable=1"
+        with closing(sqlite3.connect(where, uri=True)) as database:
+            # SQLite takes text of any length for a column of integers, and functions in the schema for harmless.
+            database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LONGEST_VALUE)
+            database.execute("PRAGMA trusted_schema = OFF")
+            database.set_progress_handler(clock.tick, _STEPS)
+            return _Reader(path, database, clock, progress).read()
     except sqlite3.Error as error:
+        if clock.is_over:
+            raise BadTrace(path=path, detail="a query takes far too long for a file of this size") from None
+        if isinstance(error, sqlite3.OperationalError) and str(error) == "interrupted":
+            # sqlite3 makes this of any exception in the handler, such as that of Ctrl-C.
+            raise KeyboardInterrupt from None
         raise BadTrace(path=path, detail=f"a damaged SQLite file: {error}") from None
-    except (TypeError, ValueError, OverflowError) as error:
-        # SQLite takes text and numbers of any size for a column of integers.
-        raise BadTrace(path=path, detail=f"values that no export holds: {error}") from None
+    except MemoryError:
+        raise BadTrace(path=path, detail="too large for this machine's memory") from None
+
+
+class _Clock:
+    """The time between two rows, and the number of them, that a file of a size may take: damaged pages can be
+    endless."""
+
+    def __init__(self, size: int) -> None:
+        self.is_over = False
+        self._patience_s = _PATIENCE_S + size / _BYTES_PER_S
+        self._rows_left = size // _LEAST_ROW
+        self._start = time.process_time()
+
+    def tick(self) -> bool:
+        """For ``set_progress_handler``: is the time over?"""
+        self.is_over = self.is_over or time.process_time() - self._start > self._patience_s
+        return self.is_over
+
+    def row(self) -> bool:
+        """Count a row that was read; True: there are more than the file has room for."""
+        self._start = time.process_time()
+        self._rows_left -= 1
+        return self._rows_left < 0
 
 
 class _Reader:
-    def __init__(self, path: Path, database: sqlite3.Connection, progress: Progress | None) -> None:
+    def __init__(self, path: Path, database: sqlite3.Connection, clock: _Clock, progress: Progress | None) -> None:
         self.path = path
         self.database = database
+        self.clock = clock
         self.progress = progress
         self.done = self.total = 0
         self.has_processes = True
         self.trace = Trace(str(path), "Nsight Systems")
         # Names of files and kernels may hold any bytes.
         database.text_factory = lambda data: data.decode(errors="replace")
-        self.tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type IN ('table')")}
+        self.tables = self._plain_tables()
+
+    def _plain_tables(self) -> set[str]:
+        """The tables that are read.
+
+        Raises:
+            BadTrace: one of them is a view, a virtual table, or has generated columns: code in the place of data.
+        """
+        tables = set()
+        query = "SELECT type, name, rootpage FROM sqlite_master WHERE type IN ('table', 'view')"
+        for kind, name, page in self.database.execute(query):
+            if name not in _TABLES:
+                continue
+            if kind != "table" or not page:
+                raise BadTrace(path=self.path, detail=f"{name} is no plain table: not an export of Nsight Systems")
+            tables.add(name)
+            # Columns by table_xinfo: hidden is 2 or 3 for a generated one.
+            if any(column[6] for column in self.database.execute(f"PRAGMA table_xinfo({name})")):
+                raise BadTrace(path=self.path, detail=f"{name} has generated columns: not an export of Nsight Systems")
+        return tables
 
     def read(self) -> Trace:
         if "StringIds" not in self.tables:
@@ -77,7 +154,8 @@ class _Reader:
         self._runtime("CUPTI_ACTIVITY_KIND_RUNTIME")
         self._ranges("NVTX_EVENTS")
         if "TARGET_INFO_GPU" in self.tables and "name" in self._columns("TARGET_INFO_GPU"):
-            self.trace.devices = [name for (name,) in self.database.execute("SELECT name FROM TARGET_INFO_GPU") if name]
+            names = [name for (name,) in self.database.execute(f"SELECT name FROM TARGET_INFO_GPU LIMIT {_MOST_GPUS}")]
+            self.trace.devices = [self._text("TARGET_INFO_GPU.name", name) for name in names if name]
         return self.trace
 
     def _kernels(self, table: str) -> None:
@@ -90,7 +168,7 @@ class _Reader:
         texts = self._strings(f"SELECT {names[0]} FROM {table}")
         for row in self._rows(table, columns, names[0], "streamId", "deviceId", "globalPid", "correlationId"):
             start, end, name, stream, device, process, correlation = row
-            text = texts.get(name)
+            text = texts.get(name) if isinstance(name, int) else None
             if not text or not text.strip():
                 raise BadTrace(path=self.path, detail=f"a kernel without a name (at {start} ns)")
             self._add(Work.KERNEL, text, start, end, stream, device, process, correlation)
@@ -101,21 +179,16 @@ class _Reader:
             return
         for row in self._rows(table, columns, "copyKind", "streamId", "deviceId", "globalPid", "correlationId"):
             start, end, copy, stream, device, process, correlation = row
+            copy = self._whole(f"{table}.copyKind", copy)
             name = {Work.COPY: f"Memcpy {_COPIES.get(copy, copy)}", Work.FILL: "Memset"}.get(work, "CUDA graph")
             self._add(work, name, start, end, stream, device, process, correlation)
 
     def _add(
-        self,
-        work: Work,
-        name: str,
-        start: int,
-        end: int,
-        stream: int | None,
-        device: int | None,
-        process: int | None,
-        correlation: int | None,
+        self, work: Work, name: str, start: Any, end: Any, stream: Any, device: Any, process: Any, correlation: Any
     ) -> None:
         trace = self.trace
+        stream, device = self._whole("streamId", stream), self._whole("deviceId", device)
+        process, correlation = self._whole("globalPid", process), self._whole("correlationId", correlation)
         start_us, us = self._times(name, start, end)
         trace.gpu.add(
             work,
@@ -139,6 +212,7 @@ class _Reader:
             table, columns, "nameId", "globalTid", "correlationId", where=where
         ):
             text = wanted[name]
+            thread, correlation = self._whole("globalTid", thread), self._whole("correlationId", correlation)
             start_us, us = self._times(text, start, end)
             self.trace.calls.add(
                 self.trace.names(text),
@@ -155,12 +229,29 @@ class _Reader:
         texts = self._strings(f"SELECT textId FROM {table}") if "textId" in columns else {}
         where = 'WHERE "end" IS NOT NULL' + (f" AND eventType IN {_RANGES}" if "eventType" in columns else "")
         for start, end, text, number, thread in self._rows(table, columns, "text", "textId", "globalTid", where=where):
-            name = text or texts.get(number)
+            name = self._text(f"{table}.text", text) if text else texts.get(self._whole("textId", number))
+            thread = self._whole("globalTid", thread)
             if name:
                 start_us, us = self._times(name, start, end)
                 self.trace.spans.append(Span(name, self._thread(thread), start_us, start_us + us))
 
-    def _times(self, name: str, start: int, end: int) -> tuple[float, float]:
+    def _whole(self, column: str, value: Any) -> Any:
+        """A whole number, or None.
+
+        Raises:
+            BadTrace: text, a blob, a fraction; SQLite takes any value for a column of integers.
+        """
+        if value is not None and not isinstance(value, int):
+            raise BadTrace(path=self.path, detail=f"{column} holds {type(value).__name__} where a number belongs")
+        return value
+
+    def _text(self, column: str, value: Any) -> str:
+        """Text. Raises :class:`BadTrace` for anything else."""
+        if not isinstance(value, str):
+            raise BadTrace(path=self.path, detail=f"{column} holds {type(value).__name__} where text belongs")
+        return value
+
+    def _times(self, name: str, start: Any, end: Any) -> tuple[float, float]:
         if not isinstance(start, int) or not isinstance(end, int):
             raise BadTrace(path=self.path, detail=f"{name[:80]!r} has no start or no end")
         if end < start:
@@ -173,12 +264,19 @@ class _Reader:
         fields = ", ".join(f'"{name}"' if name in columns else "NULL" for name in ("start", "end", *wanted))
         for row in self.database.execute(f"SELECT {fields} FROM {table} {where}"):
             self.done += 1
+            if self.clock.row():
+                raise BadTrace(path=self.path, detail="a damaged SQLite file: more rows than it has room for")
             if self.progress is not None and self.done % _REPORT_EVERY == 0:
                 self.progress(min(self.done, self.total), self.total)
             yield row
 
     def _strings(self, numbers: str) -> dict[int, str]:
-        return dict(self.database.execute(f"SELECT id, value FROM StringIds WHERE id IN ({numbers})"))
+        found: dict[int, str] = {}
+        for number, text in self.database.execute(f"SELECT id, value FROM StringIds WHERE id IN ({numbers})"):
+            if self.clock.row():
+                raise BadTrace(path=self.path, detail="a damaged SQLite file: more rows than it has room for")
+            found[self._whole("StringIds.id", number)] = self._text("StringIds.value", text)
+        return found
 
     def _columns(self, table: str) -> set[str]:
         return {row[1] for row in self.database.execute(f"PRAGMA table_info({table})")}

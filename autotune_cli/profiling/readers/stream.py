@@ -10,20 +10,26 @@ import codecs
 import gzip
 import io
 import json
+import os
 import re
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any, BinaryIO, cast
 
 from autotune_cli.profiling.errors import BadTrace
+from autotune_cli.reading import Unreadable, open_input, plain
 
 # Bytes done, bytes in all.
 Progress = Callable[[int, int], None]
 
 _CHUNK = 1 << 22
 # No event is longer; what can't be read within it is broken.
-_LONGEST = 1 << 26
+_LONGEST = 1 << 24
+# What is read on top of the file besides the events; the rest is passed over.
+_HEADER = frozenset({"schemaVersion", "deviceProperties", "distributedInfo"})
+# Traces shrink to a tenth or a twentieth. A file of 1 MB that is far larger inside was made to fill the memory.
+_MOST_SHRUNK, _HARMLESS = 100, 1 << 26
 _BETWEEN = re.compile(r"[\s,]*")
 _SPACE = re.compile(r"\s*")
 # C's words for numbers that JSON doesn't have; versions of Kineto print them for an occupancy.
@@ -35,8 +41,9 @@ _GZIP_MAGIC = b"\x1f\x8b"
 class EventStream:
     """The events of one file. ``header`` fills up with the other values of the document while they are read."""
 
-    def __init__(self, path: Path, progress: Progress | None = None) -> None:
+    def __init__(self, path: Path, progress: Progress | None = None, stream: BinaryIO | None = None) -> None:
         self.path = path
+        self._given = stream
         self.header: dict[str, Any] = {}
         self._progress = progress
         self._text = ""
@@ -79,7 +86,9 @@ class EventStream:
                 raise self._bad("not JSON")
             self._at += 1
             if key != "traceEvents":
-                self.header[key] = self._value()
+                value = self._value()
+                if key in _HEADER:
+                    self.header[key] = value
                 continue
             if self._peek() != "[":
                 raise self._bad("traceEvents is not a list: not a trace of torch's profiler")
@@ -168,33 +177,64 @@ class EventStream:
     def _fill(self, size: int) -> None:
         try:
             data = self._file.read(size)
+            if self._is_packed:
+                self._refuse_bomb(self._position + len(data))
         except EOFError:
             raise self._bad("a gzip file that is cut off") from None
         except (gzip.BadGzipFile, zlib.error) as error:
             raise self._bad(f"a damaged gzip file: {error}") from None
         except OSError as error:
-            raise self._bad(f"can't be read: {error.strerror or error}") from None
+            raise self._bad(f"can't be read: {plain(error)}") from None
+        except Unreadable as error:
+            raise self._bad(str(error)) from None
         self._ended = not data
         self._position += len(data)
         self._text = self._text[self._at :] + self._decoder.decode(data, self._ended)
         self._at = 0
         if self._progress is not None:
-            self._progress(min(self._raw.tell(), self._size), self._size)
+            self._progress(min(self._raw.bytes, self._size), self._size)
+
+    def _refuse_bomb(self, unpacked: int) -> None:
+        if unpacked > _HARMLESS and unpacked > _MOST_SHRUNK * self._raw.bytes:
+            raise self._bad(f"a gzip file that is over {_MOST_SHRUNK} times as large inside: not a trace")
 
     def _open(self) -> IO[bytes]:
         try:
-            self._size = self.path.stat().st_size
-            self._raw = self.path.open("rb")
-        except OSError as error:
-            raise self._bad(f"can't be read: {error.strerror}") from None
-        magic = self._raw.read(2)
-        self._raw.seek(0)
-        self._file: IO[bytes] = self._raw
-        if magic == _GZIP_MAGIC:
-            self._file = cast("IO[bytes]", io.BufferedReader(gzip.GzipFile(fileobj=self._raw), _CHUNK))  # type: ignore[arg-type]
+            stream = open_input(self.path) if self._given is None else self._given
+        except Unreadable as error:
+            raise self._bad(f"can't be read: {error}") from None
+        self._size = os.fstat(stream.fileno()).st_size
+        self._raw = _Counted(stream)
+        self._file: IO[bytes] = stream
+        try:
+            self._is_packed = self._raw.peek() == _GZIP_MAGIC
+        except (OSError, Unreadable) as error:
+            stream.close()
+            raise self._bad(f"can't be read: {plain(error) if isinstance(error, OSError) else error}") from None
+        self._file = cast("IO[bytes]", self._raw)
+        if self._is_packed:
+            unpacked: Any = gzip.GzipFile(fileobj=cast("IO[bytes]", self._raw), mode="rb")
+            self._file = io.BufferedReader(unpacked, _CHUNK)
         self._decoder = codecs.getincrementaldecoder("utf-8-sig")(errors="replace")
         self._text, self._at, self._ended, self._position = "", 0, False, 0
-        return self._raw
+        return stream
 
     def _bad(self, detail: str) -> BadTrace:
         return BadTrace(path=self.path, detail=detail)
+
+
+class _Counted:
+    """An open file that counts what was read from it; a pipe can't tell."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = cast("io.BufferedReader", stream)
+        self.bytes = 0
+
+    def peek(self) -> bytes:
+        """The first two bytes, which are read later."""
+        return self._stream.peek(2)[:2]
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._stream.read(size)
+        self.bytes += len(data)
+        return data

@@ -8,7 +8,7 @@ from attention_cases import OPERATIONS, logical, problem, workload
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autotune_cli.kernels.attention.problem import AttentionProblem, PagedKV, edge_lengths
+from autotune_cli.kernels.attention.problem import EDGE_LONGEST, EDGE_REQUESTS, AttentionProblem, PagedKV, edge_lengths
 from autotune_cli.kernels.workload import Lengths
 
 PAGE_SIZES = (1, 16, 64)
@@ -99,6 +99,22 @@ def test_edges_are_awkward(operation: str) -> None:
         prefixes = [kv - qo for qo, kv in zip(*plain, strict=True)]
         assert 0 in prefixes
         assert max(prefixes) > 64
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize("window", [1, 128, 4096, 8192, 60_000, 262_144, 50_000_000])
+def test_edges_need_no_more_than_the_workload_or_a_window_of_8192(operation: str, window: int) -> None:
+    plain = edge_lengths(workload(operation))
+    small = workload(operation, window_left=window - 1)
+    new = {"attention.decode": 1, "attention.prefill": 131072, "attention.extend": 512}[operation]
+    large = small.model_copy(update={"batch": 16, "context": 131072, "new": new})
+    for made, tested in ((small, 8192), (large, 60_000)):
+        edges = edge_lengths(made)
+        assert len(edges.kv) <= EDGE_REQUESTS
+        # torch pads a batch to its longest request.
+        assert len(edges.kv) * max(edges.kv) <= max(EDGE_REQUESTS * EDGE_LONGEST, made.batch * made.context)
+        assert set(plain.kv) <= set(edges.kv)
+        assert (max(edges.kv) > window) == (window <= tested)
 
 
 @settings(max_examples=60, deadline=None)

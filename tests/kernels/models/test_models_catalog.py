@@ -17,7 +17,7 @@ GOLDEN: dict[str, tuple[tuple[int, int, int, int, int | None, float | None], ...
     "gpt-oss-120b": ((18, 64, 8, 64, None, None), (18, 64, 8, 64, 128, None)),
     "llama-3.1-70b": ((80, 64, 8, 128, None, None),),
     "llama-3.1-8b": ((32, 32, 8, 128, None, None),),
-    "mistral-7b-v0.1": ((32, 32, 8, 128, 4096, None),),
+    "mistral-7b-v0.1": ((32, 32, 8, 128, None, None),),
     "qwen2.5-7b": ((28, 28, 4, 128, None, None),),
     "qwen3-235b-a22b": ((94, 64, 4, 128, None, None),),
     "qwen3-8b": ((36, 32, 8, 128, None, None),),

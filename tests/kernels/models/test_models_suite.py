@@ -11,7 +11,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from autotune_cli.errors import BadGeometry, BadOption, EmptySuite, UnknownName
-from autotune_cli.kernels.models import CPU_MODEL, Suite, build_suite, choose_model, memory_bytes, model_names
+from autotune_cli.kernels.models import (
+    CPU_MODEL,
+    LayerKind,
+    Model,
+    Suite,
+    build_suite,
+    choose_model,
+    memory_bytes,
+    model_names,
+)
 from autotune_cli.kernels.models.grids import GPU_FULL
 from autotune_cli.kernels.models.narrow import Wanted, narrow
 from autotune_cli.kernels.models.options import MOST
@@ -107,7 +116,9 @@ def test_windowed_layers_get_contexts_above_their_window(name: str, window: int,
 
 
 def test_a_model_with_windowed_layers_only_gets_the_whole_grid() -> None:
-    suite = build_suite("mistral-7b-v0.1", "cuda")
+    layer = LayerKind(count=32, num_qo_heads=32, num_kv_heads=8, head_dim=128, window=4096)
+    model = Model(name="m", source="test", num_attention_heads=32, layers=(layer,), max_context=32768)
+    suite = build_suite(model, "cuda")
     assert len(windowed(suite)) == len(suite.workloads) == 19
 
 

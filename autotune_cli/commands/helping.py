@@ -1,0 +1,125 @@
+"""``--help`` as plain text: options in groups, examples, whole summaries. Imports Typer only.
+
+Rich's help would group options too, but importing it takes longer than everything else that ``--help`` does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import typer
+import typer.main
+from typer.core import TyperCommand, TyperGroup
+
+_REST = "Options"
+
+
+class HelpfulCommand(TyperCommand):
+    """Options stand under the ``rich_help_panel`` that they name, in the order in which the groups first appear.
+
+    The command's ``epilog`` holds its examples, one command line a line.
+    """
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for param in self.get_params(ctx):
+            record = param.get_help_record(ctx)
+            if record is not None:
+                rest = _REST
+                if param.param_type_name == "argument":
+                    # Typer would put the Python type behind the name.
+                    rest, record = "Arguments", (param.metavar or param.name, record[1])
+                groups.setdefault(getattr(param, "rich_help_panel", None) or rest, []).append(record)
+        # --help, which belongs to no group, comes last.
+        for title in sorted(groups, key=lambda title: title == _REST):
+            with formatter.section(title):
+                formatter.write_dl(groups[title])
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        write_examples(self.epilog, formatter)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A command of the program: its function, and what ``--help`` shows below its options."""
+
+    function: Callable[..., None]
+    examples: str
+    cls: type[TyperCommand] = HelpfulCommand
+
+    def build(self, name: str) -> Any:
+        """Typer's command, with its options."""
+        alone = typer.Typer(add_completion=False, rich_markup_mode=None)
+        alone.command(name, cls=self.cls, epilog=self.examples)(self.function)
+        return typer.main.get_command(alone)
+
+
+class HelpfulGroup(TyperGroup):
+    """Every command with its whole summary, the first paragraph of its help.
+
+    Commands are built when they are called: reading the options of all of them takes half as long as importing Typer.
+    """
+
+    entries: ClassVar[dict[str, Entry]] = {}
+    """The commands by name, in the order of ``--help``."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(self.entries)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        # Typer looks for names that are alike among these.
+        known: dict[str, Any] = {**dict.fromkeys(self.entries), **self.commands}
+        if cmd_name in known and known[cmd_name] is None:
+            known[cmd_name] = self.entries[cmd_name].build(cmd_name)
+        self.commands = known
+        return known.get(cmd_name)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        rows = []
+        for name, entry in self.entries.items():
+            summary = (entry.function.__doc__ or "").partition("\n\n")[0]
+            rows.append((name, " ".join(summary.split())))
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        write_examples(self.epilog, formatter)
+
+
+def write_examples(examples: str | None, formatter: Any) -> None:
+    """Command lines as they are typed: never wrapped, so that they can be copied."""
+    if examples:
+        with formatter.section("Examples"):
+            for line in examples.strip().splitlines():
+                formatter.write(f"{'':>{formatter.current_indent}}{line.strip()}\n")
+
+
+def list_models(value: str | None) -> str | None:
+    """The callback of ``--model``: ``?`` prints the known names, one a line, and ends the program with exit code 0."""
+    if value is not None and value.strip() == "?":
+        for name in _model_names():
+            typer.echo(name)
+        raise typer.Exit
+    return value
+
+
+def complete_model(incomplete: str) -> list[str]:
+    """Names of models for the shell's completion."""
+    return [name for name in _model_names() if name.startswith(incomplete.lower())]
+
+
+def complete_words(*words: str) -> Callable[[str], list[str]]:
+    """A completion out of these words."""
+
+    def complete(incomplete: str) -> list[str]:
+        return [word for word in words if word.startswith(incomplete)]
+
+    return complete
+
+
+def _model_names() -> tuple[str, ...]:
+    from autotune_cli.kernels.models import model_names
+
+    return model_names()

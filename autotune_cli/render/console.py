@@ -1,0 +1,41 @@
+"""rich's console, as everything here prints: what others wrote is text."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from typing import Any
+
+import rich.console
+from rich.console import ConsoleOptions, RenderableType
+from rich.segment import Segment
+
+from autotune_cli.plain_text import shown_lines
+
+_SIZES = ("COLUMNS", "LINES")
+_WIDEST = 10_000
+
+
+class Console(rich.console.Console):
+    """Reads neither markup (``[red]``) nor emoji (``:fire:``) into a text, and sends no character that terminals obey.
+
+    It escapes what is laid out already, where an escape makes a cell wider. So whoever puts a foreign text into a cell
+    applies :func:`autotune_cli.plain_text.shown` before; but nothing gets past here.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        # rich takes any COLUMNS of digits, of which some are no numbers and some would fill the memory with blanks.
+        environ = {name: value for name, value in os.environ.items() if name not in _SIZES or _is_size(value)}
+        super().__init__(**{"markup": False, "emoji": False, "highlight": False, "_environ": environ, **options})
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        for segment in super().render(renderable, options):
+            # Control segments are rich's own.
+            if segment.control or segment.text.isprintable() or segment.text == "\n":
+                yield segment
+            else:
+                yield Segment(shown_lines(segment.text), segment.style)
+
+
+def _is_size(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 10 and 0 < int(text) <= _WIDEST

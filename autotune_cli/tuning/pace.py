@@ -1,0 +1,53 @@
+"""How long a round of a race will take, and who must leave it for the rounds that it needs to fit into the budget."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from autotune_cli.measure.statistics import median
+from autotune_cli.tuning.race import Race
+
+NO_TIME = "the budget left no time to race it"
+# Fewer give no interval that tells anything.
+_LEAST_ROUNDS = 3
+# To prepare a candidate at one place in memory, and to hand it over; corrected by the first round.
+_PREPARE_S = 0.003
+
+
+class Pace:
+    """Predicts a round from its candidates' times, and learns from each by how much that is off."""
+
+    def __init__(self) -> None:
+        self._factor = 1.0
+
+    def predict(self, race: Race, keys: Collection[str], calls: int, places: int) -> float:
+        """Seconds of a round with these candidates."""
+        return sum(self._seconds(race, key, calls, places) for key in keys)
+
+    def learn(self, predicted: float, actual: float) -> None:
+        """``predicted``: what :meth:`predict` said before a round that took ``actual`` seconds."""
+        if predicted > 0.0:
+            self._factor *= actual / predicted
+
+    def surplus(self, race: Race, calls: int, places: int, left_s: float) -> list[str]:
+        """The slowest of those that may leave the race, without whom the rounds that are left fit into ``left_s``."""
+        running = race.running
+        # Each round has a second copy of the anchor.
+        copies = [race.anchor] if race.anchor is not None else []
+        rounds = max(1, _LEAST_ROUNDS - min((len(race.times[key]) for key in running), default=0))
+        free = left_s / rounds - self.predict(race, copies, calls, places)
+        out: list[str] = []
+        for key in sorted(running, key=lambda key: (not race.is_held(key), _time_us(race, key))):
+            free -= self._seconds(race, key, calls, places)
+            if free < 0.0 and not race.is_held(key) and len(out) < len(running) - 1:
+                out.append(key)
+        return out if len(out) < len(running) else out[1:]
+
+    def _seconds(self, race: Race, key: str, calls: int, places: int) -> float:
+        # Each place has a first call of its own.
+        return self._factor * ((calls + 2 * places) * _time_us(race, key) / 1e6 + places * _PREPARE_S)
+
+
+def _time_us(race: Race, key: str) -> float:
+    times = race.times[key]
+    return median(list(times.values())) if times else race.rough.get(key, 0.0)

@@ -1,0 +1,168 @@
+"""The vetting of one workload's candidates: each is built, run, judged and timed once, in a worker that may die."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
+
+from autotune_cli.kernels.registry import Candidate
+from autotune_cli.results.journal import Journal
+from autotune_cli.results.schema import CandidateResult
+from autotune_cli.tuning.budget import Share
+from autotune_cli.tuning.building import Builds
+from autotune_cli.tuning.duplicates import mark_duplicates
+from autotune_cli.tuning.jobs import REFERENCE_PHASE, Planned, PlannedWorkload, Vet, Vetted
+from autotune_cli.tuning.outcome import candidate_result, planned_result
+from autotune_cli.tuning.process import (
+    BUILD_PHASES,
+    OutOfTime,
+    Worker,
+    WorkerDied,
+    WorkerKilled,
+    WorkerTimeout,
+)
+from autotune_cli.tuning.progress import Progress
+
+# Inputs that can't be made in a process that other candidates have been in are tried once more in a fresh one.
+_REFERENCE_TRIES = 2
+_NO_TURN = "the budget was spent before its turn"
+
+
+class Vetting:
+    """One thread; the worker may be replaced underneath.
+
+    Args:
+        first: keys of candidates whose turn comes before all others', and who have more of a budget.
+        check_stop: raises when the user wants to stop.
+    """
+
+    def __init__(
+        self,
+        planned: PlannedWorkload,
+        worker: Worker,
+        journal: Journal,
+        progress: Progress,
+        share: Share,
+        known: Mapping[str, CandidateResult],
+        builds: Builds,
+        timeout_s: float,
+        rough_iterations: int,
+        first: Collection[str],
+        check_stop: Callable[[], None],
+    ) -> None:
+        self._planned = planned
+        self._workload = planned.workload
+        self._key = planned.workload.key
+        self._worker = worker
+        self._journal = journal
+        self._progress = progress
+        self._share = share
+        self._known = known
+        self._builds = builds
+        self._timeout_s = timeout_s
+        self._rough_iterations = rough_iterations
+        self._first = first
+        self._check_stop = check_stop
+        self._results: dict[str, CandidateResult] = {}
+        self._some_right = False
+        self.killed: set[str] = set()
+        """Candidates whose worker was killed from outside each time: their statuses are nothing to keep."""
+        self.unjudged: str | None = None
+        """Why no candidate can be judged: inputs or reference can't be made."""
+        self.device_s = 0.0
+
+    def run(self) -> dict[str, CandidateResult]:
+        """The result of each candidate by key, in the order of the plan; duplicates are marked."""
+        ready = [planned for planned in self._planned.candidates if planned.status is None]
+        for planned in self._planned.candidates:
+            if planned.status is not None:
+                self._results[planned.candidate.key] = planned_result(planned)
+        self._progress.open(self._key, list(self._results.values()), [planned.candidate.label for planned in ready])
+        for planned in sorted(ready, key=self._turn):
+            self._check_stop()
+            self._take(planned)
+        results = {planned.candidate.key: self._results[planned.candidate.key] for planned in self._planned.candidates}
+        return mark_duplicates(results, self._workload.mode, self._planned.launch_knobs)
+
+    def _turn(self, planned: Planned) -> tuple[bool, bool]:
+        """Whose modules the budget left unbuilt comes last: it is built after all if nobody else is right."""
+        unbuilt = self._builds.failure(self._key, planned.candidate.key)
+        return unbuilt is not None and unbuilt.status == "skipped", planned.candidate.key not in self._first
+
+    def _take(self, planned: Planned) -> None:
+        key = planned.candidate.key
+        known = self._known.get(key)
+        if known is None:
+            vetted = self._without_asking(key)
+            if vetted is not None and vetted.status == "skipped":
+                self._results[key] = candidate_result(planned, vetted)
+                return
+            vetted = vetted or self._vet(planned.candidate)
+            if vetted.killed:
+                self.killed.add(key)
+            known = candidate_result(planned, vetted)
+            # Whom only the budget stopped, or a kill from outside, gets another turn when the run is resumed.
+            if known.status != "skipped" and not vetted.killed:
+                self._journal.vetted(self._key, known)
+        self._results[key] = known
+        if known.status == "ok" and known.rough_us is not None:
+            self._some_right = True
+        self._progress.vetted(self._key, known)
+
+    def _without_asking(self, key: str) -> Vetted | None:
+        """What is clear before the candidate is run."""
+        unbuilt = self._builds.failure(self._key, key)
+        if unbuilt is not None and unbuilt.status != "skipped":
+            return unbuilt
+        if self.unjudged is not None:
+            return Vetted("skipped", self.unjudged)
+        over = self._share.vetting_is_over(key in self._first)
+        if self._share.is_out_of_grace() or (self._some_right and (unbuilt is not None or over)):
+            return unbuilt or Vetted("skipped", _NO_TURN)
+        return None
+
+    def _vet(self, candidate: Candidate) -> Vetted:
+        # Without a right candidate the workload may take more than its share, as one without a winner helps nobody.
+        end = self._share.grace_end
+        if self._some_right:
+            end = self._share.first_end if candidate.key in self._first else self._share.vetting_end
+        vetted = Vetted("skipped", _NO_TURN)
+        for left in reversed(range(_REFERENCE_TRIES)):
+            vetted, again = self._ask(candidate, end)
+            if not vetted.healthy:
+                self._worker.kill()
+            if not vetted.unjudged:
+                break
+            self._worker.kill()
+            if not left or not again:
+                self.unjudged = vetted.reason
+                return replace(vetted, status="skipped")
+        self.device_s += vetted.device_s
+        spent = self._builds.spent(self._key, candidate.key)
+        return vetted if spent is None else replace(vetted, build_s=spent + (vetted.build_s or 0.0))
+
+    def _ask(self, candidate: Candidate, end: float) -> tuple[Vetted, bool]:
+        """The outcome of one try, and whether another one may come to something else."""
+        worker = self._worker
+        try:
+            vetted: Vetted = worker.ask(
+                Vet(self._workload, candidate, self._rough_iterations), self._timeout_s, self._phase, end=end
+            )
+        except OutOfTime:
+            name, subject = worker.phase
+            doing = f"the reference of case {subject} was computed" if name == REFERENCE_PHASE else "it was measured"
+            if name in BUILD_PHASES:
+                doing = "it was built"
+            return Vetted("skipped", f"the budget was spent while {doing}"), False
+        except (WorkerTimeout, WorkerDied) as error:
+            killed = isinstance(error, WorkerKilled)
+            late = isinstance(error, WorkerTimeout)
+            name, subject = worker.phase
+            if name == REFERENCE_PHASE:
+                reason = f"the reference of case {subject} can't be computed: {error}"
+                return Vetted("skipped", reason, unjudged=True, killed=killed), not (late or killed)
+            return Vetted("timeout" if late else "crashed", str(error), killed=killed), False
+        return vetted, True
+
+    def _phase(self, name: str, subject: str) -> None:
+        self._progress.phase(self._key, name, subject)

@@ -1,0 +1,39 @@
+"""The sliding window of a model's windowed layers: its width, or why there is none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from autotune_cli.kernels.models.fields import Fields
+from autotune_cli.kernels.models.known import served_without_window
+
+
+@dataclass(frozen=True)
+class Window:
+    """A window that a file has and doesn't switch off."""
+
+    tokens: int | None
+    """That a query sees, itself included; None: the layers see everything all the same."""
+    note: str = ""
+    """Why they do."""
+
+
+def read_window(fields: Fields) -> Window | None:
+    """The window of the windowed layers; None: absent, or off (zero, null, false, ``use_sliding_window`` false)."""
+    window = fields.switchable("sliding_window")
+    used = fields.flag("use_sliding_window")
+    # Qwen's files carry a window that is off unless use_sliding_window says otherwise.
+    if used is None and fields.model_type.startswith("qwen"):
+        used = False
+    if window is None or used is False:
+        return None
+    name = fields.name_of("sliding_window")
+    longest = fields.count("max_position_embeddings")
+    if longest is not None and window >= longest:
+        positions = f"{fields.name_of('max_position_embeddings')} {longest}"
+        return Window(None, f"{name} {window} hides nothing within {positions}: no layer has a window")
+    versions = served_without_window(fields.model_type)
+    if versions:
+        said = f"{versions} serves {fields.model_type} without it, so every layer sees the whole context"
+        return Window(None, f"{name} {window} is left out: {said}")
+    return Window(window)

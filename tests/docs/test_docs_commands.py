@@ -1,0 +1,172 @@
+"""Every command line of the pages: its options exist; those that need neither a GPU nor a race are run here.
+
+Where a page shows what a command prints (a ``console`` block), that is what it prints, up to figures. A failure prints
+the real output, to be pasted.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from pages import PAGES, ROOT, Command, commands, difference
+
+DATA = ROOT / "tests" / "data"
+SESSIONS = sorted((DATA / "diff").glob("h200.*.json"))
+ALL = [command for page in PAGES for command in commands(page.name, page.read_text(encoding="utf-8"))]
+# Letters that stand for files on a page, and names that its examples use.
+FILES = ("A", "B", "A1", "A2", "B1", "B2", "A.json", "B.json")
+# Of commands that are run and aren't to end with 0.
+CODES: dict[tuple[str, ...], int] = {}
+
+
+def why_not_run(words: tuple[str, ...]) -> str | None:
+    """The reason, or None: it is run."""
+    if words[0] == "tune":
+        return "measures for minutes; tests/commands and tests/tuning run it on small suites"
+    if words[0] == "profile" and "--from-trace" not in words:
+        return "needs an NVIDIA GPU"
+    if "FILE" in words or "NAME" in words:
+        return "a word stands for a name"
+    return None
+
+
+# Once each, where several pages have it.
+RUN = list(
+    {
+        (command.words, command.shown): command
+        for command in ALL
+        if command.words and why_not_run(command.words) is None
+    }.values()
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkout as the pages' examples find it: cached results, runs, artifacts of CI, a trace with its rules."""
+    place = tmp_path_factory.mktemp("pages")
+    shutil.copytree(ROOT / "cache", place / "cache", ignore=shutil.ignore_patterns(".*"))
+    for target in ("runs", "artifacts/main", "base", "new", "base/runs"):
+        (place / target).mkdir(parents=True)
+        for session in SESSIONS[:2]:
+            shutil.copy(session, place / target)
+    for number, name in enumerate(FILES):
+        shutil.copy(SESSIONS[number], place / name)
+    shutil.copy(DATA / "traces" / "fa2-paged.json.gz", place / "trace.json.gz")
+    (place / "extra.toml").write_text(r"'\bacme::secret_kernel\b' = { family = 'benign', library = '?', reason = '?' }")
+    return place
+
+
+def autotune(folder: Path, words: tuple[str, ...]) -> subprocess.CompletedProcess[str]:
+    private = ("AUTOTUNE_", "SGLANG_", "FLASHINFER_")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(private)}
+    return subprocess.run(
+        [sys.executable, "-m", "autotune_cli", *words],
+        cwd=folder,
+        env=kept | {"COLUMNS": "160", "PYTHONUTF8": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def complaint(words: tuple[str, ...]) -> str | None:
+    """What the program's own parser has against them. Nothing is run."""
+    import typer
+
+    from autotune_cli.app import app
+
+    group = typer.main.get_command(app)
+    name, *rest = words
+    if name.startswith("-"):
+        parameters = {option for parameter in group.params for option in parameter.opts} | {"--help", "-h"}
+        return None if name in parameters else f"no option {name}"
+    known = getattr(group, "commands", {})
+    if name not in known:
+        return f"no command {name}"
+    try:
+        known[name].make_context(name, list(rest))
+    except Exception as error:  # click's, of which typer may carry its own copy
+        return str(getattr(error, "message", error)) or type(error).__name__
+    return None
+
+
+def test_the_pages_have_commands_of_each_kind() -> None:
+    assert {command.words[0] for command in ALL if command.words} >= {"tune", "diff", "show", "profile", "kernels"}
+    assert len(ALL) >= 40
+    assert len(RUN) >= 8
+    assert [command for command in RUN if command.shown]
+
+
+@pytest.mark.parametrize("command", ALL, ids=str)
+def test_the_options_exist(command: Command) -> None:
+    # The mention of a bare command, such as `autotune diff`, is no call.
+    if len(command.words) > 1 or command.words[:1] in (("tune",), ("kernels",)):
+        assert complaint(tuple("2" if word == "N" else word for word in command.words)) is None
+
+
+def test_an_option_that_doesn_t_exist_is_found() -> None:
+    assert "--no-such" in str(complaint(("tune", "--no-such")))
+    assert complaint(("no-such",)) == "no command no-such"
+    assert complaint(("show",)) is not None
+    assert complaint(("--no-such",)) == "no option --no-such"
+
+
+@pytest.mark.parametrize(
+    "command", [each for each in RUN if len(each.words) > 1 or each.words == ("kernels",)], ids=str
+)
+def test_it_runs_and_prints_what_the_page_shows(command: Command, folder: Path) -> None:
+    done = autotune(folder, command.words)
+    assert done.returncode == CODES.get(command.words, 0), f"{command}\n{done.stdout}{done.stderr}"
+    if command.shown:
+        wrong = difference(command.shown, done.stdout.splitlines())
+        assert wrong is None, f"{command} does not print:\n{wrong}\nIt prints:\n\n{done.stdout}"
+
+
+@pytest.mark.parametrize(
+    ("shown", "first"),
+    [
+        (("a  1.5 us", "b"), None),
+        (("a 2 us", "...", ""), None),
+        (("...", "b"), None),
+        (("a 9 ...", "b"), None),
+        (("a 1 us",), "(more was printed) b"),
+        (("b",), "b"),
+        (("a 1 ms", "b"), "a # ms"),
+        (("...", "c"), "c"),
+    ],
+)
+def test_outputs_are_compared_line_by_line(shown: tuple[str, ...], first: str | None) -> None:
+    assert difference(shown, ["a 12.25 us", "", "b"]) == first
+
+
+def test_commands_are_found_wherever_they_stand() -> None:
+    page = """Call `autotune show\nx.json` or
+
+    autotune tune --op decode   # slow
+    $ autotune diff 'a b' c
+
+```console
+$ autotune show y.json
+out
+$ make tune && autotune kernels
+```
+
+```yaml
+- for x in 1 2; do .venv/bin/autotune tune --no-cache; done
+- echo "autotune diff said no"
+```
+"""
+    found = {command.words: command.shown for command in commands("page", page)}
+    assert found == {
+        ("show", "x.json"): (),
+        ("tune", "--op", "decode"): (),
+        ("diff", "a b", "c"): (),
+        ("show", "y.json"): ("out",),
+        ("kernels",): (),
+        ("tune", "--no-cache"): (),
+    }

@@ -1,0 +1,154 @@
+"""Each extra resolves, under uv for Python 3.11 to 3.13 and under pip, to packages that fit. Nothing is downloaded.
+
+Both read the metadata of wheels alone, parts of files of hundreds of MB. Skipped where no package index is reached.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from concurrent.futures import Future, ThreadPoolExecutor
+from importlib.metadata import version
+from itertools import product
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("packaging", reason="the package packaging is not installed")
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+ROOT = Path(__file__).parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+EXTRAS: dict[str, list[str]] = {"": [], **PROJECT["optional-dependencies"]}
+PYTHONS = ("3.11", "3.12", "3.13")
+CUDA = sorted(extra for extra in EXTRAS if extra.startswith("cuda"))
+# The oldest Linux whose wheels uv is to take: what torch's are built for.
+PLATFORM = "x86_64-manylinux_2_28"
+# pip wants each older one named as well.
+TAGS = [f"manylinux_2_{minor}_x86_64" for minor in range(28, 4, -1)]
+TAGS += ["manylinux2014_x86_64", "manylinux2010_x86_64", "manylinux1_x86_64"]
+# Before, a dry run downloads all that it would install.
+READS_METADATA_ALONE = Version("23.3")
+PATIENCE_S = 120
+
+Answer = dict[str, Version] | str
+
+
+def uv_program() -> str:
+    """Where uv is: beside this Python or on the path."""
+    found = shutil.which("uv", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]))
+    if found is None:
+        pytest.skip("uv is not installed: pip install uv")
+    return found
+
+
+def by_uv(uv: str, requirements: list[str], python: str, cache: Path) -> Answer:
+    """What uv would install, or its complaint."""
+    options = ("--no-build", "--no-header", "--no-annotate", "--quiet", "--no-python-downloads", "--no-config")
+    where = ("--python", sys.executable, "--python-version", python, "--python-platform", PLATFORM)
+    done = subprocess.run(
+        [uv, "pip", "compile", *options, *where, "--cache-dir", str(cache), "-"],
+        input="\n".join(requirements),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+    )
+    if done.returncode:
+        return done.stderr
+    pins = [line.partition(" ;")[0].split("==") for line in done.stdout.splitlines()]
+    return {canonicalize_name(name): Version(version) for name, version in pins}
+
+
+def by_pip(requirements: list[str], python: str, folder: Path) -> Answer:
+    """What pip would install, or its complaint. ``fast-deps`` reads metadata by parts of wheels."""
+    report = folder / "report.json"
+    options = ("--dry-run", "--quiet", "--use-feature=fast-deps", "--ignore-installed", "--only-binary=:all:")
+    where = ("--target", str(folder), f"--python-version={python}", *(f"--platform={tag}" for tag in TAGS))
+    done = subprocess.run(
+        [sys.executable, "-m", "pip", "install", *options, *where, f"--report={report}", *requirements],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+    )
+    if done.returncode:
+        return done.stderr
+    found = [each["metadata"] for each in json.loads(report.read_text())["install"]]
+    return {canonicalize_name(each["name"]): Version(each["version"]) for each in found}
+
+
+def wanted(extra: str) -> list[str]:
+    return [*PROJECT["dependencies"], *EXTRAS[extra]]
+
+
+@pytest.fixture(scope="module")
+def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str, str], Answer]:
+    """By program, extra and Python. Asked side by side, as most of the time goes by waiting.
+
+    pip is asked for the extras that bring CUDA, where the choice of one package can spoil another's.
+    """
+    uv, cache = uv_program(), tmp_path_factory.mktemp("uv")
+    reached = by_uv(uv, ["typing-extensions"], PYTHONS[0], cache)
+    if isinstance(reached, str):
+        pytest.skip(f"no package index is reached: {reached.strip().splitlines()[-1]}")
+    found: dict[tuple[str, str, str], Future[Answer]] = {}
+    with ThreadPoolExecutor(6) as pool:
+        if Version(version("pip")) >= READS_METADATA_ALONE:
+            for extra in CUDA:
+                folder = tmp_path_factory.mktemp("pip")
+                found["pip", extra, "3.12"] = pool.submit(by_pip, wanted(extra), "3.12", folder)
+        for extra, python in product(EXTRAS, PYTHONS):
+            found["uv", extra, python] = pool.submit(by_uv, uv, wanted(extra), python, cache)
+    return {key: each.result() for key, each in found.items()}
+
+
+def packages(answer: Answer) -> dict[str, Version]:
+    assert not isinstance(answer, str), answer
+    return answer
+
+
+def fits(extra: str, found: dict[str, Version]) -> None:
+    """The CUDA packages are ones that belong together."""
+    # cuda-python is a name for cuda-bindings; before 12.8 it has the same files as it (checked in its wheels).
+    assert found["cuda-python"] >= Version("12.8")
+    assert found["cuda-python"].release[:2] == found["cuda-bindings"].release[:2]
+    assert ("sglang-kernel" in found) != ("sgl-kernel" in found)
+    torch = found["torch"].release[:2]
+    match = re.fullmatch(r"cuda-torch(\d)(\d+)", extra)
+    if match is not None:
+        assert torch == (int(match[1]), int(match[2]))
+    else:
+        # From the wheels' own requirements; a later sglang-kernel names its torch itself.
+        first = {Version("0.4.7"): (2, 13), Version("0.4.8"): (2, 13), Version("0.4.9"): (2, 14)}
+        assert torch == first.get(found["sglang-kernel"], torch)
+        assert torch >= (2, 13)
+
+
+@pytest.mark.parametrize("python", PYTHONS)
+@pytest.mark.parametrize("extra", list(EXTRAS), ids=lambda extra: extra or "base")
+def test_an_extra_resolves_under_uv(answers: dict[tuple[str, str, str], Answer], extra: str, python: str) -> None:
+    found = packages(answers["uv", extra, python])
+    if extra in CUDA:
+        fits(extra, found)
+    elif extra == "cpu":
+        assert "torch" in found
+    else:
+        assert not found.keys() & {"torch", "triton", "flashinfer-python"}
+        assert {name for name in found if name.startswith(("nvidia-", "cuda-"))} <= {"nvidia-ml-py"}
+
+
+@pytest.mark.parametrize("extra", CUDA)
+@pytest.mark.skipif(
+    Version(version("pip")) < READS_METADATA_ALONE, reason="this pip downloads wheels: pip install --upgrade pip"
+)
+def test_an_extra_with_cuda_resolves_under_pip(answers: dict[tuple[str, str, str], Answer], extra: str) -> None:
+    fits(extra, packages(answers["pip", extra, "3.12"]))
+
+
+def test_the_base_install_is_a_few_packages(answers: dict[tuple[str, str, str], Answer]) -> None:
+    assert len(packages(answers["uv", "", "3.12"])) <= 20
