@@ -109,7 +109,25 @@ def differences(
         GroundDifference(field, tuple(a), tuple(b), _effect(field, allowed), counts[field])
         for field, (a, b) in values.items()
     ]
-    return sorted(found, key=lambda item: (item.effect != Effect.BLOCKS, _rank(item.field), item.field))
+    return sorted(_folded(found), key=lambda item: (item.effect != Effect.BLOCKS, _rank(item.field), item.field))
+
+
+def _folded(found: Sequence[GroundDifference]) -> list[GroundDifference]:
+    """Backends that only one side has candidates of as one field: what was asked for differs, as by --backend."""
+    sides: tuple[list[str], list[str]] = ([], [])
+    workloads = 0
+    kept = []
+    for item in found:
+        family, _, backend = item.field.partition(" ")
+        absent = [values == ("not recorded",) for values in (item.a, item.b)]
+        if family == "source" and any(absent):
+            sides[0 if absent[1] else 1].append(backend)
+            workloads = max(workloads, item.workloads)
+        else:
+            kept.append(item)
+    if any(sides):
+        kept.append(GroundDifference("backends", tuple(sides[0]), tuple(sides[1]), Effect.SHOWN, workloads))
+    return kept
 
 
 def blocking_name(field: str) -> str | None:
@@ -136,7 +154,7 @@ def _effect(field: str, allowed: frozenset[str]) -> Effect:
 def _rank(field: str) -> int:
     if field in _IMPORTANT:
         return _IMPORTANT.index(field)
-    order = ("library", "power", "max", "source", "variable")
+    order = ("library", "power", "max", "source", "backends", "variable")
     word = field.split(" ", 1)[0]
     return len(_IMPORTANT) + (order.index(word) if word in order else len(order))
 

@@ -7,6 +7,8 @@ from autotune_cli.comparing.ground import Effect, allowed_fields
 from autotune_cli.comparing.outcome import outcome
 from autotune_cli.comparing.records import Report
 from autotune_cli.errors import UnknownName
+from autotune_cli.render.diff_text import ground_lines
+from autotune_cli.results.identity import identity
 from autotune_cli.results.schema import BaselineResult, Ceilings, Environment, RunFile, Settings
 
 TIMES = candidate(FAST, noisy(40, 1))
@@ -142,3 +144,16 @@ def test_another_baseline_is_another_ground() -> None:
     found = {(d.field, d.a, d.b) for d in report(side("sglang"), side("sglang", "vllm")).ground}
     assert ("baseline vllm", ("not measured",), (FAST,)) in found
     assert not any(field == "baseline sglang" for field, _, _ in found)
+
+
+def test_backends_of_one_side_are_one_line() -> None:
+    def of(*backends: str) -> RunFile:
+        sources = dict.fromkeys(("lib", *backends), "aaaa")
+        entry = result((candidate("lib.slow", noisy(50, 1)),))
+        return run(entry.model_copy(update={"identity": identity(entry.workload, env(), settings(), sources, [])}))
+
+    compared = report(of(*(f"old{n}" for n in range(20))), of("new"))
+    (item,) = compared.ground
+    assert (item.field, len(item.a), item.b) == ("backends", 20, ("new",))
+    assert ground_lines(compared.ground) == ["backends old0 / old1 / old10 / 17 more -> new"]
+    assert ground_lines(report(of("old"), of()).ground) == ["backends old -> none"]

@@ -100,6 +100,41 @@ def test_the_torch_kernel_is_tuned(files: Path) -> None:
     assert any(candidate["default"] and candidate["status"] in MEASURED for candidate in found)
 
 
+def plain(line: str) -> str:
+    """A line without times, intervals, ratios and what depends on them."""
+    line = re.sub(r" \((winner|tie)\)", "", line)
+    line = re.sub(r"~?[\d.]+x (faster|slower)|~?the same", "RATIO", line)
+    line = re.sub(r"\S*\bruns(/cpu\.[\d_.]+json)?", "RUN", line)
+    line = re.sub(r" ± ?[\d.]+| \([-+\d. ]+s?\)$", "", line)
+    return " ".join(re.sub(r"[-+~]?\d[\d.]*", "N", line).split())
+
+
+def test_the_loop_prints_what_the_page_shows(files: Path) -> None:
+    """Both command lines, with the edit in between; the block of the user's own kernels, up to times."""
+    section = PAGE.split("## The loop: edit, run, compare\n")[1].split("\n## ")[0]
+    blocks = [block.split("\n    ") for block in re.findall(r"^    (\$ .*(?:\n    .*)+)", section, flags=re.MULTILINE)]
+    edit = re.search(r"```diff my_topk.py\n(.*?)```", section, flags=re.DOTALL)
+    assert edit is not None
+    old, new = (
+        "".join(f"{line[1:]}\n" for line in edit[1].splitlines() if line.startswith(sign)) for sign in ("-", "+")
+    )
+    assert len(blocks) == 2
+    for block in blocks:
+        command, *shown = block
+        assert command.startswith("$ autotune tune ")
+        done = tune(files, *command.split()[3:], "--device", "cpu")
+        assert done.returncode == 0, done.stderr
+        printed = [plain(line) for line in done.stdout[done.stdout.index("your kernels") :].splitlines()]
+        for line in shown:
+            if line.strip() != "...":
+                # How many candidates are same or ambiguous is the machine's.
+                wanted = plain(line).partition("; all candidates")[0]
+                assert any(each.partition("; all candidates")[0] == wanted for each in printed), (line, printed)
+        text = (files / "my_topk.py").read_text()
+        (files / "my_topk.py").write_text(text.replace(old, new))
+        assert old in text or block is blocks[1]
+
+
 def test_every_mistake_is_a_row(files: Path) -> None:
     found = candidates(tune(files, "--kernels", "my_mistakes.py", *TINY, "--timeout", "5", "--json"), files)
     mine = {candidate["knobs"]["mistake"]: candidate for candidate in found if candidate["backend"] == "mine.mistakes"}
@@ -110,6 +145,9 @@ def test_every_mistake_is_a_row(files: Path) -> None:
         "hangs": "timeout",
     }
     assert "no kernel yet" in mine["raises"]["reason"]
+    # Also the line at fault, which the page shows with each; of a crash or hang under the file's whole path.
+    for name in ("raises", "segfault", "hangs"):
+        assert re.sub(r'File ".*my_', 'File "my_', mine[name]["reason"]) in PAGE
     assert "SIGSEGV" in mine["segfault"]["reason"]
     assert {candidate["status"] for candidate in found if candidate["backend"] == "torch.topk"} <= set(MEASURED)
 
