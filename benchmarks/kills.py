@@ -2,11 +2,11 @@
 
     python benchmarks/kills.py [--kills 50] [--others 10] [--seed 1] [--workers 1]
 
-A tiny suite of the CPU with the slow kernels of the tests is run to its end once, for the time it takes. Then it is begun
-again and again, each time in a fresh folder, sent SIGKILL (or SIGTERM, SIGINT, SIGHUP) at a random moment, and resumed
-with ``--resume``, or begun anew where nothing was begun. Half of the moments are drawn from the whole time, half from the
-time that the run has a journal. Every other run goes to a cache that already holds a result of another suite. Counted
-against the program:
+A tiny suite of the CPU with the slow kernels of the tests is run to its end once, for the time it takes. Then it is
+begun again and again, each time in a fresh folder, sent SIGKILL (or SIGTERM, SIGINT, SIGHUP) at a random moment, and
+resumed with ``--resume``, or begun anew where nothing was begun. Half of the moments are drawn from the whole time,
+half from the time that the run has a journal. Every other run goes to a cache that already holds a result of another
+suite. Counted against the program:
 
 - lost: a round that was whole in the journal when the signal came, and isn't in the result with that very time;
 - twice: a candidate whose vetting was in the journal and was vetted again, or two files of one run;
