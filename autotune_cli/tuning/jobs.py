@@ -242,9 +242,10 @@ class LoadedFiles:
 @dataclass(frozen=True)
 class ListLoaded:
     def __call__(self, bench: Bench) -> LoadedFiles:
-        base = REGISTRY.own_files[0].parent
-        files = {own_files.name_of(path, base): text for path, text in own_files.loaded().items()}
-        return LoadedFiles(REGISTRY.own_hash_now(), files)
+        base, found = REGISTRY.own_files[0].parent, REGISTRY.own_closure()
+        loaded = own_files.loaded({path.parent for path in found})
+        files = {own_files.name_of(path, base): text for path, text in loaded.items()}
+        return LoadedFiles(own_files.digest(found, base), files)
 
 
 @dataclass(frozen=True)
