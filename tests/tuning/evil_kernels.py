@@ -146,12 +146,9 @@ def writes_less_than_a_message(problem: Any) -> Run:
 @evil
 def comes_back_twice(problem: Any) -> Run:
     """A copy of the worker returns into it, and would answer as well."""
-
-    def run() -> Any:
-        os.fork()
-        return right(problem)
-
-    return run
+    output = right(problem)
+    os.fork()
+    return lambda: output.clone()
 
 
 def _write_everywhere(data: bytes) -> None:
