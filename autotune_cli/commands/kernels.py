@@ -14,7 +14,11 @@ def kernels(
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cuda or cpu.")] = "auto",
 ) -> None:
-    """List every backend with its operations, its knobs and, where it can't run here, why and how to get it."""
+    """List every backend with its operations, its knobs and, where it can't run here, why and how to get it.
+
+    Exit code: 0 fine, 2 bad usage or input, 4 the device could not be asked, 70 a fault of the program itself,
+    130 Ctrl-C.
+    """
     from rich.table import Table
     from rich.text import Text
 

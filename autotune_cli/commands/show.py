@@ -18,7 +18,11 @@ def show(
     ] = None,
     svg: Annotated[Path | None, typer.Option(help="Write the picture of the terminal to this SVG file too.")] = None,
 ) -> None:
-    """Print a result file as 'autotune tune' did. Needs no GPU."""
+    """Print a result file as 'autotune tune' did. Needs no GPU.
+
+    Exit code: 0 fine, 2 bad usage or input, 4 the output could not be written, 70 a fault of the program itself,
+    130 Ctrl-C.
+    """
     from autotune_cli.errors import UnknownName
     from autotune_cli.plain_text import shown
     from autotune_cli.render.baselines import names
