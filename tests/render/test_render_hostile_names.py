@@ -241,6 +241,7 @@ def test_records_are_only_copied_where_a_text_changes() -> None:
     assert copied.workloads is odd.workloads
 
 
+@pytest.mark.filterwarnings("error")
 def test_a_plot_shows_dollars_and_hyphens(usage: Usage, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     for name in (NAMES["escape"], NAMES["html"], "$\\frac{x$ -- --> $$", "中🔴"):
