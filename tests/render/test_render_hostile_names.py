@@ -38,7 +38,6 @@ NAMES = {
     "formula": "=cmd|' /C calc'!A0",
     "at": "@everyone #12",
 }
-PLOTTED = ("$", "--")
 
 
 def hostile(name: str, faster: float = 1.0) -> RunFile:
@@ -111,6 +110,18 @@ def test_diff(usage: Usage, pair: tuple[str, str, str], format: str) -> None:
         assert not [cell for cell in cells if re.match(r"\s*[=+@-]", cell) and not re.fullmatch(r"-?[\d.e-]+", cell)]
     if format == "markdown":
         check_markdown(done.out)
+
+
+def test_a_comment_is_never_longer_than_github_takes(usage: Usage, tmp_path: Path) -> None:
+    for number in (0, 1):
+        names = {f"@a{index}" * 99: f"{number}" + "@a" * 300 for index in range(60)}
+        environment = ENVIRONMENT.model_copy(update={"libraries": names, "device": "@a" * 300})
+        run = run_file(result(), environment=environment)
+        (tmp_path / f"{number}.json").write_text(dump_run(run))
+    done = usage("diff", tmp_path / "0.json", tmp_path / "1.json", "--all", "--format", "markdown")
+    assert done.code == 0
+    assert 10_000 < len(done.out) <= 65_000
+    check_markdown(done.out)
 
 
 def check_markdown(text: str) -> None:
@@ -230,9 +241,10 @@ def test_records_are_only_copied_where_a_text_changes() -> None:
     assert copied.workloads is odd.workloads
 
 
+@pytest.mark.filterwarnings("error")
 def test_a_plot_shows_dollars_and_hyphens(usage: Usage, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
-    for name in (*NAMES.values(), "$\\frac{x$ -- --> $$", "中🔴"):
+    for name in (NAMES["escape"], NAMES["html"], "$\\frac{x$ -- --> $$", "中🔴"):
         for number in (0, 1):
             path = tmp_path / f"{number}.json"
             path.write_text(json.dumps(json.loads(dump_run(hostile("NAME")))).replace("NAME", json.dumps(name)[1:-1]))
