@@ -81,6 +81,7 @@ class Loop:
     def lines(self) -> list[str]:
         """Sentences on the comparison."""
         from autotune_cli.render.diff_text import ground_lines, totals
+        from autotune_cli.results.identity import FILE
 
         found = [self.compared.note] if self.compared.note else []
         if self.report is None or self.compared.earlier is None:
@@ -89,7 +90,8 @@ class Loop:
         if self.report.refusal is not None:
             return [*found, f"not compared with {path}: {self.report.refusal}"]
         own = {f"source {row.result.backend}" for workload in self.workloads for row in workload.candidates}
-        ground = [item for item in self.report.ground if item.field not in own]
+        # That the user's own files have changed is the point.
+        ground = [item for item in self.report.ground if item.field not in own and not item.field.startswith(FILE)]
         found.append(f"compared with {path}; all candidates: {totals(self.report)}")
         return found + [f"ground: {line}" for line in ground_lines(ground)]
 

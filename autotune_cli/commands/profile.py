@@ -263,7 +263,11 @@ def _list_trace(options: dict[str, Any]) -> None:
     Raises:
         BadOption: a self-check needs something to judge.
     """
+    from rich.text import Text
+
     from autotune_cli.errors import EXIT_NOT_COMPARABLE, EXIT_OK, BadOption
+    from autotune_cli.plain_text import shown
+    from autotune_cli.profiling.resolve import forced_paged
     from autotune_cli.render import profile_listing
     from autotune_cli.render.console import Console
     from autotune_cli.streams import stdout_is_unicode
@@ -271,6 +275,8 @@ def _list_trace(options: dict[str, Any]) -> None:
     if options["self_check"]:
         raise BadOption(option="--self-check", detail="needs something to expect, such as --paged or --no-paged")
     errors = Console(stderr=True)
+    if warning := forced_paged(None, os.environ).warning:
+        errors.print(Text(f"note: {shown(warning)}", style="yellow"), soft_wrap=True)
     recording, _ = _recorded(options, errors)
     code = EXIT_OK if profile_listing.fired(recording) else EXIT_NOT_COMPARABLE
     if options["form"] == "table":

@@ -77,8 +77,11 @@ def show(
         raise UnknownName("format", form, FORMATS)
     path = find_one(file, root, name)
     read = read_run(path)
+    errors = Console(stderr=True)
     for line in doubts(read):
-        Console(stderr=True).print(Text(f"note: {path}: {line}", style="yellow"), soft_wrap=True)
+        # On a terminal folded at spaces; in a file or a pipe a line stays whole.
+        note = Text(f"note: {shown(str(path))}: {shown(line)}", style="yellow")
+        errors.print(note, soft_wrap=not errors.is_terminal)
     if device is not None:
         read = of_device(read, device)
     # As it is shown below.

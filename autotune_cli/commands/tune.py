@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = """
 autotune tune --model llama-3.1-8b --op decode --budget 5m
-autotune tune --no-cache --kernels mine.py --op topk --batch 16
+autotune tune --no-cache --kernels mine.py --op topk --batch 16 --focus mine
 """
 _SUITE = "What to tune"
 _WHICH = "Which kernels"
@@ -164,17 +164,8 @@ def tune(
         typer.Option(
             help="With --no-cache, race only these beside the baselines and the best competitor of the last run: "
             "'mine' (what --kernels registers), or how a backend's or candidate's name begins.",
-            metavar="NAMES",
+            metavar="NAME",
             rich_help_panel=_WHICH,
-        ),
-    ] = None,
-    compare: Annotated[
-        str | None,
-        typer.Option(
-            help="Hold the result against an earlier one: previous (of the same name), latest, a name, a file, none. "
-            "Default: previous with --kernels and --no-cache, else none.",
-            metavar="RESULT",
-            rich_help_panel=_PRINTED,
         ),
     ] = None,
     cache: Annotated[
@@ -264,6 +255,15 @@ def tune(
     gpus: Annotated[
         str | None,
         typer.Option(help="GPUs to share the workloads out to: 0,1 or all.", metavar="GPUS", rich_help_panel=_HOW),
+    ] = None,
+    compare: Annotated[
+        str | None,
+        typer.Option(
+            help="Hold the result against an earlier one: previous (of the same name), latest, a name, a file, none. "
+            "Default: previous with --kernels and --no-cache, else none.",
+            metavar="RESULT",
+            rich_help_panel=_PRINTED,
+        ),
     ] = None,
     as_json: Annotated[
         bool,

@@ -9,7 +9,9 @@ from rich.text import Text
 
 from autotune_cli.comparing.own import Against, OwnCandidate, OwnWorkload
 from autotune_cli.comparing.verdicts import Verdict
+from autotune_cli.plain_text import shown
 from autotune_cli.render.diff_rows import change, plain_word
+from autotune_cli.render.plain_records import shown_record
 from autotune_cli.render.text import batch_and_context, microseconds, operation, plural, with_interval
 from autotune_cli.results.schema import FAILED
 
@@ -33,10 +35,12 @@ def print_own(console: Console, workloads: Sequence[OwnWorkload], compared: Sequ
         return
     console.print()
     console.print(Text("your kernels", style="bold"))
+    # On a terminal lines are folded at spaces; a file's or a pipe's lines stay whole.
+    soft = not console.is_terminal
     for line in compared:
-        console.print(Text(line, style="dim"), soft_wrap=True)
-    for workload in workloads:
-        console.print(Text(f"{_where(workload)}{_held_to(workload)}", style="dim"), soft_wrap=True)
+        console.print(Text(shown(line), style="dim"), soft_wrap=soft)
+    for workload in shown_record(list(workloads)):
+        console.print(Text(f"{_where(workload)}{_held_to(workload)}", style="dim"), soft_wrap=soft)
         for text in _lines(workload, every, console.width):
             console.print(text)
 

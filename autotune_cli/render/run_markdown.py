@@ -85,7 +85,7 @@ def _by_time(candidate: CandidateResult) -> tuple[bool, float]:
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     lines = [f"| {' | '.join(columns)} |", f"|{'---|' * len(columns)}"]
-    return lines + [f"| {' | '.join(_safe(cell) for cell in row)} |" for row in rows]
+    return lines + [f"| {' | '.join(markdown(cell, _CELL) for cell in row)} |" for row in rows]
 
 
 def _safe(text: str, most: int = _CELL) -> str:

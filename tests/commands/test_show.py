@@ -70,7 +70,7 @@ def test_csv_has_every_candidate_and_no_formula(usage: Usage, results: Path) -> 
     assert [row["choice"] for row in rows] == ["winner", "", ""]
     assert rows[0]["time_us"] == "20.0"
     assert rows[1]["baselines"] == "sglang"
-    assert rows[2]["reason"] == "multi line | @someone <b>"
+    assert rows[2]["reason"] == "multi\\nline | @someone <b>"
 
 
 def test_markdown_is_a_table_without_markup_of_others(usage: Usage, results: Path) -> None:
@@ -78,7 +78,7 @@ def test_markdown_is_a_table_without_markup_of_others(usage: Usage, results: Pat
     assert "| attention.decode | 64 | ≤8192 | graph | fast | 20.00 ± 0.50 | 171.3 | 1.278 ± .003 |" in short
     assert "=cmd" not in short
     rows = [line for line in long.splitlines() if line.startswith("| =cmd")]
-    assert rows == ["| =cmd\\|x | error | - |  | multi line \\| @\u200bsomeone &lt;b&gt; |"]
+    assert rows == ["| =cmd\\|x | error | - |  | multi\\\\nline \\| @&ZeroWidthSpace;someone &lt;b&gt; |"]
 
 
 def test_json_is_what_tune_prints(usage: Usage, results: Path) -> None:

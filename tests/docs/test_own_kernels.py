@@ -105,7 +105,7 @@ def plain(line: str) -> str:
     line = re.sub(r" \((winner|tie)\)", "", line)
     line = re.sub(r"~?[\d.]+x (faster|slower)|~?the same", "RATIO", line)
     line = re.sub(r"\S*\bruns(/cpu\.[\d_.]+json)?", "RUN", line)
-    line = re.sub(r" ± ?[\d.]+| \([-+\d. ]+s?\)$", "", line)
+    line = re.sub(r" ± ?[\d.]+| \([-+x\d. ]+s?\)$", "", line)
     return " ".join(re.sub(r"[-+~]?\d[\d.]*", "N", line).split())
 
 
