@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from result_builders import candidate, decode, result, run_file, runs
 
 from autotune_cli.errors import BadFile, CannotWrite, NewerSchema
+from autotune_cli.plain_text import shown
 from autotune_cli.results import files, upgrade
 from autotune_cli.results.files import dump_run, read_run, remove_temporaries, write_atomic
 from autotune_cli.results.schema import RunFile
@@ -224,7 +225,7 @@ def test_unreadable_paths(tmp_path: Path) -> None:
     ]:
         with pytest.raises(BadFile) as caught:
             read_run(path)
-        assert str(caught.value) == f"{path}: {detail}"
+        assert str(caught.value) == shown(f"{path}: {detail}")
 
 
 JUNK = [None, True, -1, 0, 1.5, 1e308, "", "x", [], {}, [[]], {"a": 1}, "attention.decode"]
