@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "comparing"))
-from diff_builders import SLOW, env, write
+from diff_builders import SLOW, env, session, write
 from pages import PAGES, ROOT, Command, commands, difference
 
 DATA = ROOT / "tests" / "data"
