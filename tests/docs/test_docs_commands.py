@@ -14,6 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "comparing"))
+from diff_builders import SLOW, env, session, write
 from pages import PAGES, ROOT, Command, commands, difference
 
 DATA = ROOT / "tests" / "data"
@@ -22,7 +25,7 @@ ALL = [command for page in PAGES for command in commands(page.name, page.read_te
 # Letters that stand for files on a page, and names that its examples use.
 FILES = ("A", "B", "A1", "A2", "B1", "B2", "A.json", "B.json")
 # Of commands that are run and aren't to end with 0.
-CODES: dict[tuple[str, ...], int] = {}
+CODES: dict[tuple[str, ...], int] = {("diff", "base.json", "slow.json"): 1}
 
 
 def why_not_run(words: tuple[str, ...]) -> str | None:
@@ -53,10 +56,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(ROOT / "cache", place / "cache", ignore=shutil.ignore_patterns(".*"))
     for target in ("runs", "artifacts/main", "base", "new", "base/runs"):
         (place / target).mkdir(parents=True)
-        for session in SESSIONS[:2]:
-            shutil.copy(session, place / target)
+        for file in SESSIONS[:2]:
+            shutil.copy(file, place / target)
     for number, name in enumerate(FILES):
         shutil.copy(SESSIONS[number], place / name)
+    # docs/diff.md's pair: one kernel is slower, and a driver and a library are newer.
+    newer = env(driver="580.2", libraries={"torch": "2.11.0", "flashinfer": "0.7.2"})
+    write(place / "base.json", session(1))
+    write(place / "slow.json", session(3, {SLOW: 1.067}, environment=newer))
     shutil.copy(DATA / "traces" / "fa2-paged.json.gz", place / "trace.json.gz")
     (place / "extra.toml").write_text(r"'\bacme::secret_kernel\b' = { family = 'benign', library = '?', reason = '?' }")
     return place
