@@ -14,7 +14,7 @@ from autotune_cli.kernels.models.layers import read_layers
 from autotune_cli.kernels.models.model import Model
 from autotune_cli.kernels.models.options import DTYPES
 from autotune_cli.kernels.workload import DType
-from autotune_cli.reading import Unreadable, read_bytes
+from autotune_cli.reading import Unreadable, read_bytes, shallow
 
 # The largest config.json seen has a few hundred kB (quantisation tables); a weights file given by mistake has GB.
 _MOST_BYTES = 16 << 20
@@ -37,7 +37,7 @@ def read_config(path: str | Path) -> Model:
             raise BadConfig(path=where, detail="is a folder; give the config.json inside it")
         if not file.exists():
             raise BadConfig(path=where, detail="no such file")
-        values = json.loads(read_bytes(file, _MOST_BYTES, "config.json").decode("utf-8-sig"))
+        values = shallow(json.loads(read_bytes(file, _MOST_BYTES, "config.json").decode("utf-8-sig")))
     except Unreadable as error:
         raise BadConfig(path=where, detail=f"is no config.json: {error}") from error
     except OSError as error:
