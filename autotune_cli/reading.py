@@ -17,6 +17,8 @@ from typing import Any, BinaryIO, NoReturn
 
 # A run of 10,000 candidates has some 110 MB; Python needs about ten times a file's size to hold it.
 MOST_BYTES = 256 * 2**20
+# Lists and objects in one another. A run has 8.
+MOST_DEPTH = 100
 # How long a pipe's writer may say nothing.
 SILENCE_S = 30.0
 _CHUNK = 2**20
@@ -105,13 +107,13 @@ def decode(data: bytes) -> str:
 
 
 def parse_json(text: str) -> Any:
-    """The document in a JSON text.
+    """The document in a JSON text. It is shallow: it can be copied, compared and printed.
 
     Raises:
         Unreadable: no JSON, nested too deeply, a number that Python doesn't take, or too much for the memory.
     """
     try:
-        return json.loads(text, parse_constant=reject_constant)
+        return shallow(json.loads(text, parse_constant=reject_constant))
     except json.JSONDecodeError as error:
         raise Unreadable(f"not JSON: line {error.lineno}, column {error.colno}: {error.msg}") from error
     except RecursionError as error:
@@ -120,6 +122,27 @@ def parse_json(text: str) -> Any:
         raise Unreadable("too large for this machine's memory") from error
     except ValueError as error:
         raise Unreadable(f"not JSON: {short_number(error)}") from error
+
+
+def shallow(document: Any) -> Any:
+    """The document itself.
+
+    Raises:
+        Unreadable: lists and objects are nested deeper than ``MOST_DEPTH``: printing them would end Python's patience,
+            even where parsing just didn't.
+    """
+    level = [document]
+    for _ in range(MOST_DEPTH):
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, dict | list)
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, dict | list)
+        ]
+        if not level:
+            return document
+    raise Unreadable("nested too deeply")
 
 
 def parse_toml(text: str) -> dict[str, Any]:

@@ -131,8 +131,8 @@ def prepare(kind: str, data: bytes, folder: Path) -> tuple[Path, Path]:
     return path, good
 
 
-def one(index: int, seed: int, kind: str, folder: Path) -> dict[str, Any]:
-    """Try one input; what happened."""
+def one(index: int, seed: int, kind: str, folder: Path, begun: Callable[[], None]) -> dict[str, Any]:
+    """Try one input, once ``begun`` is told; what happened."""
     generator = random.Random(f"{seed} {index}")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
@@ -141,6 +141,7 @@ def one(index: int, seed: int, kind: str, folder: Path) -> dict[str, Any]:
     before = _contents(folder / "in")
     gc.collect()
     _reset_peak()
+    begun()
     start = time.perf_counter()
     code, out, err = call(command)
     seconds = time.perf_counter() - start
@@ -239,9 +240,12 @@ def work(indices: list[int], seed: int, kinds: tuple[str, ...], folder: Path, pi
     """What a worker does: each input is announced, tried and reported."""
     resource.setrlimit(resource.RLIMIT_AS, (LIMIT_BYTES, LIMIT_BYTES))
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    def tell(message: dict[str, Any]) -> None:
+        os.write(pipe, json.dumps(message).encode() + b"\n")
+
     for index in indices:
-        os.write(pipe, json.dumps({"begun": index}).encode() + b"\n")
-        os.write(pipe, json.dumps(one(index, seed, kinds[index % len(kinds)], folder)).encode() + b"\n")
+        tell(one(index, seed, kinds[index % len(kinds)], folder, lambda index=index: tell({"begun": index})))
 
 
 class Worker:
@@ -249,7 +253,8 @@ class Worker:
 
     def __init__(self, indices: list[int], seed: int, kinds: tuple[str, ...], folder: Path) -> None:
         self.left = list(indices)
-        self.begun: tuple[int, float] | None = None
+        self.begun: tuple[int, float, float] | None = None
+        """The input that is being tried, the time, and the processor seconds that the worker had had by then."""
         self.text = b""
         self.pipe, theirs = os.pipe()
         self.pid = os.fork()
@@ -273,6 +278,21 @@ class Worker:
         *lines, self.text = (self.text + data).split(b"\n")
         return [json.loads(line) for line in lines]
 
+    def usage(self) -> tuple[str, float]:
+        """The process's state and the processor seconds that it has had."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return fields[0], (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def hangs(self) -> bool:
+        """Has an input taken too long? One that waits for a processor on a busy machine hasn't."""
+        if self.begun is None:
+            return False
+        seconds = time.monotonic() - self.begun[1]
+        if seconds <= PATIENCE_S:
+            return False
+        state, processor_s = self.usage()
+        return state != "R" or processor_s - self.begun[2] > 0.8 * PATIENCE_S or seconds > 6 * PATIENCE_S
+
     def end(self, kill: bool = False) -> None:
         if kill:
             os.kill(self.pid, signal.SIGKILL)
@@ -282,8 +302,7 @@ class Worker:
 
 def fuzz(count: int, seed: int, workers: int, kinds: tuple[str, ...]) -> Iterator[dict[str, Any]]:
     """Try so many inputs; what happened to each, in no order."""
-    for kind in kinds:
-        fuzz_inputs.whole(kind)
+    fuzz_inputs.make_whole(kinds)
     with tempfile.TemporaryDirectory() as root:
         running: dict[int, Worker] = {}
         folders = [Path(root) / str(number) for number in range(workers)]
@@ -299,7 +318,7 @@ def fuzz(count: int, seed: int, workers: int, kinds: tuple[str, ...]) -> Iterato
                 messages = worker.messages()
                 for message in messages or ():
                     if "begun" in message:
-                        worker.begun = message["begun"], time.monotonic()
+                        worker.begun = message["begun"], time.monotonic(), worker.usage()[1]
                         continue
                     worker.begun = None
                     worker.left.remove(message["index"])
@@ -310,7 +329,7 @@ def fuzz(count: int, seed: int, workers: int, kinds: tuple[str, ...]) -> Iterato
                         yield _lost(worker, kinds, "traceback", "the process died")
                     _next(running, number, seed, kinds, folders[number])
             for number, worker in list(running.items()):
-                if worker.begun is not None and time.monotonic() - worker.begun[1] > PATIENCE_S:
+                if worker.hangs():
                     worker.end(kill=True)
                     yield _lost(worker, kinds, "hang", f"over {PATIENCE_S:g} s")
                     _next(running, number, seed, kinds, folders[number])

@@ -50,6 +50,8 @@ _SQL = (
     *("zeroblob(100000)", "'cudaGraphLaunch'", "char(0)", "cast(x'edA080' as text)", "9e999", "'phase.eager'"),
 )  # fmt: skip
 
+_BOMBS = (b" ", b"1", b"[", b'"')
+
 Mutation = Callable[[random.Random], bytes]
 
 
@@ -67,6 +69,15 @@ def mutated(kind: str, generator: random.Random) -> bytes:
 def whole(kind: str) -> bytes:
     """The file that mutations of a kind start from."""
     return _WHOLE[kind]()
+
+
+def make_whole(kinds: tuple[str, ...]) -> None:
+    """Make what all inputs of these kinds share, before it takes their time."""
+    for kind in kinds:
+        whole(kind)
+        if kind == "trace gz":
+            for byte in _BOMBS:
+                _bomb(byte)
 
 
 def _run(name: str) -> bytes:
@@ -299,7 +310,7 @@ def _change_gzip(generator: random.Random) -> bytes:
     if which == 1:
         return _packed() + generator.choice((b"x", _packed(), b"\0" * 100))
     if which == 2 and generator.random() < 0.05:
-        return _bomb(generator.choice((b" ", b"1", b"[", b'"')))
+        return _bomb(generator.choice(_BOMBS))
     return gzip.compress(_change_json(_parsed("trace"), generator), 1)
 
 
@@ -310,8 +321,8 @@ def _packed() -> bytes:
 
 @functools.cache
 def _bomb(byte: bytes) -> bytes:
-    """A few hundred kilobytes that are 400 MB, in an event's place."""
-    return gzip.compress(b'{"traceEvents": [' + byte * (400 << 20), 6, mtime=0)
+    """Some hundred kilobytes that are 128 MiB, in an event's place."""
+    return gzip.compress(b'{"traceEvents": [' + byte * (128 << 20), 6, mtime=0)
 
 
 _WHOLE: dict[str, Callable[[], bytes]] = {

@@ -20,7 +20,7 @@ from autotune_cli.kernels.models.options import DTYPES, SHORT_DTYPES
 from autotune_cli.kernels.models.refuse import not_a_model, refuse_mla, refuse_others
 from autotune_cli.kernels.models.sparse import sparse_notes
 from autotune_cli.kernels.workload import DType
-from autotune_cli.reading import Unreadable, read_bytes
+from autotune_cli.reading import Unreadable, read_bytes, shallow
 
 # The largest config.json seen has a few hundred kB (quantisation tables); a weights file given by mistake has GB.
 _MOST_BYTES = 16 << 20
@@ -43,7 +43,7 @@ def read_config(path: str | Path) -> Model:
             raise BadConfig(path=where, detail="is a folder; give the config.json inside it")
         if not file.exists():
             raise BadConfig(path=where, detail="no such file")
-        values = json.loads(read_bytes(file, _MOST_BYTES, "config.json").decode("utf-8-sig"))
+        values = shallow(json.loads(read_bytes(file, _MOST_BYTES, "config.json").decode("utf-8-sig")))
     except Unreadable as error:
         raise BadConfig(path=where, detail=f"is no config.json: {error}") from error
     except OSError as error:

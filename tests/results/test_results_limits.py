@@ -195,3 +195,14 @@ def test_a_line_of_a_journal_without_end(tmp_path: Path, line: str) -> None:
     with pytest.raises(BadFile, match="line 2: ") as caught:
         load(path)
     assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize(("begin", "end"), [("[", "]"), ('{"a": ', "}")])
+def test_what_can_be_parsed_but_not_printed_is_refused(begin: str, end: str) -> None:
+    def nested(depth: int) -> str:
+        return begin * depth + "1" + end * depth
+
+    assert parse_json(nested(reading.MOST_DEPTH))
+    for depth in (reading.MOST_DEPTH + 1, 300, 900, 980):
+        with pytest.raises(Unreadable, match="nested too deeply"):
+            parse_json(nested(depth))

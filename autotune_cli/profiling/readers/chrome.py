@@ -171,7 +171,8 @@ class _Reader:
         return self.trace.groups("")
 
     def _thread(self, event: dict[str, Any]) -> int:
-        return self.trace.threads(Thread(self._group(event), f"{event.get('pid')}/{event.get('tid')}"))
+        process, thread = (_plain(event.get(key)) for key in ("pid", "tid"))
+        return self.trace.threads(Thread(self._group(event), f"{process}/{thread}"))
 
 
 def rank_in(header: dict[str, Any]) -> int | None:
@@ -179,6 +180,11 @@ def rank_in(header: dict[str, Any]) -> int | None:
     distributed = header.get("distributedInfo")
     rank = distributed.get("rank") if isinstance(distributed, dict) else None
     return rank if isinstance(rank, int) else None
+
+
+def _plain(value: Any) -> Any:
+    """A process or a thread: a number or a text; of a list, which may be nested without end, nothing."""
+    return value if isinstance(value, int | float | str) else None
 
 
 def _number(value: Any, default: int) -> int:
