@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from statistics import fmean
 from typing import Any
 
@@ -50,6 +50,7 @@ class Bench:
         """Names of the modules that this process has; each holds for the whole run."""
         self._placement = Placement(self.device.kind, seed)
         self._doing = ("", "")
+        self._is_warm = False
 
     def ceilings(self) -> Ceilings:
         """The device's bandwidth and matrix rates, with the timer of the race; see :func:`measure_ceilings`."""
@@ -228,6 +229,7 @@ class Bench:
             if case in self._problems:
                 continue
             self._tell(REFERENCE_PHASE, case)
+            self._warm_up()
             try:
                 self._problem(workload, case)
                 self._synchronize()
@@ -237,6 +239,14 @@ class Bench:
                 reason = f"the reference of case {case} can't be computed: {fault.reason}"
                 return Vetted(fault.status, reason, healthy=self._is_healthy(fault), unjudged=True)
         return None
+
+    def _warm_up(self) -> None:
+        """What torch's profiler imports on its first use takes seconds on a busy machine: no candidate's either."""
+        if self._is_warm or self.device.kind != "cpu":
+            return
+        self._is_warm = True
+        with suppress(Exception):
+            self.timer.inspect(lambda: None, 1)
 
     def _problem(self, workload: AnyWorkload, case: str) -> Problem:
         if case not in self._problems:

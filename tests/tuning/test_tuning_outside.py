@@ -15,9 +15,9 @@ from running import Autotune, candidates
 from autotune_cli.errors import BudgetTooSmall, LostWorker
 from autotune_cli.kernels.models import build_suite
 from autotune_cli.results.cache import lookup
-from autotune_cli.results.schema import RunFile
+from autotune_cli.results.schema import FAILED, MEASURED, RunFile
 from autotune_cli.tuning import run as running
-from autotune_cli.tuning.jobs import ListToBuild, Plan, Vet, WorkerSettings
+from autotune_cli.tuning.jobs import Plan, Vet, WorkerSettings
 from autotune_cli.tuning.process import Worker
 from autotune_cli.tuning.progress import Progress
 from autotune_cli.tuning.race import RacePolicy
@@ -25,6 +25,8 @@ from autotune_cli.tuning.request import Request
 
 Tune = Callable[..., RunFile]
 
+# What is vetted first.
+FIRST = "torch.topk(sorted=true)"
 HEAD = """
 import os, signal, time, torch
 from autotune_cli.kernels import register
@@ -46,7 +48,7 @@ def make(name, vetted_s, raced_s):
 make("mine.fades", 0.0005, 0.03)
 make("other.steady", 0.004, 0.004)
 """
-# A second and a half for each of the two cases; no candidate may take that long.
+# Longer than a candidate may take.
 SLOW_REFERENCE = """
 from autotune_cli.kernels.topk import problem
 made = problem.make_reference
@@ -54,7 +56,7 @@ made = problem.make_reference
 def make_reference(*arguments):
     with open(os.environ["REFERENCE_LOG"], "a") as log:
         log.write(f"{os.getpid()}\\n")
-    time.sleep(1.5)
+    time.sleep(7.0)
     return made(*arguments)
 
 problem.make_reference = make_reference
@@ -91,7 +93,7 @@ def tune(tmp_path: Path) -> Tune:
             file = tmp_path / "kernels.py"
             file.write_text(HEAD + source)
             files = (str(file),)
-        suite = build_suite(None, "cpu", operations="topk", batches="1", contexts="4096", scores="normal,equal")
+        suite = build_suite(None, "cpu", operations="topk", batches="1", contexts="4096", scores="normal")
         options: dict[str, Any] = {"use_cache": False, "timeout_s": 20.0, **changes}
         request = Request(
             name="one",
@@ -122,13 +124,11 @@ def kill_at(monkeypatch: pytest.MonkeyPatch, job: type, times: int) -> list[int]
     return killed
 
 
-@pytest.mark.parametrize("job", [Plan, ListToBuild, Vet])
-def test_one_kill_changes_nothing(monkeypatch: pytest.MonkeyPatch, tune: Tune, job: type) -> None:
-    killed = kill_at(monkeypatch, job, 1)
+def test_one_kill_changes_nothing(monkeypatch: pytest.MonkeyPatch, tune: Tune) -> None:
+    killed = kill_at(monkeypatch, Vet, 1)
     (result,) = tune().workloads
     assert len(killed) == 1
-    default = next(candidate for candidate in result.candidates if candidate.default)
-    assert default.status == "ok"
+    assert result.candidate(FIRST).status in MEASURED
     assert result.stopped not in ("killed", "budget")
 
 
@@ -139,11 +139,11 @@ def test_killed_twice_while_planning_is_one_line(monkeypatch: pytest.MonkeyPatch
 
 
 def test_killed_twice_is_told_and_not_kept(monkeypatch: pytest.MonkeyPatch, tune: Tune) -> None:
-    """The default: another one wins, but neither the cache nor a resumed run takes that for the last word."""
+    """Another one wins, but neither the cache nor a resumed run takes that for the last word."""
     kill_at(monkeypatch, Vet, 2)
     first = tune(use_cache=True)
     (result,) = first.workloads
-    default = next(candidate for candidate in result.candidates if candidate.default)
+    default = result.candidate(FIRST)
     assert (default.status, default.reason) == ("crashed", "killed by SIGKILL twice (out of host memory?)")
     assert result.choice is not None
     assert result.choice.winner != default.key
@@ -151,16 +151,16 @@ def test_killed_twice_is_told_and_not_kept(monkeypatch: pytest.MonkeyPatch, tune
     assert (reused, reasons) == (None, ["a worker was killed from outside when it was cached"])
     (again,) = tune(use_cache=True).workloads
     assert not again.reused
-    assert again.candidate(default.key).status == "ok"
+    assert again.candidate(default.key).status in MEASURED
 
 
 def test_the_reference_s_time_is_no_candidate_s(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tune: Tune) -> None:
     monkeypatch.setenv("REFERENCE_LOG", str(tmp_path / "log"))
-    (result,) = tune(SLOW_REFERENCE, timeout_s=1.0).workloads
-    assert {candidate.status for candidate in result.candidates} <= {"ok", "eliminated", "unsupported"}
+    (result,) = tune(SLOW_REFERENCE, timeout_s=6.0).workloads
+    tried = {candidate.key: candidate.reason for candidate in result.candidates if candidate.status in FAILED}
+    assert tried == {}
     calls = (tmp_path / "log").read_text().split()
-    assert len(calls) == 2  # one for each case, all in one worker
-    assert len(set(calls)) == 1
+    assert len(calls) == 1  # for all candidates
 
 
 def test_without_a_reference_nobody_is_blamed(tune: Tune) -> None:
@@ -191,8 +191,6 @@ def test_own_candidates_are_raced_to_the_end_in_a_fresh_run(tune: Tune) -> None:
     mine = candidates(result)["mine.slow"]
     assert mine.status == "ok"
     assert len(mine.rounds) >= 3
-    (cached,) = tune(OWN, use_cache=True).workloads
-    assert candidates(cached)["mine.slow"].status == "eliminated"
 
 
 def test_a_budget_that_the_start_alone_exceeds(tune: Tune) -> None:
