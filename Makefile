@@ -35,13 +35,18 @@ endif
 help:
 	@sed -n '/^# make/s/^# //p' Makefile
 
+NEXT := printf '%s\n' '' 'from here on: .venv/bin/autotune tune --model llama-3.1-8b   (or: source .venv/bin/activate)' \
+	'.venv/bin/autotune --help lists the commands, .venv/bin/autotune tune --model "?" the models'
+
 ifeq ($(KIND),cuda)
 tune: $(INSTALLED)
 	$(PY) -m autotune_cli tune --model llama-3.1-8b
 	$(PY) -m autotune_cli tune --model deepseek-v3.2
+	@$(NEXT)
 else
 tune: $(INSTALLED)
 	$(PY) -m autotune_cli tune --no-cache
+	@$(NEXT)
 endif
 
 test: $(DEV) $(CONTRACTS)

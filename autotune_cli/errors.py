@@ -105,12 +105,6 @@ class BadKernels(AutotuneError):
     template = "--kernels {path}: {detail}"
 
 
-class TooManyCandidates(AutotuneError):
-    """More candidates than a run can hold."""
-
-    template = "more than {most:,} candidates; name fewer values of knobs, or narrow with --op, --batch or --context"
-
-
 class SlowBuild(AutotuneError):
     """The environment makes kernels slow that are fast in production."""
 

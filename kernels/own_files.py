@@ -13,14 +13,13 @@ import os
 import site
 import sys
 import sysconfig
-import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from autotune_cli.kernels.source_references import BINARIES, forget_folders, references
+from autotune_cli.kernels.source_references import BINARIES, forget_folders, references, temporary
 
 CHANGED = "changed while it was measured"
 _DIGITS = 16
@@ -28,6 +27,11 @@ _DIGITS = 16
 _LIBRARIES = ("torch", "triton", "flashinfer", "sgl_kernel", "flash_attn", "numpy")
 _SYSTEM = ("/proc", "/sys", "/dev", "/etc", "/usr", "/lib", "/lib64", "/bin", "/sbin", "/run", "/var")
 _PARTS = {"site-packages", "dist-packages", "__pycache__"}
+# Variables that say where compilers and libraries keep what they make.
+_CACHES = (
+    "XDG_CACHE_HOME", "TRITON_CACHE_DIR", "TORCH_EXTENSIONS_DIR", "TORCHINDUCTOR_CACHE_DIR", "TORCH_HOME",
+    "FLASHINFER_WORKSPACE_BASE", "FLASH_ATTENTION_CUTE_DSL_CACHE_DIR", "CUDA_CACHE_PATH", "HF_HOME",
+)  # fmt: skip
 _METADATA = (".egg-info", ".dist-info")
 
 
@@ -99,21 +103,24 @@ class Watch:
         self._written: set[str] = set()
         sys.addaudithook(self._on_event)
 
-    def loaded(self) -> dict[Path, str]:
-        """The user's files that were loaded so far, and their :func:`file_digest`; ``CHANGED`` for an edited module."""
-        modules = {path for path in map(_file_of, list(sys.modules.values())) if path is not None and is_own(path)}
-        folders = {module.parent for module in modules}
-        data = {path for path in map(_real, list(self._read)) if is_own(path) and not _is_passing(path, folders)}
-        data |= {path for path in _mapped() if is_own(path) and not _is_passing(path, folders)}
+    def loaded(self, folders: Collection[Path]) -> dict[Path, str]:
+        """The user's files that were loaded so far, and their :func:`file_digest`; ``CHANGED`` for an edited module.
+
+        Args:
+            folders: of the files that may be loaded, see :func:`closure`; what lies in them is taken for the user's.
+        """
+        modules = {path for path in map(_file_of, list(sys.modules.values())) if path is not None}
+        seen = {*modules, *map(_real, list(self._read)), *_mapped()}
         files: dict[Path, str] = {}
-        for path in sorted(modules | data):
+        for path in sorted(path for path in seen if is_own(path) and not _is_passing(path, folders)):
             if str(path) in self._written or not path.is_file():
                 continue
             newer = path.stat().st_mtime > self._begin
-            if path in modules:
-                files[path] = CHANGED if newer else file_digest(path)
-            elif not newer:  # else it was made in this run, from what counts itself
+            if not newer:
                 files[path] = file_digest(path)
+            elif path in modules and path.suffix == ".py":
+                files[path] = CHANGED
+            # Other new files were made in this run, from what counts itself.
         return files
 
     def _on_event(self, event: str, arguments: tuple[Any, ...]) -> None:
@@ -139,9 +146,9 @@ def watch(begin: float) -> None:
         _watch = Watch(begin)
 
 
-def loaded() -> dict[Path, str]:
+def loaded(folders: Collection[Path]) -> dict[Path, str]:
     """See :meth:`Watch.loaded`; nothing without :func:`watch`."""
-    return {} if _watch is None else _watch.loaded()
+    return {} if _watch is None else _watch.loaded(folders)
 
 
 def _file_of(module: object) -> Path | None:
@@ -169,31 +176,25 @@ def _mapped() -> set[Path]:
     return found
 
 
-def _is_passing(path: Path, folders: set[Path]) -> bool:
-    """Is it something that comes and goes: in a cache, in the folder for temporary files, of the system?
-
-    Args:
-        folders: of the user's modules; what lies in them is looked at from there.
-    """
+def _is_passing(path: Path, folders: Collection[Path]) -> bool:
+    """Is it something that comes and goes: in a cache, in the folder for temporary files, of the system?"""
     home = next((folder for folder in path.parents if folder in folders), None)
+    if home is not None and str(home) == temporary():
+        return path.parent != home
     if home is not None:
         return any(part.startswith(".") for part in path.relative_to(home).parts)
     text = str(path)
-    if any(text.startswith(folder + os.sep) for folder in (*_SYSTEM, _temporary())):
+    if any(text.startswith(folder + os.sep) for folder in (*_SYSTEM, *_caches(), temporary())):
         return True
     return any(part.startswith(".") for part in path.parts)
 
 
+def _caches() -> list[str]:
+    return [os.path.realpath(os.environ[name]) for name in _CACHES if os.environ.get(name)]
+
+
 def _real(text: str) -> Path:
     return Path(os.path.realpath(text))
-
-
-@cache
-def _temporary() -> str:
-    try:
-        return os.path.realpath(tempfile.gettempdir())
-    except OSError:
-        return "/tmp"
 
 
 @cache

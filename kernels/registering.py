@@ -9,8 +9,8 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-# A run plans no more: a hundred times what a day can vet, and some 100 MB in each of two processes.
-MOST_CANDIDATES = 200_000
+# More than a run could ever vet, and some 700 MB in each of two processes: what is above may have no end.
+MOST_CANDIDATES = 1_000_000
 _DEVICES = ("cuda", "cpu")
 
 

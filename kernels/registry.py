@@ -224,8 +224,12 @@ class Registry:
 
     def own_hash_now(self) -> str:
         """The same now. It is one for all users' files, as each may change what another one does."""
+        return digest(self.own_closure(), self.own_files[0].parent)
+
+    def own_closure(self) -> list[Path]:
+        """All files that the users' files may load."""
         sources = [backend.source for backend in self._backends.values() if backend.own]
-        return digest(closure([*self.own_files, *sources]), self.own_files[0].parent)
+        return closure([*self.own_files, *sources])
 
 
 REGISTRY = Registry()

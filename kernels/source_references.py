@@ -12,6 +12,7 @@ import importlib
 import importlib.machinery
 import importlib.util
 import os
+import tempfile
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
@@ -175,7 +176,8 @@ def _tree(folder: Path) -> tuple[Path, ...]:
     """The files of a folder and of those below it, breadth first, up to a number: a home folder has millions."""
     files: list[Path] = []
     level, entries = [folder], 0
-    for _ in range(_DEEPEST):
+    # What lies below the folder for temporary files is of everybody, and below a home, of everything.
+    for _ in range(1 if str(folder) in (temporary(), os.path.expanduser("~"), os.sep) else _DEEPEST):
         below: list[Path] = []
         for each in level:
             try:
@@ -196,6 +198,15 @@ def _tree(folder: Path) -> tuple[Path, ...]:
                     below.append(each / entry.name)
         level = below
     return tuple(files)
+
+
+@cache
+def temporary() -> str:
+    """The folder for temporary files."""
+    try:
+        return os.path.realpath(tempfile.gettempdir())
+    except OSError:
+        return "/tmp"
 
 
 @cache

@@ -137,7 +137,8 @@ def diff(
 ) -> None:
     """What changed from A to B beyond noise: times, choices, and the ground they stand on. Needs no GPU.
 
-    Exit code: 0 fine, 1 --fail-on found something, 2 bad usage or input, 3 not comparable or nothing in common.
+    Exit code: 0 fine, 1 --fail-on found something, 2 bad usage or input, 3 not comparable or nothing in common,
+    4 the output could not be written, 70 a fault of the program itself, 130 Ctrl-C.
     """
     # Hardly anything below is ever garbage, and looking for some would take a third of the time.
     with _no_collection():

@@ -25,7 +25,11 @@ def kernels(
         typer.Option(help="auto, cuda or cpu.", metavar="DEVICE", autocompletion=complete_words("auto", "cuda", "cpu")),
     ] = "auto",
 ) -> None:
-    """List every backend with its operations, its knobs and, where it can't run here, why and how to get it."""
+    """List every backend with its operations, its knobs and, where it can't run here, why and how to get it.
+
+    Exit code: 0 fine, 2 bad usage or input, 4 the device could not be asked, 70 a fault of the program itself,
+    130 Ctrl-C.
+    """
     from autotune_cli.commands.devices import choose_device, require_torch
     from autotune_cli.render.backends import backends_view
     from autotune_cli.render.console import Console

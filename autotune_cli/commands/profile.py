@@ -222,7 +222,7 @@ def profile(
     """Prove that only the attention kernels you selected fire, phase by phase: run a path here, or judge a trace.
 
     Exit code: 0 they did, 1 a kernel fired that must not (or one is missing), 2 bad usage or input, 3 nothing to judge,
-    4 it could not be run.
+    4 it could not be run, 70 a fault of the program itself, 130 Ctrl-C.
     """
     from autotune_cli.errors import BadOption
 

@@ -43,6 +43,7 @@ def run_live(options: dict[str, Any]) -> tuple[Verdict, list[str]]:
     from autotune_cli.render.console import Console
     from autotune_cli.tuning.guard import refuse_slow_builds
     from autotune_cli.tuning.jobs import WorkerSettings
+    from autotune_cli.tuning.temporary import temporary_folder
 
     errors = Console(stderr=True)
     ask, notes = _ask(options)
@@ -66,7 +67,7 @@ def run_live(options: dict[str, Any]) -> tuple[Verdict, list[str]]:
     for note in (*notes, *more):
         errors.print(Text(f"note: {shown(note)}", style="yellow"), soft_wrap=True)
     files = tuple(str(path.resolve()) for path in options["kernels"] or ())
-    with tempfile.TemporaryDirectory(prefix="autotune-profile-") as folder:
+    with tempfile.TemporaryDirectory(prefix="autotune-profile-", dir=temporary_folder()) as folder:
         run = _run(spec, folder, WorkerSettings("cuda", seed=seed, kernel_files=files), gpus[0], timeout, errors)
         if options["trace"] is not None:
             _keep(Path(run.recording.trace), options["trace"])

@@ -23,7 +23,7 @@ def show(
     file: Annotated[
         str,
         typer.Argument(
-            metavar="[RESULT]",
+            metavar="RESULT",
             help="'latest', 'previous', a cache name, a run's name, or a file. Default: the latest run.",
             show_default=False,
         ),
@@ -55,7 +55,11 @@ def show(
         ),
     ] = Path(),
 ) -> None:
-    """Print a result file as 'autotune tune' did. Needs no GPU."""
+    """Print a result file as 'autotune tune' did. Needs no GPU.
+
+    Exit code: 0 fine, 2 bad usage or input, 4 the output could not be written, 70 a fault of the program itself,
+    130 Ctrl-C.
+    """
     from rich.text import Text
 
     from autotune_cli.errors import UnknownName

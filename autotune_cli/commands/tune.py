@@ -277,7 +277,8 @@ def tune(
 ) -> None:
     """Find the fastest kernel and knobs that are right, for each workload of a model on this device.
 
-    Exit code: 0 every workload has a winner, 2 bad usage or input, 4 the run could not be completed.
+    Exit code: 0 every workload has a winner, 2 bad usage or input, 4 the run could not be completed, 70 a fault of the
+    program itself, 130 Ctrl-C (what was measured is written).
     """
     from autotune_cli.commands.compare import choose_earlier, loop
     from autotune_cli.errors import EXIT_INCOMPLETE, EXIT_INTERRUPTED

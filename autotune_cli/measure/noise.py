@@ -33,8 +33,8 @@ def why_noisy(result: WorkloadResult) -> str | None:
     fastest = min(beaten, key=lambda each: each.rough_us or 0.0, default=None)
     if fastest is not None and fastest.rough_us and CONTRADICTION * fastest.rough_us < winner.median_us:
         return (
-            f"the winner took {winner.median_us:.4g} us, and {fastest.label}, which it beat, {fastest.rough_us:.4g} us "
-            "when it was checked"
+            f"the winner took {winner.median_us:.4g} us, and {fastest.label}, which did not beat it, "
+            f"{fastest.rough_us:.4g} us when it was checked"
         )
     return None
 

@@ -19,8 +19,8 @@ from typing import TypeVar
 # The longest rule of our own has 250 characters.
 MOST_CHARS = 2000
 # A search takes a microsecond or some; these are processor seconds.
-ONE_S = 1.0
-ALL_S = 5.0
+ONE_S = 0.5
+ALL_S = 4.0
 _SHOWN = 80
 Result = TypeVar("Result")
 

@@ -35,17 +35,24 @@ _ICONS = {
 
 def markdown(report: Report, result: Outcome, every: bool = False) -> str:
     """At most ``MOST_CHARACTERS`` characters; rows that don't fit are counted."""
-    head = [f"### autotune diff: {markdown_text(result.words, _SENTENCE)} (exit {result.exit_code})", ""]
-    ground = [f"- ground: **{markdown_text(line, _SENTENCE)}**" for line in ground_lines(report.ground)[:_GROUND]]
+    # What is escaped is up to 18 times as long.
+    documents = (_document(report, result, every, most) for most in (_SENTENCE, 100, 20))
+    return next(text for text in documents if len(text) <= MOST_CHARACTERS)
+
+
+def _document(report: Report, result: Outcome, every: bool, most: int) -> str:
+    """``most``: characters of a sentence."""
+    head = [f"### autotune diff: {markdown_text(result.words, most)} (exit {result.exit_code})", ""]
+    ground = [f"- ground: **{markdown_text(line, most)}**" for line in ground_lines(report.ground)[:_GROUND]]
     if len(report.ground) > _GROUND:
         ground.append(f"- ground: {len(report.ground) - _GROUND} more fields differ")
     head += ground or ["- ground: no difference"]
-    head += [f"- {markdown_text(line, _SENTENCE)}" for line in sides(report)]
+    head += [f"- {markdown_text(line, most)}" for line in sides(report)]
     if report.refusal is None:
-        head.append(f"- {markdown_text(basis(report), _SENTENCE)}")
-    head += [f"- note: {markdown_text(note, _SENTENCE)}" for note in report.notes[:_GROUND]]
+        head.append(f"- {markdown_text(basis(report), most)}")
+    head += [f"- note: {markdown_text(note, most)}" for note in report.notes[:_GROUND]]
     if report.refusal is not None:
-        return "\n".join([*head, "", markdown_text(exit_text(result), _SENTENCE), ""])
+        return "\n".join([*head, "", markdown_text(exit_text(result), most), ""])
     foot = ["", f"**{totals(report)}**"]
     if report.comparisons:
         foot += ["", choice_totals(report)]

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
+from rich.cells import cell_len
+from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -15,11 +17,16 @@ from autotune_cli.profiling.names import demangle, short_name
 from autotune_cli.profiling.phases import KernelUse, Phase, Recording
 from autotune_cli.profiling.verdict import WORDS
 from autotune_cli.render.console import Console
+from autotune_cli.render.folding import INDENT, Record, folded
 from autotune_cli.render.text import microseconds, plural
 
 # Everyday kernels are many; those that took most time say enough.
 _BENIGN = 3
 _NAME = 72
+_HEAD = ("phase", "family", "launches", "time us", "kernel", "library")
+# Kernels' names are folded into a column no narrower than this.
+_LEAST = 40
+_GAP = 2
 HOW = "to judge it, say what to expect: --paged, --no-paged, --prefix, --mode, --expect or --forbid"
 
 
@@ -39,18 +46,40 @@ def print_listing(console: Console, recording: Recording) -> None:
     devices = f" on {', '.join(dict.fromkeys(recording.devices))}" if recording.devices else ""
     _line(console, f"{recording.source}{devices}: what fired", "dim")
     console.print()
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for name, right in (("phase", False), ("family", False), ("launches", True), ("time us", True)):
-        table.add_column(name, justify="right" if right else "left", no_wrap=True)
-    table.add_column("kernel", overflow="fold")
-    table.add_column("library", no_wrap=True)
-    for row in listing(recording):
-        cells = (row.phase, row.family, str(row.launches), row.time_us, row.kernel, row.library)
-        table.add_row(*(Text(shown(cell)) for cell in cells), style="dim" if row.family == WORDS["benign"] else "")
-    console.print(table)
+    console.print(_view(list(listing(recording)), console.width))
     for note in recording.notes:
         _line(console, f"  {note}", "dim")
     _line(console, last_line(recording), "")
+
+
+def _view(rows: Sequence[Row], width: int) -> RenderableType:
+    """A table where the kernels' names have room; else each stands below its class, and its phase above."""
+    said = [Row(*(shown(str(cell)) for cell in row)) for row in rows]  # type: ignore[arg-type]
+    widest = [max(map(cell_len, column)) for column in zip(_HEAD, *said, strict=True)]
+    if sum(widest) - widest[4] + min(widest[4], _LEAST) + _GAP * (len(widest) - 1) <= width:
+        return _table(said)
+    records = []
+    for row in said:
+        style = "dim" if row.family == WORDS["benign"] else ""
+        records += [Record(Text(f"{row.phase}:", style="bold"))] if row.phase else []
+        spent = "" if row.time_us == "-" else f", {row.time_us} us"
+        launches = "launch" if str(row.launches) == "1" else "launches"
+        library = f" ({row.library})" if row.library else ""
+        head = Text(f"{' ' * INDENT}{row.family}: {row.launches} {launches}{spent}")
+        records.append(Record(head, (Text(f"{' ' * INDENT}{row.kernel}{library}"),), style))
+    return folded(records)
+
+
+def _table(rows: Sequence[Row]) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for name in _HEAD:
+        folds = name == "kernel"
+        table.add_column(
+            name, justify="right" if name in ("launches", "time us") else "left", overflow="fold", no_wrap=not folds
+        )
+    for row in rows:
+        table.add_row(*(Text(str(cell)) for cell in row), style="dim" if row.family == WORDS["benign"] else "")
+    return table
 
 
 def listing(recording: Recording) -> Iterator[Row]:
@@ -144,4 +173,5 @@ def listing_markdown(recording: Recording) -> str:
 
 
 def _line(console: Console, text: str, style: str) -> None:
-    console.print(Text(shown(text), style=style), soft_wrap=True)
+    # On a terminal lines are folded at spaces; a file's or a pipe's lines stay whole.
+    console.print(Text(shown(text), style=style), soft_wrap=not console.is_terminal)

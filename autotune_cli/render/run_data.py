@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from autotune_cli.measure.noise import why_noisy
 from autotune_cli.plain_text import csv_cell
 from autotune_cli.render.baselines import mean_over, names
+from autotune_cli.render.devices import by_device
 from autotune_cli.results.schema import CandidateResult, RunFile, WorkloadResult
 
 COLUMNS: Final = (
@@ -18,29 +21,35 @@ COLUMNS: Final = (
 
 
 def summary(path: Path, run: RunFile) -> dict[str, Any]:
-    """The result's path and what each workload came to. Times are microseconds."""
-    means = []
-    for name in names(run.workloads):
-        mean, count = mean_over(run.workloads, name)
-        if mean is not None:
-            means.append(
-                {"over": name, "geometric_mean": mean.value, "low": mean.low, "high": mean.high, "workloads": count}
-            )
+    """The result's path and what each workload came to, with the means of each device. Times are microseconds."""
+    means = [mean for environment, results in by_device(run) for mean in _means(environment.device, results)]
     return {
         "path": str(path),
         "complete": run.complete,
         "wall_s": run.wall_s,
         "noise_floor": run.noise_floor,
         "speedups": means,
-        "workloads": [_workload(result) for result in run.workloads],
+        "workloads": [_workload(result, run.environments[result.environment].device) for result in run.workloads],
     }
 
 
-def _workload(result: WorkloadResult) -> dict[str, Any]:
+def _means(device: str, results: Sequence[WorkloadResult]) -> list[dict[str, Any]]:
+    """One a baseline; a mean over several devices would be of nothing."""
+    found = []
+    for name in names(results):
+        mean, count = mean_over(results, name)
+        if mean is not None:
+            ends = {"geometric_mean": mean.value, "low": mean.low, "high": mean.high}
+            found.append({"device": device, "over": name, **ends, "workloads": count})
+    return found
+
+
+def _workload(result: WorkloadResult, device: str) -> dict[str, Any]:
     choice = result.choice
     winner = None if choice is None else result.candidate(choice.winner)
     return {
         "workload": result.key,
+        "device": device,
         "winner": None if winner is None else winner.key,
         "time_us": None if winner is None else winner.median_us,
         "interval_us": None if winner is None else winner.interval_us,
@@ -53,6 +62,7 @@ def _workload(result: WorkloadResult) -> dict[str, Any]:
         ],
         "ties": 0 if choice is None else len(choice.tie_set),
         "incorrect": [candidate.key for candidate in result.candidates if candidate.status == "incorrect"],
+        "too_noisy": why_noisy(result),
         "reused": result.reused,
     }
 

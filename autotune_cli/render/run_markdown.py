@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from autotune_cli.measure.conditions import clock_mhz
 from autotune_cli.plain_text import markdown
 from autotune_cli.render import baselines
-from autotune_cli.render.devices import by_device
+from autotune_cli.render.devices import by_device, how_measured
 from autotune_cli.render.run_data import role
 from autotune_cli.render.summary import totals
 from autotune_cli.render.text import (
@@ -39,9 +39,8 @@ def run_markdown(run: RunFile, every: bool = False, baseline: str | None = None)
     """
     lines: list[str] = [f"### autotune: {_safe(run.name)}"]
     for environment, results in by_device(run):
-        noise = run.noise_floor if environment == run.device else None
         lines.append("")
-        lines += [f"- {_safe(line, _SENTENCE)}" for line in header(environment, run.settings, noise)]
+        lines += [f"- {_safe(line, _SENTENCE)}" for line in header(*how_measured(run, environment, results))]
         lines += [f"- {_safe(line, _SENTENCE)}" for line in baselines.lines(results, baseline)]
         lines += ["", *_table(_WORKLOADS, [_workload(result, baseline) for result in results])]
         lines += ["", *(f"- **{_safe(line, _SENTENCE)}**" for line in warnings_of(results))]

@@ -31,6 +31,8 @@ _WORDS = {
     "build": "building",
     "modules": "loading",
     "vet": "checking",
+    "judge": "checking",
+    "reference": "computing the exact output of",
     "prepare": "preparing",
     "round": "timing",
     "recheck": "checking again",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from statistics import fmean
 from typing import Any
 
@@ -21,7 +22,7 @@ from autotune_cli.measure.statistics import median
 from autotune_cli.measure.timers import MeasurementError, Timer
 from autotune_cli.results.schema import CaseEvidence, Ceilings, Conditions, Environment, HostTime
 from autotune_cli.tuning.faults import Fault, fault_of, is_healthy
-from autotune_cli.tuning.jobs import REFERENCE_PHASE, Entry, RoundDone, RoundFailed, Vetted
+from autotune_cli.tuning.jobs import JUDGE_PHASE, REFERENCE_PHASE, Entry, RoundDone, RoundFailed, Vetted
 from autotune_cli.tuning.launching import InputGuard, Launch, poison, prepare
 
 # Host times are medians of this many calls: enough to see 20 us from 200 us, cheap beside the vetting.
@@ -48,6 +49,7 @@ class Bench:
         self._loaded: set[str] = set()
         """Names of the modules that this process has; each holds for the whole run."""
         self._placement = Placement(self.device.kind, seed)
+        self._doing = ("", "")
 
     def ceilings(self) -> Ceilings:
         """The device's bandwidth and matrix rates, with the timer of the race; see :func:`measure_ceilings`."""
@@ -63,7 +65,7 @@ class Bench:
         build_s: float | None = None
         try:
             build_s = self._build(workload, candidate)
-            self.phase("vet", candidate.key)
+            self._tell("vet", candidate.key)
             launch = self._launch(Entry(candidate))
             evidence = self._check_all(workload, candidate, launch)
             begin = time.perf_counter()
@@ -89,10 +91,10 @@ class Bench:
             return None
         begin = time.perf_counter()
         if backend.modules is None:
-            self.phase("build", candidate.key)
+            self._tell("build", candidate.key)
             backend.build(workload, **dict(candidate.knobs))
             return time.perf_counter() - begin
-        self.phase("modules", candidate.key)
+        self._tell("modules", candidate.key)
         for module in backend.modules(workload, **dict(candidate.knobs)):
             if module.name not in self._loaded:
                 module.build()
@@ -112,7 +114,7 @@ class Bench:
 
         def started(index: int) -> None:
             entry = current[0] = entries[index % len(entries)]
-            self.phase("round", entry.candidate.key)
+            self._tell("round", entry.candidate.key)
             if self._gpu is not None:
                 readings.append(self._gpu.conditions(number))
 
@@ -124,10 +126,11 @@ class Bench:
                 if runs:
                     # Alive while they are measured; the last ones stay for the check after the race.
                     kept.append((self._problems, dict(self._launches)))
+                self._tell(JUDGE_PHASE, "")
                 self._move(workload, entries)
                 for entry in entries:
                     current[0] = entry
-                    self.phase("prepare", entry.candidate.key)
+                    self._tell("prepare", entry.candidate.key)
                     run = self._launch(entry).run
                     # A first call may allocate and fill what later ones find; a fault belongs to who has just run.
                     run()
@@ -152,6 +155,7 @@ class Bench:
     def recheck(self, workload: AnyWorkload, candidate: Candidate, calls: int) -> Vetted:
         """Check the timed case once more after as many calls: a race may have shown what one run did not."""
         self._open(workload)
+        self._tell(JUDGE_PHASE, candidate.key)
         case = family(workload.operation).cases(workload)[0]
         if case in self._guards and not self._guards[case].unchanged():
             # Somebody spoilt the inputs in the race. If it was this one, it does it again.
@@ -159,7 +163,7 @@ class Bench:
         missing = self._make_ready(workload)
         if missing is not None:
             return missing
-        self.phase("recheck", candidate.key)
+        self._tell("recheck", candidate.key)
         try:
             launch = self._launch(Entry(candidate))
             for _ in range(calls):
@@ -223,7 +227,7 @@ class Bench:
         for case in family(workload.operation).cases(workload):
             if case in self._problems:
                 continue
-            self.phase(REFERENCE_PHASE, case)
+            self._tell(REFERENCE_PHASE, case)
             try:
                 self._problem(workload, case)
                 self._synchronize()
@@ -250,7 +254,7 @@ class Bench:
             case = family(self._workload.operation).cases(self._workload)[0]
             problem = self._problem(self._workload, case)
             self._launches[entry] = prepare(
-                entry.candidate, problem, captured=problem.graph, before_run=self._guards[case].learn
+                entry.candidate, problem, captured=problem.graph, before_run=self._learner(case)
             )
         return self._launches[entry]
 
@@ -260,7 +264,7 @@ class Bench:
         for case in others:
             # Captured once, on the timed case; the others run eagerly, planned the same way.
             problem = self._problem(workload, case)
-            other = prepare(candidate, problem, captured=False, before_run=self._guards[case].learn)
+            other = prepare(candidate, problem, captured=False, before_run=self._learner(case))
             evidence.append(self._check(workload, case, other))
         return tuple(evidence)
 
@@ -270,8 +274,10 @@ class Bench:
         poison(launch.run())
         output = launch.run()
         self._synchronize()
-        verdict = problem.check(output)
-        if not self._guards[case].unchanged():
+        with self._aside():
+            verdict = problem.check(output)
+            unchanged = self._guards[case].unchanged()
+        if not unchanged:
             self._forget_problem(case)
             return CaseEvidence(case=case, ok=False, measure="inputs", message="it changes its inputs")
         finite = verdict.error == verdict.error and abs(verdict.error) != float("inf")
@@ -283,6 +289,27 @@ class Bench:
             limit=verdict.limit,
             message=verdict.message,
         )
+
+    def _learner(self, case: str) -> Callable[[], None]:
+        def learn() -> None:
+            with self._aside():
+                self._guards[case].learn()
+
+        return learn
+
+    def _tell(self, name: str, subject: str) -> None:
+        self._doing = (name, subject)
+        self.phase(name, subject)
+
+    @contextmanager
+    def _aside(self) -> Iterator[None]:
+        """What isn't a candidate's time: sums of large inputs and the judge of an output take seconds on a CPU."""
+        # What a candidate has launched is still its own.
+        self._synchronize()
+        doing = self._doing
+        self.phase(JUDGE_PHASE, doing[1])
+        yield
+        self.phase(*doing)
 
     def _host_time(self, launch: Launch) -> HostTime:
         def timed(call: Callable[[], Any]) -> float:

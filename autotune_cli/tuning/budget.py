@@ -14,7 +14,7 @@ FIRST_SHARE = 0.75
 # round of a race, and the file.
 RESERVE = 0.1
 # How far into the time that others have left a workload may go that has no right candidate yet.
-_GRACE = 0.25
+_GRACE = 0.5
 
 
 class Budget:
@@ -37,6 +37,7 @@ class Budget:
         self._end = None if seconds is None else now() + (1.0 - reserve) * seconds
         self._left = workloads
         self._workers = max(1, workers)
+        self._costly: set[str] = set()
         self._lock = threading.Lock()
 
     def share(self) -> Share:
@@ -46,7 +47,7 @@ class Budget:
         begin = self._now()
         if self._end is None:
             never = float("inf")
-            return Share(never, never, never, never, never, self._now)
+            return Share(never, never, never, never, never, self._now, set())
         seconds = max(0.0, self._end - begin) * min(self._workers, left) / left
         end = begin + seconds
         grace = max(end, min(self._hard_end, end + _GRACE * max(0.0, self._hard_end - end)))
@@ -57,6 +58,7 @@ class Budget:
             grace,
             max(grace, self._hard_end),
             self._now,
+            self._costly,
         )
 
 
@@ -71,6 +73,7 @@ class Share:
         grace_end: float,
         hard_end: float,
         now: Callable[[], float],
+        costly: set[str],
     ) -> None:
         self.vetting_end = vetting_end
         """Of vetting, once there is a right candidate."""
@@ -82,6 +85,9 @@ class Share:
         """Until there is a right candidate, and until the race has a round."""
         self.hard_end = hard_end
         """Of the whole run."""
+        self.costly = costly
+        """Keys of candidates that have cost a worker, and with it the seconds that the next one takes to start, in some
+        workload: with a budget their turn comes last. Shared by all workloads."""
         self._now = now
 
     @property

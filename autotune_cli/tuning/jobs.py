@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 REFERENCE_PHASE = "reference"
 """The phase in which a worker draws inputs and computes the exact output: no candidate's time."""
 
+JUDGE_PHASE = "judge"
+"""The phase in which an output is judged and inputs are looked at for changes: no candidate's time either."""
 
 PART = 5000
 """Candidates that cross at once: unpickling as many takes a tenth of a second, in which no signal is handled."""
@@ -240,9 +242,10 @@ class LoadedFiles:
 @dataclass(frozen=True)
 class ListLoaded:
     def __call__(self, bench: Bench) -> LoadedFiles:
-        base = REGISTRY.own_files[0].parent
-        files = {own_files.name_of(path, base): text for path, text in own_files.loaded().items()}
-        return LoadedFiles(REGISTRY.own_hash_now(), files)
+        base, found = REGISTRY.own_files[0].parent, REGISTRY.own_closure()
+        loaded = own_files.loaded({path.parent for path in found})
+        files = {own_files.name_of(path, base): text for path, text in loaded.items()}
+        return LoadedFiles(own_files.digest(found, base), files)
 
 
 @dataclass(frozen=True)

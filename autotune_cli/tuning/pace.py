@@ -30,16 +30,21 @@ class Pace:
             self._factor *= actual / predicted
 
     def surplus(self, race: Race, calls: int, places: int, left_s: float) -> list[str]:
-        """The slowest of those that may leave the race, without whom the rounds that are left fit into ``left_s``."""
+        """Those without whom the rounds that are left fit into ``left_s``: the slowest, the user's own ones last.
+
+        Baselines stay, and one candidate in any case.
+        """
         running = race.running
         # Each round has a second copy of the anchor.
         copies = [race.anchor] if race.anchor is not None else []
         rounds = max(1, _LEAST_ROUNDS - min((len(race.times[key]) for key in running), default=0))
         free = left_s / rounds - self.predict(race, copies, calls, places)
         out: list[str] = []
-        for key in sorted(running, key=lambda key: (not race.is_held(key), _time_us(race, key))):
+        for key in sorted(
+            running, key=lambda key: (not race.is_baseline(key), not race.is_held(key), _time_us(race, key))
+        ):
             free -= self._seconds(race, key, calls, places)
-            if free < 0.0 and not race.is_held(key) and len(out) < len(running) - 1:
+            if free < 0.0 and not race.is_baseline(key):
                 out.append(key)
         return out if len(out) < len(running) else out[1:]
 

@@ -79,7 +79,7 @@ def of_backend(backend: Backend, workload: AnyWorkload, device: Device) -> list[
     found: dict[str, Planned] = {}
     for candidate in backend.candidates(workload, device):
         planned = found.setdefault(candidate.key, _planned(backend, candidate, workload, device, missing))
-        if repr(planned.candidate) != repr(candidate):
+        if planned.candidate is not candidate and repr(planned.candidate) != repr(candidate):
             raise ValueError(
                 f"backend {backend.name}: {candidate.knobs!r} and {planned.candidate.knobs!r} have the same name"
             )

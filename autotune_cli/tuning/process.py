@@ -21,8 +21,9 @@ import autotune_cli
 from autotune_cli.errors import BadKernels, NoDevice, NoWorker
 from autotune_cli.tuning.channel import EXIT_LOST, KEY_BYTES, Reader, Spoilt, Writer
 from autotune_cli.tuning.descendants import MARK, end_descendants
-from autotune_cli.tuning.jobs import REFERENCE_PHASE, Job, Ready, ReadyToBuild, WorkerSettings
+from autotune_cli.tuning.jobs import JUDGE_PHASE, REFERENCE_PHASE, Job, Ready, ReadyToBuild, WorkerSettings
 from autotune_cli.tuning.log import WorkerLog
+from autotune_cli.tuning.temporary import temporary_variables
 from autotune_cli.tuning.worker import KERNEL_FILE_ERROR, NO_DEVICE_ERROR
 
 # torch and the CUDA context take 5 to 10 s on a busy machine.
@@ -44,6 +45,8 @@ _FROM_OUTSIDE = frozenset(
 _BOOT = "import importlib, sys; sys.path.append(sys.argv[3]); importlib.import_module(sys.argv[4]).main()"
 # Phases in which something may be compiled. Modules are there already, but that is for the library to find out.
 BUILD_PHASES = ("build", "modules")
+
+_OWN_PHASES = (REFERENCE_PHASE, JUDGE_PHASE)
 
 # Frames that every candidate is called from.
 _OWN_FRAMES = ("autotune_cli/tuning/", "autotune_cli/measure/", 'File "<string>"')
@@ -230,7 +233,7 @@ class Worker:
         ours, theirs = socket.socketpair()
         key = secrets.token_bytes(KEY_BYTES)
         self._mark = f"{os.getpid()}-{secrets.token_hex(8)}"
-        environment = {**os.environ, **self._variables, MARK: self._mark}
+        environment = {**os.environ, **temporary_variables(), **self._variables, MARK: self._mark}
         if self._gpu is not None:
             environment["CUDA_VISIBLE_DEVICES"] = self._gpu
         elif self._settings.device == "cpu":
@@ -282,7 +285,7 @@ class Worker:
     def _wait(
         self, timeout_s: float, on_phase: Callable[[str, str], None] | None, build_timeout_s: float, end: float
     ) -> Any:
-        limits = dict.fromkeys(BUILD_PHASES, build_timeout_s) | {REFERENCE_PHASE: REFERENCE_TIMEOUT_S}
+        limits = dict.fromkeys(BUILD_PHASES, build_timeout_s) | dict.fromkeys(_OWN_PHASES, REFERENCE_TIMEOUT_S)
         limit = timeout_s
         deadline = time.monotonic() + limit
         parts: list[Any] = []

@@ -75,7 +75,9 @@ class Race:
     """Candidates in the order of preference."""
     default: str | None = None
     held: frozenset[str] = frozenset()
-    """Candidates of further baselines, and the user's own where a kernel of theirs is what the run is for."""
+    """Candidates of further baselines."""
+    kept: frozenset[str] = frozenset()
+    """Others that are never dropped for being slow: the user's own, where a kernel of theirs is what the run is for."""
     times: dict[str, dict[int, float]] = field(default_factory=dict)
     """By round; heats are not among them."""
     heats: dict[int, dict[str, float]] = field(default_factory=dict)
@@ -218,6 +220,9 @@ class Race:
 
     def is_held(self, key: str) -> bool:
         """Is it never dropped for being slow?"""
+        return self.is_baseline(key) or key in self.kept
+
+    def is_baseline(self, key: str) -> bool:
         return key == self.default or key in self.held
 
     def _eliminate(self) -> None:

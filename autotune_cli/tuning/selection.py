@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from autotune_cli.errors import BadKernels, EmptySuite, LostWorker, TooManyCandidates
-from autotune_cli.kernels.registering import MOST_CANDIDATES
+from autotune_cli.errors import BadKernels, EmptySuite, LostWorker
 from autotune_cli.results.records import JournalState
 from autotune_cli.tuning.jobs import ListToBuild, Plan, Planned, PlannedWorkload, ToBuild
 from autotune_cli.tuning.process import OutOfTime, Worker, WorkerDied, WorkerKilled, WorkerRaised, WorkerTimeout
@@ -27,11 +26,12 @@ def planned_workloads(request: Request, worker: Worker, end: float = float("inf"
         LostWorker: the worker ends or hangs without a user's file.
         BadKernels: the user's file raises, hangs or ends the process when it is asked for its candidates.
         EmptySuite: a backend that was asked for has nothing for these operations.
-        TooManyCandidates: more than a run can hold.
     """
     files = request.worker.kernel_files
     try:
-        planned = _planned(request, worker, end)
+        planned = _joined(
+            worker.ask(Plan(request.workloads, request.baselines, request.model_type), _PLAN_TIMEOUT_S, end=end)
+        )
     except OutOfTime:
         raise
     except WorkerKilled as error:
@@ -60,19 +60,6 @@ def planned_workloads(request: Request, worker: Worker, end: float = float("inf"
         having = ", ".join(sorted(found))
         raise EmptySuite(detail=f"--focus {focus.name}: fits no candidate for these operations; backends: {having}")
     return [_narrow(request, plan) for plan in planned]
-
-
-def _planned(request: Request, worker: Worker, end: float) -> list[PlannedWorkload]:
-    """One workload at a time: an answer about all of them may take long to arrive, and nothing stops that."""
-    planned: list[PlannedWorkload] = []
-    count = 0
-    for workload in request.workloads:
-        parts = worker.ask(Plan((workload,), request.baselines, request.model_type), _PLAN_TIMEOUT_S, end=end)
-        planned += _joined(parts)
-        count += len(planned[-1].candidates)
-        if count > MOST_CANDIDATES:
-            raise TooManyCandidates(most=MOST_CANDIDATES)
-    return planned
 
 
 def _joined(parts: Sequence[PlannedWorkload]) -> list[PlannedWorkload]:

@@ -170,7 +170,7 @@ class Session:
         default = next((key for key in keys if self._results[key].default), None)
         held = {self._results[key].same_as or key for key in self._held}
         own = self._most_promising({self._results[key].same_as or key for key in self._own} & set(keys))
-        race = Race(self._policy, keys, default, frozenset(held & set(keys)) | own)
+        race = Race(self._policy, keys, default, frozenset(held & set(keys)), own)
         race.cut_rough({key: self._results[key].rough_us or 0.0 for key in keys})
         for number in sorted(self._known.rounds):
             record = self._known.rounds[number]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 
@@ -25,6 +26,8 @@ from autotune_cli.tuning.progress import Progress
 
 # Inputs that can't be made in a process that other candidates have been in are tried once more in a fresh one.
 _REFERENCE_TRIES = 2
+# In units of the longest vetting so far: who takes longer beyond the time for vetting is likely to hang.
+_LATE = 3.0
 _NO_TURN = "the budget was spent before its turn"
 
 
@@ -65,6 +68,7 @@ class Vetting:
         self._check_stop = check_stop
         self._results: dict[str, CandidateResult] = {}
         self._some_right = False
+        self._longest_s = 0.0
         self.killed: set[str] = set()
         """Candidates whose worker was killed from outside each time: their statuses are nothing to keep."""
         self.unjudged: str | None = None
@@ -84,10 +88,12 @@ class Vetting:
         results = {planned.candidate.key: self._results[planned.candidate.key] for planned in self._planned.candidates}
         return mark_duplicates(results, self._workload.mode, self._planned.launch_knobs)
 
-    def _turn(self, planned: Planned) -> tuple[bool, bool]:
+    def _turn(self, planned: Planned) -> tuple[bool, bool, bool]:
         """Whose modules the budget left unbuilt comes last: it is built after all if nobody else is right."""
-        unbuilt = self._builds.failure(self._key, planned.candidate.key)
-        return unbuilt is not None and unbuilt.status == "skipped", planned.candidate.key not in self._first
+        key = planned.candidate.key
+        unbuilt = self._builds.failure(self._key, key)
+        is_costly = self._share.is_bounded and key in self._share.costly
+        return unbuilt is not None and unbuilt.status == "skipped", is_costly, key not in self._first
 
     def _take(self, planned: Planned) -> None:
         key = planned.candidate.key
@@ -125,7 +131,10 @@ class Vetting:
         # Without a right candidate the workload may take more than its share, as one without a winner helps nobody.
         end = self._share.grace_end
         if self._some_right:
+            # To cut off a candidate that is only late costs more than it saves: the next worker's start.
             end = self._share.first_end if candidate.key in self._first else self._share.vetting_end
+            end = min(end + _LATE * self._longest_s, self._share.end)
+        begin = time.monotonic()
         vetted = Vetted("skipped", _NO_TURN)
         for left in reversed(range(_REFERENCE_TRIES)):
             vetted, again = self._ask(candidate, end)
@@ -137,6 +146,8 @@ class Vetting:
             if not left or not again:
                 self.unjudged = vetted.reason
                 return replace(vetted, status="skipped")
+        if vetted.status != "skipped":
+            self._longest_s = max(self._longest_s, time.monotonic() - begin)
         self.device_s += vetted.device_s
         spent = self._builds.spent(self._key, candidate.key)
         return vetted if spent is None else replace(vetted, build_s=spent + (vetted.build_s or 0.0))
@@ -150,6 +161,8 @@ class Vetting:
             )
         except OutOfTime:
             name, subject = worker.phase
+            if subject == candidate.key:
+                self._share.costly.add(candidate.key)
             doing = f"the reference of case {subject} was computed" if name == REFERENCE_PHASE else "it was measured"
             if name in BUILD_PHASES:
                 doing = "it was built"
@@ -161,6 +174,7 @@ class Vetting:
             if name == REFERENCE_PHASE:
                 reason = f"the reference of case {subject} can't be computed: {error}"
                 return Vetted("skipped", reason, unjudged=True, killed=killed), not (late or killed)
+            self._share.costly.add(candidate.key)
             return Vetted("timeout" if late else "crashed", str(error), killed=killed), False
         return vetted, True
 

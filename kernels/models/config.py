@@ -62,10 +62,10 @@ def _beside(file: Path) -> object:
     """What ModelOpt wrote beside a config.json; None: no such file, or none that can be read."""
     path = file.with_name("hf_quant_config.json")
     try:
-        if file.name != "config.json" or not path.is_file() or path.stat().st_size > _MOST_BYTES:
+        if file.name != "config.json" or not path.exists():
             return None
-        return json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, RecursionError):
+        return json.loads(read_bytes(path, _MOST_BYTES, path.name).decode("utf-8-sig"))
+    except (Unreadable, OSError, ValueError, RecursionError):
         return None
 
 

@@ -34,7 +34,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
         "max_position_embeddings", "n_positions", "max_seq_len", "seq_length", "max_sequence_length", "n_ctx",
     ),
     "sliding_window": ("sliding_window", "sliding_window_size", "attention_window_size", "window_size"),
-    "attn_logit_softcapping": ("attn_logit_softcapping",),
+    "attn_logit_softcapping": ("attn_logit_softcapping", "max_attn_value"),
     "kv_lora_rank": ("kv_lora_rank",),
     "index_topk": ("index_topk",),
     "attention_chunk_size": ("attention_chunk_size",),
@@ -103,10 +103,15 @@ class Fields:
 
     def per_layer(self, canonical: str, most: int = MOST_SIZE) -> int | list[int] | None:
         """One positive number, or one a layer, where zero is a layer without attention; None: absent or null."""
-        value = self.value(canonical)
-        if not isinstance(value, list):
-            return self.count(canonical, most)
         name = self.name_of(canonical)
+        numbers = self.listed(name, most)
+        return self.count(canonical, most) if numbers is None else numbers
+
+    def listed(self, name: str, most: int = MOST_SIZE) -> list[int] | None:
+        """A list by layer in the field ``name``; None: the field is no list."""
+        value = self.values.get(name)
+        if not isinstance(value, list):
+            return None
         if not value or len(value) > MOST_SIZE:
             raise self.bad(name, f"has {len(value)} entries, which no model has layers")
         numbers = [0 if item in (0, None) else self.whole(name, item, most) for item in value]

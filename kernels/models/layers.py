@@ -73,6 +73,7 @@ def _by_kind(fields: Fields, heads: Heads, total: int) -> tuple[list[Layer | Non
     notes += [f"{count} layers of type {kind[:40]!r} are left out" for kind, count in sorted(others.items())]
     if name and len(kinds) < total:
         notes.append(f"{name} has {len(kinds)} layers of the {total} in {fields.name_of('num_hidden_layers')}")
+    notes += _state_space_notes(fields, name, kinds)
     if window is None or WINDOW not in kinds:
         fields.defaulted.pop("sliding_window", None)
     elif window.note:
@@ -94,9 +95,17 @@ def _by_kind(fields: Fields, heads: Heads, total: int) -> tuple[list[Layer | Non
     return [by_kind.get(kind) for kind in kinds], notes
 
 
+def _state_space_notes(fields: Fields, name: str, kinds: list[str]) -> list[str]:
+    """A hybrid whose layers no field, or none that is known, tells apart. All of Falcon-H1's have attention as well."""
+    hints = [key for key in fields.values if key.startswith(("mamba_", "mb_per_", "ssm_")) and fields.values[key]]
+    if name or not hints or fields.model_type == "falcon_h1" or not set(kinds) <= set(TUNED):
+        return []
+    return [f"{hints[0][:40]!r} tells of state-space layers but not which: all {len(kinds)} are tuned as attention"]
+
+
 def _has_window(fields: Fields) -> bool:
     """Does the file, or its class, have a window, if an unused one?"""
-    return fields.switchable("sliding_window") is not None or fields.flag("use_sliding_window") is False
+    return read_window(fields) is not None or fields.flag("use_sliding_window") is False
 
 
 def _windowed_from(fields: Fields, total: int) -> list[str]:
@@ -112,12 +121,13 @@ def _by_number(fields: Fields, layers: list[Layer | None]) -> list[Layer | None]
     """What single layers have of their own: lists of heads (OpenELM, DeciLM), and per_layer_config (transformers 5)."""
     changed = list(layers)
     for name, key in (("num_attention_heads", "query"), ("num_key_value_heads", "kv"), ("head_dim", "dim")):
-        if not isinstance(fields.values.get(fields.name_of(name)), list):
+        # Laguna has the number of most layers and a list beside it.
+        told = f"{name}_per_layer" if fields.has(f"{name}_per_layer") else fields.name_of(name)
+        numbers = fields.listed(told)
+        if numbers is None:
             continue
-        numbers = fields.per_layer(name)
-        assert isinstance(numbers, list)
         if len(numbers) != len(layers):
-            raise fields.bad(fields.name_of(name), f"has {len(numbers)} entries for {len(layers)} layers")
+            raise fields.bad(told, f"has {len(numbers)} entries for {len(layers)} layers")
         for index, (layer, number) in enumerate(zip(changed, numbers, strict=True)):
             if layer is not None:
                 changed[index] = replace(layer, heads=replace(layer.heads, **{key: number})) if number else None

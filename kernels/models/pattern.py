@@ -77,6 +77,9 @@ def _attention_among_others(fields: Fields, total: int) -> tuple[str, list[str]]
     if period:  # Jamba
         offset = fields.switchable("attn_layer_offset") or 0
         return "attn_layer_period", _where((i for i in range(total) if i % period == offset % period), total)
+    step = fields.switchable("mamba_step")
+    if step and fields.values.get("mamba_enabled", True):  # PLaMo 2
+        return "mamba_step", _where((i for i in range(total) if i % step == step // 2), total)
     for name in ("attn_layer_indices", "full_attn_idxs"):  # Bamba; LFM2
         indices = fields.numbers(name)
         if indices is not None:

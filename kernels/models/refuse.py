@@ -12,7 +12,9 @@ _ENCODER_ENDS = (
     "ForMaskedImageModeling", "ForCTC", "EncoderModel",
 )  # fmt: skip
 _ENCODER_PARTS = ("VisionModel", "VisionTransformer", "AudioModel", "CLIPTextModel", "SiglipTextModel")
-_ENCODER_TYPES = ("_vision", "_vision_model", "_vit", "_encoder", "_qformer")
+_ENCODER_TYPES = ("_vision", "_vision_model", "vit", "_encoder", "_qformer")
+# Both of a pair are there in an encoder-decoder's file.
+_PAIRS = (("encoder_layers", "decoder_layers"), ("num_decoder_layers", "d_kv"), ("encoder", "decoder"))
 
 # Fields that only other files of a model's folder have, and what those are.
 _OTHER_FILES = {
@@ -75,11 +77,15 @@ def _refuse_type(fields: Fields) -> None:
     shown = f"is {kind[:40]!r}, "
     if fields.flag("is_encoder_decoder"):
         raise fields.bad("is_encoder_decoder", "is true: only decoder-only models are tuned")
+    for pair in _PAIRS:
+        if all(fields.has(name) for name in pair):
+            raise fields.bad(f"{pair[0]} and {pair[1]}", "are there: only decoder-only models are tuned")
     if kind in known.encoder_decoders:
         raise fields.bad("model_type", f"{shown}an encoder-decoder: only decoder-only models are tuned")
     if kind in known.recurrent:
         raise fields.bad("model_type", f"{shown}a recurrent or state-space model: it has no attention to tune")
-    if kind in known.encoders and not fields.flag("is_decoder"):
+    unknown_bert = "bert" in kind and "decoder" not in kind
+    if (kind in known.encoders or unknown_bert) and not fields.flag("is_decoder"):
         raise fields.bad("model_type", _encoder(kind))
 
 

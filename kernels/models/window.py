@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from autotune_cli.kernels.models.fields import Fields
 from autotune_cli.kernels.models.known import served_without_window
 
+# Where windowed layers of Jet-Nemotron have theirs.
+_JET = ("efficient_attention_config", "swa")
+
 
 @dataclass(frozen=True)
 class Window:
@@ -20,7 +23,7 @@ class Window:
 
 def read_window(fields: Fields) -> Window | None:
     """The window of the windowed layers; None: absent, or off (zero, null, false, ``use_sliding_window`` false)."""
-    window = fields.switchable("sliding_window")
+    window = _tokens(fields)
     used = fields.flag("use_sliding_window")
     # Qwen's files carry a window that is off unless use_sliding_window says otherwise.
     if used is None and fields.model_type.startswith("qwen"):
@@ -37,3 +40,15 @@ def read_window(fields: Fields) -> Window | None:
         said = f"{versions} serves {fields.model_type} without it, so every layer sees the whole context"
         return Window(None, f"{name} {window} is left out: {said}")
     return Window(window)
+
+
+def _tokens(fields: Fields) -> int | None:
+    name = fields.name_of("sliding_window")
+    # What SGLang and FlashAttention call no window, in files that use their name for it (Grok-2).
+    if name != "sliding_window" and fields.values[name] == -1:
+        return None
+    nested: Fields | None = fields
+    for part in _JET:
+        nested = None if nested is None else nested.section(part)
+    own = None if nested is None else nested.switchable("sliding_window")
+    return own or fields.switchable("sliding_window")

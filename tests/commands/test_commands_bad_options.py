@@ -17,7 +17,7 @@ HUGE = "9" * 5000
 BAD = {
     # Names, with the nearest known one.
     ("--model", "llama-3.1-8"): r"unknown model 'llama-3.1-8'; did you mean 'llama-3.1-8b'\?",
-    ("--model", "?"): r"unknown model '\?' \(known: .*llama-3.1-8b",
+    ("--model", "??"): r"unknown model '\?\?' \(known: .*llama-3.1-8b",
     ("--op", "decod"): r"unknown operation 'decod'; did you mean 'decode'\?",
     ("--op", ""): "--op: is empty",
     ("--backend", "torch.tpok"): r"unknown backend 'torch.tpok'; did you mean 'torch.topk'\?",

@@ -148,3 +148,18 @@ def test_libraries_and_full_names_are_backends() -> None:
     assert backends("torch, flashinfer.decode") == ("torch", "flashinfer.decode")
     assert backends(None) == ()
     assert backends("mine", has_own=True) == ("mine",)
+
+
+def test_a_cpu_s_results_stay_out_of_a_gpu_s_cache(
+    requested: Callable[..., Request], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The committed results of this repository are a GPU's."""
+    monkeypatch.chdir(tmp_path)
+    Path("cache").mkdir()
+    committed = Path(__file__).parents[2] / "cache" / "llama-3.1-8b.json"
+    (Path("cache") / committed.name).write_bytes(committed.read_bytes())
+    options = ("--model", "llama-3.1-8b", "--device", "cpu")
+    assert requested(*options).name == "llama-3.1-8b-cpu"
+    assert requested(*options, "--name", "llama-3.1-8b").name == "llama-3.1-8b"
+    # A fresh run overwrites nothing.
+    assert requested(*options, "--no-cache").name == "llama-3.1-8b"

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -135,3 +136,78 @@ def test_extreme_times_are_compared_and_absurd_ones_refused(usage: Usage, tmp_pa
 
 def _all(document: Any) -> list[Any]:
     return [c for w in document["workloads"] for c in w["candidates"]]
+
+
+def test_a_side_comes_through_a_pipe(usage: Usage, tmp_path: Path) -> None:
+    write(tmp_path / "good.json", session(2))
+    ends = [os.pipe() for _ in range(2)]
+    text = dump_run(session(1)).encode()
+    writers = [threading.Thread(target=_write, args=(end[1], text)) for end in ends]
+    for writer in writers:
+        writer.start()
+    # As a shell's <(...) and - from `git show`.
+    done = usage("diff", *(f"/dev/fd/{end[0]}" for end in ends))
+    for writer, end in zip(writers, ends, strict=True):
+        writer.join()
+        os.close(end[0])
+    assert done.code == 0, done.err
+
+
+def _write(end: int, text: bytes) -> None:
+    with open(end, "wb") as stream:
+        stream.write(text)
+
+
+@pytest.mark.parametrize("clock", [0.0, 5e-324, 1e-300, 1e300, 1.7e308])
+def test_clocks_that_are_none_are_passed_over(usage: Usage, tmp_path: Path, clock: float) -> None:
+    def edit(document: Any) -> None:
+        for workload in document["workloads"]:
+            workload["conditions"] = [
+                {"round": number, "sm_clock_mhz": clock if number % 2 else 1980.0} for number in range(10)
+            ]
+
+    (tmp_path / "odd.json").write_text(changed(edit))
+    write(tmp_path / "good.json", session(2))
+    for sides in (("odd.json", "good.json"), ("good.json", "odd.json")):
+        for kind in ("table", "json"):
+            done = usage("diff", *sides, "--format", kind)
+            assert done.code == usage("diff", "good.json", "good.json").code, done.err
+
+
+def test_a_negative_clock_is_one_line(usage: Usage, tmp_path: Path) -> None:
+    text = changed(lambda d: d["workloads"][0].update(conditions=[{"round": 0, "sm_clock_mhz": -1980.0}]))
+    (tmp_path / "odd.json").write_text(text)
+    write(tmp_path / "good.json", session(2))
+    done = usage("diff", "odd.json", "good.json")
+    assert done.code in (0, 2)
+    assert len(done.err.splitlines()) == (done.code == 2)
+
+
+FLASHINFER = {"_metadata": {"gpu": "H200"}, "('x', 1)": ["Runner", 3]}
+
+
+@pytest.mark.parametrize(
+    ("document", "code", "said"),
+    [
+        ({**FLASHINFER, "_metadata": 5}, 2, "_metadata: must be an object, as FlashInfer writes it"),
+        ({**FLASHINFER, "_metadata": []}, 2, "_metadata: must be an object"),
+        ({**FLASHINFER, "_metadata": None}, 2, "_metadata: must be an object"),
+        ({**FLASHINFER, "_metadata": {"gpu": "H\ud800"}}, 3, "H\\ud800"),
+        ({**FLASHINFER, "_metadata": {"gpu": "H200", "\udfff": "1"}}, 0, "\\udfff"),
+        ({**FLASHINFER, "('x', 1)": ["R\ud800", 3]}, 0, "R\\ud800"),
+        ({**FLASHINFER, "('\ud800', 1)": ["R", 3]}, 0, "ud800"),
+        ({**FLASHINFER, "('x', 1)": ["Runner", 3, ["\ud800", "\udc00"]]}, 0, ""),
+        ({**FLASHINFER, "('\ud800', 1)": 5}, 2, "ud800"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["table", "json", "markdown", "csv"])
+def test_odd_texts_of_flashinfer(
+    usage: Usage, tmp_path: Path, document: dict[str, Any], code: int, said: str, kind: str
+) -> None:
+    (tmp_path / "odd.json").write_text(json.dumps(document))
+    (tmp_path / "good.json").write_text(json.dumps(FLASHINFER))
+    for sides in (("odd.json", "good.json"), ("good.json", "odd.json")):
+        done = usage("diff", *sides, "--format", kind, "--all")
+        assert done.code == code, done.err
+        if kind == "table":
+            assert said in done.out + done.err

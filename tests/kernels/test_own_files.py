@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from autotune_cli.kernels import source_references
 from autotune_cli.kernels.own_files import closure, digest, file_digest, is_own, name_of
 
 
@@ -142,13 +143,14 @@ def test_a_large_folder_is_not_searched_to_its_end(tmp_path: Path) -> None:
 
 LOADS = """
 import ctypes, importlib, importlib.util, json, os, sys, time
+from pathlib import Path
 from autotune_cli.kernels import own_files
 own_files.watch(time.time())
 here = sys.argv[1]
 sys.path.append(here)
 sys.path.append(here + "/packed.zip")
 exec(compile(open(here + "/mine.py").read(), here + "/mine.py", "exec"))
-names = {own_files.name_of(path, here): text for path, text in own_files.loaded().items()}
+names = {own_files.name_of(path, here): text for path, text in own_files.loaded({Path(here)}).items()}
 print(json.dumps(names))
 """
 MINE = """
@@ -189,6 +191,33 @@ def test_what_is_loaded_is_seen_however_it_is_named(tmp_path: Path) -> None:
         "computed_name.py", "data.bin", "libk.so", "mine.py", "packed.zip", "parts/late.py", "raw.bin",
     ]  # fmt: skip
     assert found["data.bin"] == file_digest(folder / "data.bin")
+
+
+def test_what_compilers_keep_is_not_the_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Modules and libraries from caches: hidden ones, those that a variable names, the folder for temporary files."""
+    places = {"hidden": ".cache/a", "kept": "kept/b", "scratch": "scratch/c"}
+    text = "".join(f"sys.path.append(here + '/../{place}'[:-1])\n" for place in places.values())
+    text = "for n in ('.cache/a', 'kept/b', 'scratch/c'):\n    sys.path.append(here + '/../' + n)\n"
+    text += "import hidden, kept, scratch\n"
+    folder = made(tmp_path, {"mine.py": text}).parent
+    for name, place in places.items():
+        made(tmp_path, {f"../{place}/{name}.py": ""})
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path / "kept"))
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "scratch"))
+    assert list(loaded_by(folder)) == ["mine.py"]
+    monkeypatch.delenv("TRITON_CACHE_DIR")
+    assert list(loaded_by(folder)) == ["../kept/b/kept.py", "mine.py"]
+
+
+def test_a_kernel_file_among_temporary_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What others put below that folder, compilers among them, is not its."""
+    path = made(tmp_path, {"mine.py": "import helper", "helper.py": "", "inductor/a/k.cpp": "", "k.cu": ""})
+    monkeypatch.setattr(source_references, "temporary", lambda: str(path.parent))
+    assert [file.name for file in closure([path])] == ["helper.py", "k.cu", "mine.py"]
+    monkeypatch.setenv("TMPDIR", str(path.parent))
+    path.write_text("import sys\nsys.path.append(here + '/inductor/a')\nimport helper, made")
+    (path.parent / "inductor" / "a" / "made.py").touch()
+    assert sorted(loaded_by(path.parent)) == ["helper.py", "mine.py"]
 
 
 def test_a_module_that_is_newer_than_the_process_was_changed(tmp_path: Path) -> None:

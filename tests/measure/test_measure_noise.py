@@ -66,7 +66,7 @@ def test_a_winner_far_slower_than_whom_it_beat_is() -> None:
     """An eliminated candidate of 413 us beside a winner of 8142."""
     beaten = candidate(BEATEN, 8600.0, status="eliminated", reason="its rough time", rough_us=413.0)
     assert why_noisy(result(candidate(WINNER, 8142.0), beaten)) == (
-        "the winner took 8142 us, and beaten, which it beat, 413 us when it was checked"
+        "the winner took 8142 us, and beaten, which did not beat it, 413 us when it was checked"
     )
     # Rough times are rough; and who is wrong was not beaten.
     assert why_noisy(result(candidate(WINNER, 800.0), beaten)) is None

@@ -22,6 +22,7 @@ import importlib.util, pathlib
 import autotune_cli.kernels, autotune_cli.kernels.models as models
 assert importlib.util.find_spec("kernels") is None, "a top-level module kernels is importable"
 assert "llama-3.1-8b" in models.model_names()
+assert models.load_model("mistral-7b-v0.1").layers  # reads the tables of models/known
 print(pathlib.Path(autotune_cli.kernels.__file__).resolve())
 """
 
@@ -82,7 +83,7 @@ def test_a_wheel_has_every_file_once(built: tuple[Path, Path, Path], project: Pa
     wanted = {str(path.relative_to(project)) for path in (project / "autotune_cli").glob("**/*.py")}
     wanted = {path for path in wanted if not path.startswith("autotune_cli/kernels/")}
     wanted |= {f"autotune_cli/{path.relative_to(project)}" for path in (project / "kernels").glob("**/*.py")}
-    models = [f"autotune_cli/{path.relative_to(project)}" for path in (project / "kernels/models").glob("*.toml")]
+    models = [f"autotune_cli/{path.relative_to(project)}" for path in (project / "kernels/models").glob("**/*.toml")]
     assert len(models) >= 8
     engines = [f"autotune_cli/{path.relative_to(project)}" for path in (project / "kernels/engines").glob("*.toml")]
     assert len(engines) >= 3

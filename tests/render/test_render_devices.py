@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,8 @@ from rich.console import Console
 
 from autotune_cli.errors import BadOption, UnknownName
 from autotune_cli.render.devices import of_device
+from autotune_cli.render.run_data import summary
+from autotune_cli.render.run_markdown import run_markdown
 from autotune_cli.render.summary import print_run
 from autotune_cli.results.schema import RunFile, WorkloadResult
 
@@ -53,6 +56,25 @@ def test_each_device_has_its_own_header_table_and_mean() -> None:
     assert "1.28x (1.28 .. 1.28) over sglang" in gpu
     assert "2.00x (2.00 .. 2.00) over sglang" in cpu
     assert text.count("x (") == 2
+
+
+def test_data_and_markdown_are_by_device_too() -> None:
+    document = summary(Path("two.json"), two())
+    assert [(mean["device"], mean["workloads"]) for mean in document["speedups"]] == [
+        (ENVIRONMENT.device, 3),
+        (CPU.device, 2),
+    ]
+    assert [round(mean["geometric_mean"], 3) for mean in document["speedups"]] == [1.278, 2.0]
+    assert [each["device"] for each in document["workloads"]] == 3 * [ENVIRONMENT.device] + 2 * [CPU.device]
+    text = run_markdown(two())
+    assert text.count("wall clock, 9 rounds of 7") == text.count("CUPTI, 10 rounds of 25") == 1
+    assert text.count("noise floor") == 2
+
+
+def test_data_says_what_is_too_noisy() -> None:
+    run = run_file(result(decode(1)), result(decode(2), noise=0.5))
+    told = [each["too_noisy"] for each in summary(Path("x.json"), run)["workloads"]]
+    assert told == [None, "two copies of one kernel differ by 50 %"]
 
 
 @pytest.mark.parametrize("name", ["epyc", "amd", "  AMD   [bold]epyc "])

@@ -24,13 +24,18 @@ from autotune_cli.comparing.loading import load_side
 from autotune_cli.comparing.outcome import fail_on, outcome
 from autotune_cli.comparing.report import compare
 from autotune_cli.comparing.verdicts import Rule
+from autotune_cli.profiling.attribute import split_into_phases
+from autotune_cli.profiling.classify import load_classifier
+from autotune_cli.profiling.readers.finding import find_trace, read_trace
 from autotune_cli.render.backends import backends_view
 from autotune_cli.render.diff_rows import lines as diff_lines
 from autotune_cli.render.diff_table import print_diff
+from autotune_cli.render.profile_listing import listing, print_listing
 from autotune_cli.render.summary import print_run
 from autotune_cli.render.text import with_interval
 from autotune_cli.render.watch import LiveTable
 from autotune_cli.results.files import dump_run
+from autotune_cli.results.identity import environment_key
 from autotune_cli.results.schema import RunFile, WorkloadResult
 from autotune_cli.tuning.jobs import BackendInfo
 
@@ -246,7 +251,11 @@ def pieces(master: int) -> Iterator[bytes]:
 
 def written(folder: Path, run: RunFile) -> str:
     path = folder / "run.json"
-    path.write_text(dump_run(run))
+    # Under its hash: a file whose environment has another one is told to be somebody's.
+    key = environment_key(run.device)
+    workloads = tuple(each.model_copy(update={"environment": key}) for each in run.workloads)
+    changes = {"environments": {key: run.device}, "environment": key, "workloads": workloads}
+    path.write_text(dump_run(run.model_copy(update=changes)))
     return str(path)
 
 
@@ -271,3 +280,15 @@ def test_a_profile_on_a_terminal(width: int) -> None:
     # In the table, where it is a problem, and in the verdict.
     assert text.count("BatchPrefillWithRaggedKVCacheKernel") == 3
     assert "FAIL: 1 ragged kernel in eager" in text
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_a_list_of_what_fired(width: int) -> None:
+    trace = find_trace(Path("example-ragged"), None)
+    recording = split_into_phases(read_trace(trace), load_classifier(()), (), None)
+    text = drawn(width, lambda console: print_listing(console, recording))
+    for row in listing(recording):
+        assert whole(text, row.kernel, width)
+        assert row.time_us in text
+        assert row.library in text
+    assert "LISTED, not judged: 4 kernels in 1 phase" in text

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -123,6 +125,47 @@ def leaves_a_child(problem: Any) -> Run:
         os._exit(7)
 
     return run
+
+
+@evil
+def writes_into_the_connection(problem: Any) -> Run:
+    return lambda: _write_everywhere(b"\x00\x00\x00\x04junk" * 8)
+
+
+@evil
+def writes_less_than_a_message(problem: Any) -> Run:
+    """What the worker says next is cut off by it."""
+
+    def run() -> Any:
+        _write_everywhere(b"abc")
+        return right(problem)
+
+    return run
+
+
+@evil
+def comes_back_twice(problem: Any) -> Run:
+    """A copy of the worker returns into it, and would answer as well."""
+    output = right(problem)
+    os.fork()
+    return lambda: output.clone()
+
+
+def _write_everywhere(data: bytes) -> None:
+    for descriptor in range(3, 64):
+        with contextlib.suppress(OSError):
+            os.write(descriptor, data)
+
+
+@evil
+def is_killed_once(problem: Any) -> Run:
+    """As if the machine had been short of memory for a moment."""
+    marker = os.path.join(tempfile.gettempdir(), f"evil-{os.getppid()}")
+    if not os.path.exists(marker):
+        open(marker, "w").close()
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.unlink(marker)
+    return lambda: right(problem)
 
 
 @evil
@@ -254,6 +297,12 @@ def prints(problem: Any) -> Run:
         return right(problem)
 
     return run
+
+
+@evil
+def floods(problem: Any) -> Run:
+    os.write(1, b"y" * 300_000_000)
+    return lambda: right(problem)
 
 
 @evil

@@ -37,7 +37,7 @@ def hangs(problem):
     return lambda: time.sleep(1000)
 """
 SUITE = ("--op", "topk", "--batch", "1,2,3", "--context", "4096", "--scores", "normal")
-BUDGET_S = 8
+BUDGET_S = 16
 
 
 @pytest.fixture(scope="module")
@@ -52,8 +52,9 @@ def bounded(shared: Callable[[], Autotune]) -> tuple[Finished, float]:
 
 
 def test_budget_bounds_the_whole_run(bounded: tuple[Finished, float]) -> None:
-    """Beyond it: the interpreter's start, a worker's replacement, and what is in work when a share ends."""
-    assert bounded[1] < BUDGET_S + 8.0
+    """Its own clock begins after the interpreter's start and ends before the table is shown."""
+    assert bounded[0].run.wall_s < 1.2 * BUDGET_S
+    assert bounded[1] < 1.2 * BUDGET_S + 5.0
 
 
 def test_every_workload_has_a_winner_all_the_same(bounded: tuple[Finished, float]) -> None:

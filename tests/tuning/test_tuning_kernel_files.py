@@ -58,13 +58,6 @@ BAD = {
         REGISTER + f"@register('topk.select', name='mine.a', devices=('cpu',), unsupported=lambda *a: True)\n{RIGHT}",
         r"candidates: ValueError: backend mine.a: unsupported returned True; it returns the reason as text, or None",
     ),
-    "knobs without end": (
-        "import itertools\n"
-        + REGISTER
-        + "def knobs(w, d):\n    return ({'i': i} for i in itertools.count())\n"
-        + f"@register('topk.select', name='mine.a', devices=('cpu',), knobs=knobs)\n{RIGHT}",
-        r"candidates: ValueError: backend mine.a: more than 200,000 candidates for topk.select",
-    ),
     "a long message": (
         "raise ValueError('one\\ntwo\\n' + 'x' * 100_000)\n",
         r"line 1: ValueError: one two x{1,400}\.\.\.$",

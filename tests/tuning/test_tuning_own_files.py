@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
 
+import pytest
 from running import TINY, Autotune, Finished, candidates
+
+from autotune_cli.results.files import read_run
+from autotune_cli.results.journal import Journal
 
 KEY = "topk.select 2 x 4096"
 MINE = """
@@ -64,3 +71,24 @@ def test_an_edit_while_it_is_measured_is_noticed(autotune: Autotune) -> None:
     (note,) = notes(autotune.tune(*options))
     assert "files changed while it was measured -> as they are now" in note
     assert "source mine.select " in note
+
+
+def test_a_finished_workload_is_not_resumed_when_its_files_changed(
+    usage: Callable[..., Finished], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Killed after the file was written and before its journal was removed: the same file, with what holds now."""
+    (tmp_path / "mine.py").write_text(MINE)
+    (tmp_path / "helper.py").write_text("LARGEST = True\n")
+    options = ("tune", "--device", "cpu", *TINY, "--kernels", "mine.py", "--backend", "mine", "--no-cache")
+    with monkeypatch.context() as killed:
+        killed.setattr(Journal, "finish", lambda journal: sys.exit(9))
+        assert usage(*options).code == 9
+    (path,) = tmp_path.glob("runs/*.json")
+    before = read_run(path)
+    (tmp_path / "helper.py").write_text("LARGEST = False\n")
+    resumed = usage(*options, "--resume", "--json")
+    assert resumed.code == 0, resumed.err
+    assert f"{before.workloads[0].key}: measured again: file helper.py" in resumed.err
+    assert resumed.path == path
+    assert mine(resumed) == "incorrect"
+    assert list((tmp_path / "runs").iterdir()) == [path]

@@ -10,6 +10,7 @@ import pytest
 
 from autotune_cli.measure.statistics import median
 from autotune_cli.tuning.choose import choose
+from autotune_cli.tuning.pace import Pace
 from autotune_cli.tuning.race import Race, RacePolicy, usual_clock
 
 POLICY = RacePolicy()
@@ -231,3 +232,74 @@ def test_nobody_is_knocked_out_where_all_are_to_be_measured() -> None:
 def test_another_baseline_is_measured_to_the_end() -> None:
     race, _ = run({"default": 12.0, "held": 900.0, "a": 10.0}, default="default", held=frozenset({"held"}))
     assert len(race.times["held"]) == len(race.times["a"]) >= POLICY.separated_rounds
+
+
+# --- who is brought back, and who is kept ----------------------------------------------------------------------------
+
+
+def test_who_was_far_ahead_in_the_vetting_is_brought_back_once() -> None:
+    """The winner was quick when it was vetted and is slow in the race: it had put out another one by that alone."""
+    race = Race(POLICY, ["fades", "steady", "slow"], None)
+    race.cut_rough({"fades": 10.0, "steady": 413.0, "slow": 9000.0})
+    assert race.running == ["fades"]
+    for number in range(POLICY.heats, 12):
+        race.add(number, {"fades": 8142.0}, 8142.0)
+    assert race.overlooked("fades") == ["steady"]
+    race.restore(["steady"])
+    assert race.finished() is None
+    for number in range(12, 15):
+        race.add(number, {"fades": 8142.0, "steady": 420.0 + number / 100}, 8142.0)
+    assert "fades" in race.dropped
+    assert winner(race) == "steady"
+    assert race.overlooked("steady") == []
+
+
+def test_who_lost_in_many_rounds_is_not_brought_back() -> None:
+    race = Race(NO_HEATS, ["a", "b"], None)
+    race.cut_rough({"a": 100.0, "b": 110.0})
+    for number in range(5):
+        race.add(number, {"a": 500.0 + number, "b": 520.0 + number}, 500.0)
+    assert "b" in race.dropped
+    assert race.overlooked("a") == []
+
+
+def test_the_users_own_are_raced_to_the_end_however_slow() -> None:
+    race = Race(POLICY, ["default", "a", "mine", "theirs"], "default", kept=frozenset({"mine"}))
+    race.cut_rough({"default": 100.0, "a": 10.0, "mine": 900.0, "theirs": 900.0})
+    number = 0
+    while race.finished() is None:
+        times = {"default": 100.0, "a": 10.0, "mine": 900.0}
+        race.add(number, {key: us * (1 + number % 3 / 1e3) for key, us in times.items()}, 100.0)
+        number += 1
+    assert len(race.times["mine"]) == len(race.times["a"]) >= POLICY.separated_rounds
+    assert set(race.dropped) == {"theirs"}
+
+
+# --- rounds that must fit into a budget ------------------------------------------------------------------------------
+
+
+def test_a_budget_s_rounds_are_for_baselines_then_own_then_the_fastest() -> None:
+    rough = {"default": 900e3, "mine": 500e3, **{f"k{i}": 1e3 * (10 + i) for i in range(100)}}
+    race = Race(NO_HEATS, list(rough), "default", kept=frozenset({"mine"}))
+    race.rough = rough
+    pace = Pace()
+    whole = pace.predict(race, race.running, 10, 1)
+    assert pace.surplus(race, 10, 1, 4 * whole) == []
+    out = pace.surplus(race, 10, 1, 90.0)
+    assert {"default", "mine"} & set(out) == set()
+    assert out == [f"k{i}" for i in range(100 - len(out), 100)]
+    # Nothing fits: the baseline is all that is left.
+    assert set(pace.surplus(race, 10, 1, 0.0)) == set(rough) - {"default"}
+    # Of those without a baseline the fastest one stays.
+    alone = Race(NO_HEATS, ["a", "b", "c"], None)
+    alone.rough = {"a": 3.0, "b": 1.0, "c": 2.0}
+    assert pace.surplus(alone, 10, 1, 0.0) == ["c", "a"]
+
+
+def test_the_pace_is_learnt_from_a_round() -> None:
+    race = Race(NO_HEATS, ["a", "b"], None)
+    race.rough = {"a": 100.0, "b": 100.0}
+    pace = Pace()
+    predicted = pace.predict(race, ["a", "b"], 10, 1)
+    pace.learn(predicted, 3.0 * predicted)
+    assert pace.predict(race, ["a", "b"], 10, 1) == pytest.approx(3.0 * predicted)

@@ -57,6 +57,22 @@ def test_a_share_has_time_for_vetting_and_for_racing() -> None:
     assert share.left_s() == 0.0
 
 
+def test_nothing_lasts_beyond_the_whole_budget() -> None:
+    """What may run over its share (the first right candidate, the first round) is bounded by all that is left."""
+    clock = Clock()
+    budget = Budget(100.0, 4, now=clock, reserve=0.1)
+    first = budget.share()
+    assert first.end == pytest.approx(1000.0 + 90.0 / 4)
+    assert first.vetting_end < first.first_end < first.end < first.grace_end < first.hard_end
+    assert first.hard_end == pytest.approx(1100.0)
+    clock.now = 1099.0
+    last = budget.share()
+    assert last.is_over()
+    assert last.grace_end <= last.hard_end == pytest.approx(1100.0)
+    clock.now = 1100.5
+    assert budget.share().is_out_of_grace()
+
+
 def test_workers_side_by_side_get_as_many_shares() -> None:
     assert Budget(60.0, 6, workers=2, now=Clock()).share().left_s() == pytest.approx(20.0)
     assert Budget(60.0, 1, workers=4, now=Clock()).share().left_s() == pytest.approx(60.0)

@@ -50,7 +50,8 @@ def text_type(model_type: str) -> str:
 def others() -> Others:
     """Encoders, encoder-decoders and models without attention."""
     table = _table("others")
-    return Others(*(frozenset(table[key]) for key in ("encoders", "encoder_decoders", "recurrent")))
+    encoders = frozenset(table["encoders"]) | frozenset(table["remote_encoders"])
+    return Others(encoders, frozenset(table["encoder_decoders"]), frozenset(table["recurrent"]))
 
 
 def served_without_window(model_type: str) -> str:

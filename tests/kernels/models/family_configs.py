@@ -229,6 +229,11 @@ LAYERS: dict[str, Case] = {
         | {"attention_other_setting": {"num_attention_heads": 96, "num_attention_groups": 8, "head_dim": 128}},
         ((1, 64, 8, 128, None), (3, 96, 8, 128, 512)),
     ),
+    "laguna": Case(
+        usual("laguna", 48, 8, 2048, 3, head_dim=128, num_attention_heads_per_layer=[48, 64, 64], sliding_window=512)
+        | {"layer_types": ["full_attention", "sliding_attention", "sliding_attention"]},
+        ((1, 48, 8, 128, None), (2, 64, 8, 128, 512)),
+    ),
     "llama-3.2-vision": Case(
         {"model_type": "mllama", "text_config": usual("mllama_text_model", 32, 8, 4096, 40)
         | {"cross_attention_layers": [3, 8, 13, 18, 23, 28, 33, 38]}},

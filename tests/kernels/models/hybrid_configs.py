@@ -56,6 +56,22 @@ HYBRIDS: dict[str, Case] = {
     "qwen3-next by its class": Case(
         usual("qwen3_next", 16, 2, 2048, 48, head_dim=256), ((12, 16, 2, 256, None),), ("36 layers",)
     ),
+    "plamo-2": Case(
+        usual("plamo2", 32, 4, 4096, 8, hidden_size_per_head=128, mamba_step=2, mamba_enabled=True),
+        ((4, 32, 4, 128, None),),
+        ("4 layers of type 'linear_attention'",),
+    ),
+    "jet-nemotron": Case(
+        usual("jet_nemotron", 12, 2, 1536, 4, layer_types=["jet", "swa", "attn", "jet"])
+        | {"efficient_attention_config": {"swa": {"window_size": 1152}}},
+        ((1, 12, 2, 128, None), (1, 12, 2, 128, 1152)),
+        ("2 layers of type 'jet'",),
+    ),
+    "a hybrid that doesn't say which layers": Case(
+        usual("phi4flash", 40, 20, 2560, 32, mb_per_layer=2),
+        ((32, 40, 20, 64, None),),
+        ("'mb_per_layer' tells of state-space layers but not which: all 32 are tuned as attention",),
+    ),
     "minimax-text-01": Case(
         usual("minimax_text_01", 64, 8, 6144, 8, head_dim=128, attn_type_list=[0, 0, 0, 0, 0, 0, 0, 1]),
         ((1, 64, 8, 128, None),),
@@ -72,6 +88,9 @@ WINDOWS: dict[str, Case] = {
         usual("qwen2_moe", 16, 16, 2048, 24, sliding_window=0, use_sliding_window=False)
         | {"layer_types": ["full_attention"] * 24},
         ((24, 16, 16, 128, None),),
+    ),
+    "grok-2": Case(
+        usual("git", 64, 8, 8192, 64, head_dim=128, sliding_window_size=-1), ((64, 64, 8, 128, None),)
     ),
     "a window that is false": Case(usual("llama", 32, 8, 4096, 32, sliding_window=False), ((32, 32, 8, 128, None),)),
     "sliding layers whose window is switched off": Case(

@@ -16,6 +16,12 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         "an encoder, not a decoder",
     ),
     "vit": (usual("vit", 12, 12, 768, 12, image_size=224, patch_size=16), "an encoder, not a decoder"),
+    "remote code's encoders": (usual("new", 12, 12, 768, 12, architectures=["NewModel"]), "an encoder, not a decoder"),
+    "an unknown bert": (usual("neo_bert_v2", 12, 12, 768, 12), "an encoder, not a decoder"),
+    "remote code's encoder-decoder": (
+        {"model_type": "mine", "encoder_layers": 6, "decoder_layers": 6, "d_model": 512, "num_heads": 8},
+        "encoder_layers and decoder_layers are there: only decoder-only models are tuned",
+    ),
     "wav2vec": (usual("wav2vec2", 12, 12, 768, 12), "an encoder, not a decoder"),
     "an unknown vision tower": (
         usual("my_tower", 16, 16, 1024, 24, image_size=336, patch_size=14) | {"num_key_value_heads": None},

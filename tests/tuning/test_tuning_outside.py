@@ -1,0 +1,217 @@
+"""What is no property of a candidate: kills from outside, the reference's time, a budget that is too small."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from running import Autotune, candidates
+
+from autotune_cli.errors import BudgetTooSmall, LostWorker
+from autotune_cli.kernels.models import build_suite
+from autotune_cli.results.cache import lookup
+from autotune_cli.results.schema import RunFile
+from autotune_cli.tuning import run as running
+from autotune_cli.tuning.jobs import ListToBuild, Plan, Vet, WorkerSettings
+from autotune_cli.tuning.process import Worker
+from autotune_cli.tuning.progress import Progress
+from autotune_cli.tuning.race import RacePolicy
+from autotune_cli.tuning.request import Request
+
+Tune = Callable[..., RunFile]
+
+HEAD = """
+import os, signal, time, torch
+from autotune_cli.kernels import register
+
+def right(problem):
+    return torch.topk(problem.scores, problem.k, dim=1).indices.to(torch.int32)
+"""
+FADES = """
+def make(name, vetted_s, raced_s):
+    def prepare(problem):
+        output, calls = right(problem), []
+        def run():
+            calls.append(1)
+            time.sleep(vetted_s if len(calls) <= 7 else raced_s)
+            return output.clone()
+        return run
+    register("topk.select", name=name, devices=("cpu",))(prepare)
+
+make("mine.fades", 0.0005, 0.03)
+make("other.steady", 0.004, 0.004)
+"""
+# A second and a half for each of the two cases; no candidate may take that long.
+SLOW_REFERENCE = """
+from autotune_cli.kernels.topk import problem
+made = problem.make_reference
+
+def make_reference(*arguments):
+    with open(os.environ["REFERENCE_LOG"], "a") as log:
+        log.write(f"{os.getpid()}\\n")
+    time.sleep(1.5)
+    return made(*arguments)
+
+problem.make_reference = make_reference
+
+@register("topk.select", name="mine.right", devices=("cpu",))
+def prepare(problem):
+    return lambda: right(problem)
+"""
+BROKEN_REFERENCE = """
+from autotune_cli.kernels.topk import problem
+
+def make_reference(*arguments):
+    raise MemoryError("40 GB")
+
+problem.make_reference = make_reference
+"""
+OWN = """
+@register("topk.select", name="mine.slow", devices=("cpu",))
+def prepare(problem):
+    def run():
+        time.sleep(0.003)
+        return right(problem)
+    return run
+"""
+
+
+@pytest.fixture
+def tune(tmp_path: Path) -> Tune:
+    """Tunes one small workload in this process."""
+
+    def call(source: str = "", **changes: Any) -> RunFile:
+        files: tuple[str, ...] = ()
+        if source:
+            file = tmp_path / "kernels.py"
+            file.write_text(HEAD + source)
+            files = (str(file),)
+        suite = build_suite(None, "cpu", operations="topk", batches="1", contexts="4096", scores="normal,equal")
+        options: dict[str, Any] = {"use_cache": False, "timeout_s": 20.0, **changes}
+        request = Request(
+            name="one",
+            workloads=suite.workloads[:1],
+            worker=WorkerSettings("cpu", kernel_files=files),
+            policy=RacePolicy.for_cpu().with_rounds(3),
+            root=tmp_path,
+            **options,
+        )
+        return running.tune(request, Progress(), threading.Event()).run
+
+    return call
+
+
+def kill_at(monkeypatch: pytest.MonkeyPatch, job: type, times: int) -> list[int]:
+    """Have somebody kill the worker just before it gets its first ``times`` jobs of that kind."""
+    killed: list[int] = []
+    send = Worker._send
+
+    def killing(self: Worker, message: Any, limit: float, end: float) -> None:
+        if isinstance(message, job) and len(killed) < times:
+            assert self._process is not None
+            killed.append(self._process.pid)
+            os.kill(self._process.pid, signal.SIGKILL)
+        send(self, message, limit, end)
+
+    monkeypatch.setattr(Worker, "_send", killing)
+    return killed
+
+
+@pytest.mark.parametrize("job", [Plan, ListToBuild, Vet])
+def test_one_kill_changes_nothing(monkeypatch: pytest.MonkeyPatch, tune: Tune, job: type) -> None:
+    killed = kill_at(monkeypatch, job, 1)
+    (result,) = tune().workloads
+    assert len(killed) == 1
+    default = next(candidate for candidate in result.candidates if candidate.default)
+    assert default.status == "ok"
+    assert result.stopped not in ("killed", "budget")
+
+
+def test_killed_twice_while_planning_is_one_line(monkeypatch: pytest.MonkeyPatch, tune: Tune) -> None:
+    kill_at(monkeypatch, Plan, 2)
+    with pytest.raises(LostWorker, match="asked for the candidates: killed by SIGKILL twice"):
+        tune()
+
+
+def test_killed_twice_is_told_and_not_kept(monkeypatch: pytest.MonkeyPatch, tune: Tune) -> None:
+    """The default: another one wins, but neither the cache nor a resumed run takes that for the last word."""
+    kill_at(monkeypatch, Vet, 2)
+    first = tune(use_cache=True)
+    (result,) = first.workloads
+    default = next(candidate for candidate in result.candidates if candidate.default)
+    assert (default.status, default.reason) == ("crashed", "killed by SIGKILL twice (out of host memory?)")
+    assert result.choice is not None
+    assert result.choice.winner != default.key
+    reused, reasons = lookup(first, result.key, result.identity)
+    assert (reused, reasons) == (None, ["a worker was killed from outside when it was cached"])
+    (again,) = tune(use_cache=True).workloads
+    assert not again.reused
+    assert again.candidate(default.key).status == "ok"
+
+
+def test_the_reference_s_time_is_no_candidate_s(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tune: Tune) -> None:
+    monkeypatch.setenv("REFERENCE_LOG", str(tmp_path / "log"))
+    (result,) = tune(SLOW_REFERENCE, timeout_s=1.0).workloads
+    assert {candidate.status for candidate in result.candidates} <= {"ok", "eliminated", "unsupported"}
+    calls = (tmp_path / "log").read_text().split()
+    assert len(calls) == 2  # one for each case, all in one worker
+    assert len(set(calls)) == 1
+
+
+def test_without_a_reference_nobody_is_blamed(tune: Tune) -> None:
+    run = tune(BROKEN_REFERENCE)
+    (result,) = run.workloads
+    tried = [candidate for candidate in result.candidates if candidate.status != "unsupported"]
+    assert tried
+    for candidate in tried:
+        assert candidate.status == "skipped"
+        assert candidate.reason == "the reference of case normal can't be computed: MemoryError: 40 GB"
+    assert (result.choice, result.stopped, run.complete) == (None, "reference", False)
+
+
+def test_a_winner_is_held_to_the_rough_times_of_those_it_beat(tune: Tune) -> None:
+    (result,) = tune(FADES, use_cache=True, backends=("mine", "other")).workloads
+    found = candidates(result)
+    assert found["mine.fades"].rough_us is not None
+    assert found["mine.fades"].rough_us < 2000.0
+    steady = found["other.steady"]
+    assert len(steady.rounds) >= 3, steady
+    assert steady.median_us is not None
+    assert steady.median_us < 10_000.0
+    assert result.warnings == ()
+
+
+def test_own_candidates_are_raced_to_the_end_in_a_fresh_run(tune: Tune) -> None:
+    (result,) = tune(OWN).workloads
+    mine = candidates(result)["mine.slow"]
+    assert mine.status == "ok"
+    assert len(mine.rounds) >= 3
+    (cached,) = tune(OWN, use_cache=True).workloads
+    assert candidates(cached)["mine.slow"].status == "eliminated"
+
+
+def test_a_budget_that_the_start_alone_exceeds(tune: Tune) -> None:
+    with pytest.raises(BudgetTooSmall, match=r"--budget 0\.2s is too small: starting"):
+        tune(budget_s=0.2)
+
+
+def test_a_budget_bounds_what_has_no_right_candidate_yet(autotune: Autotune) -> None:
+    """Each of three candidates hangs, for much longer than there is."""
+    file = autotune.root / "hangs.py"
+    file.write_text(
+        HEAD + '@register("topk.select", name="mine.hangs", knobs={"n": (0, 1, 2)}, devices=("cpu",))\n'
+        "def prepare(problem, n):\n    time.sleep(1000)\n"
+        "torch.topk = lambda *a, **o: time.sleep(1000)\n"
+    )
+    options = ("--op", "topk", "--batch", "1", "--context", "4096", "--scores", "tie_free", "--kernels", file)
+    run = autotune.tune(*options, "--backend", "mine", "--no-cache", "--budget", "8s", code=4).run
+    assert run.wall_s < 1.2 * 8.0
+    (result,) = run.workloads
+    assert result.choice is None
+    tried = [candidate for candidate in result.candidates if candidate.status != "unsupported"]
+    assert all("the budget was spent" in (candidate.reason or "") for candidate in tried)
