@@ -228,3 +228,15 @@ def test_a_listing_of_nothing_is_exit_3_and_a_self_check_needs_something_to_chec
     assert (done.code, done.out.splitlines()[-1]) == (3, "NOTHING TO LIST: no GPU kernel was recorded")
     assert usage("profile", "--from-trace", path, "--format", "json").summary["exit_code"] == 3
     assert "--self-check: needs something to expect" in usage("profile", "--from-trace", path, "--self-check").err
+
+
+@pytest.mark.parametrize("form", ["table", "markdown", "json"])
+def test_a_listing_obeys_no_name(usage: Usage, tmp_path: Path, form: str) -> None:
+    trace = ChromeTrace()
+    with trace.span("phase.eager"):
+        trace.kernel("acme::x\x1b[2J|**PASS** @someone")
+    done = usage("profile", "--from-trace", trace.write(tmp_path / "t.json"), "--format", form)
+    assert done.code == 0
+    assert "\x1b" not in done.out
+    if form == "markdown":
+        assert len({row.count("|") - row.count("\\|") for row in done.out.splitlines() if row.startswith("|")}) == 1

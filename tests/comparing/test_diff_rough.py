@@ -45,8 +45,9 @@ def of(*candidates: CandidateResult, environment: Environment | None = None) -> 
         (raced(50.0), out(72.0), Verdict.ELIMINATED),
         (out(413.0), out(300.0), Verdict.ELIMINATED),
         (out(None), raced(20.0), Verdict.ELIMINATED),
-        # The rough time says 20 times as fast, the race says nothing of it: not beyond doubt.
+        # The rough time says 20 times as fast, the race says nothing of it, or the other way round: not beyond doubt.
         (out(413.0), raced(400.0, rough=20.0), Verdict.ELIMINATED),
+        (out(413.0), raced(20.0, rough=400.0), Verdict.ELIMINATED),
     ],
 )
 def test_rough_times_show_what_is_far_beyond_them(a: CandidateResult, b: CandidateResult, verdict: Verdict) -> None:

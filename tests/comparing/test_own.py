@@ -66,6 +66,13 @@ def test_the_winner_is_held_to_the_best_of_the_others() -> None:
     assert "mine.x (winner)" in printed(looked_at(of(mine(30.0), winner="mine.x")))
 
 
+def test_the_best_other_is_right() -> None:
+    broke = candidate("lib.bad", noisy(5, 9), status="incorrect", reason="wrong after the race")
+    row = only(looked_at(of(broke, mine(45.0))))
+    assert row.other is not None
+    assert row.other.key == "lib.fast"
+
+
 def test_one_that_was_not_raced_is_compared_by_rough_times() -> None:
     row = only(looked_at(of(candidate("mine.x", rough_us=100.0, reason=OUT))))
     assert row.default is not None
