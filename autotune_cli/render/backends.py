@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from autotune_cli.render.folding import Record, folded
+from autotune_cli.render.plain_records import shown_record
 from autotune_cli.tuning.jobs import BackendInfo
 
 # Operations are folded into a column no narrower than this; three gaps of two spaces.
@@ -23,6 +24,7 @@ def backends_view(found: Sequence[BackendInfo], device_kind: str, width: int) ->
     Args:
         device_kind: ``cuda`` or ``cpu``: what the machine has.
     """
+    found = shown_record(list(found))
     rows = [(Text(each.name), ", ".join(each.operations), each.knobs, here(each, device_kind)) for each in found]
     widest = (
         max(len(name) for name, *_ in rows),

@@ -26,6 +26,7 @@ from autotune_cli.render.diff_text import (
     totals,
 )
 from autotune_cli.render.folding import INDENT, Record, folded
+from autotune_cli.render.plain_records import shown_record
 
 _STYLES = {
     "slower": "red",
@@ -67,7 +68,7 @@ def print_diff(console: Console, report: Report, result: Outcome, every: bool = 
     if report.refusal is not None:
         say(exit_text(result), "red")
         return
-    rows = lines(report, every)
+    rows = shown_record(lines(report, every))
     if rows:
         console.print()
         console.print(_view(rows if every else rows[:MOST_ROWS], console.width, console.is_terminal))
@@ -132,5 +133,5 @@ def _table(rows: Sequence[Line]) -> Table:
     for row in rows:
         style = _STYLES.get(row.word, "")
         cells = (row.word, row.place, row.what, row.times, row.change, row.note)
-        table.add_row(*(Text(shown(cell), style=style if index in (0, 4) else "") for index, cell in enumerate(cells)))
+        table.add_row(*(Text(cell, style=style if index in (0, 4) else "") for index, cell in enumerate(cells)))
     return table

@@ -102,7 +102,8 @@ def run(path: Path, label: str) -> None:
 def test_without_unicode_there_is_ascii(tmp_path: Path, variables: dict[str, str]) -> None:
     run(tmp_path / "a.json", "µ 中🔴 ±")
     code, out, err = shell(f"{CALL} show a.json", tmp_path, variables)
-    assert (code, err) == (0, "")
+    assert code == 0
+    assert err.isascii()
     text = out.decode("ascii")
     assert "9.00 +- 0.10" in text
     assert "<=8192" in text
@@ -124,4 +125,5 @@ def test_every_format_without_unicode(tmp_path: Path, format: str) -> None:
 @pytest.mark.parametrize("variables", [{}, ASCII], ids=["utf-8", "C"])
 def test_a_file_name_that_is_not_utf_8(tmp_path: Path, variables: dict[str, str]) -> None:
     code, out, err = shell(rf"{CALL} show $'no\xff\x1b.json'", tmp_path, variables)
-    assert (code, out, err) == (2, b"", "error: no\\udcff\\x1b.json: no such file or directory\n")
+    assert (code, out) == (2, b"")
+    assert err.startswith("error: no\\udcff\\x1b.json: no such file")
