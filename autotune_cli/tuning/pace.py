@@ -7,7 +7,7 @@ from collections.abc import Collection
 from autotune_cli.measure.statistics import median
 from autotune_cli.tuning.race import Race
 
-NO_TIME = "the budget left no time to race it"
+NO_TIME = "the budget was spent before it could be raced"
 # Fewer give no interval that tells anything.
 _LEAST_ROUNDS = 3
 # To prepare a candidate at one place in memory, and to hand it over; corrected by the first round.

@@ -48,6 +48,8 @@ BUILD_PHASES = ("build", "modules")
 
 _OWN_PHASES = (REFERENCE_PHASE, JUDGE_PHASE)
 
+# What torch's profiler prints whenever it begins or ends.
+_PROFILER_LINES = "USDT:"
 # Frames that every candidate is called from.
 _OWN_FRAMES = ("autotune_cli/tuning/", "autotune_cli/measure/", 'File "<string>"')
 _PACKAGE_ROOT = str(Path(autotune_cli.__file__).parent.parent)
@@ -415,6 +417,7 @@ class Worker:
             reason = f"killed by {name}"
         # What candidates before this job printed explains nothing.
         lines = [line.strip() for line in self._log.tail(self._job_log).splitlines() if line.strip()]
+        lines = [line for line in lines if not line.startswith(_PROFILER_LINES)]
         place = self._place("\n".join(lines))
         if place:
             reason += place

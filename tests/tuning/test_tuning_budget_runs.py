@@ -37,7 +37,7 @@ def hangs(problem):
     return lambda: time.sleep(1000)
 """
 SUITE = ("--op", "topk", "--batch", "1,2,3", "--context", "4096", "--scores", "normal")
-BUDGET_S = 16
+BUDGET_S = 24
 
 
 @pytest.fixture(scope="module")
