@@ -44,7 +44,7 @@ def _files(side: str, text: str, root: Path, name: str | None) -> list[Path]:
     if text in WORDS:
         return [_by_word(side, text, root, name)]
     path = Path(text)
-    if path.is_dir():
+    if os.path.isdir(path):
         return _folder(side, path)
     if os.path.lexists(path):
         return [path]
@@ -52,9 +52,9 @@ def _files(side: str, text: str, root: Path, name: str | None) -> list[Path]:
         matches = sorted(Path(match) for match in glob.glob(text, recursive=True))
         if not matches:
             raise NoSuchSide(side=side, text=text, detail="no file matches")
-        return [file for match in matches for file in (_folder(side, match) if match.is_dir() else [match])]
+        return [file for match in matches for file in (_folder(side, match) if os.path.isdir(match) else [match])]
     cached = _caches(root) / f"{text}.json"
-    if "/" not in text and cached.exists():
+    if "/" not in text and os.path.exists(cached):
         return [cached]
     raise NoSuchSide(side=side, text=text, detail=_what_there_is(text, root))
 
