@@ -15,6 +15,8 @@ _FENCE = re.compile(r"^```(?P<kind>\S*)[^\n]*\n(?P<text>.*?)^```$", re.MULTILINE
 _INDENTED = re.compile(r"(?:(?<=\n\n)|\A)((?: {4}[^\n]*\n|\n(?= {4}))+)")
 _INLINE = re.compile(r"`(autotune\s(?:-|[a-z]+\s)[^`]*)`")
 _COMMAND = re.compile(r"(?:^|[\s/])(autotune (?:-|[a-z]+\b)[^;&|\n]*)")
+# A file of a commit, which the test reads as the file itself.
+_OF_A_COMMIT = re.compile(r"<\(git show [^\s:)]+:([^\s)]+)\)")
 # What a shell prints is no command.
 _PRINTED = re.compile(r"\becho\b|\bmarker=")
 
@@ -41,7 +43,7 @@ def commands(name: str, page: str) -> Iterator[Command]:
     """Those of all code, in blocks and within lines; ``...`` as a word stands for anything and makes it none."""
     for text, shown in _pieces(page):
         for found in _COMMAND.findall(text):
-            words = tuple(shlex.split(found, comments=True)[1:])
+            words = tuple(shlex.split(_OF_A_COMMIT.sub(r"\1", found), comments=True)[1:])
             if "..." not in words:
                 yield Command(name, words, shown)
 
