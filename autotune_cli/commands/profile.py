@@ -300,7 +300,7 @@ def _recorded(options: dict[str, Any], errors: Console) -> tuple[Recording, Clas
     trace = _read(path, errors)
     trace.path = options["from_trace"]
     # A folder's file was chosen by its rank already.
-    rank = None if Path(options["from_trace"]).is_dir() else options["rank"]
+    rank = None if os.path.isdir(options["from_trace"]) else options["rank"]
     sources = sources_of_rank(trace, rank)
     return split_into_phases(trace, classify, options["ranges"] or (), sources), classify
 

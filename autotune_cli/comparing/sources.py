@@ -39,7 +39,9 @@ def _files(side: str, text: str, root: Path, name: str | None) -> list[Path]:
         if not os.path.lexists(text) and glob.has_magic(text):
             matches = sorted(Path(match) for match in glob.glob(text, recursive=True))
             if matches:
-                return [file for match in matches for file in (_folder(side, match) if match.is_dir() else [match])]
+                return [
+                    file for match in matches for file in (_folder(side, match) if os.path.isdir(match) else [match])
+                ]
     try:
         return find(text, root, name)
     except NoSuchResult as error:

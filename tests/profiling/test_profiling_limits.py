@@ -393,3 +393,15 @@ def test_the_process_that_demangles_needs_no_package() -> None:
     code = f"import autotune_cli.profiling.names as n; print(len(n._demangle_apart({bomb(10)!r})))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert int(done.stdout) > 10_000
+
+
+def test_a_name_that_is_too_long_is_one_line(usage: Usage) -> None:
+    name = "x" * 300
+    for arguments in (
+        ("profile", "--paged", "--from-trace", name),
+        ("profile", "--paged", "--from-trace", "example", "--rules", name),
+        ("show", name),
+        ("diff", name, name),
+    ):
+        done = usage(*arguments)
+        assert (done.code, len(done.err.splitlines())) == (2, 1), done.err

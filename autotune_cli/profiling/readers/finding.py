@@ -34,12 +34,16 @@ def find_trace(path: Path, rank: int | None) -> Path:
         BadTrace: nothing there, a folder without traces.
         BadOption: a folder with several traces and no rank, or none of that rank.
     """
-    if str(path) in EXAMPLES and not path.exists():
+    # os.path rather than Path: a name that is too long is no folder, not an exception.
+    if str(path) in EXAMPLES and not os.path.exists(path):
         return Path(str(resources.files("autotune_cli.profiling").joinpath("examples", EXAMPLES[str(path)])))
-    if not path.is_dir():
+    if not os.path.isdir(path):
         return path
     # SGLang puts the merged trace beside those that it was made of.
-    files = sorted(file for file in path.iterdir() if file.name.endswith(_ENDINGS) and file.is_file())
+    try:
+        files = sorted(file for file in path.iterdir() if file.name.endswith(_ENDINGS) and os.path.isfile(file))
+    except OSError as error:
+        raise BadTrace(path=path, detail=f"can't be read: {plain(error)}") from None
     single = [file for file in files if not file.name.startswith("merged-")] or files
     if not single:
         raise BadTrace(path=path, detail=f"no trace in this folder (files that end in {', '.join(_ENDINGS)})")
