@@ -113,6 +113,7 @@ class Session:
         self._own = [key for key, candidate in self._by_key.items() if candidate.backend in settings.own(planned)]
         self._killed: set[str] = set()
         self._unjudged: str | None = None
+        self._rechecked: set[str] = set()
         self._is_unchecked = False
         self._warnings: list[str] = []
         self._pace = Pace()
@@ -132,7 +133,7 @@ class Session:
             self._vet_all()
             race = self._make_race()
             stopped = self._run_race(race)
-            while not self._winner_is_right(race) or self._restores(race):
+            while not self._are_still_right(race) or self._restores(race):
                 stopped = self._run_race(race)
         except (Interrupted, Stopped):
             partial = None
@@ -292,17 +293,21 @@ class Session:
             self._journal.vetted(self._key, failed)
         self._progress.vetted(self._key, failed)
 
-    def _winner_is_right(self, race: Race) -> bool:
-        """The winner must still be right after it was measured; if it isn't, the race goes on without it."""
+    def _are_still_right(self, race: Race) -> bool:
+        """The winner, and the user's own candidates that are shown beside it, must still be right after they were
+        measured. The race goes on without those that aren't.
+        """
         choice = self._choose(race)
         if choice is None:
             return True
+        own = [key for key in race.running if key in race.kept and key not in self._rechecked]
+        return all([self._is_still_right(race, key) for key in dict.fromkeys((choice.winner, *own))])
+
+    def _is_still_right(self, race: Race, key: str) -> bool:
         self._check_stop()
-        key = choice.winner
         outcome = self._recheck(key)
-        if outcome is None:
-            return True
-        if outcome.status == "ok":
+        if outcome is None or outcome.status == "ok":
+            self._rechecked.add(key)
             return True
         if not outcome.healthy:
             self._worker.kill()

@@ -145,9 +145,8 @@ def writes_less_than_a_message(problem: Any) -> Run:
 @evil
 def comes_back_twice(problem: Any) -> Run:
     """A copy of the worker returns into it, and would answer as well."""
-    output = right(problem)
     os.fork()
-    return lambda: output.clone()
+    return lambda: right(problem)
 
 
 def _write_everywhere(data: bytes) -> None:

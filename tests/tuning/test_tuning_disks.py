@@ -35,14 +35,14 @@ def test_a_read_only_root(usage: Callable[..., Finished], mount: Callable[[str],
     root = mount("ro,size=1m")
     finished = usage("tune", *TINY, option, "--root", root)
     assert finished.code == 4
-    assert finished.err == f"error: can't write {root}/runs: read-only file system\n"
+    assert finished.err.splitlines()[-1] == f"error: can't write {root}/runs: read-only file system"
 
 
 def test_a_root_below_a_file(usage: Callable[..., Finished], tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     finished = usage("tune", *TINY, "--root", tmp_path / "file" / "root")
     assert finished.code == 4
-    assert finished.err == f"error: can't write {tmp_path}/file/root/runs: not a directory\n"
+    assert finished.err.splitlines()[-1] == f"error: can't write {tmp_path}/file/root/cache/cpu.json: not a directory"
 
 
 def test_a_full_disk_loses_nothing_that_was_measured(autotune: Autotune, mount: Callable[[str], Path]) -> None:
