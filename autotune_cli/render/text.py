@@ -113,7 +113,7 @@ _LISTED = 2
 
 def warnings_of(results: Sequence[WorkloadResult]) -> list[str]:
     """What was fast but wrong, a default that must not run, a workload without a winner, a kernel that is faster than
-    its floor, times that are too noisy: the lines in red.
+    its floor, what the run itself warns of, times that are too noisy: the lines in red.
     """
     wrong: dict[str, list[tuple[WorkloadResult, CandidateResult]]] = {}
     lines = []
@@ -129,6 +129,7 @@ def warnings_of(results: Sequence[WorkloadResult]) -> list[str]:
             lines += [f"{_where(result)}: {_failure(candidate)}" for result, candidate in cases]
         else:
             lines.append(_many_failures(label, cases))
+    lines += [f"{_where(result)}: {warning}" for result in results for warning in result.warnings]
     return [*lines, *_above_floor(results), *_too_noisy(results)]
 
 

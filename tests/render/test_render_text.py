@@ -80,6 +80,12 @@ def test_so_is_a_candidate_that_did_not_win() -> None:
     assert text.warnings_of([result(None, candidate("fast", 4.0), wrong("liar", us=5.0), floor_us=4.0)]) == []
 
 
+def test_what_a_run_warns_of_is_told() -> None:
+    found = result(None, candidate("fast", 4.0)).model_copy(update={"warnings": ("fast was not checked again",)})
+    (line,) = text.warnings_of([found])
+    assert line.endswith(": fast was not checked again")
+
+
 def test_many_floors_that_are_none_are_one_line() -> None:
     (line,) = text.warnings_of([above(decode(1)), above(decode(2), floor=110.0), above(decode(3))])
     assert line.startswith("3 workloads have kernels faster than their floor; the furthest, attention.decode 2 x")
