@@ -405,3 +405,11 @@ def test_a_name_that_is_too_long_is_one_line(usage: Usage) -> None:
     ):
         done = usage(*arguments)
         assert (done.code, len(done.err.splitlines())) == (2, 1), done.err
+
+
+def test_a_damaged_schema_that_is_no_text(tmp_path: Path) -> None:
+    """sqlite3 can't make text of SQLite's own message on it."""
+    path = export(tmp_path / "r.sqlite")
+    path.write_bytes(path.read_bytes().replace(b"CREATE TABLE StringIds", b"CREATE T\xc5BLE StringIds"))
+    with pytest.raises(BadTrace, match="a damaged SQLite file"):
+        read_trace(path)

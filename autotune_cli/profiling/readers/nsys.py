@@ -79,6 +79,9 @@ def read_nsys(path: Path, progress: Progress | None = None) -> Trace:
             # sqlite3 makes this of any exception in the handler, such as that of Ctrl-C.
             raise KeyboardInterrupt from None
         raise BadTrace(path=path, detail=f"a damaged SQLite file: {error}") from None
+    except UnicodeDecodeError:
+        # SQLite's own message quotes the damaged schema, and sqlite3 can't make text of it.
+        raise BadTrace(path=path, detail="a damaged SQLite file: its schema is no text") from None
     except MemoryError:
         raise BadTrace(path=path, detail="too large for this machine's memory") from None
 
