@@ -301,7 +301,7 @@ class Session:
         if choice is None:
             return True
         own = [key for key in race.running if key in race.kept and key not in self._rechecked]
-        return all([self._is_still_right(race, key) for key in dict.fromkeys((choice.winner, *own))])
+        return all(self._is_still_right(race, key) for key in dict.fromkeys((choice.winner, *own)))
 
     def _is_still_right(self, race: Race, key: str) -> bool:
         self._check_stop()
