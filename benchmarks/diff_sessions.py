@@ -51,7 +51,8 @@ def with_times(run: RunFile, times: Times, when: str | None = None) -> RunFile:
         measured = {c.key: dict(zip(c.rounds, c.rounds_us, strict=True)) for c in candidates if c.rounds_us}
         default = result.choice.default if result.choice else None
         margin = max(TIE_MARGIN, result.noise or 0.0)
-        picked = choose(measured, [c.key for c in candidates], default, margin, default in measured)
+        over = result.baselines[0].name if result.baselines else "default"
+        picked = choose(measured, [c.key for c in candidates], default, margin, default in measured, over)
         update = {"candidates": candidates, "choice": picked or result.choice}
         workloads.append(result.model_copy(update=update | ({"measured_at": when} if when else {})))
     return run.model_copy(update={"workloads": tuple(workloads)})
