@@ -158,8 +158,8 @@ def _message(error: object) -> str:
     """What an exception says, on one line."""
     try:
         text = " ".join(str(error).split())
-    except Exception:
-        return "its message can't be shown"
+    except Exception as fault:  # whatever __str__ raises
+        return f"its message can't be shown ({type(fault).__name__})"
     return text if len(text) <= _LONGEST_MESSAGE else f"{text[:_LONGEST_MESSAGE]}..."
 
 
