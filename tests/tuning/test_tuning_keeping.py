@@ -10,6 +10,7 @@ from running import TINY, Finished
 
 from autotune_cli.measure import noise
 from autotune_cli.results.files import read_run
+from autotune_cli.results.schema import WorkloadResult
 from autotune_cli.tuning.keeping import noisy_note, split_noisy
 
 QUIET = TINY[:-1]
@@ -25,6 +26,14 @@ def noisy(monkeypatch: pytest.MonkeyPatch) -> None:
 def files(finished: Finished) -> list[str]:
     paths = [path for path in finished.folder.rglob("*.json") if not path.name.startswith(".")]
     return sorted(str(path.relative_to(finished.folder)) for path in paths)
+
+
+def quiet(result: WorkloadResult) -> WorkloadResult:
+    """The result as a quiet machine would have measured it: what this machine does meanwhile is not asked."""
+    assert result.choice is not None
+    winner = result.candidate(result.choice.winner)
+    steady = winner.model_copy(update={"interval_us": (winner.median_us, winner.median_us), "rough_us": None})
+    return result.model_copy(update={"key": "another", "noise": -2.0, "candidates": (steady,)})
 
 
 @pytest.mark.usefixtures("noisy")
@@ -51,7 +60,7 @@ def test_a_noisy_result_is_a_run_and_no_cache(usage: Callable[..., Finished]) ->
     reused = run.model_copy(update={"workloads": (found.model_copy(update={"reused": True}),)})
     assert split_noisy(reused) == (reused, ())
     # The other workloads of a run are kept.
-    other = found.model_copy(update={"key": "another", "noise": -2.0})
+    other = quiet(found)
     kept_run, left_out = split_noisy(run.model_copy(update={"workloads": (other, found)}))
     assert [each.key for each in kept_run.workloads] == ["another"]
     assert left_out == (found.key,)
