@@ -141,10 +141,10 @@ def run_all(budget: str | None) -> int:
 
     from autotune_cli.commands.parsing import duration
     from autotune_cli.render.watch import Lines
-    from autotune_cli.tuning.jobs import WorkerSettings
     from autotune_cli.tuning.race import RacePolicy
     from autotune_cli.tuning.request import Request
     from autotune_cli.tuning.run import tune
+    from autotune_cli.worker.protocol import WorkerSettings
 
     request = Request(
         name=NAME,

@@ -33,8 +33,9 @@ def kernels(
     from autotune_cli.commands.devices import choose_device, require_torch
     from autotune_cli.render.backends import backends_view
     from autotune_cli.render.console import Console
-    from autotune_cli.tuning.jobs import ListBackends, WorkerSettings
-    from autotune_cli.tuning.process import Worker
+    from autotune_cli.tuning.jobs import ListBackends
+    from autotune_cli.worker.process import Worker
+    from autotune_cli.worker.protocol import WorkerSettings
 
     kind, gpus = choose_device(device, None)
     require_torch(kind)

@@ -41,9 +41,9 @@ def run_live(options: dict[str, Any]) -> tuple[Verdict, list[str]]:
     from autotune_cli.profiling.live.plan import TOPK, plan_path
     from autotune_cli.profiling.live.records import PLANTS
     from autotune_cli.render.console import Console
-    from autotune_cli.tuning.guard import refuse_slow_builds
-    from autotune_cli.tuning.jobs import WorkerSettings
-    from autotune_cli.tuning.temporary import temporary_folder
+    from autotune_cli.worker.guard import refuse_slow_builds
+    from autotune_cli.worker.protocol import WorkerSettings
+    from autotune_cli.worker.temporary import temporary_folder
 
     errors = Console(stderr=True)
     ask, notes = _ask(options)
@@ -132,7 +132,7 @@ def _run(spec: PathSpec, folder: str, settings: Any, gpu: str, timeout_s: float,
     from autotune_cli.plain_text import shown
     from autotune_cli.profiling.errors import CannotRun, PathFailed
     from autotune_cli.recording.job import RunPath
-    from autotune_cli.tuning.process import Worker, WorkerDied, WorkerRaised, WorkerTimeout
+    from autotune_cli.worker.process import Worker, WorkerDied, WorkerRaised, WorkerTimeout
 
     worker = Worker(settings, gpu)
     try:

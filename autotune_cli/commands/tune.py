@@ -341,10 +341,10 @@ def _request(options: dict[str, Any], errors: Console) -> tuple[Request, str | N
     from autotune_cli.results.default_name import default_name
     from autotune_cli.results.runs import check_name
     from autotune_cli.results.toggles import cache_toggle
-    from autotune_cli.tuning.guard import refuse_slow_builds
-    from autotune_cli.tuning.jobs import WorkerSettings
     from autotune_cli.tuning.race import RacePolicy
     from autotune_cli.tuning.request import Request
+    from autotune_cli.worker.guard import refuse_slow_builds
+    from autotune_cli.worker.protocol import WorkerSettings
 
     kind, gpus = choose_device(options["device"], options["gpus"])
     refuse_slow_builds(os.environ, kind)

@@ -25,16 +25,17 @@ from autotune_cli.results.runs import write_run
 from autotune_cli.results.schema import Ceilings, Environment, RunFile, Settings, WorkloadResult
 from autotune_cli.tuning.budget import RESERVE, VETTING_SHARE, Budget
 from autotune_cli.tuning.building import Builds, build
-from autotune_cli.tuning.jobs import MeasureCeilings, PlannedWorkload, Ready
+from autotune_cli.tuning.jobs import MeasureCeilings, PlannedWorkload
 from autotune_cli.tuning.keeping import noisy_note, split_noisy
 from autotune_cli.tuning.own import OwnFiles
-from autotune_cli.tuning.process import OutOfTime, Stopped, Worker, WorkerDied, WorkerRaised, WorkerTimeout
 from autotune_cli.tuning.progress import Progress
 from autotune_cli.tuning.request import Outcome, Request
 from autotune_cli.tuning.resources import cores, load_average
 from autotune_cli.tuning.resuming import resume_journal
 from autotune_cli.tuning.selection import planned_workloads, to_build
 from autotune_cli.tuning.session import Interrupted, Known, Session, SessionSettings
+from autotune_cli.worker.process import OutOfTime, Stopped, Worker, WorkerDied, WorkerRaised, WorkerTimeout
+from autotune_cli.worker.protocol import Ready
 
 # FlashInfer's workspaces, the flush buffer and torch's own context, beside a workload's tensors.
 _OVERHEAD_BYTES = 3 << 30

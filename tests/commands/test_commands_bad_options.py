@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from running import Finished
 
-from autotune_cli.tuning import process
+from autotune_cli.worker import process
 
 HUGE = "9" * 5000
 

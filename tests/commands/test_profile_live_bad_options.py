@@ -13,7 +13,7 @@ from running import Finished
 
 from autotune_cli.commands.profile import profile
 from autotune_cli.profiling.live.plan import TOPK
-from autotune_cli.tuning import process
+from autotune_cli.worker import process
 
 Usage = Callable[..., Finished]
 LONG = "x" * 300

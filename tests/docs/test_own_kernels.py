@@ -32,7 +32,7 @@ import json, sys
 from autotune_cli.kernels.attention.problem import make_problem
 from autotune_cli.kernels.registry import REGISTRY, Device
 from autotune_cli.kernels.workload import AttentionWorkload, Geometry
-from autotune_cli.tuning.worker import load_kernel_file
+from autotune_cli.worker.kernel_files import load_kernel_file
 
 load_kernel_file(sys.argv[1])
 backend = REGISTRY.get("mine.triton_decode")

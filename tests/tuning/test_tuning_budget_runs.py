@@ -12,11 +12,11 @@ from running import Autotune, Finished, candidates
 
 from autotune_cli.kernels.models import build_suite
 from autotune_cli.results.schema import RunFile
-from autotune_cli.tuning.jobs import WorkerSettings
 from autotune_cli.tuning.progress import Progress
 from autotune_cli.tuning.race import RacePolicy
 from autotune_cli.tuning.request import Request
 from autotune_cli.tuning.run import tune
+from autotune_cli.worker.protocol import WorkerSettings
 
 SLOW = """
 import time, torch

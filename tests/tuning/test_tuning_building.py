@@ -13,11 +13,11 @@ from running import candidates
 from autotune_cli.kernels.models import build_suite
 from autotune_cli.results.schema import CandidateResult, RunFile
 from autotune_cli.tuning import building
-from autotune_cli.tuning.jobs import WorkerSettings
 from autotune_cli.tuning.progress import BuildsState, Progress
 from autotune_cli.tuning.race import RacePolicy
 from autotune_cli.tuning.request import Request
 from autotune_cli.tuning.run import tune
+from autotune_cli.worker.protocol import WorkerSettings
 
 KERNELS = Path(__file__).with_name("building_kernels.py")
 
@@ -126,7 +126,7 @@ def test_what_can_not_be_built_is_a_status_of_all_who_need_it(site: Site) -> Non
 
 
 def test_a_build_that_hangs_is_killed_at_its_time_limit(site: Site) -> None:
-    from autotune_cli.tuning.descendants import in_session
+    from autotune_cli.worker.descendants import in_session
 
     found = built(site.tune("hangs", build_timeout_s=3.0))
     assert [result.status for result in found.values()] == ["timeout", "timeout"]

@@ -12,7 +12,7 @@ import pytest
 from running import TINY, Autotune, is_running, wait_until
 
 from autotune_cli.results.files import read_run
-from autotune_cli.tuning.descendants import MARK, end_descendants, in_session
+from autotune_cli.worker.descendants import MARK, end_descendants, in_session
 
 KERNELS = Path(__file__).with_name("building_kernels.py")
 OPTIONS = ("tune", "--json", "--device", "cpu", *TINY, "--no-cache", "--kernels", KERNELS, "--backend", "built")

@@ -17,11 +17,12 @@ from autotune_cli.kernels.models import build_suite
 from autotune_cli.results.cache import lookup
 from autotune_cli.results.schema import FAILED, MEASURED, RunFile
 from autotune_cli.tuning import run as running
-from autotune_cli.tuning.jobs import Plan, Vet, WorkerSettings
-from autotune_cli.tuning.process import Worker
+from autotune_cli.tuning.jobs import Plan, Vet
 from autotune_cli.tuning.progress import Progress
 from autotune_cli.tuning.race import RacePolicy
 from autotune_cli.tuning.request import Request
+from autotune_cli.worker.process import Worker
+from autotune_cli.worker.protocol import WorkerSettings
 
 Tune = Callable[..., RunFile]
 

@@ -12,9 +12,10 @@ import pytest
 from running import is_running, wait_until
 
 from autotune_cli.errors import NoDevice, NoWorker
-from autotune_cli.tuning import process
-from autotune_cli.tuning.jobs import ListBackends, Plan, WorkerSettings
-from autotune_cli.tuning.process import Stopped, Worker, WorkerRaised, WorkerTimeout
+from autotune_cli.tuning.jobs import ListBackends, Plan
+from autotune_cli.worker import process
+from autotune_cli.worker.process import Stopped, Worker, WorkerRaised, WorkerTimeout
+from autotune_cli.worker.protocol import WorkerSettings
 
 
 @pytest.fixture

@@ -19,9 +19,9 @@ from running import is_running, wait_until
 from worker_jobs import Answer, Daemon, Flood, Parts, Raise, Unpicklable, Write, framed
 
 from autotune_cli.errors import BadKernels, NoWorker
-from autotune_cli.tuning.channel import Reader, Spoilt, Writer
-from autotune_cli.tuning.jobs import WorkerSettings
-from autotune_cli.tuning.process import OutOfTime, Worker, WorkerDied, WorkerKilled, WorkerRaised, WorkerTimeout
+from autotune_cli.worker.channel import Reader, Spoilt, Writer
+from autotune_cli.worker.process import OutOfTime, Worker, WorkerDied, WorkerKilled, WorkerRaised, WorkerTimeout
+from autotune_cli.worker.protocol import WorkerSettings
 
 JOBS = {"PYTHONPATH": str(Path(worker_jobs.__file__).parent)}
 

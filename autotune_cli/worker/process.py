@@ -19,12 +19,21 @@ from typing import Any
 
 import autotune_cli
 from autotune_cli.errors import BadKernels, NoDevice, NoWorker
-from autotune_cli.tuning.channel import EXIT_LOST, KEY_BYTES, Reader, Spoilt, Writer
-from autotune_cli.tuning.descendants import MARK, end_descendants
-from autotune_cli.tuning.jobs import JUDGE_PHASE, REFERENCE_PHASE, Job, Ready, ReadyToBuild, WorkerSettings
-from autotune_cli.tuning.log import WorkerLog
-from autotune_cli.tuning.temporary import temporary_variables
-from autotune_cli.tuning.worker import KERNEL_FILE_ERROR, NO_DEVICE_ERROR
+from autotune_cli.worker.channel import EXIT_LOST, KEY_BYTES, Reader, Spoilt, Writer
+from autotune_cli.worker.descendants import MARK, end_descendants
+from autotune_cli.worker.log import WorkerLog
+from autotune_cli.worker.protocol import (
+    BUILD_PHASES,
+    JUDGE_PHASE,
+    KERNEL_FILE_ERROR,
+    NO_DEVICE_ERROR,
+    REFERENCE_PHASE,
+    Job,
+    Ready,
+    ReadyToBuild,
+    WorkerSettings,
+)
+from autotune_cli.worker.temporary import temporary_variables
 
 # torch and the CUDA context take 5 to 10 s on a busy machine.
 START_TIMEOUT_S = 180.0
@@ -43,15 +52,12 @@ _FROM_OUTSIDE = frozenset(
 # -P and this instead of -m: a file in the current folder that is called like a module (queue.py) must not be imported.
 # Where the package itself lies comes last, so that nothing beside it hides an installed module.
 _BOOT = "import importlib, sys; sys.path.append(sys.argv[3]); importlib.import_module(sys.argv[4]).main()"
-# Phases in which something may be compiled. Modules are there already, but that is for the library to find out.
-BUILD_PHASES = ("build", "modules")
-
 _OWN_PHASES = (REFERENCE_PHASE, JUDGE_PHASE)
 
 # What torch's profiler prints whenever it begins or ends.
 _PROFILER_LINES = "USDT:"
 # Frames that every candidate is called from.
-_OWN_FRAMES = ("autotune_cli/tuning/", "autotune_cli/measure/", 'File "<string>"')
+_OWN_FRAMES = ("autotune_cli/worker/", "autotune_cli/tuning/", "autotune_cli/measure/", 'File "<string>"')
 _PACKAGE_ROOT = str(Path(autotune_cli.__file__).parent.parent)
 
 

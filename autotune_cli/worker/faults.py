@@ -12,7 +12,7 @@ import torch
 import autotune_cli
 from autotune_cli import kernels
 from autotune_cli.results.schema import Status
-from autotune_cli.tuning.compiler_errors import reason_of
+from autotune_cli.worker.compiler_errors import reason_of
 
 # After one of these the CUDA context is gone for good: every later call fails.
 _STICKY = (
