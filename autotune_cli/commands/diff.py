@@ -12,7 +12,7 @@ import typer
 from autotune_cli.commands.helping import HelpfulCommand, complete_words
 
 if TYPE_CHECKING:
-    from autotune_cli.comparing.outcome import Outcome
+    from autotune_cli.comparing.exit_status import ExitStatus
     from autotune_cli.comparing.records import Report
 
 # Options that take several values up to the next option: --base a1.json a2.json.
@@ -142,13 +142,13 @@ def diff(
     """
     # Hardly anything below is ever garbage, and looking for some would take a third of the time.
     with _no_collection():
-        from autotune_cli.comparing.ground import allowed_fields
+        from autotune_cli.comparing.decisions import DecisionRule
+        from autotune_cli.comparing.environment import allowed_fields
+        from autotune_cli.comparing.exit_status import exit_status
+        from autotune_cli.comparing.exit_status import fail_on as parse_fail_on
         from autotune_cli.comparing.loading import load_side
-        from autotune_cli.comparing.outcome import fail_on as parse_fail_on
-        from autotune_cli.comparing.outcome import outcome
         from autotune_cli.comparing.report import compare
         from autotune_cli.comparing.sources import side_files
-        from autotune_cli.comparing.verdicts import Rule
         from autotune_cli.errors import UnknownName
         from autotune_cli.render.diff_plot import check_plot
         from autotune_cli.render.diff_plot import plot as draw
@@ -157,13 +157,13 @@ def diff(
             raise UnknownName("format", format, FORMATS)
         if plot is not None:
             check_plot(plot)
-        rule = Rule(threshold=parse_threshold(threshold))
+        rule = DecisionRule(threshold=parse_threshold(threshold))
         failures = parse_fail_on(fail_on)
         allowed = allowed_fields(allow_different or ())
         texts = split_sides(sides or [], base or [], new or [])
         files = [side_files(side, side_texts, root, name) for side, side_texts in zip("AB", texts, strict=True)]
         report = compare(load_side(files[0]), load_side(files[1]), rule, allowed)
-        result = outcome(report, failures)
+        result = exit_status(report, failures)
         _show(report, result, format, output, every)
         if plot is not None:
             draw(report, plot)
@@ -231,7 +231,7 @@ def parse_threshold(text: str) -> float:
     return value
 
 
-def _show(report: Report, result: Outcome, format: str, output: Path | None, every: bool) -> None:
+def _show(report: Report, result: ExitStatus, format: str, output: Path | None, every: bool) -> None:
     """Print or write the report in one of ``FORMATS``."""
     import io
     import sys

@@ -108,7 +108,7 @@ def test_people_read_the_same(loop: Loop) -> None:
     assert "mine.sort wrong: incorrect" in text
     assert "mine.sort raises: error: NotImplementedError: no kernel yet" in text
     # A result by any of its names.
-    assert loop.program("diff", "previous", "latest", "--fail-on", "none", code=0).out.startswith("ground: ")
+    assert loop.program("diff", "previous", "latest", "--fail-on", "none", code=0).out.startswith("environment: ")
     assert "mine.sort" in loop.program("show", "cpu", "--all", code=0).out
 
 

@@ -14,7 +14,7 @@ import pytest
 from diff_builders import FAST, FLASHINFER, SLOW, candidate, env, failed, noisy, report, result, run, session, write
 
 from autotune_cli.commands.diff import parse_threshold, several, split_sides
-from autotune_cli.comparing.outcome import fail_on, outcome
+from autotune_cli.comparing.exit_status import exit_status, fail_on
 from autotune_cli.errors import AutotuneError, BadOption
 from autotune_cli.render.diff_markdown import MOST_CHARACTERS, markdown
 from autotune_cli.render.diff_table import MOST_ROWS
@@ -216,16 +216,16 @@ def large(number: int, factor: float = 1.0, label: str = "lib.with_a_rather_long
 
 def test_markdown_fits_in_a_comment_whatever_the_size() -> None:
     many = report(large(100), large(100, 1.2))
-    text = markdown(many, outcome(many, ["slower"]))
+    text = markdown(many, exit_status(many, ["slower"]))
     assert 0.9 * MOST_CHARACTERS < len(text) <= MOST_CHARACTERS
     assert "more rows; `--format json` has them all" in text
     long = report(large(100, label="x" * 5000), large(100, 1.2, label="|*_`<b>" * 3000))
-    assert len(markdown(long, outcome(long, ["slower"]), every=True)) <= MOST_CHARACTERS
+    assert len(markdown(long, exit_status(long, ["slower"]), every=True)) <= MOST_CHARACTERS
     few = report(session(1), session(2))
-    assert "more rows" not in markdown(few, outcome(few, ()))
+    assert "more rows" not in markdown(few, exit_status(few, ()))
     variables = {f"SGLANG_{i}": "y" * 10000 for i in range(3000)}
     noisy_ground = report(session(1), session(2, environment=env(variables=variables)))
-    assert len(markdown(noisy_ground, outcome(noisy_ground, ()))) <= MOST_CHARACTERS
+    assert len(markdown(noisy_ground, exit_status(noisy_ground, ()))) <= MOST_CHARACTERS
 
 
 def test_the_table_folds_what_is_too_much(usage: Usage, tmp_path: Path) -> None:
@@ -251,7 +251,7 @@ def test_flashinfer_caches(usage: Usage, tmp_path: Path) -> None:
     write(tmp_path / "b.json", {"_metadata": metadata, keys[0]: ["CutlassRunner", 5], "('new', 'R')": ["R", -1]})
     done = usage("diff", "a.json", "b.json")
     assert done.code == 0
-    assert "ground: flashinfer_version 0.6.18 -> 0.7.2" in done.out
+    assert "environment: flashinfer_version 0.6.18 -> 0.7.2" in done.out
     assert "cudnn" not in done.out  # "*" agrees with everything
     assert "there are no times to compare" in done.out
     assert "CutlassRunner 3 -> CutlassRunner 5" in done.out
