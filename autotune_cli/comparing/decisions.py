@@ -42,8 +42,8 @@ class DecisionRule:
     threshold: float = 0.01
     """Practical size, relative: a smaller change is no news."""
     alpha: float = 0.01
-    """Chance of even one false slower or faster among all comparisons, by Holm. 1 %, as a check that cries wolf once in
-    twenty runs is switched off."""
+    """Chance of even one false slower or faster among all comparisons, by Holm. 1 %, as a check that
+    is wrong once in twenty runs gets switched off."""
     coverage: float = 0.95
     """Of the interval that is shown, and that decides what is proven the same."""
     reach: float = 0.75
@@ -111,7 +111,7 @@ def decide(timings: Sequence[Timing], rule: DecisionRule) -> list[Decision]:
     """One decision for each.
 
     Contenders and candidates that dropped out of the race at once are two families of comparisons, each corrected for
-    its own number (Holm): many early losers must not blunt what is said of the few that matter.
+    its own number (Holm): the many that dropped out must not blunt what is said of the few that matter.
     """
     decisions: list[Decision | None] = [None] * len(timings)
     measured: list[tuple[int, Timing, Difference]] = []

@@ -12,7 +12,7 @@ from autotune_cli.comparing.majority import majority
 from autotune_cli.comparing.statistics import median
 from autotune_cli.results.schema import CandidateResult
 
-# May run. Whether it was raced to the end, or at all, is no change of status.
+# Candidates with these statuses may run. Whether one was raced to the end, or at all, is no change of status.
 RIGHT = ("ok", "eliminated", "duplicate", "skipped")
 
 

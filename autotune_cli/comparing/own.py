@@ -57,7 +57,7 @@ class Before:
 
 @dataclass(frozen=True)
 class OwnWorkload:
-    """The user's candidates on one workload: the fastest first, then who has no time."""
+    """The user's candidates on one workload: the fastest first, then those without a time."""
 
     result: WorkloadResult
     candidates: tuple[OwnCandidate, ...]

@@ -17,7 +17,7 @@ from autotune_cli.render.tones import STYLES
 from autotune_cli.results.schema import FAILED
 
 _HEAD = ("kernel", "time us", "default", "best other", "change")
-# Candidates of one workload that are shown each, the fastest; who fails is always shown.
+# Candidates of one workload that are shown each, the fastest; those that fail are always shown.
 _SHOWN = 8
 # What didn't change stands as it is: the line is of a kernel, not of its change.
 _STYLES = {Tone.BETTER: STYLES[Tone.BETTER], Tone.WORSE: STYLES[Tone.WORSE]}
@@ -94,7 +94,7 @@ _WITHOUT_TIME = (*FAILED, "unsupported", "unavailable", "skipped")
 
 
 def _failures(workload: OwnWorkload, every: bool) -> list[Text]:
-    """Who has no time and why; candidates of one backend that fail alike are one line."""
+    """The candidates without a time and why; those of one backend that fail alike are one line."""
     groups: dict[object, list[OwnCandidate]] = {}
     for row in workload.candidates:
         result = row.result
@@ -158,6 +158,6 @@ def _style(row: OwnCandidate) -> str:
 def _padded(cells: Sequence[str], widths: Sequence[int]) -> str:
     """The first column to the left, the time to the right, the rest to the left."""
     return "  ".join(
-        cell.rjust(width) if place == 1 else cell.ljust(width)
-        for place, (cell, width) in enumerate(zip(cells, widths, strict=True))
+        cell.rjust(width) if column == 1 else cell.ljust(width)
+        for column, (cell, width) in enumerate(zip(cells, widths, strict=True))
     ).rstrip()

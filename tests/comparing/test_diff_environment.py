@@ -34,7 +34,7 @@ def code(report: Report) -> int:
         (made(mode="eager"), "mode", "mode"),
     ],
 )
-def test_another_ground_is_not_comparable_unless_it_is_named(b: RunFile, field: str, name: str) -> None:
+def test_another_environment_is_not_comparable_unless_it_is_named(b: RunFile, field: str, name: str) -> None:
     refused = report(made(), b)
     assert refused.refusal is not None
     assert f"--allow-different {name}" in refused.refusal
@@ -52,7 +52,7 @@ def test_another_ground_is_not_comparable_unless_it_is_named(b: RunFile, field: 
     assert code(allowed) == 0
 
 
-def test_ceilings_are_no_ground() -> None:
+def test_ceilings_are_no_part_of_the_environment() -> None:
     """They are measured anew in each run, and differ a little each time."""
     compared = report(made(), made(env(**dict.fromkeys(Ceilings.model_fields, 1234.0))))
     assert compared.refusal is None
@@ -133,7 +133,7 @@ def test_a_default_is_one_only_where_it_is_that_of_both_sides() -> None:
     assert defaults(SLOW, FAST) == set()
 
 
-def test_another_baseline_is_another_ground() -> None:
+def test_another_baseline_is_another_environment() -> None:
     """An older file names its baseline in the result only, a newer one in its identity."""
 
     def side(*names: str) -> RunFile:

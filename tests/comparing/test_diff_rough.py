@@ -139,7 +139,7 @@ def test_another_choice_of_backends_is_one_row(count: int, rows: int) -> None:
     assert exit_status(compared, ("slower", "status")).exit_code == 0
 
 
-def test_who_was_chosen_has_a_row_of_its_own() -> None:
+def test_what_was_chosen_has_a_row_of_its_own() -> None:
     others = [candidate(f"other(knob={i})", noisy(30 + i, i)) for i in range(9)]
     a = run(result((BEST, *others), winner="other(knob=0)"))
     rows = [line.what for line in rows_of(report(a, of())) if line.word == "only in A"]

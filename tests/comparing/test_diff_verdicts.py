@@ -145,7 +145,7 @@ def test_one_round_each_shows_a_large_change_only() -> None:
     assert Reason.FEW_ROUNDS in close.decision.reasons
 
 
-def test_many_early_losers_do_not_blunt_what_is_said_of_contenders() -> None:
+def test_many_that_dropped_out_do_not_blunt_what_is_said_of_contenders() -> None:
     losers = [f"lib.loser(n={i})" for i in range(300)]
 
     def with_losers(seed: int, factor: float) -> object:
@@ -225,8 +225,8 @@ def test_diff_b_a_mirrors_diff_a_b(
 
 
 def _order(there: object):  # type: ignore[no-untyped-def]
-    place = {choice.workload: i for i, choice in enumerate(there.choices)}  # type: ignore[attr-defined]
-    return lambda choice: place[choice.workload]
+    position = {choice.workload: i for i, choice in enumerate(there.choices)}  # type: ignore[attr-defined]
+    return lambda choice: position[choice.workload]
 
 
 def _spoiled(item, status: str):  # type: ignore[no-untyped-def]
