@@ -72,7 +72,7 @@ CASES: dict[str, tuple[str | bytes, str]] = {
 
 @pytest.mark.parametrize("side", [0, 1])
 @pytest.mark.parametrize("name", CASES)
-def test_a_bad_file_is_one_line_with_its_name_and_the_position(usage: Usage, tmp_path: Path, name: str, side: int) -> None:
+def test_a_bad_file_is_one_line_with_its_name_and_position(usage: Usage, tmp_path: Path, name: str, side: int) -> None:
     content, message = CASES[name]
     write(tmp_path / "good.json", session(2))
     (tmp_path / "bad.json").write_bytes(content if isinstance(content, bytes) else content.encode())
