@@ -13,7 +13,7 @@ from autotune_cli.comparing.environment import EnvironmentDifference
 from autotune_cli.comparing.verdicts import ChangeVerdict
 
 
-class Kind(StrEnum):
+class ReportKind(StrEnum):
     """What the numbers rest on."""
 
     SINGLE = "single session"
@@ -116,7 +116,7 @@ class Mean:
 class Report:
     """All that is said of B against A."""
 
-    kind: Kind
+    kind: ReportKind
     a: Side
     b: Side
     rule: DecisionRule

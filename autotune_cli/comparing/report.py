@@ -21,7 +21,7 @@ from autotune_cli.comparing.join import Joined, SessionResult, WorkloadPair, joi
 from autotune_cli.comparing.loading import LoadedFile
 from autotune_cli.comparing.matched import matched_workloads, session_scales
 from autotune_cli.comparing.means import means_of
-from autotune_cli.comparing.records import ChoiceComparison, Comparison, FileInfo, Kind, Report, Side
+from autotune_cli.comparing.records import ChoiceComparison, Comparison, FileInfo, Report, ReportKind, Side
 from autotune_cli.comparing.winners import compare_winners
 from autotune_cli.results.integrity import doubts
 from autotune_cli.results.schema import RunFile
@@ -47,7 +47,7 @@ def compare(
         which, program = ("A", _foreign(a)[0].program) if kinds[0] else ("B", _foreign(b)[0].program)
         sides = Side(_infos(a), 0), Side(_infos(b), 0)
         refusal = f"{which} is a {program} cache (choices only, of other operations) and the other side is a run"
-        return Report(Kind.CHOICES, *sides, rule, (), (), refusal, (), (), (), (), (), (0, 0), 0)
+        return Report(ReportKind.CHOICES, *sides, rule, (), (), refusal, (), (), (), (), (), (0, 0), 0)
     return _compare_runs(_runs(a), _runs(b), rule, allowed)
 
 
@@ -95,9 +95,9 @@ def _sizes(joined: Joined) -> list[tuple[tuple[SessionResult, ...], tuple[Sessio
     return [(pair.a, pair.b) for pair in joined.pairs]
 
 
-def _kind(joined: Joined) -> Kind:
+def _kind(joined: Joined) -> ReportKind:
     repeated = {len(pair.a) > 1 and len(pair.b) > 1 for pair in joined.pairs}
-    return Kind.SINGLE if repeated <= {False} else Kind.REPEATED if repeated == {True} else Kind.MIXED
+    return ReportKind.SINGLE if repeated <= {False} else ReportKind.REPEATED if repeated == {True} else ReportKind.MIXED
 
 
 def _fields(session: SessionResult, memory: dict[tuple[int, str], dict[str, str]]) -> dict[str, str]:

@@ -7,7 +7,7 @@ from autotune_cli.comparing.records import Report
 from autotune_cli.comparing.verdicts import Tone, for_every_tone
 from autotune_cli.plain_text import markdown as markdown_text
 from autotune_cli.render.diff_model import DiffModel
-from autotune_cli.render.diff_rows import Row
+from autotune_cli.render.diff_rows import DiffRow
 
 # GitHub refuses comments of more than 65,536 characters.
 MOST_CHARACTERS = 65_000
@@ -79,6 +79,6 @@ def _fitted(head: list[str], rows: list[str], foot: list[str]) -> str:
     return "\n".join([*head, *top, *kept, *more, *foot])
 
 
-def _row(row: Row) -> str:
+def _row(row: DiffRow) -> str:
     cells = (f"{_ICONS[row.tone]} {row.word}".strip(), row.workload, row.what, row.times, row.change, row.note)
     return "| " + " | ".join(markdown_text(cell, _CELL) for cell in cells) + " |"

@@ -12,9 +12,9 @@ from functools import cached_property
 
 from autotune_cli.comparing.environment import Effect, EnvironmentDifference
 from autotune_cli.comparing.exit_status import ExitStatus, counts
-from autotune_cli.comparing.records import Comparison, Kind, Mean, Report
+from autotune_cli.comparing.records import Comparison, Mean, Report, ReportKind
 from autotune_cli.comparing.verdicts import ChangeVerdict, ChoiceVerdict, Counted, Tone
-from autotune_cli.render.diff_rows import Row, rows_of
+from autotune_cli.render.diff_rows import DiffRow, rows_of
 from autotune_cli.render.diff_words import change, plain_word
 from autotune_cli.render.text import plural
 
@@ -65,7 +65,7 @@ class DiffModel:
         """What A and B are."""
         report = self.report
         named = []
-        what = "choice" if report.kind == Kind.CHOICES else "workload"
+        what = "choice" if report.kind == ReportKind.CHOICES else "workload"
         for name, side, sessions in (("A", report.a, report.sessions[0]), ("B", report.b, report.sessions[1])):
             files = [file.path for file in side.files]
             listed = ", ".join(files[:2]) + (f" and {len(files) - 2} more" if len(files) > 2 else "")
@@ -80,18 +80,18 @@ class DiffModel:
         """How far the numbers can be trusted; None: nothing was compared."""
         if self.report.refusal is not None:
             return None
-        if self.report.kind == Kind.CHOICES:
+        if self.report.kind == ReportKind.CHOICES:
             return "choices only: these files hold no times"
-        if self.report.kind == Kind.SINGLE:
+        if self.report.kind == ReportKind.SINGLE:
             return (
                 "one session a side: intervals rest on its rounds and on a typical spread between sessions; "
                 "several files a side show a small change"
             )
-        mixed = " where there are several, one session a side elsewhere" if self.report.kind == Kind.MIXED else ""
+        mixed = " where there are several, one session a side elsewhere" if self.report.kind == ReportKind.MIXED else ""
         return f"repeated sessions: intervals rest on their spread and on a typical one between sessions{mixed}"
 
     @cached_property
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[DiffRow]:
         """The most important first."""
         return rows_of(self.report, self.every)
 
@@ -170,7 +170,7 @@ def environment_lines(environment: Sequence[EnvironmentDifference]) -> list[str]
 
 def totals(report: Report) -> str:
     """``118 same, 1 slower, 2 faster, 1 ambiguous``: of candidates, or of choices where there are no times."""
-    if report.kind == Kind.CHOICES:
+    if report.kind == ReportKind.CHOICES:
         numbers = _choice_counts(report)
         parts = [
             f"{numbers[each]}{' choices' if each is ChoiceVerdict.UNCHANGED else ''} {each}"

@@ -31,7 +31,7 @@ _BACKENDS = 4
 
 
 @dataclass(frozen=True)
-class Row:
+class DiffRow:
     """One row, for tables and markdown alike."""
 
     word: str
@@ -44,7 +44,7 @@ class Row:
     note: str = ""
 
 
-def rows_of(report: Report, every: bool = False) -> list[Row]:
+def rows_of(report: Report, every: bool = False) -> list[DiffRow]:
     """The rows, the most important first: what got worse, choices, what got better, what is unclear, what is new.
 
     Args:
@@ -92,7 +92,7 @@ def _grouped(comparisons: Sequence[Comparison]) -> list[list[Comparison]]:
     return found
 
 
-def _with_folded(groups: Sequence[list[Comparison]]) -> list[tuple[int, Row]]:
+def _with_folded(groups: Sequence[list[Comparison]]) -> list[tuple[int, DiffRow]]:
     """A row each with its rank, and one row for all that are in one side only, if they are many."""
     rows = []
     folded: dict[ChangeVerdict, list[list[Comparison]]] = {
@@ -112,7 +112,7 @@ def _with_folded(groups: Sequence[list[Comparison]]) -> list[tuple[int, Row]]:
     return rows
 
 
-def _folded_row(verdict: ChangeVerdict, comparisons: Sequence[Comparison]) -> Row:
+def _folded_row(verdict: ChangeVerdict, comparisons: Sequence[Comparison]) -> DiffRow:
     """``only in A  3 workloads  124 candidates of flashinfer.decode, torch.sdpa``."""
     workloads = len({comparison.workload for comparison in comparisons})
     candidates = len({comparison.candidate for comparison in comparisons})
@@ -122,13 +122,13 @@ def _folded_row(verdict: ChangeVerdict, comparisons: Sequence[Comparison]) -> Ro
         named += f" and {plural(len(backends) - _BACKENDS, 'more backend')}"
     where = comparisons[0].workload_label if workloads == 1 else f"{workloads} workloads"
     what = f"{plural(candidates, 'candidate')} of {named}"
-    return Row(_word(verdict), verdict.row.tone, where, what, note="--all lists them")
+    return DiffRow(_word(verdict), verdict.row.tone, where, what, note="--all lists them")
 
 
-def _candidate_row(group: Sequence[Comparison]) -> Row:
+def _candidate_row(group: Sequence[Comparison]) -> DiffRow:
     first = group[0]
     workload = first.workload_label if len(group) == 1 else f"{len(group)} workloads"
-    return Row(_word(first.verdict), first.verdict.row.tone, workload, first.label + role(first), *_cells(group))
+    return DiffRow(_word(first.verdict), first.verdict.row.tone, workload, first.label + role(first), *_cells(group))
 
 
 def _cells(group: Sequence[Comparison]) -> tuple[str, str, str]:
@@ -160,11 +160,11 @@ def _times_note(comparison: Comparison) -> str:
     return note
 
 
-def _choice_row(choice: ChoiceComparison) -> Row:
+def _choice_row(choice: ChoiceComparison) -> DiffRow:
     decision = choice.decision
     word, row = _word(decision.verdict), decision.verdict.row
     if row.shown is not Shown.ALWAYS:
-        return Row(word, row.tone, choice.workload_label, choice.label_b or "none", note=decision.verdict)
+        return DiffRow(word, row.tone, choice.workload_label, choice.label_b or "none", note=decision.verdict)
     what = f"{choice.label_a or 'none'} -> {choice.label_b or 'none'}"
     notes = choice_reasons(decision.reasons)
     news = row.tone is Tone.NEWS
@@ -173,7 +173,7 @@ def _choice_row(choice: ChoiceComparison) -> Row:
         notes.insert(0, f"{verb} {percent_change(max(decision.gain, 1.0 / decision.gain)).lstrip('+')} in B")
     shown = f"{microseconds(choice.a_us)} -> {microseconds(choice.b_us)} us" if choice.a_us and choice.b_us else ""
     ratio = change(choice.ratio, choice.interval) if news else ""
-    return Row(word, row.tone, choice.workload_label, what, shown, ratio, "; ".join(notes))
+    return DiffRow(word, row.tone, choice.workload_label, what, shown, ratio, "; ".join(notes))
 
 
 def _word(verdict: ChangeVerdict | ChoiceVerdict) -> str:

@@ -14,7 +14,7 @@ from autotune_cli.comparing.records import Report
 from autotune_cli.comparing.verdicts import Tone
 from autotune_cli.plain_text import shown
 from autotune_cli.render.diff_model import DiffModel
-from autotune_cli.render.diff_rows import Row
+from autotune_cli.render.diff_rows import DiffRow
 from autotune_cli.render.folding import INDENT, Record, folded
 from autotune_cli.render.plain_records import shown_record
 from autotune_cli.render.tones import STYLES
@@ -70,7 +70,7 @@ def print_diff(console: Console, report: Report, result: ExitStatus, every: bool
     say(model.exit_text, "red" if result.exit_code else "")
 
 
-def _view(rows: Sequence[Row], width: int, whole: bool) -> RenderableType:
+def _view(rows: Sequence[DiffRow], width: int, whole: bool) -> RenderableType:
     """A table where all of it but the notes has room, names too if they shall stay ``whole``; else a record a row."""
     cells = [(_word(row), row.workload, row.what, row.times, row.change, row.note) for row in rows]
     widest = [max(cell_len(row[column]) for row in cells) for column in range(6)]
@@ -81,7 +81,7 @@ def _view(rows: Sequence[Row], width: int, whole: bool) -> RenderableType:
     return folded([_record(row, width - INDENT) for row in rows])
 
 
-def _record(row: Row, room: int) -> Record:
+def _record(row: DiffRow, room: int) -> Record:
     style = STYLES[row.tone]
     change = Text(row.times + ("  " if row.times and row.change else "")).append(row.change, style=style)
     return Record(
@@ -103,7 +103,7 @@ def _names(what: str, room: int) -> list[str]:
     return [name, f"({role}"] if bracket else [what]
 
 
-def _table(rows: Sequence[Row]) -> Table:
+def _table(rows: Sequence[DiffRow]) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
     for fold in (False, False, True, False, False, True):
         table.add_column(overflow="fold", no_wrap=not fold)
@@ -114,6 +114,6 @@ def _table(rows: Sequence[Row]) -> Table:
     return table
 
 
-def _word(row: Row) -> str:
+def _word(row: DiffRow) -> str:
     """In capitals where other rows have the same word and are no news, so that the two differ without colours too."""
     return row.word.upper() if row.tone is Tone.NEWS else row.word

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autotune_cli.comparing.decisions import DecisionRule, Reason, Timing, decide, judge
-from autotune_cli.comparing.records import Kind
+from autotune_cli.comparing.records import ReportKind
 from autotune_cli.comparing.statistics import Difference, Estimate
 from autotune_cli.comparing.verdicts import ChangeVerdict
 
@@ -73,16 +73,16 @@ def test_a_slow_down_in_a_run_is_found_and_nothing_else() -> None:
     assert row.decision.interval[0] < row.decision.ratio < row.decision.interval[1]
     assert row.decision.p is not None
     assert row.decision.p < 0.001
-    assert compared.kind == Kind.SINGLE
+    assert compared.kind == ReportKind.SINGLE
     assert row.sessions == (1, 1)
 
 
 def test_many_sessions_show_one_in_a_hundred_more_sharply() -> None:
     factor = {SLOW: 1.012}
     single = report(session(1), session(10, factor))
-    assert single.kind == Kind.SINGLE
+    assert single.kind == ReportKind.SINGLE
     many = report([session(i) for i in range(5)], [session(10 + i, factor) for i in range(5)])
-    assert many.kind == Kind.REPEATED
+    assert many.kind == ReportKind.REPEATED
     assert many.count(ChangeVerdict.SLOWER) == 3
     assert found(many, SLOW).sessions == (5, 5)
     widths = [c.interval[1] - c.interval[0] for c in (found(r, SLOW).decision for r in (single, many)) if c.interval]

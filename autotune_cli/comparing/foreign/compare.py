@@ -8,7 +8,7 @@ from autotune_cli.comparing.choices import ChoiceDecision, ChoiceReason
 from autotune_cli.comparing.decisions import DecisionRule
 from autotune_cli.comparing.environment import Effect, EnvironmentDifference
 from autotune_cli.comparing.foreign.choices import GPU, ForeignChoices, field_differences
-from autotune_cli.comparing.records import ChoiceComparison, FileInfo, Kind, Report, Side
+from autotune_cli.comparing.records import ChoiceComparison, FileInfo, Report, ReportKind, Side
 from autotune_cli.comparing.verdicts import ChoiceVerdict
 
 # More damaged entries than this are counted.
@@ -37,7 +37,7 @@ def compare_choices(
     choices = [] if refusal else [_choice(key, left.choices[key], right.choices[key]) for key in common]
     choices.sort(key=lambda choice: choice.decision.rank)
     return Report(
-        kind=Kind.CHOICES,
+        kind=ReportKind.CHOICES,
         a=Side(file_infos(a), len(left.choices)),
         b=Side(file_infos(b), len(right.choices)),
         rule=rule,
