@@ -7,6 +7,8 @@ import dataclasses
 import io
 from typing import Any, Final
 
+from autotune_cli.comparing.choices import ChoiceDecision
+from autotune_cli.comparing.decisions import Decision
 from autotune_cli.comparing.exit_status import ExitStatus
 from autotune_cli.comparing.records import ChoiceComparison, Comparison, Report
 from autotune_cli.plain_text import csv_cell, json_text
@@ -71,22 +73,27 @@ def as_csv(report: Report) -> str:
 
 def _record(compared: Comparison | ChoiceComparison) -> dict[str, Any]:
     """The fields, and those of the decision beside the others too."""
-    decision = dataclasses.asdict(compared.decision)
-    record = {_KEYS.get(name, name): value for name, value in dataclasses.asdict(compared).items()}
-    return {**record, **decision}
+    decision = _fields(compared.decision)
+    record = {_KEYS.get(name, name): value for name, value in _fields(compared).items()}
+    return {**record, "decision": decision, **decision}
+
+
+def _fields(record: Comparison | ChoiceComparison | Decision | ChoiceDecision) -> dict[str, Any]:
+    """As ``dataclasses.asdict``, without copies of what can't be changed: there are thousands of rows."""
+    return {field.name: getattr(record, field.name) for field in dataclasses.fields(record)}
 
 
 def _csv_row(comparison: Comparison) -> list[object]:
     low, high = comparison.decision.interval or ("", "")
+    rounds, sessions = comparison.rounds, comparison.sessions
     cells = _record(comparison) | {
         "default": int(comparison.default),
         "reasons": " ".join(comparison.decision.reasons),
         "low": low,
         "high": high,
-        **{
-            f"{name}_{side}": number
-            for name in ("rounds", "sessions")
-            for side, number in zip("ab", getattr(comparison, name), strict=True)
-        },
+        "rounds_a": rounds[0],
+        "rounds_b": rounds[1],
+        "sessions_a": sessions[0],
+        "sessions_b": sessions[1],
     }
     return [cells[column] for column in COLUMNS]

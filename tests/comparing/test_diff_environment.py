@@ -3,12 +3,12 @@ from __future__ import annotations
 import pytest
 from diff_builders import FAST, SLOW, candidate, env, noisy, report, result, run, session, settings
 
-from autotune_cli.comparing.environment import Effect, allowed_fields
+from autotune_cli.comparing.environment import NOT_RECORDED, Effect, allowed_fields, file_fields
 from autotune_cli.comparing.exit_status import exit_status
 from autotune_cli.comparing.records import Report
 from autotune_cli.errors import UnknownName
 from autotune_cli.render.diff_model import environment_lines
-from autotune_cli.results.identity import identity
+from autotune_cli.results.identity import identity, shown_value
 from autotune_cli.results.schema import BaselineResult, Ceilings, Environment, RunFile, Settings
 
 TIMES = candidate(FAST, noisy(40, 1))
@@ -157,3 +157,38 @@ def test_backends_of_one_side_are_one_line() -> None:
     assert (item.field, len(item.a), item.b) == ("backends", 20, ("new",))
     assert environment_lines(compared.environment) == ["backends old0 / old1 / old10 / 17 more -> new"]
     assert environment_lines(report(of("old"), of()).environment) == ["backends old -> none"]
+
+
+def test_the_fields_of_a_file_are_those_of_an_identity() -> None:
+    """A field under two names would be two differences."""
+    of = made(env(variables={"SGLANG_X": ""}))
+    held = of.workloads[0].identity
+    fields = file_fields(of, of.environment)
+    both = set(held) & set(fields)
+    assert both >= {
+        "device",
+        "capability",
+        "driver",
+        "library torch",
+        "variable SGLANG_X",
+        "timer",
+        "rounds",
+        "timeout",
+    }
+    assert {name: held[name] for name in both} == {name: fields[name] for name in both}
+    assert set(fields) - both == {"python"}
+
+
+@pytest.mark.parametrize(
+    ("field", "words"),
+    [
+        ("variable X", "not set"),
+        ("baseline sglang", "not measured"),
+        ("source lib", "absent"),
+        ("card", NOT_RECORDED),
+    ],
+)
+def test_what_a_side_lacks_has_a_word(field: str, words: str) -> None:
+    assert shown_value(field, None, NOT_RECORDED) == words
+    assert shown_value(field, "", NOT_RECORDED) == "''"
+    assert shown_value(field, "a\nb", NOT_RECORDED) == "'a\\nb'"
