@@ -60,13 +60,13 @@ def test_a_killed_run_leaves_no_compiler(waiting: Waiting) -> None:
     """Nobody is left to tell the builder; a compiler that ninja has started knows nothing of its end either."""
     waiting.process.kill()
     waiting.process.communicate()
-    wait_until(lambda: not any(map(is_running, waiting.pids)), 10.0, "the end of builder and compilers")
+    wait_until(lambda: not any(map(is_running, waiting.pids)), "the end of builder and compilers")
 
 
 def test_a_killed_builder_leaves_no_compiler(waiting: Waiting) -> None:
     os.kill(waiting.builder, signal.SIGKILL)
     others = [pid for pid in waiting.pids if pid != waiting.builder]
-    wait_until(lambda: not any(map(is_running, others)), 10.0, "the end of the compilers")
+    wait_until(lambda: not any(map(is_running, others)), "the end of the compilers")
     waiting.process.kill()
 
 

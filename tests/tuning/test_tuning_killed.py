@@ -108,7 +108,7 @@ def test_sigkill_loses_nothing_and_leaves_nobody(autotune: Autotune) -> None:
         watched.until(process, moment)
         process.kill()
         process.communicate()
-        wait_until(lambda: not any(map(is_running, watched.workers())), 10.0, "the end of the workers")
+        wait_until(lambda: not any(map(is_running, watched.workers())), "the end of the workers")
         assert not list(watched.runs.glob("*.json"))
         # What was in the journal at an earlier kill was not measured again.
         assert {pair: watched.vettings()[pair] for pair in kept} == kept
@@ -202,7 +202,7 @@ def test_a_hanging_worker_dies_with_its_killed_parent(autotune: Autotune) -> Non
     wait_until(lambda: pid.exists() and pid.read_text())
     assert is_running(int(pid.read_text()))
     process.kill()
-    wait_until(lambda: not is_running(int(pid.read_text())), 3.0, "the worker's end")
+    wait_until(lambda: not is_running(int(pid.read_text())), "the worker's end")
 
 
 def test_interrupted_while_a_worker_is_replaced(autotune: Autotune) -> None:

@@ -77,7 +77,7 @@ def test_a_worker_dies_with_the_thread_that_started_it(worker: Worker) -> None:
     thread.start()
     thread.join()
     first = pid(worker)
-    wait_until(lambda: not is_running(first), 5.0)
+    wait_until(lambda: not is_running(first))
     assert worker.ask(ListBackends(), 20.0)  # started by this thread now
     assert worker.starts == 2
 

@@ -219,7 +219,7 @@ def test_a_daemon_ends_though_everybody_else_was_killed(tmp_path: Path) -> None:
     left = int(file.read_text())
     program.kill()
     program.wait()
-    wait_until(lambda: not is_running(left), 10.0, "the daemon's end")
+    wait_until(lambda: not is_running(left), "the daemon's end")
 
 
 def test_the_log_s_pipe_and_the_socket_are_closed(worker: Worker) -> None:
