@@ -197,6 +197,7 @@ def spins(problem: Any) -> Run:
 @evil
 def sleeps_in_c(problem: Any) -> Run:
     """Without giving the interpreter's lock back: no other Python thread of the worker runs."""
+
     def run() -> Any:
         hang_begins()
         ctypes.PyDLL(None).sleep(1000)
