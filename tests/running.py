@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,7 +26,9 @@ TINY = ("--op", "topk", "--batch", "2", "--context", "4096", "--scores", "normal
 PRIVATE = ("AUTOTUNE_", "SGLANG_", "FLASHINFER_", "TRITON_", "CUDA_VISIBLE_DEVICES")
 WIDE = {"COLUMNS": "200"}
 # Only a test that hangs waits so long: a machine with other work to do takes many times what a free one does.
-PATIENCE_S = 240.0
+PATIENCE_S = 400.0
+# What ends at once if all is well, and after a limit of the program's own (180 s for a worker's start) if it isn't.
+PROMPT_S = 100.0
 
 
 @dataclass(frozen=True)
@@ -107,11 +109,11 @@ class Autotune:
         """``autotune tune --json`` on this CPU."""
         return self("tune", "--device", "cpu", "--json", *arguments, code=code)
 
-    def start(self, *arguments: object) -> subprocess.Popen[str]:
-        """Start ``autotune`` and leave it running."""
+    def start(self, *arguments: object, program: Sequence[object] = ("-m", "autotune_cli")) -> subprocess.Popen[str]:
+        """Start ``autotune`` and leave it running; ``program``: what runs it, for Python's command line."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith(PRIVATE)}
         process = subprocess.Popen(
-            [sys.executable, "-m", "autotune_cli", *map(str, arguments)],
+            [sys.executable, *map(str, program), *map(str, arguments)],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -181,13 +183,17 @@ def candidates(result: WorkloadResult, prefix: str = "") -> dict[str, CandidateR
     }
 
 
+def state_of(pid: int) -> str:
+    """Of a process, by the kernel's letter: T for one that was stopped, Z or X for one that has ended."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return "X"
+
+
 def is_running(pid: int) -> bool:
     """Is the process there, and not just waiting for its parent to take note of its end?"""
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return False
-    return state not in ("Z", "X")
+    return state_of(pid) not in ("Z", "X")
 
 
 def wait_until(condition: Callable[[], object], what: str = "it") -> None:

@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from running import TINY, Autotune, is_running, wait_until
+from running import PROMPT_S, TINY, Autotune, is_running, wait_until
 
 from autotune_cli.results.files import read_run
 from autotune_cli.worker.descendants import MARK, end_descendants, in_session
@@ -44,7 +44,7 @@ def waiting(autotune: Autotune) -> Waiting:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_while_building(waiting: Waiting, number: signal.Signals) -> None:
     waiting.process.send_signal(number)
-    out, err = waiting.process.communicate(timeout=10)
+    out, err = waiting.process.communicate(timeout=PROMPT_S)
     assert waiting.process.returncode == (130 if number == signal.SIGINT else 4), err
     assert "Traceback" not in err
     assert err.splitlines()[-1] == "interrupted; go on with the same command and --resume"
