@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,18 +33,20 @@ class HangClock:
         self._real = time.monotonic
         self._leapt = 0
         self._calls = 0
+        self._lock = threading.Lock()
         file.touch()
         self.leaps.touch()
 
     def __call__(self) -> float:
-        if self.file.stat().st_size > self._leapt:
-            self._calls += 1
-            if self._calls > _CALLS_BEFORE_A_LEAP:
-                self._calls = 0
-                self._leapt += 1
-                with self.leaps.open("ab") as leaps:
-                    leaps.write(b".")
-        return self._real() + self._leapt * self._leap_s
+        with self._lock:
+            if self.file.stat().st_size > self._leapt:
+                self._calls += 1
+                if self._calls > _CALLS_BEFORE_A_LEAP:
+                    self._calls = 0
+                    self._leapt += 1
+                    with self.leaps.open("ab") as leaps:
+                        leaps.write(b".")
+            return self._real() + self._leapt * self._leap_s
 
 
 class CountingClock:
@@ -57,12 +60,14 @@ class CountingClock:
         self.file = file
         self.seen = Path(f"{file}.seen")
         self._step_s = step_s
+        self._lock = threading.Lock()
         file.touch()
         self.seen.touch()
 
     def __call__(self) -> float:
-        steps = self.file.stat().st_size
-        os.truncate(self.seen, steps)
+        with self._lock:
+            steps = self.file.stat().st_size
+            os.truncate(self.seen, steps)
         return 1000.0 + steps * self._step_s
 
 

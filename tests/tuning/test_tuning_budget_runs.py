@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from clocks import CountingClock, ticking
-from running import Autotune, Finished, candidates
+from running import PATIENCE_S, Autotune, Finished, candidates
 
 from autotune_cli.kernels.models import build_suite
 from autotune_cli.results.schema import RunFile
@@ -142,7 +142,7 @@ def run_with(workers: int, root: Path, *files: Path) -> RunFile:
         root=root,
         use_cache=False,
         gpus=(None,) * workers,
-        timeout_s=20.0,
+        timeout_s=PATIENCE_S,
     )
     outcome = tune(request, Progress(), threading.Event())
     assert not outcome.interrupted
