@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 
+import pytest
 from running import autotune, shared, tiny, usage
 
 __all__ = ["autotune", "shared", "tiny", "usage"]
@@ -17,3 +18,8 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 # time. Without a GPU all inputs are small, and one thread is enough; the largest references of GPU tests want them all.
 if not os.path.exists("/dev/nvidia0"):
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Runs of the program first, as they take longest: of two processes none is left with a long file at the end."""
+    items.sort(key=lambda item: item.path.parent.name not in ("tuning", "commands"))
