@@ -237,7 +237,7 @@ def profile(
         for name in ("ranges", "rank"):
             if options[name] is not None:
                 raise BadOption(option=f"--{name.removesuffix('s')}", detail="goes with --from-trace")
-        verdict, checked = run_live(options)
+        verdict, checked = run_live(options, *patterns(options))
         _show(verdict, checked, form)
         raise typer.Exit(verdict.exit_code)
     for name in _LIVE_ONLY:
@@ -251,7 +251,7 @@ def profile(
 
 def says_what_to_expect(options: Mapping[str, Any], environ: Mapping[str, str]) -> bool:
     """Is a trace to be judged? By an option or by SGLang's variable; without either it is listed."""
-    from autotune_cli.profiling.resolve import forced_paged
+    from autotune_cli.sglang.resolve import forced_paged
 
     given = any(options[name] is not None for name in ("paged", "prefix", "mode"))
     return given or bool(options["expect"] or options["forbid"]) or forced_paged(None, environ).source != "default"
@@ -267,9 +267,9 @@ def _list_trace(options: dict[str, Any]) -> None:
 
     from autotune_cli.errors import EXIT_NOT_COMPARABLE, EXIT_OK, BadOption
     from autotune_cli.plain_text import shown
-    from autotune_cli.profiling.resolve import forced_paged
     from autotune_cli.render import profile_listing
     from autotune_cli.render.console import Console
+    from autotune_cli.sglang.resolve import forced_paged
     from autotune_cli.streams import stdout_is_unicode
 
     if options["self_check"]:
@@ -351,8 +351,8 @@ def _expectation(options: dict[str, Any]) -> tuple[Expectation, str | None]:
     Raises:
         AutotuneError: an unknown mode, a pattern that is no regular expression.
     """
-    from autotune_cli.profiling.resolve import forced_paged, parse_mode, resolve
     from autotune_cli.profiling.verdict import Expectation, Shape
+    from autotune_cli.sglang.resolve import forced_paged, parse_mode, resolve
 
     expects, forbids = patterns(options)
     toggle = forced_paged(options["paged"], os.environ)

@@ -6,12 +6,16 @@ import gzip
 import os
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from autotune_cli.profiling.live.plan import Ask
-    from autotune_cli.profiling.live.records import LiveRun, PathSpec
+    from autotune_cli.kernels.models.model import Model
+    from autotune_cli.kernels.workload import Geometry
+    from autotune_cli.profiling.path import PathSpec
+    from autotune_cli.profiling.recording.recorded import LiveRun
+    from autotune_cli.profiling.request import PathRequest
     from autotune_cli.profiling.verdict import Verdict
     from autotune_cli.render.console import Console
 
@@ -21,60 +25,39 @@ _MOST = 1 << 24
 _ENDINGS = (".json", ".json.gz")
 
 
-def run_live(options: dict[str, Any]) -> tuple[Verdict, list[str]]:
+def run_live(options: dict[str, Any], expects: Sequence[str], forbids: Sequence[str]) -> tuple[Verdict, list[str]]:
     """The verdict on a path that is run here, and what the self-check tried.
+
+    Args:
+        expects, forbids: regular expressions on kernel names.
 
     Raises:
         AutotuneError: bad options, no GPU, a worker that doesn't come to an end.
     """
-    from rich.text import Text
-
-    from autotune_cli.commands.devices import require_torch, visible_gpus
     from autotune_cli.commands.parsing import between
-    from autotune_cli.commands.profile import patterns
-    from autotune_cli.kernels.models import choose_model
-    from autotune_cli.kernels.models.options import parse_dtype
-    from autotune_cli.plain_text import shown
     from autotune_cli.profiling.classify import load_classifier
-    from autotune_cli.profiling.errors import CannotRun
-    from autotune_cli.profiling.live.assemble import assemble
-    from autotune_cli.profiling.live.plan import TOPK, plan_path
-    from autotune_cli.profiling.live.records import PLANTS
+    from autotune_cli.profiling.live_verdict import judge_live_run
+    from autotune_cli.profiling.path import plan_path
     from autotune_cli.render.console import Console
-    from autotune_cli.worker.guard import refuse_slow_builds
-    from autotune_cli.worker.protocol import WorkerSettings
     from autotune_cli.worker.temporary import temporary_folder
 
     errors = Console(stderr=True)
-    ask, notes = _ask(options)
-    expects, forbids = patterns(options)
+    request, notes = _request(options)
     classify = load_classifier(options["rules"] or ())
-    model = choose_model(options["model"], options["config"], "cuda", "topk" if ask.mode == TOPK else "decode")
-    dtype, kv_dtype = parse_dtype(options["dtype"]), parse_dtype(options["kv_dtype"])
-    geometries = model.geometries(_given(options, "tp", 1), dtype, kv_dtype)
-    if any(geometry.sinks for geometry in geometries):
-        geometries = tuple(geometry.model_copy(update={"sinks": False}) for geometry in geometries)
-        notes.append("attention sinks are left out: the kernels of this path have none")
-    seed = between("--seed", _given(options, "seed", 0), 0, 2**63 - 1)
+    model, geometries, more = _model(options, request)
     timeout = between("--timeout", _given(options, "timeout", _TIMEOUT_S), 0.1, _LONGEST_TIMEOUT_S)
-    spec, more = plan_path(ask, model, geometries, seed, PLANTS if options["self_check"] else ())
+    spec, even_more = plan_path(request, model, geometries)
     _check_target(options["trace"])
-    gpus = visible_gpus()
-    if not gpus:
-        raise CannotRun(detail="no NVIDIA GPU on this machine to run a path on")
-    require_torch("cuda")
-    refuse_slow_builds(os.environ, "cuda")
-    for note in (*notes, *more):
-        errors.print(Text(f"note: {shown(note)}", style="yellow"), soft_wrap=True)
-    files = tuple(str(path.resolve()) for path in options["kernels"] or ())
+    gpu = _gpu()
+    _print_notes([*notes, *more, *even_more], errors)
     with tempfile.TemporaryDirectory(prefix="autotune-profile-", dir=temporary_folder()) as folder:
-        run = _run(spec, folder, WorkerSettings("cuda", seed=seed, kernel_files=files), gpus[0], timeout, errors)
+        run = _record(spec, folder, options["kernels"] or (), gpu, timeout, errors)
         if options["trace"] is not None:
             _keep(Path(run.recording.trace), options["trace"])
-        return assemble(run, classify, spec.title, expects, forbids)
+        return judge_live_run(run, classify, spec.title, expects, forbids)
 
 
-def _ask(options: dict[str, Any]) -> tuple[Ask, list[str]]:
+def _request(options: dict[str, Any]) -> tuple[PathRequest, list[str]]:
     """What is asked for, and warnings.
 
     Raises:
@@ -82,9 +65,9 @@ def _ask(options: dict[str, Any]) -> tuple[Ask, list[str]]:
     """
     from autotune_cli.commands.parsing import between
     from autotune_cli.errors import UnknownName
-    from autotune_cli.profiling.live.plan import KERNELS, SGLANG, TOPK, Ask, parse_phases
-    from autotune_cli.profiling.padding import PAD_MODES
-    from autotune_cli.profiling.resolve import forced_paged, parse_mode
+    from autotune_cli.profiling.request import INJECTED, KERNELS, SGLANG, TOPK, PathRequest, parse_phases
+    from autotune_cli.sglang.padding import PAD_MODES
+    from autotune_cli.sglang.resolve import forced_paged, parse_mode
 
     # Once, here: everything that is planned, captured and replayed follows this.
     toggle = forced_paged(options["paged"], os.environ)
@@ -97,7 +80,7 @@ def _ask(options: dict[str, Any]) -> tuple[Ask, list[str]]:
         name: None if options[name] is None else between(f"--{name}", options[name], 1, _MOST)
         for name in ("batch", "new", "context", "calls")
     }
-    ask = Ask(
+    request = PathRequest(
         mode="topk" if options["mode"].lower() == TOPK else parse_mode(options["mode"], (TOPK,)),
         prefix=options["prefix"] is not False,
         forced_paged=toggle.on,
@@ -109,9 +92,57 @@ def _ask(options: dict[str, Any]) -> tuple[Ask, list[str]]:
         phases=parse_phases(options["phases"]),
         pad_mode=pad_mode,
         bitwise=options["bitwise"],
+        injected=INJECTED if options["self_check"] else (),
+        seed=between("--seed", _given(options, "seed", 0), 0, 2**63 - 1),
         **sizes,
     )
-    return ask, [toggle.warning] if toggle.warning else []
+    return request, [toggle.warning] if toggle.warning else []
+
+
+def _model(options: dict[str, Any], request: PathRequest) -> tuple[Model, tuple[Geometry, ...], list[str]]:
+    """The model, the geometries of its kinds of layers, and notes.
+
+    Raises:
+        AutotuneError: no such model or dtype, heads that can't be split.
+    """
+    from autotune_cli.kernels.models import choose_model
+    from autotune_cli.kernels.models.options import parse_dtype
+    from autotune_cli.profiling.request import TOPK
+
+    model = choose_model(options["model"], options["config"], "cuda", "topk" if request.mode == TOPK else "decode")
+    dtype, kv_dtype = parse_dtype(options["dtype"]), parse_dtype(options["kv_dtype"])
+    geometries = model.geometries(_given(options, "tp", 1), dtype, kv_dtype)
+    if not any(geometry.sinks for geometry in geometries):
+        return model, geometries, []
+    without = tuple(geometry.model_copy(update={"sinks": False}) for geometry in geometries)
+    return model, without, ["attention sinks are left out: the kernels of this path have none"]
+
+
+def _gpu() -> str:
+    """The GPU to run on: the first that is visible.
+
+    Raises:
+        AutotuneError: there is none, or no torch that could use it, or builds would mean nothing.
+    """
+    from autotune_cli.commands.devices import require_torch, visible_gpus
+    from autotune_cli.profiling.errors import CannotRun
+    from autotune_cli.worker.guard import refuse_slow_builds
+
+    gpus = visible_gpus()
+    if not gpus:
+        raise CannotRun(detail="no NVIDIA GPU on this machine to run a path on")
+    require_torch("cuda")
+    refuse_slow_builds(os.environ, "cuda")
+    return gpus[0]
+
+
+def _print_notes(notes: Sequence[str], errors: Console) -> None:
+    from rich.text import Text
+
+    from autotune_cli.plain_text import shown
+
+    for note in notes:
+        errors.print(Text(f"note: {shown(note)}", style="yellow"), soft_wrap=True)
 
 
 def _given(options: dict[str, Any], name: str, default: Any) -> Any:
@@ -119,37 +150,24 @@ def _given(options: dict[str, Any], name: str, default: Any) -> Any:
     return default if options[name] is None else options[name]
 
 
-def _run(spec: PathSpec, folder: str, settings: Any, gpu: str, timeout_s: float, errors: Console) -> LiveRun:
-    """Has a worker run the path: a fault of a kernel ends that process, not this one.
-
-    Raises:
-        PathFailed: it crashed or took too long.
-        CannotRun: torch sees no GPU.
-    """
+def _record(
+    spec: PathSpec, folder: str, kernel_files: Sequence[Path], gpu: str, timeout_s: float, errors: Console
+) -> LiveRun:
+    """Records the path in a worker, and says on a terminal what is going on."""
     from rich.text import Text
 
-    from autotune_cli.errors import NoDevice
     from autotune_cli.plain_text import shown
-    from autotune_cli.profiling.errors import CannotRun, PathFailed
-    from autotune_cli.recording.job import RunPath
-    from autotune_cli.worker.process import Worker, WorkerDied, WorkerRaised, WorkerTimeout
+    from autotune_cli.profiling.recording.asking import record_in_worker
+    from autotune_cli.worker.protocol import WorkerSettings
 
-    worker = Worker(settings, gpu)
-    try:
-        with errors.status("starting") as status:
-            run: LiveRun = worker.ask(
-                RunPath(spec, folder), timeout_s, lambda name, subject: status.update(Text(shown(f"{name} {subject}")))
-            )
-            return run
-    except (WorkerDied, WorkerTimeout) as error:
-        where = " ".join(worker.phase).strip()
-        raise PathFailed(detail=f"{where}: {error}" if where else str(error)) from error
-    except NoDevice as error:
-        raise CannotRun(detail=str(error)) from error
-    except WorkerRaised as error:
-        raise PathFailed(detail=str(error).splitlines()[0]) from error
-    finally:
-        worker.kill()
+    files = tuple(str(path.resolve()) for path in kernel_files)
+    settings = WorkerSettings("cuda", seed=spec.seed, kernel_files=files)
+    with errors.status("starting") as status:
+
+        def report(name: str, subject: str) -> None:
+            status.update(Text(shown(f"{name} {subject}")))
+
+        return record_in_worker(spec, folder, settings, gpu, timeout_s, report)
 
 
 def _check_target(path: Path | None) -> None:

@@ -10,7 +10,8 @@ from live_builders import PAGED, live, recorded, right
 from made_worker import FLAG, Made, fine, ragged
 from running import Finished
 
-from autotune_cli.profiling.live.records import LiveRun, PathSpec
+from autotune_cli.profiling.path import PathSpec
+from autotune_cli.profiling.recording.recorded import LiveRun
 from autotune_cli.worker.protocol import WorkerSettings
 
 Usage = Callable[..., Finished]
@@ -155,7 +156,7 @@ def test_a_selection(usage: Usage, worker: Made) -> None:
 def test_the_self_check_is_shown_and_can_fail(usage: Usage, worker: Made) -> None:
     done = usage("profile", "--paged", "--self-check", "--phases", "eager")
     assert done.code == 0
-    assert worker.spec.plants == ("ragged", "dense")
+    assert worker.spec.injected == ("ragged", "dense")
     assert [line.strip() for line in done.out.splitlines() if "self-check" in line] == [
         "self-check: a ragged kernel run in eager: stopped",
         "self-check: a dense kernel run in eager: stopped",
@@ -163,15 +164,15 @@ def test_the_self_check_is_shown_and_can_fail(usage: Usage, worker: Made) -> Non
     ]
 
     def lame(spec: PathSpec, folder: Path) -> LiveRun:
-        """What was planted doesn't show."""
-        return live(folder, spec, planted=[recorded(folder / "p.json.gz", spec, right(spec), plant="dense")])
+        """What was injected doesn't show."""
+        return live(folder, spec, injected=[recorded(folder / "p.json.gz", spec, right(spec), injected="dense")])
 
     worker.does = lame
     done = usage("profile", "--paged", "--self-check", "--phases", "eager")
     assert done.code == 1
     assert done.out.splitlines()[-1] == "FAIL: a dense kernel run in eager does not show in the recording"
     usage("profile", "--paged")
-    assert worker.spec.plants == ()
+    assert worker.spec.injected == ()
 
 
 @pytest.mark.parametrize(

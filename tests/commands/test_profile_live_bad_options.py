@@ -12,7 +12,7 @@ import pytest
 from running import Finished
 
 from autotune_cli.commands.profile import profile
-from autotune_cli.profiling.live.plan import TOPK
+from autotune_cli.profiling.request import TOPK
 from autotune_cli.worker import process
 
 Usage = Callable[..., Finished]
@@ -86,7 +86,7 @@ BAD = {
 
 @pytest.fixture(autouse=True)
 def no_worker(monkeypatch: pytest.MonkeyPatch) -> None:
-    """There is a GPU, and nobody may start something on it."""
+    """There is a GPU, and nothing may be started on it."""
 
     def start(self: process.Worker) -> None:
         raise AssertionError("a worker was started")

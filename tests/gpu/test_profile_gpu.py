@@ -1,6 +1,6 @@
 """SGLang's paths and other candidates on a real GPU, in every phase, each with the verdict it must get.
 
-In this process, a session for all four phases of a path. Padding and planted faults: test_profile_faults_gpu.py; the
+In this process, a session for all four phases of a path. Padding and injected faults: test_profile_faults_gpu.py; the
 command itself: test_profile_command_gpu.py.
 """
 
@@ -15,9 +15,9 @@ import pytest
 import torch
 from live_sessions import ALL, GRAPHED, LLAMA, Session, of_layer, run, spec_of
 
-from autotune_cli.profiling.live.records import PhaseName
-from autotune_cli.profiling.resolve import FORCE_PAGED, forced_paged
+from autotune_cli.profiling.request import PhaseName
 from autotune_cli.profiling.verdict import Expectation, Shape, judge
+from autotune_cli.sglang.resolve import FORCE_PAGED, forced_paged
 
 pytestmark = [
     pytest.mark.gpu,
@@ -96,7 +96,7 @@ def test_the_trace_alone_gets_the_verdict_of_forced_paged(matrix: Callable[[Key]
 
 
 def test_the_variable_is_read_once_and_never_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Somebody changes it after the path is built, and again and again while its phases are prepared and run."""
+    """It is changed after the path is built, and again and again while its phases are prepared and run."""
     monkeypatch.setenv(FORCE_PAGED, "1")
     spec = spec_of(forced_paged=forced_paged(None, {FORCE_PAGED: "1"}).on, phases=GRAPHED)
     values = itertools.cycle(("0", "1"))

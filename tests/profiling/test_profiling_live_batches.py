@@ -10,15 +10,15 @@ from autotune_cli.errors import BadOption, UnknownName
 from autotune_cli.kernels.models import load_model
 from autotune_cli.kernels.workload import Lengths
 from autotune_cli.profiling.errors import NothingToRun
-from autotune_cli.profiling.live.plan import Ask, parse_backend, parse_phases, plan_path
-from autotune_cli.profiling.live.records import PathSpec, Wanted
+from autotune_cli.profiling.path import PathSpec, plan_path
+from autotune_cli.profiling.request import PathRequest, Wanted, parse_backend, parse_phases
 
 LLAMA = load_model("llama-3.1-8b")
 
 
 def planned(mode: str = "extend", model: str = "llama-3.1-8b", **values: Any) -> tuple[PathSpec, list[str]]:
     chosen = load_model(model)
-    ask = Ask(mode, **{"batch": 4, **values})  # type: ignore[arg-type]
+    ask = PathRequest(mode, **{"batch": 4, **values})  # type: ignore[arg-type]
     return plan_path(ask, chosen, chosen.geometries())
 
 
@@ -133,7 +133,7 @@ def test_the_captured_size(tokens: int, pad_mode: str, static: int, note: str) -
     assert note in "".join(notes)
 
 
-def test_a_note_on_a_phase_that_nobody_asked_for_is_left_out() -> None:
+def test_a_note_on_a_phase_that_was_not_asked_for_is_left_out() -> None:
     assert sized(4097, phases=("eager",))[1] == []
     assert sized(64, phases=("eager", "replay"))[1] == []
 

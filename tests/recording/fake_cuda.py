@@ -18,8 +18,8 @@ import torch
 
 from autotune_cli.kernels.attention.problem import AttentionProblem
 from autotune_cli.kernels.registry import Device
-from autotune_cli.profiling.live.records import Layer
-from autotune_cli.recording import run, step
+from autotune_cli.profiling.layers import Layer
+from autotune_cli.profiling.recording import run, step
 
 DEVICE = Device("cuda", "a GPU that is made up", (9, 0), 132)
 

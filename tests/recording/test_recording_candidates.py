@@ -7,8 +7,8 @@ from recording_cases import CPU, DECODE, workload
 
 from autotune_cli.kernels.registry import REGISTRY, Candidate, Device, Prepared, register
 from autotune_cli.kernels.workload import TopkWorkload
-from autotune_cli.profiling.live.records import Wanted
-from autotune_cli.recording.step import NoCandidate, choose, prepared
+from autotune_cli.profiling.recording.step import NoCandidate, choose, prepared
+from autotune_cli.profiling.request import Wanted
 
 H200 = Device("cuda", "NVIDIA H200", (9, 0), 132)
 SELECTION = TopkWorkload(operation="topk.select", rows=2, width=100, k=8, mode="eager")

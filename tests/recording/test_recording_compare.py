@@ -12,10 +12,11 @@ from recording_cases import CPU
 
 from autotune_cli.kernels.family import Verdict
 from autotune_cli.kernels.models import load_model
-from autotune_cli.profiling.live.plan import Ask, plan_path
-from autotune_cli.profiling.live.records import Check, PathSpec, PhaseRun, Wanted
-from autotune_cli.recording import compare
-from autotune_cli.recording.compare import Outputs, compare_phases
+from autotune_cli.profiling.path import PathSpec, plan_path
+from autotune_cli.profiling.recording import compare
+from autotune_cli.profiling.recording.compare import Outputs, compare_phases
+from autotune_cli.profiling.recording.recorded import Check, PhaseRun
+from autotune_cli.profiling.request import PathRequest, Wanted
 
 
 def same_bits(*pairs: tuple[torch.Tensor, torch.Tensor], **more: Any) -> Check:
@@ -103,7 +104,7 @@ LLAMA = load_model("llama-3.1-8b")
 
 
 def spec(bitwise: bool = False, mode: Any = "extend", **values: Any) -> PathSpec:
-    return plan_path(Ask(mode, batch=2, bitwise=bitwise, **values), LLAMA, LLAMA.geometries())[0]
+    return plan_path(PathRequest(mode, batch=2, bitwise=bitwise, **values), LLAMA, LLAMA.geometries())[0]
 
 
 def compared(path: PathSpec, policy: str = "", **outputs: torch.Tensor) -> list[Check]:

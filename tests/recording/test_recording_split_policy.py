@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from autotune_cli.kernels.registry import Prepared
-from autotune_cli.recording.step import split_policy
+from autotune_cli.profiling.recording.step import split_policy
 
 
 class Wrapper:

@@ -8,10 +8,10 @@ import pytest
 import torch
 from recording_cases import CPU, DECODE, problem
 
-from autotune_cli.profiling.live.records import Wanted
-from autotune_cli.recording import step as module
-from autotune_cli.recording.inputs import CacheWrite
-from autotune_cli.recording.step import Call, PlanWaits, Step, choose, prepared
+from autotune_cli.profiling.recording import step as module
+from autotune_cli.profiling.recording.cache_write import CacheWrite
+from autotune_cli.profiling.recording.step import Call, PlanWaits, Step, choose, prepared
+from autotune_cli.profiling.request import Wanted
 
 
 def call(log: list[str], name: str, write: str = "", before: bool = True) -> Call:
@@ -48,10 +48,10 @@ def test_kinds_of_layers_take_turns() -> None:
     assert log == ["run a", "run b", "run a", "run b", "run a"]
 
 
-def test_a_planted_kernel_runs_after_the_layers() -> None:
+def test_an_injected_kernel_runs_after_the_layers() -> None:
     log: list[str] = []
-    Step([call(log, "a")], 2, lambda: log.append("planted")).run()
-    assert log == ["run a", "run a", "planted"]
+    Step([call(log, "a")], 2, lambda: log.append("injected")).run()
+    assert log == ["run a", "run a", "injected"]
 
 
 def test_each_kind_is_planned_and_forgotten_once() -> None:

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from autotune_cli.errors import UnknownName
-from autotune_cli.profiling.classify import Family
 from autotune_cli.results.toggles import Toggle, parse_bool
 
 FORCE_PAGED = "SGLANG_FLASHINFER_USE_PAGED"
@@ -33,15 +32,6 @@ class Resolution:
     planned: Route
     executed: Route
     reason: str
-    wrappers: tuple[str, ...]
-    """Wrappers that are planned; a ragged plan without a prefix plans the paged one too, over no keys."""
-    kernels: tuple[Family, ...]
-    """Families that fire in one layer, the split-KV merge aside."""
-
-    @property
-    def consistent(self) -> bool:
-        """Was planned what runs?"""
-        return self.planned == self.executed
 
 
 def resolve(
@@ -68,18 +58,16 @@ def resolve(
         forced_paged: ``SGLANG_FLASHINFER_USE_PAGED``.
     """
     if mode in ("decode", "idle"):
-        kernels: tuple[Family, ...] = () if mode == "idle" else ("paged",)
-        return Resolution("decode", "decode", f"{mode}: the decode wrapper, always paged", ("decode",), kernels)
+        return Resolution("decode", "decode", f"{mode}: the decode wrapper, always paged")
     if mode == "target_verify":
-        return _paged(mode, "a draft is verified over pages", "verify")
+        return _paged(mode, "a draft is verified over pages")
     if mode in ("draft_extend", "draft_extend_v2"):
         return _paged(mode, "draft tokens are in the cache already")
     if mode == "dllm_extend" and graph:
         # The plan follows the flag, the metadata says ragged whatever it is (0.5.12 to 0.5.23).
         planned: Route = "paged" if forced_paged else "ragged"
         why = "the plan follows forced paged, the metadata always says ragged" if forced_paged else "not forced paged"
-        wrappers = ("paged",) if forced_paged else ("ragged", "paged")
-        return Resolution(planned, "ragged", f"dllm_extend in a graph: {why}", wrappers, _ragged_kernels(prefix))
+        return Resolution(planned, "ragged", f"dllm_extend in a graph: {why}")
     if graph and not piecewise:
         return _paged(mode, "a prefill in one whole CUDA graph")
     forcing = [
@@ -96,15 +84,11 @@ def resolve(
     if forcing:
         return _paged(mode, " and ".join(forcing))
     over = "over a prefix with a paged call and a merge" if prefix else "without a prefix alone"
-    return Resolution("ragged", "ragged", f"{mode}: ragged, {over}", ("ragged", "paged"), _ragged_kernels(prefix))
+    return Resolution("ragged", "ragged", f"{mode}: ragged, {over}")
 
 
-def _paged(mode: Mode, why: str, wrapper: str = "paged") -> Resolution:
-    return Resolution("paged", "paged", f"{mode}: {why}", (wrapper,), ("paged",))
-
-
-def _ragged_kernels(prefix: bool) -> tuple[Family, ...]:
-    return ("ragged", "paged", "merge") if prefix else ("ragged",)
+def _paged(mode: Mode, why: str) -> Resolution:
+    return Resolution("paged", "paged", f"{mode}: {why}")
 
 
 def parse_mode(text: str, others: Sequence[str] = ()) -> Mode:

@@ -24,10 +24,10 @@ SCRATCH = 0
 
 
 class Buffer(Protocol):
-    """A row of integers that takes a number for a slice: a numpy array, or a torch tensor on any device."""
+    """A row of int32 that takes a number, or a row of its own kind, for a slice: a torch tensor on any device."""
 
-    def __setitem__(self, place: slice, value: int, /) -> None: ...
-    def __getitem__(self, place: slice, /) -> Any: ...
+    def __setitem__(self, part: slice, value: Any, /) -> None: ...
+    def __getitem__(self, part: slice, /) -> Any: ...
 
 
 @dataclass(frozen=True)
@@ -60,36 +60,9 @@ class PagedMetadata:
         return [int(length) if count else 0 for length, count in zip(lens, pages, strict=True)]
 
 
-def plan_metadata(
-    pages: Sequence[Sequence[int]], seq_lens: Sequence[int], prefix_lens: Sequence[int], page_size: int = 1
-) -> PagedMetadata:
-    """The metadata of a batch without padding: each request's keys, prefix and new tokens alike, by page.
-
-    Args:
-        pages: the pages of each request, at least as many as its keys take.
-        seq_lens: keys of each request, its new tokens included.
-        prefix_lens: those of them that were cached before.
-        page_size: keys a page; SGLang plans with 1 whatever its pool's pages are.
-
-    Raises:
-        ValueError: too few pages, or a prefix longer than the sequence.
-    """
-    counts = [-(-length // page_size) for length in seq_lens]
-    for owned, count, length, cached in zip(pages, counts, seq_lens, prefix_lens, strict=True):
-        if not 0 <= cached <= length or len(owned) < count:
-            raise ValueError(f"{cached} cached of {length} keys on {len(owned)} pages of {page_size}")
-    return PagedMetadata(
-        qo_indptr=_starts([length - cached for length, cached in zip(seq_lens, prefix_lens, strict=True)]),
-        kv_indptr=_starts(counts),
-        kv_indices=_array([page for owned, count in zip(pages, counts, strict=True) for page in owned[:count]]),
-        last_page_len=_array([(length - 1) % page_size + 1 if length else 0 for length in seq_lens]),
-        page_size=page_size,
-    )
-
-
 @dataclass(frozen=True)
 class Buffers:
-    """Room for the largest padded batch, made once: nothing is allocated, and nobody waits, while planning."""
+    """Room for the largest padded batch, made once: planning allocates nothing and waits for nothing."""
 
     qo_indptr: Buffer
     """[pool + 2]: every request of the pool, and the fake one."""
@@ -98,12 +71,6 @@ class Buffers:
     kv_indices: Buffer
     last_page_len: Buffer
     """[pool + 1]: SGLang 0.5.10 had one entry too few here for a batch as large as the pool."""
-
-    @staticmethod
-    def make(pool: int, most_pages: int, most_tokens: int) -> Buffers:
-        """Numpy buffers for ``pool`` requests on ``most_pages`` pages and up to ``most_tokens`` padded tokens."""
-        sizes = (pool + 2, pool + 2, most_pages + most_tokens, pool + 1)
-        return Buffers(*(np.full(size, -1, dtype=np.int32) for size in sizes))
 
 
 def write_fake_request(
@@ -132,45 +99,6 @@ def write_fake_request(
     buffers.kv_indptr[batch + 1 : batch + 2] = used_pages + pages
     buffers.last_page_len[batch : batch + 1] = padding - (pages - 1) * page_size
     return batch + 1, used_pages + pages
-
-
-def pad_with_fake_request(plan: PagedMetadata, static_tokens: int, buffers: Buffers | None = None) -> PagedMetadata:
-    """The plan padded to ``static_tokens`` by an extra request; an exact fit adds none.
-
-    Raises:
-        ValueError: the plan has more tokens than that.
-    """
-    used = len(plan.kv_indices)
-    room = Buffers.make(plan.batch, used, max(0, static_tokens)) if buffers is None else buffers
-    for buffer, values in (
-        (room.qo_indptr, plan.qo_indptr),
-        (room.kv_indptr, plan.kv_indptr),
-        (room.kv_indices, plan.kv_indices),
-        (room.last_page_len, plan.last_page_len),
-    ):
-        buffer[: len(values)] = values  # type: ignore[assignment]
-    batch, used = write_fake_request(room, plan.batch, used, plan.tokens, static_tokens, plan.page_size)
-    return PagedMetadata(
-        room.qo_indptr[: batch + 1],
-        room.kv_indptr[: batch + 1],
-        room.kv_indices[:used],
-        room.last_page_len[:batch],
-        plan.page_size,
-    )
-
-
-def narrow(plan: PagedMetadata, static_tokens: int) -> tuple[PagedMetadata, slice, slice]:
-    """The other way: the plan stays as it is; the operation takes the real rows of its static tensors.
-
-    Returns:
-        The plan, the rows to compute, and the rows to set to zero: what is left there must not reach the next layer.
-
-    Raises:
-        ValueError: the plan has more tokens than that.
-    """
-    if plan.tokens > static_tokens:
-        raise ValueError(f"{plan.tokens} tokens in a graph captured for {static_tokens}")
-    return plan, slice(0, plan.tokens), slice(plan.tokens, static_tokens)
 
 
 def padding_faults(plan: PagedMetadata, padded: PagedMetadata, static_tokens: int, mode: PadMode) -> list[str]:
@@ -214,16 +142,8 @@ def captured_size(tokens: int, sizes: Sequence[int], at_most_double: bool = Fals
         sizes: ascending.
         at_most_double: as SGLang from 0.5.16 on, rather eager than more padding than tokens.
     """
-    place = bisect_left(sizes, tokens)
-    if tokens < 1 or place == len(sizes):
+    index = bisect_left(sizes, tokens)
+    if tokens < 1 or index == len(sizes):
         return None
-    size = sizes[place]
+    size = sizes[index]
     return None if at_most_double and size > 2 * tokens else size
-
-
-def _starts(lens: Sequence[int]) -> Int32:
-    return np.concatenate([np.zeros(1, dtype=np.int32), np.cumsum(_array(lens), dtype=np.int32)])
-
-
-def _array(values: Sequence[int]) -> Int32:
-    return np.asarray(values, dtype=np.int32)

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from autotune_cli.errors import EXIT_NOT_COMPARABLE
 from autotune_cli.profiling.attribute import split_into_phases
 from autotune_cli.profiling.checks import check_path, check_replay
 from autotune_cli.profiling.classify import Classifier
-from autotune_cli.profiling.live.records import LiveRun, PhaseRun, Recorded
+from autotune_cli.profiling.emptied import check_emptied
 from autotune_cli.profiling.phases import KernelUse, Phase, Recording, phase_of_names
 from autotune_cli.profiling.readers.finding import read_trace
+from autotune_cli.profiling.recording.recorded import LiveRun, PhaseRun, Recorded
 from autotune_cli.profiling.verdict import Expectation, Problem, Verdict, families_of, judge, judge_phase
 
 
@@ -25,7 +25,7 @@ class _Seen:
     """Those of phases that left nothing to show."""
 
 
-def assemble(
+def judge_live_run(
     run: LiveRun, classify: Classifier, title: str, expects: Sequence[str] = (), forbids: Sequence[str] = ()
 ) -> tuple[Verdict, list[str]]:
     """The verdict on a path that was run, and what the self-check tried.
@@ -40,17 +40,12 @@ def assemble(
     verdict = judge(seen.recording, expectation, seen.found)
     tried: list[str] = []
     problems = [*seen.overall, *verdict.problems]
-    for planted in run.planted:
-        lines, faults = _check_plant(planted, seen.recording, classify, expectation)
+    checked = [_check_injected(other, seen.recording, classify, expectation) for other in run.injected]
+    if checked:
+        checked.append(check_emptied(seen.recording, expectation))
+    for lines, faults in checked:
         tried += lines
         problems += faults
-    if run.planted:
-        emptied = replace(seen.recording, phases=tuple(_emptied(phase) for phase in seen.recording.phases))
-        code = judge(emptied, expectation).exit_code
-        if code == EXIT_NOT_COMPARABLE:
-            tried.append("all kernels taken away: nothing to judge, exit 3")
-        else:
-            problems.append(Problem("self_check", f"without any kernel the exit code is {code}, not 3"))
     return Verdict(seen.recording, expectation, verdict.phases, tuple(problems)), tried
 
 
@@ -119,16 +114,16 @@ def _same_nodes(run: PhaseRun, nodes: tuple[KernelUse, ...] | None, problems: Se
     return ["the replay ran the kernel nodes of its graph, no more and no fewer"]
 
 
-def _check_plant(
-    planted: Recorded, plain: Recording, classify: Classifier, expectation: Expectation
+def _check_injected(
+    other: Recorded, plain: Recording, classify: Classifier, expectation: Expectation
 ) -> tuple[list[str], list[Problem]]:
     """Was the kernel that was run on purpose stopped in each phase?"""
-    family = planted.plant
+    family = other.injected
     assert family is not None
     tried: list[str] = []
     problems: list[Problem] = []
-    errors: dict[str, str] = {run.plan.name: run.error for run in planted.phases if run.error}
-    after = {phase.name: phase for phase in _see(planted, classify, expectation).recording.phases}
+    errors: dict[str, str] = {run.plan.name: run.error for run in other.phases if run.error}
+    after = {phase.name: phase for phase in _see(other, classify, expectation).recording.phases}
     for name, before in ((phase.name, judge_phase(phase, expectation)) for phase in plain.phases):
         what = f"a {family} kernel run in {name}"
         phase = after.get(name)
@@ -149,7 +144,3 @@ def _check_plant(
             why = "was not stopped" if more else "does not show in the recording"
             problems.append(Problem("self_check", f"{what} {why}"))
     return tried, problems
-
-
-def _emptied(phase: Phase) -> Phase:
-    return Phase(phase.name, phase.demand, where=phase.where)

@@ -1,4 +1,4 @@
-"""Padding under piecewise CUDA graphs: properties of the metadata."""
+"""Padding under piecewise CUDA graphs: what a fake request writes, what is found wrong with it, captured sizes."""
 
 from __future__ import annotations
 
@@ -7,20 +7,25 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autotune_cli.profiling.padding import (
+from autotune_cli.sglang.padding import (
     SCRATCH,
     Buffers,
+    Int32,
+    PadMode,
     PagedMetadata,
     capture_sizes,
     captured_size,
-    narrow,
-    pad_with_fake_request,
     padding_faults,
-    plan_metadata,
     write_fake_request,
 )
 
 SIZES = capture_sizes()
+FIELDS = ("qo_indptr", "kv_indptr", "kv_indices", "last_page_len")
+DIRT = 999
+
+
+def starts(counts: list[int]) -> Int32:
+    return np.cumsum([0, *counts]).astype(np.int32)
 
 
 @st.composite
@@ -29,12 +34,31 @@ def batches(draw: st.DrawFn) -> PagedMetadata:
     page_size = draw(st.sampled_from([1, 16, 64]))
     prefixes, new_tokens = st.sampled_from([0, 0, 1, 15, 16, 17, 100]), st.sampled_from([0, 1, 1, 3, 16, 65])
     lens = draw(st.lists(st.tuples(prefixes, new_tokens), min_size=1, max_size=9))
-    seq_lens = [prefix + new for prefix, new in lens]
-    counts = [-(-length // page_size) for length in seq_lens]
+    keys = [prefix + new for prefix, new in lens]
+    counts = [-(-length // page_size) for length in keys]
     pool = draw(st.permutations(range(1, sum(counts) + 1)))
-    starts = np.cumsum([0, *counts])
-    pages = [list(pool[start : start + count]) for start, count in zip(starts, counts, strict=False)]
-    return plan_metadata(pages, seq_lens, [prefix for prefix, _ in lens], page_size)
+    last = [length - (count - 1) * page_size if count else 0 for length, count in zip(keys, counts, strict=True)]
+    return PagedMetadata(
+        starts([new for _, new in lens]),
+        starts(counts),
+        np.array(pool, dtype=np.int32),
+        np.array(last, dtype=np.int32),
+        page_size,
+    )
+
+
+def padded_in(plan: PagedMetadata, static: int, spare: int = 0) -> tuple[PagedMetadata, Buffers]:
+    """The plan padded in buffers that held another batch, for ``spare`` requests more than it has."""
+    pages = len(plan.kv_indices)
+    sizes = (plan.batch + spare + 2, plan.batch + spare + 2, pages + static + 9, plan.batch + spare + 1)
+    buffers = Buffers(*(np.full(size, DIRT, dtype=np.int32) for size in sizes))
+    for name in FIELDS:
+        values = getattr(plan, name)
+        getattr(buffers, name)[: len(values)] = values
+    batch, used = write_fake_request(buffers, plan.batch, pages, plan.tokens, static, plan.page_size)
+    counts = (batch + 1, batch + 1, used, batch)
+    parts = (getattr(buffers, name)[:count] for name, count in zip(FIELDS, counts, strict=True))
+    return PagedMetadata(*parts, plan.page_size), buffers
 
 
 # Exact, one short of the captured size, one over the size before, and anything.
@@ -42,10 +66,12 @@ PADDINGS = st.sampled_from([0, 1, 2, 3, 15, 16, 17, 63, 64, 65, 100])
 
 
 @settings(max_examples=150, deadline=None)
-@given(batches(), PADDINGS)
-def test_a_fake_request_takes_the_padding_and_nothing_else_changes(plan: PagedMetadata, padding: int) -> None:
+@given(batches(), PADDINGS, st.integers(0, 3))
+def test_a_fake_request_takes_the_padding_and_nothing_else_changes(
+    plan: PagedMetadata, padding: int, spare: int
+) -> None:
     static = plan.tokens + padding
-    padded = pad_with_fake_request(plan, static)
+    padded, buffers = padded_in(plan, static, spare)
     assert padding_faults(plan, padded, static, "fake-request") == []
     assert padded.qo_indptr[-1] == static
     assert len(padded.qo_indptr) == len(padded.kv_indptr) == plan.batch + (2 if padding else 1)
@@ -55,41 +81,20 @@ def test_a_fake_request_takes_the_padding_and_nothing_else_changes(plan: PagedMe
     assert padded.kv_indices[:used].tobytes() == plan.kv_indices.tobytes()
     assert (padded.kv_indices[used:] == SCRATCH).all()
     assert len(padded.kv_indices) == padded.kv_indptr[-1]
-    assert SCRATCH not in plan.kv_indices
     # As many keys as tokens: with a causal mask each padded row sees at least one key.
     assert padded.kv_lens() == plan.kv_lens() + ([padding] if padding else [])
-
-
-@settings(max_examples=100, deadline=None)
-@given(batches(), PADDINGS)
-def test_narrowing_leaves_the_plan_as_it_is(plan: PagedMetadata, padding: int) -> None:
-    static = plan.tokens + padding
-    narrowed, real, rest = narrow(plan, static)
-    assert narrowed is plan
-    assert (real.stop, rest.start, rest.stop) == (plan.tokens, plan.tokens, static)
-    assert padding_faults(plan, narrowed, static, "narrow") == []
-
-
-@settings(max_examples=100, deadline=None)
-@given(batches(), PADDINGS, st.integers(0, 3))
-def test_dirty_buffers_do_not_show(plan: PagedMetadata, padding: int, spare: int) -> None:
-    """Buffers of an earlier, larger batch; a batch as large as the pool."""
-    static = plan.tokens + padding
-    buffers = Buffers.make(plan.batch + spare, len(plan.kv_indices), max(1, static))
-    for buffer in (buffers.qo_indptr, buffers.kv_indptr, buffers.kv_indices, buffers.last_page_len):
-        buffer[:] = 999
-    padded = pad_with_fake_request(plan, static, buffers)
-    assert padding_faults(plan, padded, static, "fake-request") == []
+    # What lies beyond is left alone.
+    for name in FIELDS:
+        assert (getattr(buffers, name)[len(getattr(padded, name)) :] == DIRT).all()
 
 
 @settings(max_examples=50, deadline=None)
-@given(batches(), PADDINGS.filter(bool))
-def test_what_lies_beyond_the_padded_batch_is_left_alone(plan: PagedMetadata, padding: int) -> None:
+@given(batches(), PADDINGS)
+def test_a_narrowed_plan_is_the_plan(plan: PagedMetadata, padding: int) -> None:
     static = plan.tokens + padding
-    buffers = Buffers.make(plan.batch + 3, len(plan.kv_indices) + 9, static)
-    padded = pad_with_fake_request(plan, static, buffers)
-    assert (np.asarray(buffers.qo_indptr)[plan.batch + 2 :] == -1).all()
-    assert (np.asarray(buffers.kv_indices)[len(padded.kv_indices) :] == -1).all()
+    assert padding_faults(plan, plan, static, "narrow") == []
+    padded, _ = padded_in(plan, static)
+    assert bool(padding_faults(plan, padded, static, "narrow")) == bool(padding)
 
 
 @pytest.mark.parametrize("size", [4, 32, 48, 256, 288, 576, 1280, 4096])
@@ -116,33 +121,17 @@ def test_captured_sizes_are_sglangs() -> None:
     assert capture_sizes(50) == (4, 8, 12, 16, 20, 24, 28, 32, 48)
 
 
-@pytest.mark.parametrize("tokens", [0, 1])
-def test_no_token_and_one_token(tokens: int) -> None:
-    plan = plan_metadata([[1]], [tokens], [0])
-    padded = pad_with_fake_request(plan, 4)
-    assert padding_faults(plan, padded, 4, "fake-request") == []
-    assert padded.qo_indptr.tolist() == [0, tokens, 4]
+def example() -> PagedMetadata:
+    """Two requests: one new token on a prefix of one, one token alone."""
+    one = np.ones(2, dtype=np.int32)
+    return PagedMetadata(starts([1, 1]), starts([2, 1]), np.array([1, 2, 3], dtype=np.int32), one)
 
 
-def test_more_tokens_than_captured_are_refused() -> None:
-    plan = plan_metadata([[1, 2, 3]], [3], [0])
-    for pad in (pad_with_fake_request, narrow):
-        with pytest.raises(ValueError, match="3 tokens in a graph captured for 2"):
-            pad(plan, 2)
-
-
-def test_a_plan_needs_its_pages() -> None:
-    with pytest.raises(ValueError, match="on 1 pages of 16"):
-        plan_metadata([[1]], [17], [0], 16)
-    with pytest.raises(ValueError, match="5 cached of 3"):
-        plan_metadata([[1]], [3], [5], 16)
-
-
-def fault(change: str) -> list[str]:
+def fault(change: str, mode: PadMode = "fake-request") -> list[str]:
     """The faults of correct metadata with one thing changed."""
-    plan = plan_metadata([[1, 2], [3]], [2, 1], [1, 0])
-    padded = pad_with_fake_request(plan, 6)
-    assert padding_faults(plan, padded, 6, "fake-request") == []
+    plan = example()
+    padded, _ = padded_in(plan, 6)
+    assert padding_faults(plan, padded, 6, mode) == []
     if change == "indptr":
         padded.qo_indptr[1] = 2
     elif change == "end":
@@ -157,7 +146,7 @@ def fault(change: str) -> list[str]:
         plan.kv_indices[0] = SCRATCH
     else:
         padded = plan
-    return padding_faults(plan, padded, 6, "fake-request")
+    return padding_faults(plan, padded, 6, mode)
 
 
 @pytest.mark.parametrize(
@@ -176,26 +165,27 @@ def test_each_fault_is_found(change: str, message: str) -> None:
     assert message in "; ".join(fault(change))
 
 
+def test_more_tokens_than_captured_are_refused() -> None:
+    with pytest.raises(ValueError, match="2 tokens in a graph captured for 1"):
+        padded_in(example(), 1)
+
+
 def test_upstreams_units_would_be_found() -> None:
     """SGLang 0.5.10 counts the fake request's pages by the pool's page size but plans with pages of 1."""
-    plan = plan_metadata([[5, 6]], [2], [0])
-    buffers = Buffers.make(1, 2, 64)
-    pad_with_fake_request(plan, 34, buffers)
-    batch, used = write_fake_request(buffers, 1, 2, 2, 34, page_size=16)
-    padded = PagedMetadata(
-        np.asarray(buffers.qo_indptr)[: batch + 1],
-        np.asarray(buffers.kv_indptr)[: batch + 1],
-        np.asarray(buffers.kv_indices)[:used],
-        np.ones(batch, dtype=np.int32),
-    )
+    plan = example()
+    padded, buffers = padded_in(plan, 34)
+    batch, used = write_fake_request(buffers, 2, 3, 2, 34, page_size=16)
+    ones = np.ones(batch, dtype=np.int32)
+    indptrs = (np.asarray(buffers.qo_indptr)[: batch + 1], np.asarray(buffers.kv_indptr)[: batch + 1])
+    padded = PagedMetadata(*indptrs, np.asarray(buffers.kv_indices)[:used], ones)
     assert any("2 keys for 32 tokens" in text for text in padding_faults(plan, padded, 34, "fake-request"))
 
 
 def test_torch_buffers_are_only_filled() -> None:
-    """The same writes on tensors: numbers into slices, so nothing is copied and nobody waits."""
+    """The same writes on tensors: numbers into slices, so nothing is copied and nothing waits."""
     torch = pytest.importorskip("torch")
     buffers = Buffers(*(torch.full((12,), -1, dtype=torch.int32) for _ in range(4)))
-    buffers.qo_indptr[0:2] = torch.tensor([0, 3], dtype=torch.int32)  # type: ignore[index]
+    buffers.qo_indptr[0:2] = torch.tensor([0, 3], dtype=torch.int32)
     assert write_fake_request(buffers, 1, 5, 3, 8) == (2, 10)
     assert buffers.qo_indptr[0:3].tolist() == [0, 3, 8]
     assert buffers.kv_indices[5:10].tolist() == [0] * 5

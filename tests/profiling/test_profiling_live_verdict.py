@@ -8,7 +8,7 @@ import pytest
 from live_builders import PAGED, PAIR, RAGGED, judged, live, path, problems, recorded, right, states, texts
 from trace_builders import CUDNN, FA2_PAGED, FA2_RAGGED, FILL, MERGE, STRANGE, TOPK, ChromeTrace
 
-from autotune_cli.profiling.live.records import Check
+from autotune_cli.profiling.recording.recorded import Check
 
 FORCED = path(forced_paged=True)
 
@@ -159,8 +159,8 @@ def test_a_trace_without_ranges_shows_no_phase(tmp_path: Path) -> None:
     assert {code for _, code in problems(verdict)} == {"nothing_recorded"}
 
 
-def test_planted_recordings_do_not_reach_the_phases(tmp_path: Path) -> None:
-    planted = recorded(tmp_path / "p.json.gz", FORCED, dict.fromkeys(right(FORCED), (*PAGED, CUDNN)), plant="dense")
-    verdict = judged(live(tmp_path, FORCED, planted=[planted]))
+def test_injected_recordings_do_not_reach_the_phases(tmp_path: Path) -> None:
+    other = recorded(tmp_path / "p.json.gz", FORCED, dict.fromkeys(right(FORCED), (*PAGED, CUDNN)), injected="dense")
+    verdict = judged(live(tmp_path, FORCED, injected=[other]))
     assert verdict.exit_code == 0
     assert all(not phase.phase.launches("dense") for phase in verdict.phases)

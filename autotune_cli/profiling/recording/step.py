@@ -16,12 +16,14 @@ from autotune_cli.kernels.attention.problem import AttentionProblem
 from autotune_cli.kernels.engines import parse_baseline
 from autotune_cli.kernels.registry import REGISTRY, Candidate, Device, Prepared
 from autotune_cli.kernels.workload import AnyWorkload
-from autotune_cli.profiling.live.records import Wanted
-from autotune_cli.profiling.padding import PadMode
-from autotune_cli.recording.inputs import CacheWrite, Padded, narrowed
+from autotune_cli.profiling.recording.batches import narrowed
+from autotune_cli.profiling.recording.cache_write import CacheWrite
+from autotune_cli.profiling.recording.padded import Padded
+from autotune_cli.profiling.request import Wanted
+from autotune_cli.sglang.padding import PadMode
 from autotune_cli.tuning.plan import plan as plan_workload
 
-# Whose paths are run: what is not said of a candidate is as one of these has it.
+# Knobs that a request leaves open are those of the first of these baselines that has the backend.
 _PATHS = ("sglang --attention-backend flashinfer", "sglang")
 # What torch says in the sync debug mode "error".
 _WAITS = "synchronizing CUDA operation"
@@ -124,7 +126,7 @@ class Step:
     kinds: list[Call]
     count: int
     extra: Callable[[], Any] | None = None
-    """A planted kernel, run after the layers."""
+    """An injected kernel, run after the layers."""
 
     def plan(self, guarded: bool = True) -> None:
         """Plan all kinds.
@@ -144,7 +146,7 @@ class Step:
             except RuntimeError as error:
                 if _WAITS not in str(error):
                     raise
-                raise PlanWaits(f"planning waits for the device: {_place(error)}") from error
+                raise PlanWaits(f"planning waits for the device: {_raised_at(error)}") from error
 
     def run(self) -> list[Any]:
         """Launches everything; the output of the last call of each kind."""
@@ -174,8 +176,8 @@ def no_waiting() -> Iterator[None]:
         torch.cuda.set_sync_debug_mode(before)
 
 
-def _place(error: BaseException) -> str:
-    """Where it was raised: file and line."""
+def _raised_at(error: BaseException) -> str:
+    """File and line."""
     frames = traceback.extract_tb(error.__traceback__)
     return f"{Path(frames[-1].filename).name}, line {frames[-1].lineno}" if frames else str(error)
 
@@ -203,7 +205,7 @@ class Pieces:
         if mode == "fake-request":
             # As many requests as the pool has: the fake one must still find room.
             self.padded = Padded(problem, self._static, page_size, pool=len(problem.lengths.qo))
-            self.ready = prepared(candidate, self.padded.view)
+            self.ready = prepared(candidate, self.padded.batch)
         else:
             self.ready = prepared(candidate, narrowed(problem, self._static))
         self._before = _capture(lambda: self._static.copy_(self._source))

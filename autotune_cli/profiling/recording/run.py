@@ -15,34 +15,47 @@ from torch.profiler import ProfilerActivity, profile, record_function
 from autotune_cli.kernels.attention.problem import AttentionProblem
 from autotune_cli.kernels.family import family
 from autotune_cli.kernels.registry import REGISTRY, Candidate, Device
-from autotune_cli.profiling.live.records import Check, Layer, LiveRun, PathSpec, PhasePlan, PhaseRun, Plant, Recorded
+from autotune_cli.profiling.layers import Layer
+from autotune_cli.profiling.path import PathSpec, PhasePlan
 from autotune_cli.profiling.ranges import PHASE_PREFIX, PLAN
-from autotune_cli.recording.compare import Outputs, compare_phases, padding_checks
-from autotune_cli.recording.graph_nodes import NodesUnavailable, kernel_nodes
-from autotune_cli.recording.inputs import CacheWrite, for_graphs
-from autotune_cli.recording.plants import plant
-from autotune_cli.recording.step import Call, NoCandidate, Pieces, PlanWaits, Step, choose, prepared, split_policy
+from autotune_cli.profiling.recording.batches import for_graphs
+from autotune_cli.profiling.recording.cache_write import CacheWrite
+from autotune_cli.profiling.recording.compare import Outputs, compare_phases, padding_checks
+from autotune_cli.profiling.recording.graph_nodes import NodesUnavailable, kernel_nodes
+from autotune_cli.profiling.recording.inject import injected
+from autotune_cli.profiling.recording.recorded import Check, LiveRun, PhaseRun, Recorded
+from autotune_cli.profiling.recording.step import (
+    Call,
+    NoCandidate,
+    Pieces,
+    PlanWaits,
+    Step,
+    choose,
+    prepared,
+    split_policy,
+)
+from autotune_cli.profiling.request import Injected
 
 # torch asks for eager runs on a side stream before a capture, so that lazy allocations are over.
 _WARM_RUNS = 2
 
-Report = Callable[[str, str], None]
+OnPhase = Callable[[str, str], None]
+"""Told what is going on: a phase's name and its subject."""
 
 
-def run_path(spec: PathSpec, folder: str, device: Device, report: Report) -> LiveRun:
-    """Record the path, and once more with each planted kernel.
+def record_path(spec: PathSpec, folder: str, device: Device, report: OnPhase) -> LiveRun:
+    """Record the path, and once more with each injected kernel.
 
     Args:
         folder: where the traces go.
-        report: told what is going on: a phase's name and its subject.
     """
     problems = [problem_of(layer, spec.seed) for layer in spec.layers]
     recording = Recorder(spec, problems, device, report).record(Path(folder) / "trace.json.gz")
-    planted = tuple(
-        Recorder(spec, problems, device, report, family).record(Path(folder) / f"planted-{family}.json.gz")
-        for family in spec.plants
+    others = tuple(
+        Recorder(spec, problems, device, report, family).record(Path(folder) / f"injected-{family}.json.gz")
+        for family in spec.injected
     )
-    return LiveRun(device.name, recording, planted)
+    return LiveRun(device.name, recording, others)
 
 
 def problem_of(layer: Layer, seed: int) -> Any:
@@ -69,14 +82,14 @@ class Recorder:
     """One recording of all phases."""
 
     def __init__(
-        self, spec: PathSpec, problems: list[Any], device: Device, report: Report, planted: Plant | None = None
+        self, spec: PathSpec, problems: list[Any], device: Device, report: OnPhase, family: Injected | None = None
     ) -> None:
-        self.spec, self.problems, self.device, self.report, self.planted = spec, problems, device, report, planted
+        self.spec, self.problems, self.device, self.report, self.injected = spec, problems, device, report, family
         self.extra: Callable[[], Any] | None = None
-        if planted:
+        if family:
             # Decoding and top-k have not built the ragged kernel: it may take minutes.
-            report("build", f"a {planted} kernel to plant")
-            self.extra = plant(planted, problems[0])
+            report("build", f"a {family} kernel to inject")
+            self.extra = injected(family, problems[0])
         self.runs: dict[str, PhaseRun] = {}
         self.steps: dict[str, Step] = {}
         self.outputs: dict[str, Outputs] = {}
@@ -91,10 +104,10 @@ class Recorder:
                 if not self.runs[plan.name].error:
                     self._attempt(plan, "run", self._run)
         session.export_chrome_trace(str(trace))
-        if not self.planted:
+        if not self.injected:
             self.report("compare", "outputs")
             self._compare()
-        return Recorded(str(trace), tuple(self.runs.values()), self.planted)
+        return Recorded(str(trace), tuple(self.runs.values()), self.injected)
 
     def prepare(self) -> None:
         """Everything that compiles, allocates or runs for the first time: outside of the recording."""

@@ -8,16 +8,18 @@ from typing import Any
 import torch
 
 from autotune_cli.kernels.attention.problem import AttentionProblem
-from autotune_cli.kernels.registry import REGISTRY
+from autotune_cli.kernels.registry import Candidate
 from autotune_cli.kernels.workload import AttentionWorkload, Geometry
-from autotune_cli.profiling.live.records import Plant
-from autotune_cli.recording.step import prepared
+from autotune_cli.profiling.recording.step import prepared
+from autotune_cli.profiling.request import Injected
 
 _TOKENS = 64
 _GEOMETRY = Geometry(num_qo_heads=8, num_kv_heads=8, head_dim=128, dtype="bfloat16")
+# fa2: the paged path has built its module already.
+_RAGGED = Candidate("flashinfer.ragged", (("path", "fa2"),))
 
 
-def plant(family: Plant, problem: Any) -> Callable[[], Any]:
+def injected(family: Injected, problem: Any) -> Callable[[], Any]:
     """A launch of a kernel of that family on a small batch; of the problem's heads where it is an attention problem."""
     geometry = getattr(problem, "geometry", _GEOMETRY)
     if family == "dense":
@@ -30,9 +32,7 @@ def plant(family: Plant, problem: Any) -> Callable[[], Any]:
         context=_TOKENS,
         mode="eager",
     )
-    # fa2: the paged path has built its module already.
-    candidate = next(c for c in REGISTRY.get("flashinfer.ragged").candidates(workload, None) if "fa2" in c.key)  # type: ignore[arg-type]
-    return prepared(candidate, AttentionProblem(workload, workload.lengths, "cuda", 0)).run
+    return prepared(_RAGGED, AttentionProblem(workload, workload.lengths, "cuda", 0)).run
 
 
 def _dense(geometry: Geometry) -> Callable[[], Any]:

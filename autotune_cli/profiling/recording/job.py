@@ -5,14 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from autotune_cli.profiling.live.records import LiveRun, PathSpec
+from autotune_cli.profiling.path import PathSpec
+from autotune_cli.profiling.recording.recorded import LiveRun
 
 if TYPE_CHECKING:
     from autotune_cli.tuning.bench import Bench
 
 
 @dataclass(frozen=True)
-class RunPath:
+class RecordPath:
     """Run and record a path."""
 
     spec: PathSpec
@@ -20,6 +21,6 @@ class RunPath:
     """For the traces."""
 
     def __call__(self, bench: Bench) -> LiveRun:
-        from autotune_cli.recording.run import run_path
+        from autotune_cli.profiling.recording.run import record_path
 
-        return run_path(self.spec, self.folder, bench.device, bench.phase)
+        return record_path(self.spec, self.folder, bench.device, bench.phase)

@@ -9,10 +9,11 @@ from typing import Any
 import torch
 
 from autotune_cli.kernels.registry import Device
-from autotune_cli.profiling.live.records import Check, PathSpec, PhasePlan, PhaseRun
-from autotune_cli.profiling.padding import padding_faults
-from autotune_cli.recording.inputs import part
-from autotune_cli.recording.step import Pieces, choose, prepared, split_policy
+from autotune_cli.profiling.path import PathSpec, PhasePlan
+from autotune_cli.profiling.recording.batches import part
+from autotune_cli.profiling.recording.recorded import Check, PhaseRun
+from autotune_cli.profiling.recording.step import Pieces, choose, prepared, split_policy
+from autotune_cli.sglang.padding import padding_faults
 
 
 @dataclass(frozen=True)
@@ -119,8 +120,8 @@ def _other_composition(
     pairs, halved = [], []
     for layer, problem, output in zip(spec.layers, problems, whole.values, strict=True):
         half = range(0, len(problem.lengths.qo), 2)
-        view, rows = part(problem, half, spec.page_size)
-        ready = prepared(choose(plan.wanted, layer.workload, device), view)
+        batch, rows = part(problem, half, spec.page_size)
+        ready = prepared(choose(plan.wanted, layer.workload, device), batch)
         pairs.append((_out(output)[rows], _out(ready.run())))
         halved.append(split_policy(ready))
     torch.cuda.synchronize()
