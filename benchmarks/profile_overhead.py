@@ -26,7 +26,8 @@ from autotune_cli.kernels.registry import Device
 from autotune_cli.measure.statistics import median
 from autotune_cli.profiling.classify import load_classifier
 from autotune_cli.profiling.live_verdict import judge_live_run
-from autotune_cli.profiling.path import PathSpec, plan_path
+from autotune_cli.profiling.path import PathSpec
+from autotune_cli.profiling.planning import plan_path
 from autotune_cli.profiling.recording.recorded import LiveRun, Recorded
 from autotune_cli.profiling.request import PathRequest, PhaseName
 

@@ -136,7 +136,8 @@ def profile(
     backend: Annotated[
         str | None,
         typer.Option(
-            help="flashinfer: SGLang's path, the default. Or a candidate as `tune` names it, such as torch.sdpa.",
+            help="SGLang's path over flashinfer, the default, or over fa3. Or a candidate as `tune` names it, such as "
+            "torch.sdpa.",
             metavar="NAME",
             rich_help_panel=_RUN,
         ),
@@ -150,7 +151,7 @@ def profile(
     phases: Annotated[
         str | None,
         typer.Option(
-            help="eager, capture, replay, piecewise; commas between. Default: all.",
+            help="eager, capture, replay, piecewise, breakable; commas between. Default: by --backend.",
             metavar="WORDS",
             rich_help_panel=_RUN,
         ),

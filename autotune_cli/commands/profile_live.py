@@ -37,7 +37,7 @@ def run_live(options: dict[str, Any], expects: Sequence[str], forbids: Sequence[
     from autotune_cli.commands.parsing import between
     from autotune_cli.profiling.classify import load_classifier
     from autotune_cli.profiling.live_verdict import judge_live_run
-    from autotune_cli.profiling.path import plan_path
+    from autotune_cli.profiling.planning import plan_path
     from autotune_cli.render.console import Console
     from autotune_cli.worker.temporary import temporary_folder
 
@@ -72,9 +72,9 @@ def _request(options: dict[str, Any]) -> tuple[PathRequest, list[str]]:
     # Once, here: everything that is planned, captured and replayed follows this.
     toggle = forced_paged(options["paged"], os.environ)
     kernels = _given(options, "fa", "auto")
-    pad_mode = _given(options, "pad_mode", "fake-request")
+    pad_mode = options["pad_mode"]
     for what, value, known in (("FlashInfer kernel", kernels, KERNELS), ("padding", pad_mode, PAD_MODES)):
-        if value not in known:
+        if value is not None and value not in known:
             raise UnknownName(what, value, known)
     sizes = {
         name: None if options[name] is None else between(f"--{name}", options[name], 1, _MOST)
@@ -107,12 +107,12 @@ def _model(options: dict[str, Any], request: PathRequest) -> tuple[Model, tuple[
     """
     from autotune_cli.kernels.models import choose_model
     from autotune_cli.kernels.models.options import parse_dtype
-    from autotune_cli.profiling.request import TOPK
+    from autotune_cli.profiling.request import FA3, TOPK
 
     model = choose_model(options["model"], options["config"], "cuda", "topk" if request.mode == TOPK else "decode")
     dtype, kv_dtype = parse_dtype(options["dtype"]), parse_dtype(options["kv_dtype"])
     geometries = model.geometries(_given(options, "tp", 1), dtype, kv_dtype)
-    if not any(geometry.sinks for geometry in geometries):
+    if request.backend == FA3 or not any(geometry.sinks for geometry in geometries):
         return model, geometries, []
     without = tuple(geometry.model_copy(update={"sinks": False}) for geometry in geometries)
     return model, without, ["attention sinks are left out: the kernels of this path have none"]

@@ -46,7 +46,7 @@ def layers_of(request: PathRequest, model: Model, geometries: Sequence[Geometry]
     """
     if request.mode == "idle":
         raise NothingToRun(detail="--mode idle: no request, so no attention runs")
-    layers = _topk_layers(request, model) if request.mode == TOPK else _attention_layers(request, geometries)
+    layers = _topk_layers(request, model) if request.mode == TOPK else _attention_layers(request, model, geometries)
     if not layers:
         raise NothingToRun(detail=f"{model.name}: {_why_none(request, model)}")
     return layers
@@ -68,7 +68,7 @@ def _topk_layers(request: PathRequest, model: Model) -> tuple[Layer, ...]:
     return (Layer(workload),)
 
 
-def _attention_layers(request: PathRequest, geometries: Sequence[Geometry]) -> tuple[Layer, ...]:
+def _attention_layers(request: PathRequest, model: Model, geometries: Sequence[Geometry]) -> tuple[Layer, ...]:
     batch = request.batch or _BATCH.get(request.mode, 4)
     operation: AttentionOperation
     if request.mode == "decode":
@@ -89,7 +89,9 @@ def _attention_layers(request: PathRequest, geometries: Sequence[Geometry]) -> t
         workload = AttentionWorkload(
             operation=operation, geometry=geometry, batch=batch, new=new, context=context, mode="eager"
         )
-        found.append(Layer(workload, _lengths(request.mode, workload)))
+        # A server captures for the longest context that it serves; eager steps don't depend on it.
+        served = {"served_context": max(model.max_context, context)} if model.max_context else {}
+        found.append(Layer(workload.model_copy(update=served), _lengths(request.mode, workload)))
     return tuple(found)
 
 

@@ -10,7 +10,7 @@ from autotune_cli.errors import BadOption, UnknownName
 from autotune_cli.sglang.padding import PadMode
 from autotune_cli.sglang.resolve import Mode
 
-PhaseName = Literal["eager", "capture", "replay", "piecewise"]
+PhaseName = Literal["eager", "capture", "replay", "piecewise", "breakable"]
 PHASES: tuple[PhaseName, ...] = get_args(PhaseName)
 
 Kernels = Literal["auto", "fa2", "fa3"]
@@ -22,7 +22,9 @@ Injected = Literal["ragged", "dense"]
 INJECTED: tuple[Injected, ...] = get_args(Injected)
 
 SGLANG = "flashinfer"
-"""The backend that stands for SGLang's path."""
+"""The backend that stands for SGLang's path over FlashInfer."""
+FA3 = "fa3"
+"""The one that stands for its path over FlashAttention-3."""
 TOPK = "topk"
 
 
@@ -43,27 +45,27 @@ class PathRequest:
     new: int | None = None
     context: int | None = None
     calls: int | None = None
-    pad_mode: PadMode = "fake-request"
+    pad_mode: PadMode | None = None
     bitwise: bool = False
     injected: tuple[Injected, ...] = ()
     """Each asks for one more recording, with that kernel in every phase."""
     seed: int = 0
-
-    @property
-    def is_sglangs(self) -> bool:
-        """Do SGLang's rules decide what runs, rather than a backend that is named?"""
-        return self.backend == SGLANG and self.mode != TOPK
 
 
 @dataclass(frozen=True)
 class Wanted:
     """A candidate by its backend and some of its knobs; the rest is the default's, or the first supported one's."""
 
-    backend: str
+    backend: str = ""
+    """Empty: any."""
     knobs: tuple[tuple[str, str], ...] = ()
     """Names and values as they stand in a candidate's key."""
+    baseline: str = ""
+    """An engine with its options, such as ``sglang --attention-backend fa3``: what it runs, and nothing else."""
 
     def __str__(self) -> str:
+        if self.baseline:
+            return self.baseline
         inner = ",".join(f"{name}={value}" for name, value in self.knobs)
         return f"{self.backend}({inner})" if inner else self.backend
 

@@ -45,7 +45,7 @@ def test_what_is_asked_for_reaches_the_worker(usage: Usage, worker: Made, tmp_pa
     assert [(plan.name, str(plan.wanted)) for plan in spec.phases] == [
         (name, "flashinfer.paged(path=fa3,page_size=1)") for name in ("eager", "capture", "replay")
     ]
-    assert (spec.calls, spec.pad_mode, spec.bitwise, spec.seed) == (3, "narrow", True, 9)
+    assert (spec.calls, spec.bitwise, spec.seed) == (3, True, 9)
     geometry = spec.layers[0].workload.geometry  # type: ignore[union-attr]
     assert (geometry.num_qo_heads, geometry.num_kv_heads, geometry.dtype, geometry.kv_dtype) == (
         16,
@@ -63,6 +63,18 @@ def test_sinks_are_left_out_with_a_note(usage: Usage, worker: Made) -> None:
     assert "note: attention sinks are left out" in done.err
     geometries = [layer.workload.geometry for layer in worker.spec.layers]  # type: ignore[union-attr]
     assert [(geometry.window_left, geometry.sinks) for geometry in geometries] == [(None, False), (127, False)]
+
+
+def test_sglangs_default_on_hopper(usage: Usage, worker: Made) -> None:
+    """FlashAttention-3 has sinks, and pads in its one way."""
+    done = usage("profile", "--backend", "fa3", "--model", "gpt-oss-120b")
+    assert (done.code, done.err) == (0, "")
+    assert done.out.splitlines()[-1].startswith("PASS: only paged attention in eager (2 kernels), capture")
+    assert [(plan.name, str(plan.wanted)) for plan in worker.spec.phases] == [
+        (name, "sglang --attention-backend fa3") for name in ("eager", "capture", "replay", "breakable")
+    ]
+    geometries = [layer.workload.geometry for layer in worker.spec.layers]  # type: ignore[union-attr]
+    assert [geometry.sinks for geometry in geometries] == [True, True]
 
 
 def test_the_first_visible_gpu_is_taken(usage: Usage, worker: Made) -> None:

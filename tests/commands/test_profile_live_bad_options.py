@@ -51,6 +51,8 @@ BAD = {
         "--phases",
         "piecewise",
     ): "--phases: piecewise graphs are for SGLang's extend and mixed",
+    ("--backend", "fa3", "--fa", "fa2"): "--fa: chooses FlashInfer's kernels; --backend fa3 runs FlashAttention-3",
+    ("--backend", "fa3", "--mode", "dllm_extend"): "--mode: dllm_extend is no mode of --backend fa3",
     # Numbers.
     **{(f"--{name}", "0"): f"--{name}: 0 is below 1" for name in ("batch", "new", "context", "calls")},
     **{(f"--{name}", "-3"): f"--{name}: -3 is below 1" for name in ("batch", "new", "context", "calls")},

@@ -18,8 +18,9 @@ from autotune_cli.profiling.attribute import split_into_phases
 from autotune_cli.profiling.classify import Family, load_classifier
 from autotune_cli.profiling.layers import Layer
 from autotune_cli.profiling.live_verdict import judge_live_run
-from autotune_cli.profiling.path import PathSpec, plan_path
+from autotune_cli.profiling.path import PathSpec
 from autotune_cli.profiling.phases import Recording
+from autotune_cli.profiling.planning import plan_path
 from autotune_cli.profiling.readers.finding import read_trace
 from autotune_cli.profiling.recording.recorded import Check, LiveRun
 from autotune_cli.profiling.recording.run import record_path
@@ -141,7 +142,8 @@ def padded_spec(
     spec = spec_of(prefix=cached, phases=phases, pad_mode=pad_mode, **ask)
     static = captured_size(sum(qo), capture_sizes())
     assert static is not None
-    return dataclasses.replace(spec, layers=(Layer(workload, lengths),), static_tokens=static)
+    plans = tuple(dataclasses.replace(p, static_tokens=static) if p.in_pieces else p for p in spec.phases)
+    return dataclasses.replace(spec, layers=(Layer(workload, lengths),), phases=plans)
 
 
 def run(

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from autotune_cli.kernels.models import Model, load_model
-from autotune_cli.profiling.path import PathSpec, PhasePlan, plan_path
+from autotune_cli.profiling.path import PathSpec, PhasePlan
+from autotune_cli.profiling.planning import plan_path
 from autotune_cli.profiling.request import PathRequest
 from autotune_cli.sglang.resolve import MODES, Mode, Resolution, resolve
 
@@ -147,6 +148,7 @@ def test_what_the_worker_is_told() -> None:
     ask = PathRequest("extend", **sizes, pad_mode="narrow", bitwise=True, injected=("dense",), seed=7)
     spec, _ = plan_path(ask, LLAMA, geometries)
     assert spec.title == "llama-3.1-8b extend 2 x 16+32"
-    assert (spec.calls, spec.page_size, spec.pad_mode, spec.bitwise) == (3, 1, "narrow", True)
+    assert (spec.calls, spec.page_size, spec.bitwise) == (3, 1, True)
+    assert [(plan.name, plan.pad_mode) for plan in spec.phases if plan.in_pieces] == [("piecewise", "narrow")]
     assert (spec.injected, spec.seed) == (("dense",), 7)
     assert spec.layers[0].workload.geometry == geometries[0]  # type: ignore[union-attr]

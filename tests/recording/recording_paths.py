@@ -9,7 +9,8 @@ import fake_cuda
 
 from autotune_cli.kernels.models import Model
 from autotune_cli.kernels.models.model import LayerKind
-from autotune_cli.profiling.path import PathSpec, plan_path
+from autotune_cli.profiling.path import PathSpec
+from autotune_cli.profiling.planning import plan_path
 from autotune_cli.profiling.recording import run
 from autotune_cli.profiling.recording.recorded import LiveRun, PhaseRun
 from autotune_cli.profiling.request import PathRequest

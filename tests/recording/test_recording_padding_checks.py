@@ -9,9 +9,11 @@ import pytest
 import torch
 from recording_cases import problem
 
+from autotune_cli.profiling.path import PhasePlan
 from autotune_cli.profiling.recording.compare import padding_checks
 from autotune_cli.profiling.recording.padded import Padded
 from autotune_cli.profiling.recording.recorded import Check
+from autotune_cli.profiling.request import Wanted
 
 
 def piece(padding: int, mode: str, rest: float = 0.0) -> Any:
@@ -30,8 +32,8 @@ def padding(padding: int, mode: Any, rest: float = 0.0, break_it: Any = None) ->
     one = piece(padding, mode, rest)
     if break_it is not None:
         break_it(one)
-    path = SimpleNamespace(static_tokens=one.real + padding, pad_mode=mode)
-    return padding_checks(path, [one])  # type: ignore[arg-type]
+    plan = PhasePlan("piecewise", Wanted(), "paged", pad_mode=mode, static_tokens=one.real + padding)
+    return padding_checks(plan, [one])
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from autotune_cli.kernels.registry import Device
+from autotune_cli.kernels.workload import Lengths
 from autotune_cli.profiling.path import PathSpec, PhasePlan
 from autotune_cli.profiling.recording.batches import part
 from autotune_cli.profiling.recording.recorded import Check, PhaseRun
@@ -59,7 +60,7 @@ def compare_phases(
     """
     checks: list[Check] = []
     for name, found in outputs.items():
-        if name == "piecewise":
+        if runs[name].plan.in_pieces:
             found = found.first_rows([problem.q.shape[0] for problem in problems])
             checks.append(_against_unpadded(spec, runs[name].plan, problems, found, policies[name], device))
         checks.append(_right(name, problems, found))
@@ -68,7 +69,12 @@ def compare_phases(
     if "eager" in outputs and "replay" in outputs:
         both = zip(outputs["eager"].values, outputs["replay"].values, strict=True)
         pairs = [(_out(a), _out(b)) for a, b in both]
-        checks.append(_same_bits("replay", pairs, "eager and replay", policies["eager"], policies["replay"]))
+        # Another kernel explains more than another split.
+        ways = {name: list(runs[name].candidates) for name in ("eager", "replay")}
+        if ways["eager"] == ways["replay"]:
+            ways = {name: list(policies[name]) for name in ways}
+        names = [row_names(problem) for problem in problems]
+        checks.append(_same_bits("replay", pairs, "eager and replay", ways["eager"], ways["replay"], names))
     eager = runs.get("eager")
     if eager is not None and "eager" in outputs and eager.plan.shape == "paged" and eager.plan.planned:
         checks.append(_other_composition(spec, eager.plan, problems, outputs["eager"], policies["eager"], device))
@@ -105,7 +111,8 @@ def _against_unpadded(
     torch.cuda.synchronize()
     must = list(policies) == plain
     what = "real rows padded and not"
-    return _same_bits(plan.name, pairs, what, policies, plain, code="padding_changes_rows", must=must)
+    names = [row_names(problem) for problem in problems]
+    return _same_bits(plan.name, pairs, what, policies, plain, names, code="padding_changes_rows", must=must)
 
 
 def _other_composition(
@@ -117,15 +124,34 @@ def _other_composition(
     device: Device,
 ) -> Check:
     """Every second request in a batch of its own gives the same bits as beside the others."""
-    pairs, halved = [], []
+    pairs, halved, names = [], [], []
     for layer, problem, output in zip(spec.layers, problems, whole.values, strict=True):
         half = range(0, len(problem.lengths.qo), 2)
         batch, rows = part(problem, half, spec.page_size)
         ready = prepared(choose(plan.wanted, layer.workload, device), batch)
         pairs.append((_out(output)[rows], _out(ready.run())))
         halved.append(split_policy(ready))
+        names.append(row_names(problem, half))
     torch.cuda.synchronize()
-    return _same_bits(plan.name, pairs, "the batch and every second request of it alone", policies, halved)
+    what = "the batch and every second request of it alone"
+    return _same_bits(plan.name, pairs, what, policies, halved, names)
+
+
+def row_names(problem: Any, requests: Sequence[int] | None = None) -> list[str]:
+    """Of each row of an output, whose it is: a token's of a request, with its sizes; of a selection just the row.
+
+    Args:
+        requests: whose rows there are; None: all requests'.
+    """
+    if not isinstance(problem.lengths, Lengths):
+        return [f"row {number}" for number in range(problem.workload.rows)]
+    sizes = list(zip(*problem.lengths, strict=True))
+    return [
+        f"token {token} of request {number} ({new} new of {keys} keys)"
+        for number in (range(len(sizes)) if requests is None else requests)
+        for new, keys in [sizes[number]]
+        for token in range(new)
+    ]
 
 
 def _same_bits(
@@ -134,23 +160,28 @@ def _same_bits(
     what: str,
     first: Sequence[str],
     second: Sequence[str],
+    names: Sequence[Sequence[str]],
     code: str = "bits_differ",
     must: bool = True,
 ) -> Check:
-    """Are they equal bit for bit?
+    """Are they equal bit for bit? If not, the text says how many rows differ, which one is the first, and the cause.
 
     Args:
-        first, second: how the work of each was split.
+        pairs: the outputs of each kind of layer.
+        first, second: how each was computed: by which candidate, or how its work was split.
+        names: of each kind of layer's rows.
         must: a difference is a violation.
     """
-    differing = [(a, b) for a, b in pairs if not torch.equal(_bits(a), _bits(b))]
-    if not differing:
+    rows = [(_bits(a) != _bits(b)).flatten(1).any(1).nonzero().flatten().tolist() for a, b in pairs]
+    if not any(rows):
         return Check(phase, code, True, f"{what}: bit-equal")
-    most = max(float((a.float() - b.float()).abs().max()) for a, b in differing)
-    rows = sum(int((_bits(a) != _bits(b)).flatten(1).any(1).sum()) for a, b in differing)
-    total = sum(len(a) for a, _ in pairs)
-    split = next((f" ({a}; {b})" for a, b in zip(first, second, strict=True) if a != b), "")
-    return Check(phase, code, not must, f"{what}: {rows} of {total} rows differ, by up to {most:.2g}{split}")
+    most = max(float((a.float() - b.float()).abs().max()) for (a, b), wrong in zip(pairs, rows, strict=True) if wrong)
+    count, total = sum(map(len, rows)), sum(len(a) for a, _ in pairs)
+    layer = next(number for number, wrong in enumerate(rows) if wrong)
+    where = names[layer][rows[layer][0]] + (f" in layer {layer}" if len(pairs) > 1 else "")
+    ways = next((f" ({a}; {b})" for a, b in zip(first, second, strict=True) if a != b), "")
+    text = f"{what}: {count} of {total} rows differ, by up to {most:.2g}, first {where}{ways}"
+    return Check(phase, code, not must, text)
 
 
 def _bits(tensor: torch.Tensor) -> torch.Tensor:
@@ -158,19 +189,19 @@ def _bits(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.contiguous().view(kinds[tensor.element_size()])
 
 
-def padding_checks(spec: PathSpec, pieces: Sequence[Pieces]) -> list[Check]:
+def padding_checks(plan: PhasePlan, pieces: Sequence[Pieces]) -> list[Check]:
     """Metadata of the padded batch, and what is left in the padded rows."""
     faults: list[str] = []
     for piece in pieces:
         if piece.padded is not None:
             plain, padded = piece.padded.metadata()
-            faults += padding_faults(plain, padded, spec.static_tokens, spec.pad_mode)
+            faults += padding_faults(plain, padded, plan.static_tokens, plan.pad_mode)
         elif bool((piece.output[piece.real :] != 0).any()):
             faults.append("rows beyond the real tokens are not zero")
     if faults:
-        return [Check("piecewise", "bad_padding", False, f"padding: {'; '.join(dict.fromkeys(faults))}")]
-    real, tokens = pieces[0].real, spec.static_tokens
-    if spec.pad_mode == "narrow":
+        return [Check(plan.name, "bad_padding", False, f"padding: {'; '.join(dict.fromkeys(faults))}")]
+    real, tokens = pieces[0].real, plan.static_tokens
+    if plan.pad_mode == "narrow":
         detail = f"narrowed to {real} of {tokens} tokens, the other rows are zero"
     elif real == tokens:
         detail = f"{tokens} tokens fit exactly: no fake request"
@@ -178,6 +209,6 @@ def padding_checks(spec: PathSpec, pieces: Sequence[Pieces]) -> list[Check]:
         padded_by = f"{tokens - real} tokens of a fake request on scratch slot 0"
         detail = f"{real} tokens and {padded_by}; metadata of the real rows bit-identical"
     return [
-        Check("piecewise", "bad_padding", True, detail),
-        Check("piecewise", "plan_waits", True, "planned without waiting for the device"),
+        Check(plan.name, "bad_padding", True, detail),
+        Check(plan.name, "plan_waits", True, "planned without waiting for the device"),
     ]

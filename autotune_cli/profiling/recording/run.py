@@ -182,9 +182,10 @@ class Recorder:
             self._capture(step)
 
     def _call(self, plan: PhasePlan, candidate: Candidate, problem: Any) -> Call:
-        if plan.name == "piecewise":
-            pieces = Pieces(problem, candidate, self.spec.static_tokens, self.spec.pad_mode, self.spec.page_size)
-            return Call(pieces, pieces.run, pieces.plan, pieces.write, forbid_waiting=True, ready=pieces.ready)
+        if plan.in_pieces:
+            pieces = Pieces(problem, candidate, plan.static_tokens, plan.pad_mode, self.spec.page_size)
+            first = plan.writes == "before"
+            return Call(pieces, pieces.run, pieces.plan, pieces.write, first, forbid_waiting=True, ready=pieces.ready)
         if plan.name != "eager":
             problem = for_graphs(problem)
         ready = prepared(candidate, problem)
@@ -242,8 +243,8 @@ class Recorder:
         }
         found = compare_phases(self.spec, self.problems, self.outputs, self.runs, policies, self.device)
         for name, step in self.steps.items():
-            if name == "piecewise" and not self.runs[name].error:
-                found += padding_checks(self.spec, [call.problem for call in step.kinds])
+            if self.runs[name].plan.in_pieces and not self.runs[name].error:
+                found += padding_checks(self.runs[name].plan, [call.problem for call in step.kinds])
         for check in found:
             run = self.runs[check.phase]
             self.runs[check.phase] = dataclasses.replace(run, checks=(*run.checks, check))

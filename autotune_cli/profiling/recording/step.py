@@ -42,11 +42,13 @@ class NoCandidate(Exception):
 
 
 def choose(wanted: Wanted, workload: AnyWorkload, device: Device) -> Candidate:
-    """SGLang's own among the candidates that fit, else the first that can run.
+    """What a baseline runs, where one is named; else SGLang's own among the candidates that fit, or the first.
 
     Raises:
         NoCandidate: none fits, or those that do can't run; with the reason.
     """
+    if wanted.baseline:
+        return _of_baseline(wanted.baseline, workload, device)
     planned = plan_workload(workload, device, [parse_baseline(name) for name in _PATHS]).candidates
     named = [entry for entry in planned if not wanted.backend or entry.candidate.backend == wanted.backend]
     if not named:
@@ -60,6 +62,14 @@ def choose(wanted: Wanted, workload: AnyWorkload, device: Device) -> Candidate:
     if not able:
         raise NoCandidate(f"{wanted} on {workload.key}: {fitting[0].reason}")
     return min(able, key=lambda entry: not entry.default).candidate
+
+
+def _of_baseline(name: str, workload: AnyWorkload, device: Device) -> Candidate:
+    planned = plan_workload(workload, device, [parse_baseline(name)])
+    (baseline,) = planned.baselines
+    if baseline.missing is not None:
+        raise NoCandidate(f"{name} on {workload.key}: {baseline.missing}")
+    return next(entry.candidate for entry in planned.candidates if entry.candidate.key == baseline.candidate)
 
 
 def _texts(candidate: Candidate) -> list[tuple[str, str]]:

@@ -1,0 +1,97 @@
+"""From a request to the path that a worker runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from autotune_cli.errors import BadOption
+from autotune_cli.kernels.models.model import Model
+from autotune_cli.kernels.workload import Geometry
+from autotune_cli.profiling.layers import layers_of
+from autotune_cli.profiling.path import PathSpec, PhasePlan
+from autotune_cli.profiling.paths import candidate, fa3, flashinfer
+from autotune_cli.profiling.paths.rules import IN_PIECES, PathRules
+from autotune_cli.profiling.request import FA3, SGLANG, TOPK, PathRequest, PhaseName
+from autotune_cli.sglang.padding import PadMode, capture_sizes, captured_size
+
+# What `--backend` calls a path; anything else is a candidate's name.
+_PATHS = {SGLANG: flashinfer.RULES, FA3: fa3.RULES}
+
+
+def plan_path(request: PathRequest, model: Model, geometries: Sequence[Geometry]) -> tuple[PathSpec, list[str]]:
+    """The path to run, and notes for people.
+
+    Args:
+        geometries: of the model's kinds of attention layers.
+
+    Raises:
+        BadOption: phases or sizes that don't fit the mode.
+        NothingToRun: the mode runs no attention, or the model has none.
+    """
+    layers = layers_of(request, model, geometries)
+    calls = max(2, len(layers)) if request.calls is None else request.calls
+    if calls < len(layers):
+        raise BadOption(option="--calls", detail=f"{calls} is below {len(layers)}, the number of kinds of layers")
+    rules = candidate.RULES if request.mode == TOPK else _PATHS.get(request.backend, candidate.RULES)
+    phases, notes = _phases(request, rules, layers[0].new_tokens)
+    if request.deterministic and rules is flashinfer.RULES:
+        notes.append("deterministic: the path is chosen so; fixed split sizes are left out")
+    spec = PathSpec(
+        title=f"{model.name} {request.mode} {layers[0].workload.shape}",
+        layers=layers,
+        phases=phases,
+        calls=calls,
+        bitwise=request.bitwise,
+        injected=request.injected,
+        seed=request.seed,
+    )
+    return spec, notes
+
+
+def _phases(request: PathRequest, rules: PathRules, tokens: int) -> tuple[tuple[PhasePlan, ...], list[str]]:
+    """The phases to run, and notes.
+
+    Args:
+        tokens: new tokens of all requests.
+
+    Raises:
+        BadOption: a phase that was asked for can't be, or a way of padding that it doesn't have.
+    """
+    plans: list[PhasePlan] = []
+    notes: list[str] = []
+    pads = rules.pads(request)
+    for name in request.phases or rules.phases:
+        if name not in ("piecewise", "breakable"):
+            plans.append(rules.plan(name, request))
+            continue
+        if name not in pads:
+            if request.phases is None:
+                continue
+            what = f"--backend {request.backend}" if request.mode in IN_PIECES else f"--mode {request.mode}"
+            detail = f"{name} graphs are for SGLang's extend and mixed, not for {what}"
+            raise BadOption(option="--phases", detail=detail)
+        mode = _pad_mode(name, pads[name], request.pad_mode)
+        static = captured_size(tokens, capture_sizes(), at_most_double=mode == "narrow")
+        if static is not None:
+            notes += [f"{tokens} tokens are a captured size: nothing is padded"] if static == tokens else []
+            plans.append(replace(rules.plan(name, request), pad_mode=mode, static_tokens=static))
+        elif request.phases is None:
+            notes.append(f"{tokens} tokens fit no captured size: no {name} phase, as in SGLang")
+        else:
+            detail = f"{tokens} tokens fit no captured size (SGLang runs them eagerly): leave {name} out"
+            raise BadOption(option="--phases", detail=detail)
+    return tuple(plans), list(dict.fromkeys(notes))
+
+
+def _pad_mode(phase: PhaseName, known: Sequence[PadMode], asked: PadMode | None) -> PadMode:
+    """How a phase is padded: as asked for, or the one way that it has.
+
+    Raises:
+        BadOption: a piecewise graph has no such way on this path.
+    """
+    if asked is None or asked in known:
+        return asked or known[0]
+    if phase == "piecewise":
+        raise BadOption(option="--pad-mode", detail=f"{asked} is of --backend {SGLANG}; here it is {known[0]}")
+    return known[0]
