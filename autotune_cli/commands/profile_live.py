@@ -44,12 +44,12 @@ def run_live(options: dict[str, Any], expects: Sequence[str], forbids: Sequence[
     errors = Console(stderr=True)
     request, notes = _request(options)
     classify = load_classifier(options["rules"] or ())
-    model, geometries, more = _model(options, request)
+    model, geometries = _model(options, request)
     timeout = between("--timeout", _given(options, "timeout", _TIMEOUT_S), 0.1, _LONGEST_TIMEOUT_S)
-    spec, even_more = plan_path(request, model, geometries)
+    spec, more = plan_path(request, model, geometries)
     _check_target(options["trace"])
     gpu = _gpu()
-    _print_notes([*notes, *more, *even_more], errors)
+    _print_notes([*notes, *more], errors)
     with tempfile.TemporaryDirectory(prefix="autotune-profile-", dir=temporary_folder()) as folder:
         run = _record(spec, folder, options["kernels"] or (), gpu, timeout, errors)
         if options["trace"] is not None:
@@ -99,23 +99,19 @@ def _request(options: dict[str, Any]) -> tuple[PathRequest, list[str]]:
     return request, [toggle.warning] if toggle.warning else []
 
 
-def _model(options: dict[str, Any], request: PathRequest) -> tuple[Model, tuple[Geometry, ...], list[str]]:
-    """The model, the geometries of its kinds of layers, and notes.
+def _model(options: dict[str, Any], request: PathRequest) -> tuple[Model, tuple[Geometry, ...]]:
+    """The model, and the geometries of its kinds of layers.
 
     Raises:
         AutotuneError: no such model or dtype, heads that can't be split.
     """
     from autotune_cli.kernels.models import choose_model
     from autotune_cli.kernels.models.options import parse_dtype
-    from autotune_cli.profiling.request import FA3, TOPK
+    from autotune_cli.profiling.request import TOPK
 
     model = choose_model(options["model"], options["config"], "cuda", "topk" if request.mode == TOPK else "decode")
     dtype, kv_dtype = parse_dtype(options["dtype"]), parse_dtype(options["kv_dtype"])
-    geometries = model.geometries(_given(options, "tp", 1), dtype, kv_dtype)
-    if request.backend == FA3 or not any(geometry.sinks for geometry in geometries):
-        return model, geometries, []
-    without = tuple(geometry.model_copy(update={"sinks": False}) for geometry in geometries)
-    return model, without, ["attention sinks are left out: the kernels of this path have none"]
+    return model, model.geometries(_given(options, "tp", 1), dtype, kv_dtype)
 
 
 def _gpu() -> str:

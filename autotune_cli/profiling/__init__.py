@@ -3,8 +3,8 @@
 A profile that is run here goes through these steps, and no module knows of a later one:
 
 1. ``request``: what a user asks for.
-2. ``layers`` and ``path``: what a worker is to run and what must be seen, by the rules of SGLang
-   (:mod:`autotune_cli.sglang`).
+2. ``planning``: what a worker is to run, ``layers`` and a ``path``, and what must be seen. One of the ``paths`` decides
+   that, by the rules of an engine (:mod:`autotune_cli.sglang`).
 3. ``recording``: a worker runs the path and records it.
 4. ``trace``: the file, read by one of the ``readers``.
 5. ``phases``: kernels counted by phase (``attribute``) and put into families (``classify``).

@@ -11,8 +11,8 @@ from autotune_cli.kernels.workload import Geometry
 from autotune_cli.profiling.layers import layers_of
 from autotune_cli.profiling.path import PathSpec, PhasePlan
 from autotune_cli.profiling.paths import candidate, fa3, flashinfer
-from autotune_cli.profiling.paths.rules import IN_PIECES, PathRules
-from autotune_cli.profiling.request import FA3, SGLANG, TOPK, PathRequest, PhaseName
+from autotune_cli.profiling.paths.rules import PADDED_MODES, PathRules
+from autotune_cli.profiling.request import FA3, IN_PIECES, SGLANG, TOPK, PathRequest, PhaseName
 from autotune_cli.sglang.padding import PadMode, capture_sizes, captured_size
 
 # What `--backend` calls a path; anything else is a candidate's name.
@@ -29,12 +29,17 @@ def plan_path(request: PathRequest, model: Model, geometries: Sequence[Geometry]
         BadOption: phases or sizes that don't fit the mode.
         NothingToRun: the mode runs no attention, or the model has none.
     """
+    rules = candidate.RULES if request.mode == TOPK else _PATHS.get(request.backend, candidate.RULES)
+    notes: list[str] = []
+    if not rules.has_sinks and any(geometry.sinks for geometry in geometries):
+        geometries = [geometry.model_copy(update={"sinks": False}) for geometry in geometries]
+        notes.append("attention sinks are left out: the kernels of this path have none")
     layers = layers_of(request, model, geometries)
     calls = max(2, len(layers)) if request.calls is None else request.calls
     if calls < len(layers):
         raise BadOption(option="--calls", detail=f"{calls} is below {len(layers)}, the number of kinds of layers")
-    rules = candidate.RULES if request.mode == TOPK else _PATHS.get(request.backend, candidate.RULES)
-    phases, notes = _phases(request, rules, layers[0].new_tokens)
+    phases, more = _phases(request, rules, layers[0].new_tokens)
+    notes += more
     if request.deterministic and rules is flashinfer.RULES:
         notes.append("deterministic: the path is chosen so; fixed split sizes are left out")
     spec = PathSpec(
@@ -62,16 +67,16 @@ def _phases(request: PathRequest, rules: PathRules, tokens: int) -> tuple[tuple[
     notes: list[str] = []
     pads = rules.pads(request)
     for name in request.phases or rules.phases:
-        if name not in ("piecewise", "breakable"):
+        if name not in IN_PIECES:
             plans.append(rules.plan(name, request))
             continue
         if name not in pads:
             if request.phases is None:
                 continue
-            what = f"--backend {request.backend}" if request.mode in IN_PIECES else f"--mode {request.mode}"
+            what = f"--backend {request.backend}" if request.mode in PADDED_MODES else f"--mode {request.mode}"
             detail = f"{name} graphs are for SGLang's extend and mixed, not for {what}"
             raise BadOption(option="--phases", detail=detail)
-        mode = _pad_mode(name, pads[name], request.pad_mode)
+        mode = _pad_mode(name, pads[name], request)
         static = captured_size(tokens, capture_sizes(), at_most_double=mode == "narrow")
         if static is not None:
             notes += [f"{tokens} tokens are a captured size: nothing is padded"] if static == tokens else []
@@ -84,14 +89,14 @@ def _phases(request: PathRequest, rules: PathRules, tokens: int) -> tuple[tuple[
     return tuple(plans), list(dict.fromkeys(notes))
 
 
-def _pad_mode(phase: PhaseName, known: Sequence[PadMode], asked: PadMode | None) -> PadMode:
-    """How a phase is padded: as asked for, or the one way that it has.
+def _pad_mode(phase: PhaseName, known: Sequence[PadMode], request: PathRequest) -> PadMode:
+    """How a phase is padded: as asked for, or as the path usually does. Breakable graphs have one way.
 
     Raises:
         BadOption: a piecewise graph has no such way on this path.
     """
-    if asked is None or asked in known:
-        return asked or known[0]
-    if phase == "piecewise":
-        raise BadOption(option="--pad-mode", detail=f"{asked} is of --backend {SGLANG}; here it is {known[0]}")
-    return known[0]
+    asked = request.pad_mode
+    if asked is None or asked in known or phase != "piecewise":
+        return asked if asked in known else known[0]
+    detail = f"{asked} is not how --backend {request.backend} pads (known: {', '.join(known)})"
+    raise BadOption(option="--pad-mode", detail=detail)

@@ -12,6 +12,8 @@ from autotune_cli.sglang.resolve import Mode
 
 PhaseName = Literal["eager", "capture", "replay", "piecewise", "breakable"]
 PHASES: tuple[PhaseName, ...] = get_args(PhaseName)
+IN_PIECES: tuple[PhaseName, ...] = ("piecewise", "breakable")
+"""Attention runs between the replays of a graph's pieces, over a padded batch."""
 
 Kernels = Literal["auto", "fa2", "fa3"]
 """Which of FlashInfer's kernels: as SGLang chooses (paged and decode fa2, ragged what FlashInfer's ``auto`` says)."""

@@ -10,8 +10,11 @@ from live_builders import PAGED, live, recorded, right
 from made_worker import FLAG, Made, fine, ragged
 from running import Finished
 
-from autotune_cli.profiling.path import PathSpec
+from autotune_cli.profiling import planning
+from autotune_cli.profiling.path import PathSpec, PhasePlan
+from autotune_cli.profiling.paths.rules import PathRules
 from autotune_cli.profiling.recording.recorded import LiveRun
+from autotune_cli.profiling.request import PathRequest, PhaseName, Wanted
 from autotune_cli.worker.protocol import WorkerSettings
 
 Usage = Callable[..., Finished]
@@ -75,6 +78,21 @@ def test_sglangs_default_on_hopper(usage: Usage, worker: Made) -> None:
     ]
     geometries = [layer.workload.geometry for layer in worker.spec.layers]  # type: ignore[union-attr]
     assert [geometry.sinks for geometry in geometries] == [True, True]
+
+
+def test_a_new_path_is_a_file_and_a_line(usage: Usage, worker: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As docs/contributing.md says."""
+
+    def plan(phase: PhaseName, request: PathRequest) -> PhasePlan:
+        return PhasePlan(phase, Wanted("torch.sdpa"), "paged", writes="before")
+
+    toy = PathRules(plan, ("eager", "breakable"), {"breakable": ("narrow",)})
+    monkeypatch.setitem(planning._PATHS, "toy", toy)
+    done = usage("profile", "--backend", "toy")
+    assert (done.code, done.err) == (0, "")
+    assert done.out.splitlines()[-1] == "PASS: only paged attention in eager (2 kernels), breakable (2 kernels)"
+    assert [(plan.name, plan.in_pieces) for plan in worker.spec.phases] == [("eager", False), ("breakable", True)]
+    assert usage("profile", "--backend", "toy", "--mode", "decode").out.splitlines()[-1].endswith("eager (2 kernels)")
 
 
 def test_the_first_visible_gpu_is_taken(usage: Usage, worker: Made) -> None:

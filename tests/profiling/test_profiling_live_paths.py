@@ -57,7 +57,7 @@ def test_deterministic_fa3_is_another_server_with_fixed_splits() -> None:
         ({"kernels": "fa2"}, "--fa: chooses FlashInfer's kernels; --backend fa3 runs FlashAttention-3"),
         (
             {"phases": ("piecewise",), "pad_mode": "fake-request"},
-            "--pad-mode: fake-request is of --backend flashinfer; here it is narrow",
+            r"--pad-mode: fake-request is not how --backend fa3 pads \(known: narrow\)",
         ),
         ({"mode": "decode", "phases": ("breakable",)}, "--phases: breakable graphs are for .*, not for --mode decode"),
         (
@@ -79,6 +79,14 @@ def test_graphs_are_captured_for_the_longest_context_served() -> None:
     assert layer.workload.served_context == 131072  # type: ignore[union-attr]
     (layer,) = planned("decode", batch=1, context=200_000)[0].layers
     assert layer.workload.served_context == 200_000  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(("backend", "kept"), [(FA3, True), (SGLANG, False), ("torch.sdpa", False)])
+def test_sinks_are_left_out_where_the_kernels_have_none(backend: str, kept: bool) -> None:
+    model = load_model("gpt-oss-120b")
+    spec, notes = plan_path(PathRequest("decode", backend=backend), model, model.geometries())
+    assert [layer.workload.geometry.sinks for layer in spec.layers] == [kept, kept]  # type: ignore[union-attr]
+    assert notes == ([] if kept else ["attention sinks are left out: the kernels of this path have none"])
 
 
 def test_fa3_of_no_request() -> None:

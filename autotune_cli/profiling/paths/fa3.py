@@ -52,4 +52,5 @@ RULES = PathRules(
     plan,
     ("eager", "capture", "replay", "breakable"),
     {"piecewise": ("narrow",), "breakable": ("narrow",)},
+    has_sinks=True,
 )

@@ -9,7 +9,7 @@ from autotune_cli.profiling.path import PhasePlan
 from autotune_cli.profiling.request import PathRequest, PhaseName
 from autotune_cli.sglang.padding import PadMode
 
-IN_PIECES = ("extend", "mixed")
+PADDED_MODES = ("extend", "mixed")
 """Modes of SGLang that are padded and run between the pieces of a graph."""
 
 
@@ -23,7 +23,9 @@ class PathRules:
     """Those that are run if the user names none."""
     pad_modes: Mapping[PhaseName, tuple[PadMode, ...]]
     """Of each phase that runs in pieces, the usual one first."""
+    has_sinks: bool = False
+    """Do its kernels take attention sinks?"""
 
     def pads(self, request: PathRequest) -> Mapping[PhaseName, tuple[PadMode, ...]]:
         """``pad_modes``, where the mode has phases in pieces at all."""
-        return self.pad_modes if request.mode in IN_PIECES else {}
+        return self.pad_modes if request.mode in PADDED_MODES else {}
