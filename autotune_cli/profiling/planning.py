@@ -96,7 +96,9 @@ def _pad_mode(phase: PhaseName, known: Sequence[PadMode], request: PathRequest) 
         BadOption: a piecewise graph has no such way on this path.
     """
     asked = request.pad_mode
-    if asked is None or asked in known or phase != "piecewise":
-        return asked if asked in known else known[0]
+    if asked is not None and asked in known:
+        return asked
+    if asked is None or phase != "piecewise":
+        return known[0]
     detail = f"{asked} is not how --backend {request.backend} pads (known: {', '.join(known)})"
     raise BadOption(option="--pad-mode", detail=detail)

@@ -1,5 +1,6 @@
-"""docs/contributing.md, followed: a toy path, a toy phase and a toy way of padding in a copy of the program, in exactly the
-files that the page names, used through the command line. The GPU is hidden, so a path that is planned ends with exit 4."""
+"""docs/contributing.md, followed: a toy path, a toy phase and a toy way of padding in a copy of the program, in exactly
+the files that the page names, used through the command line. The GPU is hidden: what is planned ends with exit 4.
+"""
 
 from __future__ import annotations
 
