@@ -29,7 +29,7 @@ def plan_path(request: PathRequest, model: Model, geometries: Sequence[Geometry]
         BadOption: phases or sizes that don't fit the mode.
         NothingToRun: the mode runs no attention, or the model has none.
     """
-    rules = candidate.RULES if request.mode == TOPK else _PATHS.get(request.backend, candidate.RULES)
+    rules = _rules(request)
     notes: list[str] = []
     if not rules.has_sinks and any(geometry.sinks for geometry in geometries):
         geometries = [geometry.model_copy(update={"sinks": False}) for geometry in geometries]
@@ -52,6 +52,21 @@ def plan_path(request: PathRequest, model: Model, geometries: Sequence[Geometry]
         seed=request.seed,
     )
     return spec, notes
+
+
+def _rules(request: PathRequest) -> PathRules:
+    """Those of the path that is asked for.
+
+    Raises:
+        BadOption: a path of attention, for a selection of keys.
+    """
+    if request.mode != TOPK:
+        return _PATHS.get(request.backend, candidate.RULES)
+    if request.backend in _PATHS and request.backend != SGLANG:
+        raise BadOption(
+            option="--backend", detail=f"{request.backend} is a path of attention, and --mode topk has none"
+        )
+    return candidate.RULES
 
 
 def _phases(request: PathRequest, rules: PathRules, tokens: int) -> tuple[tuple[PhasePlan, ...], list[str]]:

@@ -89,6 +89,13 @@ def test_sinks_are_left_out_where_the_kernels_have_none(backend: str, kept: bool
     assert notes == ([] if kept else ["attention sinks are left out: the kernels of this path have none"])
 
 
+def test_a_selection_has_no_path_of_attention() -> None:
+    model = load_model("deepseek-v3.2")
+    with pytest.raises(BadOption, match="--backend: fa3 is a path of attention, and --mode topk has none"):
+        plan_path(PathRequest("topk", backend=FA3), model, ())
+    assert [str(plan.wanted) for plan in plan_path(PathRequest("topk"), model, ())[0].phases] == [""] * 3
+
+
 def test_fa3_of_no_request() -> None:
     with pytest.raises(NothingToRun):
         planned("idle")
