@@ -91,7 +91,7 @@ def test_sinks_are_left_out_where_the_kernels_have_none(backend: str, kept: bool
 
 def test_a_selection_has_no_path_of_attention() -> None:
     model = load_model("deepseek-v3.2")
-    with pytest.raises(BadOption, match="--backend: fa3 is a path of attention, and --mode topk has none"):
+    with pytest.raises(BadOption, match="--backend: fa3 is a path of attention, --mode topk has none"):
         plan_path(PathRequest("topk", backend=FA3), model, ())
     assert [str(plan.wanted) for plan in plan_path(PathRequest("topk"), model, ())[0].phases] == [""] * 3
 
