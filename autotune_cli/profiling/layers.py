@@ -25,7 +25,7 @@ _CONTEXT: dict[str, int] = {"decode": 2048, "topk": 65536}
 
 
 @dataclass(frozen=True)
-class Layer:
+class PathLayer:
     """One kind of layer: its geometry and the batch's lengths (None: the workload's own)."""
 
     workload: AnyWorkload
@@ -37,7 +37,7 @@ class Layer:
         return sum(self.lengths.qo) if self.lengths else 0
 
 
-def layers_of(request: PathRequest, model: Model, geometries: Sequence[Geometry]) -> tuple[Layer, ...]:
+def layers_of(request: PathRequest, model: Model, geometries: Sequence[Geometry]) -> tuple[PathLayer, ...]:
     """One layer for each geometry; of a selection of keys one in all.
 
     Raises:
@@ -58,17 +58,17 @@ def _why_none(request: PathRequest, model: Model) -> str:
     return "; ".join(model.notes) or "no attention layer that is known here"
 
 
-def _topk_layers(request: PathRequest, model: Model) -> tuple[Layer, ...]:
+def _topk_layers(request: PathRequest, model: Model) -> tuple[PathLayer, ...]:
     if model.topk is None:
         return ()
     if request.new is not None:
         raise BadOption(option="--new", detail="a selection has no new tokens")
     rows, width = request.batch or _BATCH[TOPK], request.context or _CONTEXT[TOPK]
     workload = TopkWorkload(operation="topk.select", rows=rows, width=width, k=model.topk, mode="eager")
-    return (Layer(workload),)
+    return (PathLayer(workload),)
 
 
-def _attention_layers(request: PathRequest, model: Model, geometries: Sequence[Geometry]) -> tuple[Layer, ...]:
+def _attention_layers(request: PathRequest, model: Model, geometries: Sequence[Geometry]) -> tuple[PathLayer, ...]:
     batch = request.batch or _BATCH.get(request.mode, 4)
     operation: AttentionOperation
     if request.mode == "decode":
@@ -91,7 +91,7 @@ def _attention_layers(request: PathRequest, model: Model, geometries: Sequence[G
         )
         # A server captures for the longest context that it serves; eager steps don't depend on it.
         served = {"served_context": max(model.max_context, context)} if model.max_context else {}
-        found.append(Layer(workload.model_copy(update=served), _lengths(request.mode, workload)))
+        found.append(PathLayer(workload.model_copy(update=served), _lengths(request.mode, workload)))
     return tuple(found)
 
 

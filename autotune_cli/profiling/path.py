@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from autotune_cli.profiling.layers import Layer
-from autotune_cli.profiling.request import Injected, PhaseName, Wanted
+from autotune_cli.profiling.layers import PathLayer
+from autotune_cli.profiling.request import CandidateSpec, Injected, PhaseName
 from autotune_cli.profiling.verdict import Shape
 from autotune_cli.sglang.padding import PadMode
 
@@ -22,7 +22,7 @@ class PhasePlan:
     """What a phase plans and runs, and what must be seen."""
 
     name: PhaseName
-    wanted: Wanted
+    wanted: CandidateSpec
     shape: Shape
     planned: str = ""
     """Route that SGLang plans; empty where no path of SGLang's is run."""
@@ -51,7 +51,7 @@ class PathSpec:
 
     title: str
     """For people: model, mode, shape."""
-    layers: tuple[Layer, ...]
+    layers: tuple[PathLayer, ...]
     phases: tuple[PhasePlan, ...]
     calls: int
     """Attention calls of a step; kinds of layers take turns."""

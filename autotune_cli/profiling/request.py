@@ -8,7 +8,7 @@ from typing import Literal, get_args
 
 from autotune_cli.errors import BadOption, UnknownName
 from autotune_cli.sglang.padding import PadMode
-from autotune_cli.sglang.resolve import Mode
+from autotune_cli.sglang.resolve import ForwardMode
 
 PhaseName = Literal["eager", "capture", "replay", "piecewise", "breakable"]
 PHASES: tuple[PhaseName, ...] = get_args(PhaseName)
@@ -34,7 +34,7 @@ TOPK = "topk"
 class PathRequest:
     """What is asked for; None: not given."""
 
-    mode: Mode | Literal["topk"]
+    mode: ForwardMode | Literal["topk"]
     prefix: bool = True
     forced_paged: bool = False
     deterministic: bool = False
@@ -55,7 +55,7 @@ class PathRequest:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class CandidateSpec:
     """A candidate by its backend and some of its knobs; the rest is the default's, or the first supported one's."""
 
     backend: str = ""
@@ -90,7 +90,7 @@ def parse_phases(text: str | None) -> tuple[PhaseName, ...] | None:
     return tuple(phase for phase in PHASES if phase in words)
 
 
-def parse_backend(text: str) -> Wanted:
+def parse_backend(text: str) -> CandidateSpec:
     """``flashinfer.decode`` or ``flashinfer.decode(path=fa3,page_size=16)``, as result files name candidates.
 
     Raises:
@@ -105,4 +105,4 @@ def parse_backend(text: str) -> Wanted:
         if not equals or not name.strip():
             raise BadOption(option="--backend", detail=f"{part!r} is not of the form knob=value")
         knobs.append((name.strip(), value.strip()))
-    return Wanted(match[1], tuple(knobs))
+    return CandidateSpec(match[1], tuple(knobs))

@@ -15,14 +15,16 @@ from autotune_cli.results.toggles import Toggle, parse_bool
 
 FORCE_PAGED = "SGLANG_FLASHINFER_USE_PAGED"
 
-Mode = Literal["decode", "idle", "extend", "mixed", "target_verify", "draft_extend", "draft_extend_v2", "dllm_extend"]
+ForwardMode = Literal[
+    "decode", "idle", "extend", "mixed", "target_verify", "draft_extend", "draft_extend_v2", "dllm_extend"
+]
 Route = Literal["decode", "paged", "ragged"]
 """``decode``: the paged decode wrapper. ``paged``: one paged call over all keys. ``ragged``: a ragged call over the new
 tokens, and over a prefix a paged call and a merge."""
 
-MODES: tuple[Mode, ...] = get_args(Mode)
+MODES: tuple[ForwardMode, ...] = get_args(ForwardMode)
 # Short names for the command line.
-_ALIASES: dict[str, Mode] = {"verify": "target_verify", "prefill": "extend", "dllm": "dllm_extend"}
+_ALIASES: dict[str, ForwardMode] = {"verify": "target_verify", "prefill": "extend", "dllm": "dllm_extend"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,7 @@ class Resolution:
 
 
 def resolve(
-    mode: Mode,
+    mode: ForwardMode,
     *,
     prefix: bool = True,
     graph: bool = False,
@@ -87,11 +89,11 @@ def resolve(
     return Resolution("ragged", "ragged", f"{mode}: ragged, {over}")
 
 
-def _paged(mode: Mode, why: str) -> Resolution:
+def _paged(mode: ForwardMode, why: str) -> Resolution:
     return Resolution("paged", "paged", f"{mode}: {why}")
 
 
-def parse_mode(text: str, others: Sequence[str] = ()) -> Mode:
+def parse_mode(text: str, others: Sequence[str] = ()) -> ForwardMode:
     """A forward mode as people write it.
 
     Args:

@@ -14,7 +14,7 @@ from autotune_cli.profiling import planning
 from autotune_cli.profiling.path import PathSpec, PhasePlan
 from autotune_cli.profiling.paths.rules import PathRules
 from autotune_cli.profiling.recording.recorded import LiveRun
-from autotune_cli.profiling.request import PathRequest, PhaseName, Wanted
+from autotune_cli.profiling.request import CandidateSpec, PathRequest, PhaseName
 from autotune_cli.worker.protocol import WorkerSettings
 
 Usage = Callable[..., Finished]
@@ -84,7 +84,7 @@ def test_a_new_path_is_a_file_and_a_line(usage: Usage, worker: Made, monkeypatch
     """As docs/contributing.md says."""
 
     def plan(phase: PhaseName, request: PathRequest) -> PhasePlan:
-        return PhasePlan(phase, Wanted("torch.sdpa"), "paged", writes="before")
+        return PhasePlan(phase, CandidateSpec("torch.sdpa"), "paged", writes="before")
 
     toy = PathRules(plan, ("eager", "breakable"), {"breakable": ("narrow",)})
     monkeypatch.setitem(planning._PATHS, "toy", toy)

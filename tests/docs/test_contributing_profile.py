@@ -26,13 +26,13 @@ from __future__ import annotations
 from autotune_cli.errors import BadOption
 from autotune_cli.profiling.path import PhasePlan
 from autotune_cli.profiling.paths.rules import PathRules
-from autotune_cli.profiling.request import PathRequest, PhaseName, Wanted
+from autotune_cli.profiling.request import PathRequest, PhaseName, CandidateSpec
 
 
 def plan(phase: PhaseName, request: PathRequest) -> PhasePlan:
     if request.mode != "extend":
         raise BadOption(option="--mode", detail="a toy only extends")
-    return PhasePlan(phase, Wanted("torch.sdpa"), "any", writes="before")
+    return PhasePlan(phase, CandidateSpec("torch.sdpa"), "any", writes="before")
 
 
 RULES = PathRules(plan, ("eager",), {"breakable": ("narrow",)})

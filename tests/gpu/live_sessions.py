@@ -16,7 +16,7 @@ from autotune_cli.kernels.registry import Device
 from autotune_cli.kernels.workload import AttentionWorkload, Geometry, Lengths
 from autotune_cli.profiling.attribute import split_into_phases
 from autotune_cli.profiling.classify import Family, load_classifier
-from autotune_cli.profiling.layers import Layer
+from autotune_cli.profiling.layers import PathLayer
 from autotune_cli.profiling.live_verdict import judge_live_run
 from autotune_cli.profiling.path import PathSpec
 from autotune_cli.profiling.phases import Recording
@@ -143,7 +143,7 @@ def padded_spec(
     static = captured_size(sum(qo), capture_sizes())
     assert static is not None
     plans = tuple(dataclasses.replace(p, static_tokens=static) if p.in_pieces else p for p in spec.phases)
-    return dataclasses.replace(spec, layers=(Layer(workload, lengths),), phases=plans)
+    return dataclasses.replace(spec, layers=(PathLayer(workload, lengths),), phases=plans)
 
 
 def run(

@@ -12,7 +12,7 @@ from autotune_cli.kernels.workload import Lengths
 from autotune_cli.profiling.errors import NothingToRun
 from autotune_cli.profiling.path import PathSpec
 from autotune_cli.profiling.planning import plan_path
-from autotune_cli.profiling.request import PathRequest, Wanted, parse_backend, parse_phases
+from autotune_cli.profiling.request import CandidateSpec, PathRequest, parse_backend, parse_phases
 
 LLAMA = load_model("llama-3.1-8b")
 
@@ -199,16 +199,16 @@ def test_nothing_to_run(mode: str, model: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("text", "wanted"),
     [
-        ("torch.sdpa", Wanted("torch.sdpa")),
-        ("my-own.back_end", Wanted("my-own.back_end")),
+        ("torch.sdpa", CandidateSpec("torch.sdpa")),
+        ("my-own.back_end", CandidateSpec("my-own.back_end")),
         (" flashinfer.decode ( path = fa3 , page_size=16 ) ", None),
         ("flashinfer.decode(path=fa3,page_size=16)", None),
-        ("x()", Wanted("x")),
-        ("x(a=)", Wanted("x", (("a", ""),))),
+        ("x()", CandidateSpec("x")),
+        ("x(a=)", CandidateSpec("x", (("a", ""),))),
     ],
 )
-def test_a_candidate_by_name(text: str, wanted: Wanted | None) -> None:
-    decode = Wanted("flashinfer.decode", (("path", "fa3"), ("page_size", "16")))
+def test_a_candidate_by_name(text: str, wanted: CandidateSpec | None) -> None:
+    decode = CandidateSpec("flashinfer.decode", (("path", "fa3"), ("page_size", "16")))
     assert parse_backend(text) == (wanted or decode)
     assert parse_backend(str(parse_backend(text))) == parse_backend(text)
 

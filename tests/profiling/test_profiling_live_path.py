@@ -11,7 +11,7 @@ from autotune_cli.kernels.models import Model, load_model
 from autotune_cli.profiling.path import PathSpec, PhasePlan
 from autotune_cli.profiling.planning import plan_path
 from autotune_cli.profiling.request import PathRequest
-from autotune_cli.sglang.resolve import MODES, Mode, Resolution, resolve
+from autotune_cli.sglang.resolve import MODES, ForwardMode, Resolution, resolve
 
 LLAMA = load_model("llama-3.1-8b")
 GRAPHS = ("capture", "replay")
@@ -27,7 +27,7 @@ def phases(mode: str, model: Model = LLAMA, **values: Any) -> dict[str, PhasePla
     return {plan.name: plan for plan in path(mode, model, **values).phases}
 
 
-def found(mode: Mode, phase: str, prefix: bool, flags: dict[str, bool]) -> Resolution:
+def found(mode: ForwardMode, phase: str, prefix: bool, flags: dict[str, bool]) -> Resolution:
     return resolve(mode, prefix=prefix, graph=phase in GRAPHS, piecewise=phase == "piecewise", **flags)
 
 
@@ -44,7 +44,7 @@ def wanted(executed: str, prefix: bool) -> str:
 
 @pytest.mark.parametrize("mode", [mode for mode in MODES if mode != "idle"])
 @pytest.mark.parametrize("prefix", [True, False], ids=["prefix", "no-prefix"])
-def test_every_phase_follows_the_resolution(mode: Mode, prefix: bool) -> None:
+def test_every_phase_follows_the_resolution(mode: ForwardMode, prefix: bool) -> None:
     """All combinations of the flags. Each is shown as it is, also where SGLang plans one path and runs another."""
     for values in itertools.product((False, True), repeat=len(FLAGS)):
         flags = dict(zip(FLAGS, values, strict=True))

@@ -18,7 +18,7 @@ from autotune_cli.profiling.planning import plan_path
 from autotune_cli.profiling.recording import compare
 from autotune_cli.profiling.recording.compare import Outputs, compare_phases
 from autotune_cli.profiling.recording.recorded import Check, PhaseRun
-from autotune_cli.profiling.request import PathRequest, Wanted
+from autotune_cli.profiling.request import CandidateSpec, PathRequest
 
 WHAT = "eager and replay"
 TWO_REQUESTS = Lengths((1, 1), (2, 3))
@@ -182,7 +182,7 @@ def plain(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """What a run without padding, or of a part of the batch, gives."""
     found: dict[str, Any] = {"out": torch.zeros(2, 3), "policy": "", "wanted": []}
 
-    def prepared(candidate: Wanted, problem: Any) -> Any:
+    def prepared(candidate: CandidateSpec, problem: Any) -> Any:
         found["wanted"].append(candidate)
         return SimpleNamespace(run=lambda: found["out"])
 

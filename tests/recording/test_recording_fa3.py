@@ -12,7 +12,7 @@ from recording_paths import RIGHT, SMALL, TWO, checks, phases, spec
 from autotune_cli.kernels.registry import Backend
 from autotune_cli.profiling.recording import cache_write
 from autotune_cli.profiling.recording.step import NoCandidate, choose
-from autotune_cli.profiling.request import Wanted
+from autotune_cli.profiling.request import CandidateSpec
 
 IN_PIECES = {"padding_changes_rows": True, "wrong_output": True, "bad_padding": True, "plan_waits": True}
 
@@ -108,12 +108,12 @@ def test_it_needs_its_keys_written_first(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_what_a_server_does_not_run_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     workload = served("decode").layers[0].workload
-    wanted = Wanted(baseline="sglang --attention-backend fa3")
+    wanted = CandidateSpec(baseline="sglang --attention-backend fa3")
     monkeypatch.setattr(Backend, "missing", lambda self: "sgl_kernel")
     with pytest.raises(NoCandidate, match=r"sglang --attention-backend fa3 on attention.decode .*: unavailable: sgl_k"):
         choose(wanted, workload, fake_cuda.DEVICE)
     with pytest.raises(NoCandidate, match=r"sglang --attention-backend wave on .*: SGLang's wave is no candidate"):
-        choose(Wanted(baseline="sglang --attention-backend wave"), workload, fake_cuda.DEVICE)
+        choose(CandidateSpec(baseline="sglang --attention-backend wave"), workload, fake_cuda.DEVICE)
 
 
 @pytest.mark.parametrize("prefix", [True, False])

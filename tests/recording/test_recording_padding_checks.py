@@ -13,7 +13,7 @@ from autotune_cli.profiling.path import PhasePlan
 from autotune_cli.profiling.recording.compare import padding_checks
 from autotune_cli.profiling.recording.padded import Padded
 from autotune_cli.profiling.recording.recorded import Check
-from autotune_cli.profiling.request import Wanted
+from autotune_cli.profiling.request import CandidateSpec
 
 
 def piece(padding: int, mode: str, rest: float = 0.0) -> Any:
@@ -32,7 +32,7 @@ def padding(padding: int, mode: Any, rest: float = 0.0, break_it: Any = None) ->
     one = piece(padding, mode, rest)
     if break_it is not None:
         break_it(one)
-    plan = PhasePlan("piecewise", Wanted(), "paged", pad_mode=mode, static_tokens=one.real + padding)
+    plan = PhasePlan("piecewise", CandidateSpec(), "paged", pad_mode=mode, static_tokens=one.real + padding)
     return padding_checks(plan, [one])
 
 

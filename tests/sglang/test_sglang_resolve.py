@@ -7,7 +7,7 @@ import itertools
 import pytest
 
 from autotune_cli.errors import UnknownName
-from autotune_cli.sglang.resolve import FORCE_PAGED, MODES, Mode, forced_paged, parse_mode, resolve
+from autotune_cli.sglang.resolve import FORCE_PAGED, MODES, ForwardMode, forced_paged, parse_mode, resolve
 
 FLAGS = ("deterministic", "multimodal", "multi_item_scoring", "piecewise", "forced_paged")
 
@@ -40,7 +40,7 @@ GOLDEN = [
 
 
 @pytest.mark.parametrize(("mode", "flags", "planned", "executed"), GOLDEN)
-def test_the_golden_table(mode: Mode, flags: dict[str, bool], planned: str, executed: str) -> None:
+def test_the_golden_table(mode: ForwardMode, flags: dict[str, bool], planned: str, executed: str) -> None:
     found = resolve(mode, **flags)
     assert (found.planned, found.executed) == (planned, executed)
     assert mode in found.reason

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from autotune_cli.profiling.path import PhasePlan
 from autotune_cli.profiling.paths.rules import PathRules
-from autotune_cli.profiling.request import SGLANG, TOPK, PathRequest, PhaseName, Wanted, parse_backend
+from autotune_cli.profiling.request import SGLANG, TOPK, CandidateSpec, PathRequest, PhaseName, parse_backend
 from autotune_cli.profiling.verdict import Shape
 
 
@@ -15,7 +15,7 @@ def plan(phase: PhaseName, request: PathRequest) -> PhasePlan:
         BadOption: the backend's name is none.
     """
     # Top-k has no path of SGLang's to choose: a backend must be named, or the default of `tune` is taken.
-    wanted = Wanted() if request.backend == SGLANG else parse_backend(request.backend)
+    wanted = CandidateSpec() if request.backend == SGLANG else parse_backend(request.backend)
     shape: Shape = "topk" if request.mode == TOPK else "paged" if request.forced_paged else "any"
     return PhasePlan(phase, wanted, shape)
 

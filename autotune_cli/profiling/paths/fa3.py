@@ -10,7 +10,7 @@ from __future__ import annotations
 from autotune_cli.errors import BadOption
 from autotune_cli.profiling.path import PhasePlan
 from autotune_cli.profiling.paths.rules import PathRules
-from autotune_cli.profiling.request import FA3, PathRequest, PhaseName, Wanted
+from autotune_cli.profiling.request import FA3, CandidateSpec, PathRequest, PhaseName
 
 _SERVER = "sglang --attention-backend fa3"
 _DETERMINISTIC = "--enable-deterministic-inference"
@@ -39,7 +39,7 @@ def plan(phase: PhaseName, request: PathRequest) -> PhasePlan:
     server = f"{_SERVER} {_DETERMINISTIC}" if request.deterministic else _SERVER
     return PhasePlan(
         name=phase,
-        wanted=Wanted(baseline=server),
+        wanted=CandidateSpec(baseline=server),
         shape="paged",
         planned="paged",
         executed="paged",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from autotune_cli.profiling.path import PAGE_SIZE, PhasePlan
 from autotune_cli.profiling.paths.rules import PathRules
-from autotune_cli.profiling.request import Kernels, PathRequest, PhaseName, Wanted
+from autotune_cli.profiling.request import CandidateSpec, Kernels, PathRequest, PhaseName
 from autotune_cli.profiling.verdict import Shape
 from autotune_cli.sglang.resolve import Resolution, Route, resolve
 
@@ -40,18 +40,18 @@ RULES = PathRules(
 )
 
 
-def _wanted(route: Route, prefix: bool, kernels: Kernels) -> Wanted:
+def _wanted(route: Route, prefix: bool, kernels: Kernels) -> CandidateSpec:
     """SGLang's paged and decode wrappers are fixed to fa2; its ragged one is FlashInfer's ``auto``."""
     page = ("page_size", str(PAGE_SIZE))
     if route == "decode":
-        return Wanted("flashinfer.decode", (page, ("path", "fa3")) if kernels == "fa3" else (page,))
+        return CandidateSpec("flashinfer.decode", (page, ("path", "fa3")) if kernels == "fa3" else (page,))
     paged = "fa3" if kernels == "fa3" else "fa2"
     if route == "paged":
-        return Wanted("flashinfer.paged", (("path", paged), page))
+        return CandidateSpec("flashinfer.paged", (("path", paged), page))
     if prefix:
         ragged = () if kernels == "auto" else (("ragged", kernels),)
-        return Wanted("flashinfer.ragged_paged_merge", (*ragged, ("paged", paged), page))
-    return Wanted("flashinfer.ragged", () if kernels == "auto" else (("path", kernels),))
+        return CandidateSpec("flashinfer.ragged_paged_merge", (*ragged, ("paged", paged), page))
+    return CandidateSpec("flashinfer.ragged", () if kernels == "auto" else (("path", kernels),))
 
 
 def _shape(found: Resolution, prefix: bool) -> Shape:

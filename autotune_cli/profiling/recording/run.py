@@ -15,7 +15,7 @@ from torch.profiler import ProfilerActivity, profile, record_function
 from autotune_cli.kernels.attention.problem import AttentionProblem
 from autotune_cli.kernels.family import family
 from autotune_cli.kernels.registry import REGISTRY, Candidate, Device
-from autotune_cli.profiling.layers import Layer
+from autotune_cli.profiling.layers import PathLayer
 from autotune_cli.profiling.path import PathSpec, PhasePlan
 from autotune_cli.profiling.ranges import PHASE_PREFIX, PLAN
 from autotune_cli.profiling.recording.batches import for_graphs
@@ -25,7 +25,7 @@ from autotune_cli.profiling.recording.graph_nodes import NodesUnavailable, kerne
 from autotune_cli.profiling.recording.inject import injected
 from autotune_cli.profiling.recording.recorded import Check, LiveRun, PhaseRun, Recorded
 from autotune_cli.profiling.recording.step import (
-    Call,
+    LayerCall,
     NoCandidate,
     Pieces,
     PlanWaits,
@@ -58,7 +58,7 @@ def record_path(spec: PathSpec, folder: str, device: Device, report: OnPhase) ->
     return LiveRun(device.name, recording, others)
 
 
-def problem_of(layer: Layer, seed: int) -> Any:
+def problem_of(layer: PathLayer, seed: int) -> Any:
     """The inputs of a kind of layer."""
     if layer.lengths is not None and layer.workload.operation != "topk.select":
         return AttentionProblem(layer.workload, layer.lengths, "cuda", seed)
@@ -181,16 +181,18 @@ class Recorder:
             # Without a capture phase of its own the graph is captured before the recording.
             self._capture(step)
 
-    def _call(self, plan: PhasePlan, candidate: Candidate, problem: Any) -> Call:
+    def _call(self, plan: PhasePlan, candidate: Candidate, problem: Any) -> LayerCall:
         if plan.in_pieces:
             pieces = Pieces(problem, candidate, plan.static_tokens, plan.pad_mode, self.spec.page_size)
             first = plan.writes == "before"
-            return Call(pieces, pieces.run, pieces.plan, pieces.write, first, forbid_waiting=True, ready=pieces.ready)
+            return LayerCall(
+                pieces, pieces.run, pieces.plan, pieces.write, first, forbid_waiting=True, ready=pieces.ready
+            )
         if plan.name != "eager":
             problem = for_graphs(problem)
         ready = prepared(candidate, problem)
         write = CacheWrite(problem, self.spec.page_size) if plan.writes != "never" else None
-        return Call(problem, ready.run, ready.plan, write, plan.writes == "before", ready=ready)
+        return LayerCall(problem, ready.run, ready.plan, write, plan.writes == "before", ready=ready)
 
     @staticmethod
     def _warm(step: Step) -> None:

@@ -19,7 +19,7 @@ from autotune_cli.kernels.workload import AnyWorkload
 from autotune_cli.profiling.recording.batches import narrowed
 from autotune_cli.profiling.recording.cache_write import CacheWrite
 from autotune_cli.profiling.recording.padded import Padded
-from autotune_cli.profiling.request import Wanted
+from autotune_cli.profiling.request import CandidateSpec
 from autotune_cli.sglang.padding import PadMode
 from autotune_cli.tuning.plan import plan as plan_workload
 
@@ -41,7 +41,7 @@ class NoCandidate(Exception):
     """What was asked for doesn't exist, or doesn't apply to the workload."""
 
 
-def choose(wanted: Wanted, workload: AnyWorkload, device: Device) -> Candidate:
+def choose(wanted: CandidateSpec, workload: AnyWorkload, device: Device) -> Candidate:
     """What a baseline runs, where one is named; else SGLang's own among the candidates that fit, or the first.
 
     Raises:
@@ -106,7 +106,7 @@ def split_policy(ready: Prepared) -> str:
 
 
 @dataclass
-class Call:
+class LayerCall:
     """A kind of layer in a phase."""
 
     problem: Any
@@ -133,7 +133,7 @@ class Call:
 class Step:
     """``count`` calls; kinds of layers take turns."""
 
-    kinds: list[Call]
+    kinds: list[LayerCall]
     count: int
     extra: Callable[[], Any] | None = None
     """An injected kernel, run after the layers."""
