@@ -63,9 +63,7 @@ def _rules(request: PathRequest) -> PathRules:
     if request.mode != TOPK:
         return _PATHS.get(request.backend, candidate.RULES)
     if request.backend in _PATHS and request.backend != SGLANG:
-        raise BadOption(
-            option="--backend", detail=f"{request.backend} is a path of attention, and --mode topk has none"
-        )
+        raise BadOption(option="--backend", detail=f"{request.backend} is a path of attention, --mode topk has none")
     return candidate.RULES
 
 
