@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from autotune_cli.commands.helping import complete_model, complete_words, list_models
+from autotune_cli.measure.timers import in_words, known_timers
 
 if TYPE_CHECKING:
     from autotune_cli.render.console import Console
@@ -233,10 +234,10 @@ def tune(
     timer: Annotated[
         str | None,
         typer.Option(
-            help="cupti, events (GPU) or cpu_clock. Default: the best one.",
+            help=f"{in_words()}. Default: the best one.",
             metavar="TIMER",
             rich_help_panel=_HOW,
-            autocompletion=complete_words("cupti", "events", "cpu_clock"),
+            autocompletion=complete_words(*known_timers()),
         ),
     ] = None,
     warm: Annotated[

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from autotune_cli.kernels.workload import AttentionWorkload, TopkWorkload
 from autotune_cli.measure import floor
 from autotune_cli.measure.noise import likely_cause, why_noisy
+from autotune_cli.measure.timers import header_words
 from autotune_cli.render.ceilings import above_floor_words, ceilings_line
 from autotune_cli.results.schema import FAILED, CandidateResult, Environment, Settings, WorkloadResult
 
@@ -79,8 +80,7 @@ def header(environment: Environment, settings: Settings, noise_floor: float | No
         if version != "not installed":
             parts.append(f"{name} {version}")
     method = f"{'cold' if settings.l2 == 'cold' else 'warm'} {'L2' if environment.device_kind == 'cuda' else 'caches'}"
-    names = {"cupti": "CUPTI", "events": "CUDA events (they time the host too)", "cpu_clock": "wall clock"}
-    timing = f"{method}, {names.get(settings.timer, settings.timer)}"
+    timing = f"{method}, {header_words(settings.timer)}"
     timing += f", {settings.rounds} rounds of {settings.iterations}"
     if settings.exhaustive:
         timing += ", exhaustive"

@@ -121,7 +121,7 @@ class Settings(Record):
     """How a run measured."""
 
     timer: str
-    """``cupti``, ``events`` or ``cpu_clock``."""
+    """Its name: a file of measure/timers."""
     l2: Literal["cold", "warm"]
     rounds: NonNegativeInt
     iterations: NonNegativeInt
