@@ -1,0 +1,54 @@
+"""The formats in which commands print results: each is a file of this folder (docs/contributing.md, "Adding an output
+format"), found by the kind of result and the file's name.
+
+Kinds of results, each with its view: ``run`` of tune and show (:class:`autotune_cli.render.run_formats.RunView`),
+``diff``, ``profile`` with a verdict and ``listing`` without one, ``kernels``. Asking what formats there are imports no
+renderer.
+"""
+
+from __future__ import annotations
+
+import pkgutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+
+from autotune_cli.errors import UnknownName
+from autotune_cli.render.formats.base import About, Page, Renderer, later
+
+__all__ = ["About", "Format", "Page", "Renderer", "find_format", "format_names", "later"]
+
+_NO_FORMAT = "base"
+
+
+@dataclass(frozen=True)
+class Format:
+    """One way to write one kind of result."""
+
+    name: str
+    extension: str
+    """Of a file, with its dot."""
+    render: Renderer
+    binary: bool = False
+    """It returns bytes, which go to a file and never to a terminal."""
+
+
+def find_format(kind: str, name: str) -> Format:
+    """Raises :class:`UnknownName` for a format that results of this kind don't have."""
+    about = _formats().get(name)
+    if about is None or kind not in about.renderers:
+        raise UnknownName("format", name, format_names(kind))
+    return Format(name, about.extension, about.renderers[kind], about.binary)
+
+
+def format_names(kind: str) -> tuple[str, ...]:
+    """The default first."""
+    return tuple(name for name, about in _formats().items() if kind in about.renderers)
+
+
+@cache
+def _formats() -> Mapping[str, About]:
+    names = [module.name for module in pkgutil.iter_modules(__path__) if module.name != _NO_FORMAT]
+    found: dict[str, About] = {name: import_module(f"{__name__}.{name}").ABOUT for name in names}
+    return dict(sorted(found.items(), key=lambda item: (item[1].rank, item[0])))
