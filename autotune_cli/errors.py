@@ -144,6 +144,12 @@ class NoTorch(AutotuneError):
     template = "running kernels needs torch, which is not installed; get it: {fix}"
 
 
+class MissingPackage(AutotuneError):
+    """Something for which a package is needed that an extra brings."""
+
+    template = "{what} needs {package}, which is not installed; get it: {fix}"
+
+
 class LostWorker(AutotuneError):
     """The worker process ends or hangs where no candidate can be blamed."""
 
