@@ -140,7 +140,7 @@ def run_all(budget: str | None) -> int:
     from rich.console import Console
 
     from autotune_cli.commands.parsing import duration
-    from autotune_cli.render.watch import Lines
+    from autotune_cli.render.watch_lines import Lines
     from autotune_cli.tuning.race import RacePolicy
     from autotune_cli.tuning.request import Request
     from autotune_cli.tuning.run import tune

@@ -287,7 +287,8 @@ def tune(
     from autotune_cli.render.console import Console
     from autotune_cli.render.run_data import summary
     from autotune_cli.render.summary import print_run
-    from autotune_cli.render.watch import Lines, LiveTable
+    from autotune_cli.render.watch_lines import Lines
+    from autotune_cli.render.watch_table import LiveTable
     from autotune_cli.streams import stdout_is_unicode
     from autotune_cli.tuning.run import tune as run_tuning
 
