@@ -1,0 +1,95 @@
+"""Every format, whatever is in a result; and how formats are found."""
+
+from __future__ import annotations
+
+import importlib
+import io
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from render_builders import candidate, decode, failed, result, run_file
+
+from autotune_cli.errors import MissingPackage, UnknownName
+from autotune_cli.render.formats import Page, find_format, format_names
+from autotune_cli.render.run_formats import RunView
+
+KINDS = ("run", "diff", "profile", "listing", "kernels")
+FILES = {name for kind in KINDS for name in format_names(kind)}
+# A terminal's colour, a spreadsheet's formula, markup, a line's end, an invisible character.
+HOSTILE = "=cmd|'x'!A0 \x1b[31m<b>@someone|\n\u202e"
+
+
+def view() -> RunView:
+    fast, bad = candidate("fast", 20.0), failed(HOSTILE, "error", HOSTILE, default=True)
+    return RunView(Path("runs/x.json"), run_file(result(decode(), fast, bad), name=HOSTILE[:5]), every=True)
+
+
+@pytest.mark.parametrize("name", [name for name in format_names("run") if not find_format("run", name).binary])
+def test_nothing_in_a_text_is_obeyed(name: str) -> None:
+    text = find_format("run", name).render(view(), Page())
+    assert isinstance(text, str)
+    assert text.endswith("\n")
+    assert "fast" in text
+    assert all(character.isprintable() or character == "\n" for character in text)
+    if name == "csv":
+        assert not re.search(r"(^|,)\"?[=+@-]", text, flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", sorted(FILES))
+def test_a_format_is_called_like_its_file(name: str) -> None:
+    about = importlib.import_module(f"autotune_cli.render.formats.{name}").ABOUT
+    assert about.extension.startswith(".")
+    assert set(about.renderers) <= set(KINDS)
+    for kind, render in about.renderers.items():
+        assert find_format(kind, name).render is render
+
+
+def test_formats_stand_in_one_order_the_table_first() -> None:
+    for kind in KINDS:
+        assert format_names(kind)[:4] == ("table", "markdown", "json", "csv")
+    extensions = [find_format("run", name).extension for name in format_names("run")]
+    assert len(set(extensions)) == len(extensions)
+    ranks = [importlib.import_module(f"autotune_cli.render.formats.{name}").ABOUT.rank for name in FILES]
+    assert len(set(ranks)) == len(ranks)
+
+
+def test_a_kind_has_its_own_formats_only() -> None:
+    assert find_format("run", "parquet").binary
+    with pytest.raises(UnknownName, match=r"unknown format 'parquet' \(known: table, markdown, json, csv\)"):
+        find_format("diff", "parquet")
+    with pytest.raises(UnknownName, match=r"unknown format 'jsn'; did you mean 'json'\?"):
+        find_format("run", "jsn")
+
+
+def test_asking_what_formats_there_are_loads_no_renderer() -> None:
+    code = (
+        "import sys\nfrom autotune_cli.render.formats import format_names\nassert format_names('run')\n"
+        "print(*sorted({'rich', 'pandas', 'pyarrow', 'pydantic', 'torch'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
+
+
+def test_parquet_has_the_columns_of_the_frame_with_their_types() -> None:
+    pytest.importorskip("pyarrow", reason="pyarrow is not installed: pip install pyarrow")
+    pandas = pytest.importorskip("pandas", reason="pandas is not installed: pip install pandas")
+    from autotune_cli.api.frames import candidates_frame
+
+    content = find_format("run", "parquet").render(view(), Page())
+    assert isinstance(content, bytes)
+    pandas.testing.assert_frame_equal(pandas.read_parquet(io.BytesIO(content)), candidates_frame(view().run))
+
+
+@pytest.mark.parametrize("package", ["pandas", "pyarrow"])
+def test_without_its_packages_parquet_names_the_extra(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("pandas", reason="pandas is not installed: pip install pandas")
+    monkeypatch.setitem(sys.modules, "pyarrow", object() if package == "pandas" else None)
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(MissingPackage) as error:
+        find_format("run", "parquet").render(view(), Page())
+    assert str(error.value) == (
+        f"--format parquet needs {package}, which is not installed; get it: pip install 'kernel-autotune[pandas]'"
+    )
