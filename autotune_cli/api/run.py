@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,7 +26,7 @@ class Run:
 
     path: Path
     """Where it was read."""
-    file: RunFile
+    file: RunFile = field(repr=False)
     """All that is in it, as validated, immutable records; docs/run.schema.json is the schema."""
     doubts: tuple[str, ...] = ()
     """Why not all of it may be what was measured, as ``autotune show`` notes: an edited environment ..."""

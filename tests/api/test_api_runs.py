@@ -58,6 +58,11 @@ def test_a_cache_is_called_by_its_name(results: Path) -> None:
         load_cache("../llama", root=results)
 
 
+def test_a_run_at_the_prompt_is_a_line(results: Path) -> None:
+    assert repr(load_cache("llama", root=results)).startswith("Run(path=")
+    assert "workloads" not in repr(load_cache("llama", root=results))
+
+
 def test_doubts_are_told(results: Path) -> None:
     assert any("doesn't fit its hash" in line for line in load_cache("llama", root=results).doubts)
 

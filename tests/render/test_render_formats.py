@@ -73,6 +73,19 @@ def test_asking_what_formats_there_are_loads_no_renderer() -> None:
     assert done.stdout.strip() == ""
 
 
+def test_formats_for_text_need_neither_pandas_nor_torch() -> None:
+    code = f"""
+import sys
+for name in ("pandas", "pyarrow", "torch"):
+    sys.modules[name] = None
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from test_render_formats import Page, find_format, format_names, view
+for form in (find_format("run", name) for name in format_names("run")):
+    assert form.binary or "fast" in form.render(view(), Page())
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
 def test_parquet_has_the_columns_of_the_frame_with_their_types() -> None:
     pytest.importorskip("pyarrow", reason="pyarrow is not installed: pip install pyarrow")
     pandas = pytest.importorskip("pandas", reason="pandas is not installed: pip install pandas")
