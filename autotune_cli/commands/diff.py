@@ -142,6 +142,7 @@ def diff(
     """
     # Hardly anything below is ever garbage, and looking for some would take a third of the time.
     with _no_collection():
+        from autotune_cli.commands.flags import outcome_with_flags, report_with_flags
         from autotune_cli.comparing.ground import allowed_fields
         from autotune_cli.comparing.loading import load_side
         from autotune_cli.comparing.outcome import fail_on as parse_fail_on
@@ -162,8 +163,8 @@ def diff(
         allowed = allowed_fields(allow_different or ())
         texts = split_sides(sides or [], base or [], new or [])
         files = [side_files(side, side_texts, root, name) for side, side_texts in zip("AB", texts, strict=True)]
-        report = compare(load_side(files[0]), load_side(files[1]), rule, allowed)
-        result = outcome(report, failures)
+        report = report_with_flags(compare(load_side(files[0]), load_side(files[1]), rule, allowed))
+        result = outcome_with_flags(outcome(report, failures))
         _show(report, result, format, output, every)
         if plot is not None:
             draw(report, plot)
@@ -189,26 +190,27 @@ def split_sides(sides: list[str], base: list[str], new: list[str]) -> tuple[list
     """What A and B are: ``A B``, ``B --base A``, ``A --new B``, or ``--base A --new B``.
 
     Raises:
-        BadOption: too few, too many, or it can't be told which is which.
+        AutotuneError: too few, too many, or it can't be told which is which.
     """
-    from autotune_cli.errors import BadOption
+    from autotune_cli.errors import AutotuneError, BadField
 
     if base and new:
         if sides:
-            raise BadOption(option=sides[0], detail="a third side beside --base and --new")
+            raise AutotuneError(detail=f"{sides[0]}: a third side beside --base and --new")
         return base, new
     if base or new:
-        given, other = ("--base", "--new") if base else ("--new", "--base")
+        given, other = ("base", "new") if base else ("new", "base")
         if not sides:
-            raise BadOption(
-                option=given, detail=f"the other side is missing: name it with {other}, or in front of {given}"
+            raise BadField(
+                field=given,
+                detail=f"the other side is missing: name it with --{other}, or in front of --{given}",
             )
         if len(sides) > 1:
-            raise BadOption(option=given, detail=f"the other side is {len(sides)} arguments: use {other} for several")
+            raise BadField(field=given, detail=f"the other side is {len(sides)} arguments: use --{other} for several")
         return (base, sides) if base else (sides, new)
     if len(sides) != 2:
         found = f"{len(sides)} sides are named" if sides else "no side is named"
-        raise BadOption(option="diff", detail=f"{found}: autotune diff A B, or --base A... --new B...")
+        raise AutotuneError(detail=f"diff: {found}: autotune diff A B, or --base A... --new B...")
     return [sides[0]], [sides[1]]
 
 
@@ -216,9 +218,9 @@ def parse_threshold(text: str) -> float:
     """A share of ``1%``, ``1 %`` or ``0.01``; below 1 (100 %).
 
     Raises:
-        BadOption: anything else.
+        BadField: anything else.
     """
-    from autotune_cli.errors import BadOption
+    from autotune_cli.errors import BadField
 
     number = text.strip()
     percent = number.endswith("%")
@@ -227,7 +229,7 @@ def parse_threshold(text: str) -> float:
     except ValueError:
         value = float("nan")
     if not 0.0 <= value < 1.0:
-        raise BadOption(option="--threshold", detail=f"{text!r} is no share; write 1% or 0.01")
+        raise BadField(field="threshold", detail=f"{text!r} is no share; write 1% or 0.01")
     return value
 
 

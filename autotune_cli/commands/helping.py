@@ -13,6 +13,9 @@ import typer
 import typer.main
 from typer.core import TyperCommand, TyperGroup
 
+from autotune_cli.commands.flags import flag
+from autotune_cli.errors import AutotuneError
+
 _REST = "Options"
 
 
@@ -21,6 +24,14 @@ class HelpfulCommand(TyperCommand):
 
     The command's ``epilog`` holds its examples, one command line a line.
     """
+
+    def invoke(self, ctx: Any) -> Any:
+        """Runs the command. An error that names fields of the request names their options instead."""
+        try:
+            return super().invoke(ctx)
+        except AutotuneError as error:
+            error.naming(flag)
+            raise
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         groups: dict[str, list[tuple[str, str]]] = {}

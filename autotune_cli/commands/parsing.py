@@ -6,36 +6,36 @@ import math
 import re
 from typing import TypeVar
 
-from autotune_cli.errors import BadOption, UnknownName
+from autotune_cli.errors import BadField, UnknownName
 
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 Number = TypeVar("Number", int, float)
 
 
-def duration(option: str, text: str | None) -> float | None:
+def duration(field: str, text: str | None) -> float | None:
     """Seconds of ``60``, ``60s``, ``5m`` or ``1h``.
 
     Raises:
-        BadOption: anything else, or nothing above zero.
+        BadField: anything else, or nothing above zero.
     """
     if text is None:
         return None
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*", text.lower())
     if match is None or match[2] not in _UNITS:
-        raise BadOption(option=option, detail=f"{text!r} is no time; write 60s, 5m or 1h")
+        raise BadField(field=field, detail=f"{text!r} is no time; write 60s, 5m or 1h")
     seconds = float(match[1]) * _UNITS[match[2]]
     if seconds <= 0:
-        raise BadOption(option=option, detail="must be more than zero")
+        raise BadField(field=field, detail="must be more than zero")
     if not math.isfinite(seconds):
-        raise BadOption(option=option, detail="is too long")
+        raise BadField(field=field, detail="is too long")
     return seconds
 
 
-def numbers(option: str, text: str | None) -> tuple[int, ...]:
+def numbers(field: str, text: str | None) -> tuple[int, ...]:
     """Positive whole numbers with commas between; empty for None.
 
     Raises:
-        BadOption: anything else.
+        BadField: anything else.
     """
     if text is None:
         return ()
@@ -43,21 +43,21 @@ def numbers(option: str, text: str | None) -> tuple[int, ...]:
     for part in text.split(","):
         # int() refuses text of more than 4300 digits.
         if not part.strip().isdecimal() or len(part) > 18 or int(part) < 1:
-            raise BadOption(option=option, detail=f"{part.strip()[:40]!r} is no whole number above zero")
+            raise BadField(field=field, detail=f"{part.strip()[:40]!r} is no whole number above zero")
         result.append(int(part))
     return tuple(dict.fromkeys(result))
 
 
-def between(option: str, value: Number, least: Number, most: Number) -> Number:
+def between(field: str, value: Number, least: Number, most: Number) -> Number:
     """The value itself.
 
     Raises:
-        BadOption: it is smaller, larger or not a number.
+        BadField: it is smaller, larger or not a number.
     """
     if not value >= least:
-        raise BadOption(option=option, detail=f"{value} is below {least}")
+        raise BadField(field=field, detail=f"{value} is below {least}")
     if value > most:
-        raise BadOption(option=option, detail=f"{value} is above {most}")
+        raise BadField(field=field, detail=f"{value} is above {most}")
     return value
 
 

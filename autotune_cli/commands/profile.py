@@ -224,10 +224,10 @@ def profile(
     Exit code: 0 they did, 1 a kernel fired that must not (or one is missing), 2 bad usage or input, 3 nothing to judge,
     4 it could not be run, 70 a fault of the program itself, 130 Ctrl-C.
     """
-    from autotune_cli.errors import BadOption
+    from autotune_cli.errors import BadField
 
     if form not in _FORMATS:
-        raise BadOption(option="--format", detail=f"{form!r} is none of {', '.join(_FORMATS)}")
+        raise BadField(field="format", detail=f"{form!r} is none of {', '.join(_FORMATS)}")
     options = locals()
     judged = says_what_to_expect(options, os.environ)
     options["mode"] = "extend" if mode is None else mode
@@ -236,16 +236,17 @@ def profile(
 
         for name in ("ranges", "rank"):
             if options[name] is not None:
-                raise BadOption(option=f"--{name.removesuffix('s')}", detail="goes with --from-trace")
+                raise BadField(field=name.removesuffix("s"), detail="goes with --from-trace")
+        from autotune_cli.commands.flags import verdict_with_flags
+
         verdict, checked = run_live(options)
+        verdict = verdict_with_flags(verdict)
         _show(verdict, checked, form)
         raise typer.Exit(verdict.exit_code)
     for name in _LIVE_ONLY:
         # Zero and empty text are given too.
         if options[name] is not None and options[name] is not False:
-            raise BadOption(
-                option=f"--{name.replace('_', '-')}", detail="goes with running a path, not with --from-trace"
-            )
+            raise BadField(field=name, detail="goes with running a path, not with --from-trace")
     _judge_trace(options) if judged else _list_trace(options)
 
 
@@ -261,11 +262,11 @@ def _list_trace(options: dict[str, Any]) -> None:
     """What fired, and no verdict.
 
     Raises:
-        BadOption: a self-check needs something to judge.
+        BadField: a self-check needs something to judge.
     """
     from rich.text import Text
 
-    from autotune_cli.errors import EXIT_NOT_COMPARABLE, EXIT_OK, BadOption
+    from autotune_cli.errors import EXIT_NOT_COMPARABLE, EXIT_OK, BadField
     from autotune_cli.plain_text import shown
     from autotune_cli.profiling.resolve import forced_paged
     from autotune_cli.render import profile_listing
@@ -273,7 +274,7 @@ def _list_trace(options: dict[str, Any]) -> None:
     from autotune_cli.streams import stdout_is_unicode
 
     if options["self_check"]:
-        raise BadOption(option="--self-check", detail="needs something to expect, such as --paged or --no-paged")
+        raise BadField(field="self_check", detail="needs something to expect, such as --paged or --no-paged")
     errors = Console(stderr=True)
     if warning := forced_paged(None, os.environ).warning:
         errors.print(Text(f"note: {shown(warning)}", style="yellow"), soft_wrap=True)
@@ -308,6 +309,7 @@ def _recorded(options: dict[str, Any], errors: Console) -> tuple[Recording, Clas
 def _judge_trace(options: dict[str, Any]) -> None:
     from rich.text import Text
 
+    from autotune_cli.commands.flags import verdict_with_flags
     from autotune_cli.profiling.checks import self_check
     from autotune_cli.profiling.phases import make_use
     from autotune_cli.profiling.verdict import Verdict, judge
@@ -318,7 +320,7 @@ def _judge_trace(options: dict[str, Any]) -> None:
     if warning:
         errors.print(Text(f"note: {warning}", style="yellow"), soft_wrap=True)
     recording, classify = _recorded(options, errors)
-    verdict = judge(recording, expectation)
+    verdict = verdict_with_flags(judge(recording, expectation))
     checked: list[str] = []
     if options["self_check"]:
         checked, faults = self_check(recording, expectation, lambda name: make_use(name, 1, 0.0, classify))
@@ -374,9 +376,9 @@ def patterns(options: dict[str, Any]) -> tuple[tuple[str, ...], tuple[str, ...]]
     """What ``--expect`` and ``--forbid`` say.
 
     Raises:
-        BadOption: no regular expression.
+        BadField: no regular expression.
     """
-    from autotune_cli.errors import BadOption
+    from autotune_cli.errors import BadField
     from autotune_cli.profiling.patterns import BadPattern, compile_pattern, shown
 
     found = []
@@ -385,7 +387,7 @@ def patterns(options: dict[str, Any]) -> tuple[tuple[str, ...], tuple[str, ...]]
             try:
                 compile_pattern(pattern)
             except BadPattern as error:
-                raise BadOption(option=f"--{option}", detail=f"{shown(pattern)} {error}") from None
+                raise BadField(field=option, detail=f"{shown(pattern)} {error}") from None
         found.append(tuple(options[option] or ()))
     return found[0], found[1]
 

@@ -30,6 +30,7 @@ def run_live(options: dict[str, Any]) -> tuple[Verdict, list[str]]:
     from rich.text import Text
 
     from autotune_cli.commands.devices import require_torch, visible_gpus
+    from autotune_cli.commands.flags import with_flags
     from autotune_cli.commands.parsing import between
     from autotune_cli.commands.profile import patterns
     from autotune_cli.kernels.models import choose_model
@@ -55,8 +56,8 @@ def run_live(options: dict[str, Any]) -> tuple[Verdict, list[str]]:
     if any(geometry.sinks for geometry in geometries):
         geometries = tuple(geometry.model_copy(update={"sinks": False}) for geometry in geometries)
         notes.append("attention sinks are left out: the kernels of this path have none")
-    seed = between("--seed", _given(options, "seed", 0), 0, 2**63 - 1)
-    timeout = between("--timeout", _given(options, "timeout", _TIMEOUT_S), 0.1, _LONGEST_TIMEOUT_S)
+    seed = between("seed", _given(options, "seed", 0), 0, 2**63 - 1)
+    timeout = between("timeout", _given(options, "timeout", _TIMEOUT_S), 0.1, _LONGEST_TIMEOUT_S)
     spec, more = plan_path(ask, model, geometries, seed, PLANTS if options["self_check"] else ())
     _check_target(options["trace"])
     gpus = visible_gpus()
@@ -64,7 +65,7 @@ def run_live(options: dict[str, Any]) -> tuple[Verdict, list[str]]:
         raise CannotRun(detail="no NVIDIA GPU on this machine to run a path on")
     require_torch("cuda")
     refuse_slow_builds(os.environ, "cuda")
-    for note in (*notes, *more):
+    for note in map(with_flags, (*notes, *more)):
         errors.print(Text(f"note: {shown(note)}", style="yellow"), soft_wrap=True)
     files = tuple(str(path.resolve()) for path in options["kernels"] or ())
     with tempfile.TemporaryDirectory(prefix="autotune-profile-", dir=temporary_folder()) as folder:
@@ -94,7 +95,7 @@ def _ask(options: dict[str, Any]) -> tuple[Ask, list[str]]:
         if value not in known:
             raise UnknownName(what, value, known)
     sizes = {
-        name: None if options[name] is None else between(f"--{name}", options[name], 1, _MOST)
+        name: None if options[name] is None else between(name, options[name], 1, _MOST)
         for name in ("batch", "new", "context", "calls")
     }
     ask = Ask(
@@ -156,23 +157,23 @@ def _check_target(path: Path | None) -> None:
     """Can the trace be kept there? Asked before anything is run.
 
     Raises:
-        BadOption: no, and why.
+        BadField: no, and why.
     """
-    from autotune_cli.errors import BadOption
+    from autotune_cli.errors import BadField
 
     if path is None:
         return
     if not path.name.endswith(_ENDINGS):
-        raise BadOption(option="--trace", detail=f"{path}: a name that ends in {' or '.join(_ENDINGS)}")
+        raise BadField(field="trace", detail=f"{path}: a name that ends in {' or '.join(_ENDINGS)}")
     if not os.path.isdir(path.parent):
-        raise BadOption(option="--trace", detail=f"{path.parent}: no such folder")
+        raise BadField(field="trace", detail=f"{path.parent}: no such folder")
     try:
         kept = path if path.exists() else path.parent
         can_write = not path.is_dir() and os.access(kept, os.W_OK)
     except OSError:  # a name that is too long
         can_write = False
     if not can_write:
-        raise BadOption(option="--trace", detail=f"{path}: can't be written")
+        raise BadField(field="trace", detail=f"{path}: can't be written")
 
 
 def _keep(recorded: Path, target: Path) -> None:

@@ -281,6 +281,7 @@ def tune(
     program itself, 130 Ctrl-C (what was measured is written).
     """
     from autotune_cli.commands.compare import choose_earlier, loop
+    from autotune_cli.commands.flags import with_flags
     from autotune_cli.errors import EXIT_INCOMPLETE, EXIT_INTERRUPTED
     from autotune_cli.plain_text import json_text, shown
     from autotune_cli.render.console import Console
@@ -293,7 +294,7 @@ def tune(
     errors = Console(stderr=True)
     request, column = _request(locals(), errors)
     compared = choose_earlier(compare, bool(kernels), request.use_cache, root, request.name, resume)
-    watcher = LiveTable(errors) if errors.is_terminal and not as_json else Lines(errors)
+    watcher = (LiveTable if errors.is_terminal and not as_json else Lines)(errors, with_flags)
     stop = threading.Event()
     signals = _Signals(stop)
     try:
@@ -334,6 +335,7 @@ def _request(options: dict[str, Any], errors: Console) -> tuple[Request, str | N
 
     from autotune_cli.commands.baselines import chosen_baselines
     from autotune_cli.commands.devices import choose_device, require_torch
+    from autotune_cli.commands.flags import with_flags
     from autotune_cli.commands.parsing import backends, between, duration, numbers
     from autotune_cli.kernels.models import build_suite, choose_model
     from autotune_cli.measure.timers import check_timer
@@ -364,23 +366,23 @@ def _request(options: dict[str, Any], errors: Console) -> tuple[Request, str | N
         spread=options["spread"],
     )
     toggle = cache_toggle(options["cache"], os.environ)
-    for note in suite.notes:
+    for note in map(with_flags, suite.notes):
         errors.print(Text(f"note: {shown(note)}", style="yellow"), soft_wrap=True)
     name = options["name"]
     if name is None:
         name, beside = default_name(options["root"], suite.name, kind) if toggle.on else (suite.name, None)
         if beside is not None:
-            errors.print(Text(f"note: {shown(beside)}", style="yellow"), soft_wrap=True)
+            errors.print(Text(f"note: {shown(with_flags(beside))}", style="yellow"), soft_wrap=True)
     check_name(name)
     files = tuple(str(path.resolve()) for path in options["kernels"] or ())
     if options["timer"] is not None:
         check_timer(options["timer"], kind)
-    seed = between("--seed", options["seed"], 0, 2**63 - 1)
+    seed = between("seed", options["seed"], 0, 2**63 - 1)
     policy = RacePolicy(exhaustive=options["exhaustive"])
     if kind == "cpu":
         policy = RacePolicy.for_cpu(options["exhaustive"])
     if options["rounds"] is not None:
-        policy = policy.with_rounds(between("--rounds", options["rounds"], 3, _MOST_ROUNDS))
+        policy = policy.with_rounds(between("rounds", options["rounds"], 3, _MOST_ROUNDS))
     require_torch(kind)
     held, column = chosen_baselines(options["engine"], options["baseline"], kind, os.environ)
     request = Request(
@@ -395,9 +397,9 @@ def _request(options: dict[str, Any], errors: Console) -> tuple[Request, str | N
         baselines=held,
         model_type=suite.model_type,
         focus=_focus(options, name, toggle.on, [workload.key for workload in suite.workloads]),
-        page_sizes=numbers("--page-size", options["page_size"]),
-        timeout_s=between("--timeout", options["timeout"], 0.1, _LONGEST_TIMEOUT_S),
-        budget_s=duration("--budget", options["budget"]),
+        page_sizes=numbers("page_size", options["page_size"]),
+        timeout_s=between("timeout", options["timeout"], 0.1, _LONGEST_TIMEOUT_S),
+        budget_s=duration("budget", options["budget"]),
         resume=options["resume"],
         explain_miss=options["explain_miss"],
         keep_noisy=options["keep_noisy"],
@@ -410,20 +412,20 @@ def _focus(options: dict[str, Any], name: str, use_cache: bool, workloads: list[
     """What ``--focus`` says.
 
     Raises:
-        BadOption: it goes neither with the cache nor, as ``mine``, without ``--kernels``.
+        BadField: it goes neither with the cache nor, as ``mine``, without ``--kernels``.
     """
-    from autotune_cli.errors import BadOption
+    from autotune_cli.errors import BadField
     from autotune_cli.tuning.focus import MINE, focus_on
 
     if options["focus"] is None:
         return None
     wanted = options["focus"].strip()
     if not wanted:
-        raise BadOption(option="--focus", detail="is empty")
+        raise BadField(field="focus", detail="is empty")
     if use_cache:
-        raise BadOption(option="--focus", detail="goes with --no-cache: the cache keeps whole races")
+        raise BadField(field="focus", detail="goes with --no-cache: the cache keeps whole races")
     if wanted == MINE and not options["kernels"]:
-        raise BadOption(option="--focus", detail=f"{MINE} means what --kernels registers, and there is none")
+        raise BadField(field="focus", detail=f"{MINE} means what --kernels registers, and there is none")
     return focus_on(wanted, options["root"], name, workloads)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -57,8 +57,10 @@ class _Watcher(Progress):
     ``lock``, so the other order would stop both threads for ever.
     """
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, said: Callable[[str], str] = str) -> None:
+        """``said`` names the fields in a note as the command does."""
         self.console = console
+        self.said = said
         self.lock = threading.RLock()
         self.total = 0
         self.results: list[WorkloadResult] = []
@@ -78,7 +80,7 @@ class _Watcher(Progress):
         self.console.print(line, style="dim", highlight=False, markup=False)
 
     def note(self, text: str) -> None:
-        self.console.print(Text(f"note: {shown(text)}", style="yellow"), soft_wrap=True)
+        self.console.print(Text(f"note: {shown(self.said(text))}", style="yellow"), soft_wrap=True)
 
     def builds(self, state: BuildsState) -> None:
         state = shown_record(state)
@@ -185,8 +187,8 @@ class Lines(_Watcher):
 class LiveTable(_Watcher):
     """Finished workloads above, the candidates of the current one below, then how far it is."""
 
-    def __init__(self, console: Console) -> None:
-        super().__init__(console)
+    def __init__(self, console: Console, said: Callable[[str], str] = str) -> None:
+        super().__init__(console, said)
         self._live = Live(
             get_renderable=self._render, console=console, refresh_per_second=_REFRESH_PER_SECOND, transient=True
         )

@@ -10,7 +10,7 @@ import pytest
 from running import Finished
 
 from autotune_cli.commands.parsing import backends, between, duration, numbers
-from autotune_cli.errors import BadOption
+from autotune_cli.errors import BadField
 from autotune_cli.tuning import run
 from autotune_cli.tuning.request import Request
 
@@ -140,7 +140,7 @@ def test_between_takes_both_ends() -> None:
     assert between("--x", 3, 3, 5) == 3
     assert between("--x", 5, 3, 5) == 5
     for value in (2, 6, float("nan")):
-        with pytest.raises(BadOption):
+        with pytest.raises(BadField):
             between("--x", value, 3, 5)
 
 

@@ -15,7 +15,7 @@ from diff_builders import FAST, FLASHINFER, SLOW, candidate, env, failed, noisy,
 
 from autotune_cli.commands.diff import parse_threshold, several, split_sides
 from autotune_cli.comparing.outcome import fail_on, outcome
-from autotune_cli.errors import AutotuneError, BadOption
+from autotune_cli.errors import AutotuneError, BadField
 from autotune_cli.render.diff_markdown import MOST_CHARACTERS, markdown
 from autotune_cli.render.diff_table import MOST_ROWS
 from autotune_cli.results.naming import newest_of_each
@@ -315,5 +315,5 @@ def test_fail_on_names() -> None:
     assert fail_on("none") == frozenset()
     with pytest.raises(AutotuneError):
         fail_on("")
-    with pytest.raises(BadOption):
+    with pytest.raises(BadField):
         fail_on("none,choice")

@@ -9,7 +9,7 @@ from autotune_cli.measure.timers.base import MeasurementError, Sample, Timer
 
 __all__ = ["TIMERS", "MeasurementError", "Sample", "Timer", "check_timer", "default_timer", "make_timer"]
 
-# The first that fits the device is the default; the others are for --timer.
+# The first that fits the device is the default; the others must be asked for.
 TIMERS: dict[str, tuple[str, ...]] = {"cupti": ("cuda",), "events": ("cuda",), "cpu_clock": ("cpu",)}
 
 
