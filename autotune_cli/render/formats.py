@@ -18,8 +18,8 @@ from autotune_cli.errors import UnknownName
 class Page:
     """What a text is laid out for."""
 
-    terminal: bool = False
-    """Colours, and the width of the terminal; else plain text of a fixed width."""
+    file: bool = False
+    """For a file, whatever stdout is: no colours, and a fixed width."""
     ascii_only: bool = False
     """The stream takes no more: JSON escapes what is beyond, so that it stays JSON."""
 
@@ -56,7 +56,7 @@ _TABLE, _MARKDOWN, _JSON, _CSV = ("table", ".txt"), ("markdown", ".md"), ("json"
 FORMATS: dict[str, tuple[Format, ...]] = {
     kind: tuple(Format(*row, _later(f"{kind}_formats", f"{kind}_{row[0]}")) for row in rows)
     for kind, rows in {
-        "run": (_TABLE, _JSON, _CSV, _MARKDOWN),
+        "run": (_TABLE, _JSON, _CSV, _MARKDOWN, ("svg", ".svg")),
         "diff": (_TABLE, _MARKDOWN, _JSON, _CSV),
         "profile": (_TABLE, _MARKDOWN, _JSON, _CSV),
         "listing": (_TABLE, _MARKDOWN, _JSON, _CSV),
