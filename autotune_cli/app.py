@@ -11,7 +11,8 @@ import typer
 
 from autotune_cli import __version__
 from autotune_cli.commands.diff import EXAMPLES as DIFF_EXAMPLES
-from autotune_cli.commands.diff import DiffCommand, diff
+from autotune_cli.commands.diff import diff
+from autotune_cli.commands.diff_sides import DiffCommand
 from autotune_cli.commands.helping import Entry, HelpfulGroup
 from autotune_cli.commands.kernels import EXAMPLES as KERNELS_EXAMPLES
 from autotune_cli.commands.kernels import kernels

@@ -8,7 +8,7 @@ from typing import Any
 
 from autotune_cli.comparing.own import Earlier, OwnWorkload, compare_with, own_workloads
 from autotune_cli.comparing.records import Report
-from autotune_cli.errors import BadFile, BadOption
+from autotune_cli.errors import BadField, BadFile
 from autotune_cli.plain_text import shown
 from autotune_cli.render.console import Console
 from autotune_cli.results.naming import PREVIOUS, find_one
@@ -38,7 +38,7 @@ def choose_earlier(asked: str | None, own: bool, use_cache: bool, root: Path, na
     Raises:
         NoSuchResult: a name that names nothing.
         BadFile: a file that was named and can't be used.
-        BadOption: it is no run.
+        BadField: it is no run.
     """
     text = asked or (PREVIOUS if own and not use_cache else NONE)
     if text == NONE:
@@ -65,7 +65,7 @@ def _read(path: Path) -> Earlier:
 
     content = load(path).content
     if not isinstance(content, RunFile):
-        raise BadOption(option="--compare", detail=f"{path} holds choices of FlashInfer's and no times")
+        raise BadField(field="compare", detail=f"{path} holds choices of FlashInfer's and no times")
     return Earlier(path, content)
 
 
@@ -132,9 +132,10 @@ def loop(compared: Compared, path: Path, run: RunFile, kernels: bool) -> Loop:
     Args:
         kernels: was there a file with kernels of the user's?
     """
+    from autotune_cli.commands.flags import report_with_flags
     from autotune_cli.tuning.focus import is_own
 
-    report = None if compared.earlier is None else compare_with(compared.earlier, path, run)
+    report = None if compared.earlier is None else report_with_flags(compare_with(compared.earlier, path, run))
     backends = {candidate.backend for result in run.workloads for candidate in result.candidates}
     own = {name for name in backends if is_own(name)} if kernels else set()
     return Loop(own_workloads(run, own, report), compared, report)

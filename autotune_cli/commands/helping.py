@@ -13,6 +13,10 @@ import typer
 import typer.main
 from typer.core import TyperCommand, TyperGroup
 
+from autotune_cli.commands.declaring import declared
+from autotune_cli.commands.flags import flag
+from autotune_cli.errors import AutotuneError
+
 _REST = "Options"
 
 
@@ -43,7 +47,7 @@ class HelpfulCommand(TyperCommand):
 
 @dataclass(frozen=True)
 class Entry:
-    """A command of the program: its function, and what ``--help`` shows below its options."""
+    """A command of the program: its function, which takes a dataclass of options, and its examples for ``--help``."""
 
     function: Callable[..., None]
     examples: str
@@ -52,7 +56,7 @@ class Entry:
     def build(self, name: str) -> Any:
         """Typer's command, with its options."""
         alone = typer.Typer(add_completion=False, rich_markup_mode=None)
-        alone.command(name, cls=self.cls, epilog=self.examples)(self.function)
+        alone.command(name, cls=self.cls, epilog=self.examples)(declared(self.function))
         return typer.main.get_command(alone)
 
 
@@ -64,6 +68,14 @@ class HelpfulGroup(TyperGroup):
 
     entries: ClassVar[dict[str, Entry]] = {}
     """The commands by name, in the order of ``--help``."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Reads the command's options and runs it. An error that names fields names the command's options instead."""
+        try:
+            return super().invoke(ctx)
+        except AutotuneError as error:
+            error.naming(flag)
+            raise
 
     def list_commands(self, ctx: Any) -> list[str]:
         return list(self.entries)

@@ -10,6 +10,7 @@ from autotune_cli.comparing.flashinfer_store import ENTRIES
 from autotune_cli.comparing.ground import Effect, GroundDifference
 from autotune_cli.comparing.records import ChoiceComparison, FileInfo, Kind, Report, Side
 from autotune_cli.comparing.verdicts import Rule
+from autotune_cli.fields import Field, Message
 
 NO_TIMES = "FlashInfer's caches hold choices and no times: there are no times to compare"
 # More damaged entries than this are counted.
@@ -28,9 +29,9 @@ def compare_caches(
     common = [key for key in left.choices if key in right.choices]
     ground += _policies(left, right, common)
     ground.sort(key=lambda item: (item.effect != Effect.BLOCKS, item.field != "gpu"))
-    refusal = None
+    refusal: str | None = None
     if any(item.effect == Effect.BLOCKS for item in ground):
-        refusal = "the GPU differs; --allow-different gpu compares all the same"
+        refusal = Message("the GPU differs; {allowed} compares all the same", allowed=Field("allow_different", "gpu"))
     elif not left.choices or not right.choices:
         refusal = f"{'A' if not left.choices else 'B'} holds no choices"
     elif not common:

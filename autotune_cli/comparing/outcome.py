@@ -9,7 +9,8 @@ from typing import Final
 from autotune_cli.comparing.choices import ChoiceVerdict
 from autotune_cli.comparing.records import Report
 from autotune_cli.comparing.verdicts import Reason, Verdict
-from autotune_cli.errors import EXIT_FAILED, EXIT_NOT_COMPARABLE, EXIT_OK, BadOption, UnknownName
+from autotune_cli.errors import EXIT_FAILED, EXIT_NOT_COMPARABLE, EXIT_OK, BadField, UnknownName
+from autotune_cli.fields import Field, Message
 
 FAILURES: Final = ("slower", "choice", "status", "ambiguous")
 DEFAULT_FAILURES: Final = "slower,status"
@@ -30,14 +31,14 @@ def fail_on(text: str) -> frozenset[str]:
 
     Raises:
         UnknownName: another name.
-        BadOption: ``none`` beside others.
+        BadField: ``none`` beside others.
     """
     names = {part.strip().lower() for part in text.split(",")}
     for name in names:
         if name not in (*FAILURES, "none"):
-            raise UnknownName("kind of failure for --fail-on", name, (*FAILURES, "none"))
+            raise UnknownName(Message("kind of failure for {fields.fail_on}"), name, (*FAILURES, "none"))
     if "none" in names and len(names) > 1:
-        raise BadOption(option="--fail-on", detail="'none' goes with nothing else")
+        raise BadField(field="fail_on", detail="'none' goes with nothing else")
     return frozenset(names - {"none"})
 
 
@@ -49,7 +50,11 @@ def outcome(report: Report, failures: Iterable[str]) -> Outcome:
     failed = tuple(name for name in FAILURES if name in set(failures) and found[name])
     if not failed:
         looked = ", ".join(_WORDS[name] for name in FAILURES if name in set(failures))
-        return Outcome(EXIT_OK, (), f"nothing {looked}".replace(", ", " or ") if looked else "--fail-on none")
+        return Outcome(
+            EXIT_OK,
+            (),
+            f"nothing {looked}".replace(", ", " or ") if looked else Message("{none}", none=Field("fail_on", "none")),
+        )
     return Outcome(EXIT_FAILED, failed, ", ".join(f"{found[name]} {_WORDS[name]}" for name in failed))
 
 

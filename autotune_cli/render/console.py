@@ -44,9 +44,17 @@ def _is_size(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) < 10 and 0 < int(text) <= _WIDEST
 
 
-def drawn(draw: Callable[[Console], None], page: Page) -> str:
-    """The text that ``draw`` prints: with colours on a terminal, else plain and 160 columns wide."""
-    console = Console() if page.terminal else Console(width=_WIDTH, force_terminal=False)
+def drawn(draw: Callable[[Console], None], page: Page, padded: bool = True) -> str:
+    """The text that ``draw`` prints: on a terminal as wide as that and with colours, else plain and 160 columns wide.
+
+    Args:
+        padded: a table's rows may end with blanks where it is no terminal's.
+    """
+    console = Console()
+    terminal = console.is_terminal and not page.file
+    if not terminal:
+        console = Console(width=_WIDTH, force_terminal=False)
     with console.capture() as captured:
         draw(console)
-    return captured.get()
+    text = captured.get()
+    return text if terminal or padded else "".join(f"{line.rstrip()}\n" for line in text.splitlines())

@@ -23,9 +23,7 @@ def diff_table(view: DiffView, page: Page) -> str:
     from autotune_cli.render.console import drawn
     from autotune_cli.render.diff_table import print_diff
 
-    text = drawn(lambda console: print_diff(console, view.report, view.outcome, view.every), page)
-    # Tables are padded to their width.
-    return text if page.terminal else "".join(f"{line.rstrip()}\n" for line in text.splitlines())
+    return drawn(lambda console: print_diff(console, view.report, view.outcome, view.every), page, padded=False)
 
 
 def diff_markdown(view: DiffView, page: Page) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from autotune_cli.plain_text import json_text, markdown
+from autotune_cli.plain_text import json_text, markdown, shown
 from autotune_cli.render.console import Console, drawn
 from autotune_cli.render.formats import Page
 from autotune_cli.render.run_data import run_csv as rows
@@ -42,6 +44,15 @@ def run_table(view: RunView, page: Page) -> str:
             view.below(console)
 
     return drawn(draw, page)
+
+
+def run_svg(view: RunView, page: Page) -> str:
+    """A picture of a terminal that shows the table, wide enough for the longest row."""
+    recorder = Console(record=True, width=168, file=io.StringIO(), force_terminal=True, color_system="truecolor")
+    print_run(recorder, view.run, view.every, view.baseline)
+    picture = recorder.export_svg(title=shown(" ".join(view.run.command) or f"autotune show {view.path}"))
+    # rich names fonts on a public server; a picture in a repository must not fetch anything.
+    return re.sub(r"@font-face\s*{.*?}\s*", "", picture, flags=re.DOTALL)
 
 
 def run_json(view: RunView, page: Page) -> str:

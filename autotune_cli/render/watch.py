@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from rich.console import Console
 from rich.text import Text
@@ -47,8 +47,10 @@ class Watcher(Progress):
     ``lock``, so the other order would stop both threads for ever.
     """
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, said: Callable[[str], str] = str) -> None:
+        """``said`` names the fields in a note as the command does."""
         self.console = console
+        self.said = said
         self.lock = threading.RLock()
         self.total = 0
         self.results: list[WorkloadResult] = []
@@ -68,7 +70,7 @@ class Watcher(Progress):
         self.console.print(line, style="dim", highlight=False, markup=False)
 
     def note(self, text: str) -> None:
-        self.console.print(Text(f"note: {shown(text)}", style="yellow"), soft_wrap=True)
+        self.console.print(Text(f"note: {shown(self.said(text))}", style="yellow"), soft_wrap=True)
 
     def builds(self, state: BuildsState) -> None:
         state = shown_record(state)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -27,8 +27,8 @@ _MODULE = 52
 class LiveTable(Watcher):
     """Finished workloads above, the candidates of the current one below, then how far it is."""
 
-    def __init__(self, console: Console) -> None:
-        super().__init__(console)
+    def __init__(self, console: Console, said: Callable[[str], str] = str) -> None:
+        super().__init__(console, said)
         self._live = Live(
             get_renderable=self._render, console=console, refresh_per_second=_REFRESH_PER_SECOND, transient=True
         )

@@ -255,7 +255,7 @@ class BaselineResult(Record):
     """What an engine, with named options, runs for a workload on this GPU, and what the winner gains over it."""
 
     name: str
-    """Words that ``--baseline`` takes: ``sglang``, ``sglang --attention-backend flashinfer``."""
+    """Words that name it: ``sglang``, ``sglang --attention-backend flashinfer``."""
     engine: str
     """Empty: a candidate that the user named."""
     version: str | None = None

@@ -8,13 +8,15 @@ renderer.
 
 from __future__ import annotations
 
+import contextlib
+import importlib.util
 import pkgutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib import import_module
 
-from autotune_cli.errors import UnknownName
+from autotune_cli.errors import MissingPackage, UnknownName
+from autotune_cli.fields import Field
 from autotune_cli.render.formats.base import About, Page, Renderer, later
 
 __all__ = ["About", "Format", "Page", "Renderer", "find_format", "format_names", "later"]
@@ -27,11 +29,21 @@ class Format:
     """One way to write one kind of result."""
 
     name: str
-    extension: str
-    """Of a file, with its dot."""
     render: Renderer
-    binary: bool = False
-    """It returns bytes, which go to a file and never to a terminal."""
+    about: About
+
+    def check_packages(self) -> None:
+        """Are the packages there that it needs? They are looked for, and not imported.
+
+        Raises:
+            MissingPackage: no.
+        """
+        for package in self.about.needs:
+            found = None
+            with contextlib.suppress(ImportError, ValueError):  # a hook that forbids it; a module put in its place
+                found = importlib.util.find_spec(package)
+            if found is None:
+                raise MissingPackage(what=Field("format", self.name), package=package, fix=self.about.fix)
 
 
 def find_format(kind: str, name: str) -> Format:
@@ -39,7 +51,7 @@ def find_format(kind: str, name: str) -> Format:
     about = _formats().get(name)
     if about is None or kind not in about.renderers:
         raise UnknownName("format", name, format_names(kind))
-    return Format(name, about.extension, about.renderers[kind], about.binary)
+    return Format(name, about.renderers[kind], about)
 
 
 def format_names(kind: str) -> tuple[str, ...]:
@@ -50,5 +62,5 @@ def format_names(kind: str) -> tuple[str, ...]:
 @cache
 def _formats() -> Mapping[str, About]:
     names = [module.name for module in pkgutil.iter_modules(__path__) if module.name != _NO_FORMAT]
-    found: dict[str, About] = {name: import_module(f"{__name__}.{name}").ABOUT for name in names}
+    found: dict[str, About] = {name: importlib.import_module(f"{__name__}.{name}").ABOUT for name in names}
     return dict(sorted(found.items(), key=lambda item: (item[1].rank, item[0])))

@@ -12,8 +12,8 @@ from typing import Any
 class Page:
     """What a text is laid out for."""
 
-    terminal: bool = False
-    """Colours, and the width of the terminal; else plain text of a fixed width."""
+    file: bool = False
+    """For a file, whatever stdout is: no colours, and a fixed width."""
     ascii_only: bool = False
     """The stream takes no more: JSON escapes what is beyond, so that it stays JSON."""
 
@@ -34,6 +34,10 @@ class About:
     """By the kind of result: ``run``, ``diff`` ...; a kind without one doesn't have this format."""
     binary: bool = False
     """Renderers return bytes, which go to a file and never to a terminal."""
+    needs: tuple[str, ...] = ()
+    """Packages that the base install lacks."""
+    fix: str = ""
+    """The command that brings them."""
 
 
 def later(module: str, function: str) -> Renderer:

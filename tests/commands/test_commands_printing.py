@@ -1,0 +1,92 @@
+"""``--format`` and ``--output``: one convention for every command that prints a result."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from autotune_cli.commands.printing import check_writable, write_result
+from autotune_cli.errors import CannotWrite, UnknownName
+from autotune_cli.render.formats import FORMATS, format_names
+from autotune_cli.render.kernels_formats import KernelsView
+from autotune_cli.tuning.jobs import BackendInfo
+
+Usage = Callable[..., Any]
+RUN = Path(__file__).parents[1] / "data" / "diff" / "h200.20261121_073639.json"
+COMMANDS = {
+    "run": ("show", RUN),
+    "diff": ("diff", RUN, RUN, "--fail-on", "none"),
+    "profile": ("profile", "--from-trace", "example", "--paged"),
+    "listing": ("profile", "--from-trace", "example"),
+}
+
+
+@pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind in COMMANDS for name in format_names(kind)])
+def test_a_file_has_what_the_pipe_gets(usage: Usage, tmp_path: Path, kind: str, name: str) -> None:
+    printed = usage(*COMMANDS[kind], "--format", name)
+    assert printed.code == 0, printed.err
+    assert printed.out.endswith(("\n", "</svg>"))
+    written = usage(*COMMANDS[kind], "--format", name, "--output", "new/result")
+    assert (written.code, written.out) == (0, "")
+    assert "wrote new/result" in written.err
+    assert (tmp_path / "new" / "result").read_text(encoding="utf-8") == printed.out
+    if name == "json":
+        json.loads(printed.out)
+    if name == "csv":
+        rows = list(csv.reader(io.StringIO(printed.out)))
+        assert len(rows) > 2
+        assert {len(row) for row in rows} == {len(rows[0])}
+
+
+@pytest.mark.parametrize("kind", COMMANDS)
+def test_an_unknown_format_is_one_message(usage: Usage, kind: str) -> None:
+    done = usage(*COMMANDS[kind], "--format", "jsno")
+    known = ", ".join(format_names(kind))
+    assert (done.code, done.out) == (2, "")
+    assert done.err == f"error: unknown format 'jsno'; did you mean 'json'? (known: {known})\n"
+
+
+@pytest.mark.parametrize("command", ["tune", "profile", "kernels"])
+def test_what_cannot_be_written_is_said_before_anything_runs(usage: Usage, command: str, tmp_path: Path) -> None:
+    done = usage(command, "--output", tmp_path)
+    assert (done.code, done.out) == (4, "")
+    assert done.err == f"error: can't write {tmp_path}: is a folder\n"
+
+
+def test_where_a_file_can_be(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for path in (None, tmp_path / "file", tmp_path / "new", tmp_path / "new" / "folder" / "file"):
+        check_writable(path)
+    for path in (tmp_path, tmp_path / "file" / "below", tmp_path / ("x" * 300)):
+        with pytest.raises(CannotWrite):
+            check_writable(path)
+
+
+def test_the_backends_in_each_format(capsys: pytest.CaptureFixture[str]) -> None:
+    found = BackendInfo("mine.one", ("topk.select",), "block=64|128", "nix", "pip install nix", ("cpu",), "")
+    view = KernelsView("a | b", "cpu", [found, BackendInfo("mine.two", ("topk.select",), "", None, "", ("cuda",), "")])
+
+    def text(name: str) -> str:
+        write_result("kernels", name, view, None)
+        return capsys.readouterr().out
+
+    rows = list(csv.DictReader(io.StringIO(text("csv"))))
+    assert [row["here"] for row in rows] == ["nix is not installed; get it: pip install nix", "needs an NVIDIA GPU"]
+    assert [each["ready"] for each in json.loads(text("json"))["backends"]] == [False, False]
+    assert r"64\|128" in text("markdown")
+    assert text("table").startswith("backends on this machine (a | b)\n")
+    with pytest.raises(UnknownName):
+        text("svg")
+
+
+def test_every_kind_has_the_same_first_formats() -> None:
+    for kind in FORMATS:
+        assert format_names(kind)[0] == "table"
+        assert {"table", "markdown", "json", "csv"} <= set(format_names(kind))
+        assert len({found.extension for found in FORMATS[kind]}) == len(FORMATS[kind])
