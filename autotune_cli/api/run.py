@@ -70,7 +70,7 @@ class Run:
 
 
 def read_run(result: str | Path = LATEST, *, root: str | Path | None = None, name: str | None = None) -> Run:
-    """The result that ``autotune show RESULT`` prints.
+    """The result that ``autotune show`` prints when it is given the same.
 
     Args:
         result: ``latest``, ``previous``, the name of a cache or of a run, or a file.

@@ -18,11 +18,10 @@ from render_builders import candidate, decode, failed, result, run_file
 
 from autotune_cli.api.frames import FIX
 from autotune_cli.errors import UnknownName
-from autotune_cli.render.formats import Page, find_format, format_names
+from autotune_cli.render.formats import KINDS, Page, find_format, format_names
 from autotune_cli.render.run_formats import RunView
 from autotune_cli.results.files import dump_run
 
-KINDS = ("run", "diff", "profile", "listing", "kernels")
 FILES = {name for kind in KINDS for name in format_names(kind)}
 # A terminal's colour, a spreadsheet's formula, markup, a line's end, an invisible character.
 HOSTILE = "=cmd|'x'!A0 \x1b[31m<b>@someone|\n\u202e"
@@ -56,10 +55,8 @@ def test_a_format_is_called_like_its_file(name: str) -> None:
 def test_formats_stand_in_one_order_the_table_first() -> None:
     for kind in KINDS:
         assert format_names(kind)[:4] == ("table", "markdown", "json", "csv")
-    extensions = [find_format("run", name).about.extension for name in format_names("run")]
-    assert len(set(extensions)) == len(extensions)
-    ranks = [importlib.import_module(f"autotune_cli.render.formats.{name}").ABOUT.rank for name in FILES]
-    assert len(set(ranks)) == len(ranks)
+    files = [importlib.import_module(f"autotune_cli.render.formats.{name}").ABOUT for name in FILES]
+    assert len({about.extension for about in files}) == len({about.rank for about in files}) == len(files)
 
 
 def test_a_kind_has_its_own_formats_only() -> None:
@@ -85,7 +82,7 @@ import sys
 for name in ("pandas", "pyarrow", "torch"):
     sys.modules[name] = None
 sys.path.insert(0, {str(Path(__file__).parent)!r})
-from test_render_formats import Page, find_format, format_names, view
+from test_render_formats import KINDS, Page, find_format, format_names, view
 for form in (find_format("run", name) for name in format_names("run")):
     assert form.about.binary or "fast" in form.render(view(), Page())
 """

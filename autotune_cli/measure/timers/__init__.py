@@ -73,7 +73,7 @@ def header_words(name: str) -> str:
 
 
 def in_words() -> str:
-    """``cupti, events (GPU) or cpu_clock``: the names that ``--timer`` takes."""
+    """``cupti, events (GPU) or cpu_clock``: the names of all."""
     gpu = [name for name, about in known_timers().items() if "cuda" in about.devices]
     others = [name for name in known_timers() if name not in gpu]
     return f"{', '.join(gpu)} (GPU) or {', '.join(others)}"

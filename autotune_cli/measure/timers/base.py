@@ -1,4 +1,4 @@
-"""What a timer is. Imports nothing heavy, as ``--help`` lists the timers."""
+"""What a timer is. Imports nothing heavy, as help texts list the timers."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class About:
     """What is known of a timer before it is made: the ``ABOUT`` of its file."""
 
     name: str
-    """What ``--timer`` takes and results hold; the file is called like that."""
+    """By which requests ask for it and results name it; the file is called like that."""
     devices: tuple[Literal["cuda", "cpu"], ...]
     """Where it can be used."""
     rank: int

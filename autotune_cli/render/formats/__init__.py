@@ -1,9 +1,5 @@
 """The formats in which commands print results: each is a file of this folder (docs/contributing.md, "Adding an output
-format"), found by the kind of result and the file's name.
-
-Kinds of results, each with its view: ``run`` of tune and show (:class:`autotune_cli.render.run_formats.RunView`),
-``diff``, ``profile`` with a verdict and ``listing`` without one, ``kernels``. Asking what formats there are imports no
-renderer.
+format"), found by the kind of result and the file's name. Asking what formats there are imports no renderer.
 """
 
 from __future__ import annotations
@@ -19,8 +15,11 @@ from autotune_cli.errors import MissingPackage, UnknownName
 from autotune_cli.fields import Field
 from autotune_cli.render.formats.base import About, Page, Renderer, later
 
-__all__ = ["About", "Format", "Page", "Renderer", "find_format", "format_names", "later"]
+__all__ = ["KINDS", "About", "Format", "Page", "Renderer", "find_format", "format_names", "later"]
 
+KINDS = ("run", "diff", "profile", "listing", "kernels")
+"""Results of tune and show, of diff, of profile with a verdict and without one, of kernels. The view of each, which is
+what its renderers take, is in ``render/<kind>_formats.py``."""
 _NO_FORMAT = "base"
 
 
