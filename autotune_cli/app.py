@@ -10,17 +10,12 @@ from typing import Any
 import typer
 
 from autotune_cli import __version__
-from autotune_cli.commands.diff import EXAMPLES as DIFF_EXAMPLES
 from autotune_cli.commands.diff import diff
 from autotune_cli.commands.diff_sides import DiffCommand
 from autotune_cli.commands.helping import Entry, HelpfulGroup
-from autotune_cli.commands.kernels import EXAMPLES as KERNELS_EXAMPLES
 from autotune_cli.commands.kernels import kernels
-from autotune_cli.commands.profile import EXAMPLES as PROFILE_EXAMPLES
 from autotune_cli.commands.profile import profile
-from autotune_cli.commands.show import EXAMPLES as SHOW_EXAMPLES
 from autotune_cli.commands.show import show
-from autotune_cli.commands.tune import EXAMPLES as TUNE_EXAMPLES
 from autotune_cli.commands.tune import tune
 from autotune_cli.errors import EXIT_OK, EXIT_USAGE
 from autotune_cli.outermost import guarded
@@ -43,11 +38,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 HelpfulGroup.entries = {
-    "tune": Entry(tune, TUNE_EXAMPLES),
-    "profile": Entry(profile, PROFILE_EXAMPLES),
-    "show": Entry(show, SHOW_EXAMPLES),
-    "diff": Entry(diff, DIFF_EXAMPLES, DiffCommand),
-    "kernels": Entry(kernels, KERNELS_EXAMPLES),
+    "tune": Entry(tune),
+    "profile": Entry(profile),
+    "show": Entry(show),
+    "diff": Entry(diff, DiffCommand),
+    "kernels": Entry(kernels),
 }
 
 

@@ -47,6 +47,8 @@ def options_of(function: Callable[..., None]) -> type[Any]:
     It stands in the function's file, or, so that ``--help`` needn't read it, in the file of that name in ``options/``.
     """
     (annotation,) = (text for name, text in function.__annotations__.items() if name != "return")
+    if isinstance(annotation, type):
+        return annotation
     module = sys.modules[function.__module__]
     if not hasattr(module, annotation):
         module = import_module(f"{_OPTIONS}.{function.__module__.rpartition('.')[2]}")

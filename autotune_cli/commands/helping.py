@@ -5,6 +5,7 @@ Rich's help would group options too, but importing it takes longer than everythi
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -47,16 +48,19 @@ class HelpfulCommand(TyperCommand):
 
 @dataclass(frozen=True)
 class Entry:
-    """A command of the program: its function, which takes a dataclass of options, and its examples for ``--help``."""
+    """A command of the program: its function, which takes a dataclass of options.
+
+    Beside the function its module has ``EXAMPLES``, command lines for the end of ``--help``.
+    """
 
     function: Callable[..., None]
-    examples: str
     cls: type[TyperCommand] = HelpfulCommand
 
     def build(self, name: str) -> Any:
         """Typer's command, with its options."""
         alone = typer.Typer(add_completion=False, rich_markup_mode=None)
-        alone.command(name, cls=self.cls, epilog=self.examples)(declared(self.function))
+        examples: str = sys.modules[self.function.__module__].EXAMPLES  # type: ignore[attr-defined]
+        alone.command(name, cls=self.cls, epilog=examples)(declared(self.function))
         return typer.main.get_command(alone)
 
 
