@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,11 @@ import pytest
 
 from autotune_cli.commands.printing import check_writable, write_result
 from autotune_cli.errors import CannotWrite, UnknownName
-from autotune_cli.render.formats import find_format, format_names
+from autotune_cli.render.formats import KINDS, find_format, format_names
 from autotune_cli.render.kernels_formats import KernelsView
+from autotune_cli.results.files import read_run
 from autotune_cli.tuning.jobs import BackendInfo
+from autotune_cli.tuning.request import Outcome
 
 Usage = Callable[..., Any]
 RUN = Path(__file__).parents[1] / "data" / "diff" / "h200.20261121_073639.json"
@@ -45,6 +48,23 @@ def test_a_file_has_what_the_pipe_gets(usage: Usage, tmp_path: Path, kind: str, 
         rows = list(csv.reader(io.StringIO(printed.out)))
         assert len(rows) > 2
         assert {len(row) for row in rows} == {len(rows[0])}
+
+
+@pytest.mark.parametrize("kind", COMMANDS)
+def test_a_table_is_as_wide_as_the_terminal_and_plain_in_a_file(usage: Usage, tmp_path: Path, kind: str) -> None:
+    """rich takes a stream for a terminal where this variable says so."""
+    terminal = {"FORCE_COLOR": "1", "COLUMNS": "70", "TERM": "xterm"}
+    plain = usage(*COMMANDS[kind]).out
+    printed = usage(*COMMANDS[kind], variables=terminal).out
+    assert "\x1b[" in printed
+    widths = [len(line) for line in re.sub(r"\x1b\[[0-9;]*m", "", printed).splitlines()]
+    assert max(widths) <= 70
+    usage(*COMMANDS[kind], "--output", "file", variables=terminal)
+    text = (tmp_path / "file").read_text(encoding="utf-8")
+    assert text == plain
+    assert "\x1b" not in plain
+    # Data have no colours anywhere.
+    assert "\x1b" not in usage(*COMMANDS[kind], "--format", "json", variables=terminal).out
 
 
 @pytest.mark.parametrize("kind", COMMANDS)
@@ -86,3 +106,40 @@ def test_the_backends_in_each_format(capsys: pytest.CaptureFixture[str]) -> None
     assert text("table").startswith("backends on this machine (a | b)\n")
     with pytest.raises(UnknownName):
         text("svg")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_has_the_same_first_formats(kind: str) -> None:
+    assert format_names(kind)[0] == "table"
+    assert {"table", "markdown", "json", "csv"} <= set(format_names(kind))
+
+
+@pytest.fixture
+def tuned(usage: Usage, monkeypatch: pytest.MonkeyPatch) -> Usage:
+    """``tune`` whose engine has a recorded result at once."""
+    outcome = Outcome(RUN, read_run(RUN), measured=1)
+    monkeypatch.setattr("autotune_cli.tuning.run.tune", lambda request, progress, stop: outcome)
+    return lambda *options: usage("tune", "--device", "cpu", "--op", "topk", "--no-cache", *options)
+
+
+def test_tune_json_is_short_for_the_format(tuned: Usage, usage: Usage) -> None:
+    document = tuned("--json").out
+    assert document == tuned("--format", "json").out == tuned("--json", "--format", "json").out
+    assert document == usage("show", RUN, "--format", "json").out
+    assert "wrote" not in tuned("--json").err
+
+
+def test_tune_says_where_its_result_is(tuned: Usage, usage: Usage, tmp_path: Path) -> None:
+    """Below the table; where something else is printed on stderr."""
+    table = tuned()
+    assert table.out.splitlines()[-1].startswith(f"wrote {RUN} (")
+    assert table.out.startswith(usage("show", RUN).out)
+    assert "wrote" not in table.err
+    for name in ("markdown", "csv"):
+        done = tuned("--format", name)
+        assert done.out == usage("show", RUN, "--format", name).out
+        assert done.err.startswith(f"wrote {RUN} (")
+    done = tuned("--output", "table.txt")
+    assert done.out == ""
+    assert done.err.startswith(f"wrote table.txt\nwrote {RUN} (")
+    assert (tmp_path / "table.txt").read_text(encoding="utf-8") == table.out
