@@ -80,7 +80,7 @@ class Loop:
     @property
     def lines(self) -> list[str]:
         """Sentences on the comparison."""
-        from autotune_cli.render.diff_text import ground_lines, totals
+        from autotune_cli.render.diff_model import environment_lines, totals
         from autotune_cli.results.identity import FILE
 
         found = [self.compared.note] if self.compared.note else []
@@ -91,9 +91,11 @@ class Loop:
             return [*found, f"not compared with {path}: {self.report.refusal}"]
         own = {f"source {row.result.backend}" for workload in self.workloads for row in workload.candidates}
         # That the user's own files have changed is the point.
-        ground = [item for item in self.report.ground if item.field not in own and not item.field.startswith(FILE)]
+        environment = [
+            item for item in self.report.environment if item.field not in own and not item.field.startswith(FILE)
+        ]
         found.append(f"compared with {path}; all candidates: {totals(self.report)}")
-        return found + [f"ground: {line}" for line in ground_lines(ground)]
+        return found + [f"environment: {line}" for line in environment_lines(environment)]
 
     def print(self, console: Console, every: bool) -> None:
         """After the table of the run."""
@@ -110,7 +112,7 @@ class Loop:
 
     def data(self) -> dict[str, Any]:
         """For ``--json``; nothing where there is neither."""
-        from autotune_cli.comparing.outcome import counts
+        from autotune_cli.comparing.exit_status import counts
         from autotune_cli.render.own_data import own_data
 
         found: dict[str, Any] = {"own": own_data(self.workloads)} if self.workloads else {}

@@ -33,31 +33,32 @@ def diff(options: DiffOptions) -> None:
 def _compare(options: DiffOptions) -> int:
     """Compares, prints and draws. Returns the exit code."""
     from autotune_cli.commands.diff_sides import split_sides
-    from autotune_cli.commands.flags import outcome_with_flags, report_with_flags
+    from autotune_cli.commands.flags import report_with_flags, status_with_flags
     from autotune_cli.commands.printing import write_result
-    from autotune_cli.comparing.ground import allowed_fields
+    from autotune_cli.comparing.decisions import DecisionRule
+    from autotune_cli.comparing.environment import allowed_fields
+    from autotune_cli.comparing.exit_status import exit_status
     from autotune_cli.comparing.loading import load_side
-    from autotune_cli.comparing.outcome import outcome
     from autotune_cli.comparing.report import compare
     from autotune_cli.comparing.sources import side_files
-    from autotune_cli.comparing.verdicts import Rule
+    from autotune_cli.comparing.verdicts import FailOn
     from autotune_cli.render.diff_formats import DiffView
     from autotune_cli.render.diff_plot import check_plot
     from autotune_cli.render.diff_plot import plot as draw
 
     if options.plot is not None:
         check_plot(options.plot)
-    rule = Rule(threshold=options.threshold)
+    rule = DecisionRule(threshold=options.threshold)
     allowed = allowed_fields(options.allow_different or ())
     texts = split_sides(options.sides or [], options.base or [], options.new or [])
     a, b = [side_files(side, named, options.root, options.name) for side, named in zip("AB", texts, strict=True)]
     report = report_with_flags(compare(load_side(a), load_side(b), rule, allowed))
-    result = outcome_with_flags(outcome(report, options.fail_on))
-    told = f"exit {result.exit_code}: {result.words}"
-    write_result("diff", options.format, DiffView(report, result, options.every), options.output, told)
+    status = status_with_flags(exit_status(report, map(FailOn, options.fail_on)))
+    told = f"exit {status.exit_code}: {status.words}"
+    write_result("diff", options.format, DiffView(report, status, options.every), options.output, told)
     if options.plot is not None:
         draw(report, options.plot)
-    return result.exit_code
+    return status.exit_code
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from autotune_cli.fields import Field, named
 
 if TYPE_CHECKING:
-    from autotune_cli.comparing.outcome import Outcome
+    from autotune_cli.comparing.exit_status import ExitStatus
     from autotune_cli.comparing.records import Report
     from autotune_cli.profiling.verdict import Problem, Verdict
 
@@ -27,8 +27,8 @@ def with_flags(text: str) -> str:
     return said
 
 
-def outcome_with_flags(outcome: Outcome) -> Outcome:
-    return replace(outcome, words=with_flags(outcome.words))
+def status_with_flags(status: ExitStatus) -> ExitStatus:
+    return replace(status, words=with_flags(status.words))
 
 
 def report_with_flags(report: Report) -> Report:

@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from autotune_cli.errors import BadField
 
@@ -133,12 +133,12 @@ class Share:
 class Words:
     """What a function of the engine's makes of a text, such as a set of words."""
 
-    parse: Callable[[str], frozenset[str]]
+    parse: Callable[[str], frozenset[Any]]
 
-    def value(self, field: str, text: str) -> frozenset[str]:
+    def value(self, field: str, text: str) -> frozenset[Any]:
         return self.parse(text)
 
-    def text(self, value: frozenset[str]) -> str:
+    def text(self, value: frozenset[Any]) -> str:
         return ",".join(sorted(value))
 
 

@@ -8,17 +8,19 @@ from rich.console import Console
 from rich.text import Text
 
 from autotune_cli.comparing.own import Against, OwnCandidate, OwnWorkload
-from autotune_cli.comparing.verdicts import Verdict
+from autotune_cli.comparing.verdicts import ChangeVerdict, Tone
 from autotune_cli.plain_text import shown
-from autotune_cli.render.diff_rows import change, plain_word
+from autotune_cli.render.diff_words import change, plain_word
 from autotune_cli.render.plain_records import shown_record
 from autotune_cli.render.text import batch_and_context, microseconds, operation, plural, with_interval
+from autotune_cli.render.tones import STYLES
 from autotune_cli.results.schema import FAILED
 
 _HEAD = ("kernel", "time us", "default", "best other", "change")
-# Candidates of one workload that are shown each, the fastest; who fails is always shown.
+# Candidates of one workload that are shown each, the fastest; those that fail are always shown.
 _SHOWN = 8
-_STYLES = {"faster": "green", "slower": "red", "status": "bold red"}
+# What didn't change stands as it is: the line is of a kernel, not of its change.
+_STYLES = {Tone.BETTER: STYLES[Tone.BETTER], Tone.WORSE: STYLES[Tone.WORSE]}
 # Closer than this to 1 a ratio has three digits; of rough times it says nothing (see comparing/rough.py).
 _CLOSE = 1.1
 _ROUGHLY = 1.2
@@ -92,7 +94,7 @@ _WITHOUT_TIME = (*FAILED, "unsupported", "unavailable", "skipped")
 
 
 def _failures(workload: OwnWorkload, every: bool) -> list[Text]:
-    """Who has no time and why; candidates of one backend that fail alike are one line."""
+    """The candidates without a time and why; those of one backend that fail alike are one line."""
     groups: dict[object, list[OwnCandidate]] = {}
     for row in workload.candidates:
         result = row.result
@@ -138,11 +140,11 @@ def _since(row: OwnCandidate, in_before: bool) -> str:
     if before is None:
         return "-"
     decision = before.decision
-    if before.verdict == Verdict.ONLY_B:
+    if before.verdict == ChangeVerdict.ONLY_B:
         return "new"
-    if before.verdict == Verdict.STATUS:
+    if before.verdict == ChangeVerdict.STATUS:
         return f"was {plain_word(before.status_a)}"
-    if before.verdict in (Verdict.ELIMINATED, Verdict.NOT_TIMED):
+    if before.verdict in (ChangeVerdict.ELIMINATED, ChangeVerdict.NOT_TIMED):
         rough = before.a_us is None
         was = before.a_rough_us if rough else before.a_us
         return f"no change beyond rough times, was {'~' if rough else ''}{microseconds(was)}" if was else "-"
@@ -150,12 +152,12 @@ def _since(row: OwnCandidate, in_before: bool) -> str:
 
 
 def _style(row: OwnCandidate) -> str:
-    return _STYLES.get(row.before.verdict, "") if row.before is not None else ""
+    return _STYLES.get(row.before.verdict.row.tone, "") if row.before is not None else ""
 
 
 def _padded(cells: Sequence[str], widths: Sequence[int]) -> str:
     """The first column to the left, the time to the right, the rest to the left."""
     return "  ".join(
-        cell.rjust(width) if place == 1 else cell.ljust(width)
-        for place, (cell, width) in enumerate(zip(cells, widths, strict=True))
+        cell.rjust(width) if column == 1 else cell.ljust(width)
+        for column, (cell, width) in enumerate(zip(cells, widths, strict=True))
     ).rstrip()

@@ -18,7 +18,7 @@ _PRINTED = "What is printed"
 
 
 def _failures(text: str) -> frozenset[str]:
-    from autotune_cli.comparing.outcome import fail_on
+    from autotune_cli.comparing.exit_status import fail_on
 
     return fail_on(text)
 

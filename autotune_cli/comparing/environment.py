@@ -8,7 +8,8 @@ from enum import StrEnum
 
 from autotune_cli.errors import UnknownName
 from autotune_cli.fields import Message
-from autotune_cli.results.schema import Environment, RunFile, Settings, WorkloadResult
+from autotune_cli.results.identity import baseline_field, environment_fields, known_fields, settings_fields, shown_value
+from autotune_cli.results.schema import RunFile, WorkloadResult
 
 
 class Effect(StrEnum):
@@ -30,8 +31,9 @@ BLOCKING: dict[str, tuple[str, ...]] = {
 }
 # These may be named too; they never forbid.
 HARMLESS = ("driver", "cuda", "library", "libraries", "suite", "source", "variable", "power", "clock", "settings")
+NOT_RECORDED = "not recorded"
 _ALIASES = {"cache": "l2", "device": "gpu"}
-# Not the ground: what is measured (compared elsewhere), or said by another field.
+# Not the environment: what is measured (compared elsewhere), or said by another field.
 _LEFT_OUT = frozenset({"workload", "candidates"})
 _IMPORTANT = (
     "device", "card", "capability", "multiprocessors", "threads", "mode", "l2", "timer", "method", "lengths rule",
@@ -40,7 +42,7 @@ _IMPORTANT = (
 
 
 @dataclass(frozen=True)
-class GroundDifference:
+class EnvironmentDifference:
     """A field that differs."""
 
     field: str
@@ -62,14 +64,14 @@ def allowed_fields(texts: Iterable[str]) -> frozenset[str]:
     known = [*BLOCKING, *_ALIASES, *HARMLESS]
     for name in names:
         if name not in known:
-            raise UnknownName(Message("ground for {fields.allow_different}"), name, known)
+            raise UnknownName(Message("field for {fields.allow_different}"), name, known)
     return frozenset(_ALIASES.get(name, name) for name in names) & set(BLOCKING)
 
 
 def fields_of(result: WorkloadResult, of_file: Mapping[str, str]) -> dict[str, str]:
     """Everything a workload's times depend on. What its identity doesn't hold is taken from the file."""
     # Older files name their baseline in the result only.
-    held = {f"baseline {each.name}": each.candidate or "missing" for each in result.baselines}
+    held = dict(baseline_field(each.name, each.candidate) for each in result.baselines)
     fields = {**of_file, **held, **result.identity, "mode": result.workload.mode}
     if result.card is not None:
         fields["card"] = result.card
@@ -80,14 +82,17 @@ def fields_of(result: WorkloadResult, of_file: Mapping[str, str]) -> dict[str, s
 
 def file_fields(run: RunFile, environment: str) -> dict[str, str]:
     """The fields that all workloads of a file share which were measured in that environment."""
-    return {**_environment_fields(run.environments[environment]), **_settings_fields(run.settings)}
+    measured_in = run.environments[environment]
+    # No part of an identity: neither changes the time of a kernel by itself.
+    beside = {"memory bytes": str(measured_in.memory_bytes or ""), "python": measured_in.python}
+    return {**known_fields({**environment_fields(measured_in), **beside}), **settings_fields(run.settings)}
 
 
 def differences(
     pairs: Sequence[tuple[Sequence[Mapping[str, str]], Sequence[Mapping[str, str]]]],
     suites: tuple[Sequence[str], Sequence[str]],
     allowed: frozenset[str],
-) -> list[GroundDifference]:
+) -> list[EnvironmentDifference]:
     """The fields in which the sides differ, the important ones first.
 
     Args:
@@ -101,33 +106,34 @@ def differences(
         for field in _differing(before, after):
             sides = values.setdefault(field, ({}, {}))
             for side, sessions in zip(sides, (before, after), strict=True):
-                side.update(dict.fromkeys(_shown(fields.get(field), field) for fields in sessions))
+                side.update(dict.fromkeys(shown_value(field, fields.get(field), NOT_RECORDED) for fields in sessions))
             counts[field] = counts.get(field, 0) + 1
     if set(suites[0]) != set(suites[1]):
         values["suite"] = (dict.fromkeys(sorted(set(suites[0]))), dict.fromkeys(sorted(set(suites[1]))))
         counts["suite"] = 0
     found = [
-        GroundDifference(field, tuple(a), tuple(b), _effect(field, allowed), counts[field])
+        EnvironmentDifference(field, tuple(a), tuple(b), _effect(field, allowed), counts[field])
         for field, (a, b) in values.items()
     ]
     return sorted(_folded(found), key=lambda item: (item.effect != Effect.BLOCKS, _rank(item.field), item.field))
 
 
-def _folded(found: Sequence[GroundDifference]) -> list[GroundDifference]:
+def _folded(found: Sequence[EnvironmentDifference]) -> list[EnvironmentDifference]:
     """Backends that only one side has candidates of as one field: what was asked for differs."""
     sides: tuple[list[str], list[str]] = ([], [])
     workloads = 0
     kept = []
     for item in found:
         family, _, backend = item.field.partition(" ")
-        absent = [values == ("not recorded",) for values in (item.a, item.b)]
+        missing = shown_value(item.field, None, NOT_RECORDED)
+        absent = [values == (missing,) for values in (item.a, item.b)]
         if family == "source" and any(absent):
             sides[0 if absent[1] else 1].append(backend)
             workloads = max(workloads, item.workloads)
         else:
             kept.append(item)
     if any(sides):
-        kept.append(GroundDifference("backends", tuple(sides[0]), tuple(sides[1]), Effect.SHOWN, workloads))
+        kept.append(EnvironmentDifference("backends", tuple(sides[0]), tuple(sides[1]), Effect.SHOWN, workloads))
     return kept
 
 
@@ -158,44 +164,3 @@ def _rank(field: str) -> int:
     order = ("library", "power", "max", "source", "backends", "variable")
     word = field.split(" ", 1)[0]
     return len(_IMPORTANT) + (order.index(word) if word in order else len(order))
-
-
-def _shown(text: str | None, field: str) -> str:
-    if text is None:
-        absent = {"variable": "not set", "baseline": "not measured"}
-        return absent.get(field.split(" ", 1)[0], "not recorded")
-    # One line, and never invisible.
-    return text if text and text.isprintable() else repr(text)
-
-
-def _environment_fields(environment: Environment) -> dict[str, str]:
-    fields = {
-        "device": environment.device,
-        "capability": ".".join(str(part) for part in environment.capability or ()),
-        "multiprocessors": str(environment.multiprocessors or ""),
-        "threads": str(environment.threads or ""),
-        "L2 bytes": str(environment.l2_bytes or ""),
-        "memory bytes": str(environment.memory_bytes or ""),
-        "power limit": "" if environment.power_limit_w is None else f"{environment.power_limit_w:.10g} W",
-        "max SM clock": "" if environment.max_sm_clock_mhz is None else f"{environment.max_sm_clock_mhz:.10g} MHz",
-        "driver": environment.driver or "",
-        "cuda": environment.cuda or "",
-        "python": environment.python,
-        **{f"library {name}": version for name, version in environment.libraries.items()},
-    }
-    return {name: text for name, text in fields.items() if text} | {
-        f"variable {name}": value for name, value in environment.variables.items()
-    }
-
-
-def _settings_fields(settings: Settings) -> dict[str, str]:
-    return {
-        "timer": settings.timer,
-        "l2": settings.l2,
-        "rounds": str(settings.rounds),
-        "iterations": str(settings.iterations),
-        "places": str(settings.places),
-        "seed": str(settings.seed),
-        "exhaustive": "yes" if settings.exhaustive else "no",
-        "timeout": f"{settings.timeout_s:.10g} s",
-    }

@@ -3,7 +3,7 @@
 ``<root>/v2/<hash of the manifest>/{manifest.json, entries/<hash of the key>.json}`` as ``autotune_v2`` of FlashInfer
 0.7 writes it (``flashinfer/autotune_cache.py``). The manifest names the environment; an entry is ``{key, runner,
 tactic}``, in 0.7.2 with ``key_fields`` and ``profiling_policy``. Keys are the same texts as in the flat files of
-:mod:`autotune_cli.comparing.flashinfer_cache`. An entry that is damaged is a miss for FlashInfer, never an error.
+:mod:`autotune_cli.comparing.foreign.flashinfer_cache`. For FlashInfer an entry that is damaged is a miss and no error.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ import hashlib
 import os
 from pathlib import Path
 
-from autotune_cli.comparing.flashinfer_cache import FlashinferCache, choice_text, fields_of, policy_fields, value_text
+from autotune_cli.comparing.foreign.choices import ForeignChoices, fields_of, value_text
+from autotune_cli.comparing.foreign.flashinfer_text import PROGRAM, choice_text, policy_fields
+from autotune_cli.comparing.foreign.format import StoreFormat
 from autotune_cli.errors import BadFile
 from autotune_cli.reading import Unreadable, parse_json, printable, read_bytes
 
@@ -27,62 +29,63 @@ _DIGITS = 24
 _TELLING = ("flashinfer_version", "gpu", "measure_execution_mode", "measure_cold_l2")
 
 
-def is_store(folder: Path) -> bool:
-    """Does a folder look like one environment's store?"""
-    return os.path.isfile(folder / MANIFEST) and os.path.isdir(folder / ENTRIES)
+class FlashinferStore(StoreFormat):
+    """The folders, each of one environment."""
 
+    name = "FlashInfer stores"
 
-def is_manifest(document: object) -> bool:
-    """Is a parsed JSON document the manifest of a store?"""
-    return isinstance(document, dict) and _SCHEMA in document and "schema_version" not in document
+    def recognises(self, document: object, path: Path) -> bool:
+        return path.name == MANIFEST and _is_manifest(document)
 
+    def read(self, document: object, path: Path) -> ForeignChoices:
+        return self.read_store(path.parent)
 
-def stores_below(folder: Path) -> list[Path]:
-    """The stores in a ``v2`` folder or in a cache root, each once, by name."""
-    found = [path.parent for inside in (folder, folder / _LAYOUT) for path in inside.glob(f"*/{MANIFEST}")]
-    unique = {os.path.realpath(store): store for store in sorted(found, reverse=True) if is_store(store)}
-    return sorted(unique.values())
+    def is_store(self, folder: Path) -> bool:
+        return os.path.isfile(folder / MANIFEST) and os.path.isdir(folder / ENTRIES)
 
+    def read_store(self, folder: Path) -> ForeignChoices:
+        metadata = _manifest(folder / MANIFEST)
+        choices, policies, unread = {}, {}, []
+        # FlashInfer never looks for a hidden file.
+        for path in sorted(path for path in (folder / ENTRIES).glob("*.json") if not path.name.startswith(".")):
+            try:
+                key, choice, policy = _entry(path)
+            except ValueError as error:
+                unread.append(f"{path.name} ({error})")
+                continue
+            choices[key] = choice
+            if policy is not None:
+                policies[key] = policy
+        return ForeignChoices(folder, PROGRAM, metadata, choices, policies, tuple(unread), folder / ENTRIES)
 
-def described(store: Path) -> str:
-    """``v2/2482773c3e7d4155 (0.7.2.post1, NVIDIA H200)``, to choose one from several by."""
-    try:
-        manifest = _manifest(store / MANIFEST)
-    except BadFile:
-        return f"{store} (its manifest can't be read)"
-    return f"{store} ({', '.join(manifest[name] for name in _TELLING if name in manifest)})"
+    def stores_below(self, folder: Path) -> list[Path]:
+        """Those in a ``v2`` folder or in a cache root."""
+        found = [path.parent for inside in (folder, folder / _LAYOUT) for path in inside.glob(f"*/{MANIFEST}")]
+        unique = {os.path.realpath(store): store for store in sorted(found, reverse=True) if self.is_store(store)}
+        return sorted(unique.values())
 
-
-def read_store(folder: Path) -> FlashinferCache:
-    """The choices in a store. Damaged entries are left out and named in ``unread``.
-
-    Raises:
-        BadFile: a manifest that is damaged or of another layout; the environment isn't known without it.
-    """
-    metadata = _manifest(folder / MANIFEST)
-    choices, policies, unread = {}, {}, []
-    # FlashInfer never looks for a hidden file.
-    for path in sorted(path for path in (folder / ENTRIES).glob("*.json") if not path.name.startswith(".")):
+    def described(self, store: Path) -> str:
+        """``v2/2482773c3e7d4155 (0.7.2.post1, NVIDIA H200)``."""
         try:
-            key, choice, policy = _entry(path)
-        except ValueError as error:
-            unread.append(f"{path.name} ({error})")
-            continue
-        choices[key] = choice
-        if policy is not None:
-            policies[key] = policy
-    return FlashinferCache(folder, metadata, choices, policies, tuple(unread))
+            manifest = _manifest(store / MANIFEST)
+        except BadFile:
+            return f"{store} (its manifest can't be read)"
+        return f"{store} ({', '.join(manifest[name] for name in _TELLING if name in manifest)})"
+
+
+def _is_manifest(document: object) -> bool:
+    return isinstance(document, dict) and _SCHEMA in document and "schema_version" not in document
 
 
 def _manifest(path: Path) -> dict[str, str]:
     """The environment, as readable texts.
 
     Raises:
-        BadFile: see :func:`read_store`.
+        BadFile: it is damaged or of another layout; the environment isn't known without it.
     """
     try:
         document = _json(path)
-        if not is_manifest(document):
+        if not _is_manifest(document):
             raise ValueError(f"not the manifest of a FlashInfer store: it has no {_SCHEMA}")
         assert isinstance(document, dict)
         layout = document.pop(_SCHEMA)
