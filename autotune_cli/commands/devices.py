@@ -1,4 +1,4 @@
-"""Which device a command runs on. Asks NVML, never CUDA: the parent must not touch a GPU."""
+"""Which device a command runs on. NVML is asked, never CUDA, as the parent process must not touch a GPU."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from autotune_cli.errors import BadField, NoDevice, NoTorch
 
 DeviceKind = Literal["cuda", "cpu"]
 
-# What brings torch. Plain PyPI has the CUDA build alone for Linux; uv knows where PyTorch keeps its CPU build.
+# Commands that install torch. PyPI has only the CUDA build for Linux; uv knows where PyTorch keeps its CPU build.
 _TORCH: Mapping[DeviceKind, str] = {
     "cuda": "pip install 'kernel-autotune[cuda]'",
     "cpu": "uv pip install --torch-backend cpu 'kernel-autotune[cpu]' (pip install 'kernel-autotune[cpu]' works too, "
@@ -59,7 +59,7 @@ def choose_device(device: str, gpus: str | None) -> tuple[DeviceKind, tuple[str 
 
 
 def require_torch(kind: DeviceKind) -> None:
-    """Refuse before a worker is started, which could only fail. Looks for torch, and doesn't import it.
+    """Refuses before a worker is started, which could only fail. Torch is looked for and not imported.
 
     Raises:
         NoTorch: it is not installed.

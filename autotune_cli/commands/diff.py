@@ -53,7 +53,7 @@ def _compare(options: DiffOptions) -> int:
     texts = split_sides(options.sides or [], options.base or [], options.new or [])
     a, b = [side_files(side, named, options.root, options.name) for side, named in zip("AB", texts, strict=True)]
     report = report_with_flags(compare(load_side(a), load_side(b), rule, allowed))
-    status = status_with_flags(exit_status(report, map(FailOn, options.fail_on)))
+    status = status_with_flags(exit_status(report, [each for each in FailOn if each in options.fail_on]))
     told = f"exit {status.exit_code}: {status.words}"
     write_result("diff", options.format, DiffView(report, status, options.every), options.output, told)
     if options.plot is not None:

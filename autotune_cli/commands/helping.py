@@ -34,10 +34,10 @@ class HelpfulCommand(TyperCommand):
             if record is not None:
                 rest = _REST
                 if param.param_type_name == "argument":
-                    # Typer would put the Python type behind the name.
+                    # Typer would put the Python type behind the name of an argument.
                     rest, record = "Arguments", (param.metavar or param.name, record[1])
                 groups.setdefault(getattr(param, "rich_help_panel", None) or rest, []).append(record)
-        # --help, which belongs to no group, comes last.
+        # The group of --help comes last.
         for title in sorted(groups, key=lambda title: title == _REST):
             with formatter.section(title):
                 formatter.write_dl(groups[title])

@@ -85,7 +85,7 @@ def _ask(options: ProfileOptions) -> tuple[Ask, list[str]]:
     from autotune_cli.profiling.padding import PAD_MODES
     from autotune_cli.profiling.resolve import forced_paged, parse_mode
 
-    # Once, here: everything that is planned, captured and replayed follows this.
+    # It is read once: everything that is planned, captured and replayed follows it.
     toggle = forced_paged(options.paged, os.environ)
     kernels = _one_of("FlashInfer kernel", KERNELS, "auto" if options.fa is None else options.fa)
     pad_mode = _one_of("padding", PAD_MODES, "fake-request" if options.pad_mode is None else options.pad_mode)
@@ -121,7 +121,7 @@ def _one_of(what: str, known: tuple[Name, ...], text: str) -> Name:
 
 
 def _run(spec: PathSpec, folder: str, settings: Any, gpu: str, timeout_s: float, errors: Console) -> LiveRun:
-    """Has a worker run the path: a fault of a kernel ends that process, not this one.
+    """Runs the path in a worker, as a fault of a kernel ends the process that it happens in.
 
     Raises:
         PathFailed: it crashed or took too long.
@@ -154,7 +154,7 @@ def _run(spec: PathSpec, folder: str, settings: Any, gpu: str, timeout_s: float,
 
 
 def _check_target(path: Path | None) -> None:
-    """Can the trace be kept there? Asked before anything is run.
+    """Checks that the trace can be kept there, before anything is run.
 
     Raises:
         BadField: no, and why.
@@ -177,7 +177,7 @@ def _check_target(path: Path | None) -> None:
 
 
 def _keep(recorded: Path, target: Path) -> None:
-    """Copy the trace.
+    """Copies the trace; compressed where the name says so.
 
     Raises:
         CannotWrite: a full disk ...

@@ -25,7 +25,7 @@ def tune(options: TuneOptions) -> None:
     Exit code: 0 every workload has a winner, 2 bad usage or input, 4 the run could not be completed, 70 a fault of the
     program itself, 130 Ctrl-C (what was measured is written).
     """
-    from autotune_cli.commands.compare import choose_earlier, loop
+    from autotune_cli.commands.compare import choose_earlier, report_on_edit
     from autotune_cli.commands.printing import check_format, check_writable, write_result
     from autotune_cli.commands.tune_request import tune_request
     from autotune_cli.errors import EXIT_INCOMPLETE, EXIT_INTERRUPTED
@@ -42,7 +42,7 @@ def tune(options: TuneOptions) -> None:
     compared = choose_earlier(options.compare, has_own, request.use_cache, options.root, request.name, options.resume)
     outcome, stopped_by = _run(request, errors, live=name != "json")
     path, run = outcome.path, outcome.run
-    own = loop(compared, path, run, has_own)
+    own = report_on_edit(compared, path, run, has_own)
     verb = "wrote" if outcome.measured or not request.use_cache else "nothing to measure:"
     wrote = f"{verb} {shown(str(path))} ({run.wall_s:.1f} s)"
 
