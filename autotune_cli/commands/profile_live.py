@@ -8,9 +8,10 @@ import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
+    from autotune_cli.commands.options.profile import ProfileOptions
     from autotune_cli.kernels.models.model import Model
     from autotune_cli.kernels.workload import Geometry
     from autotune_cli.profiling.path import PathSpec
@@ -20,21 +21,17 @@ if TYPE_CHECKING:
     from autotune_cli.render.console import Console
 
 _TIMEOUT_S = 120.0
-_LONGEST_TIMEOUT_S = 24 * 3600.0
-_MOST = 1 << 24
+Name = TypeVar("Name", bound=str)
 _ENDINGS = (".json", ".json.gz")
 
 
-def run_live(options: dict[str, Any], expects: Sequence[str], forbids: Sequence[str]) -> tuple[Verdict, list[str]]:
+def run_live(options: ProfileOptions) -> tuple[Verdict, list[str]]:
     """The verdict on a path that is run here, and what the self-check tried.
-
-    Args:
-        expects, forbids: regular expressions on kernel names.
 
     Raises:
         AutotuneError: bad options, no GPU, a worker that doesn't come to an end.
     """
-    from autotune_cli.commands.parsing import between
+    from autotune_cli.commands.profile_expected import patterns
     from autotune_cli.profiling.classify import load_classifier
     from autotune_cli.profiling.live_verdict import judge_live_run
     from autotune_cli.profiling.planning import plan_path
@@ -43,63 +40,69 @@ def run_live(options: dict[str, Any], expects: Sequence[str], forbids: Sequence[
 
     errors = Console(stderr=True)
     request, notes = _request(options)
-    classify = load_classifier(options["rules"] or ())
+    expects, forbids = patterns(options)
+    classify = load_classifier(options.rules or ())
     model, geometries = _model(options, request)
-    timeout = between("--timeout", _given(options, "timeout", _TIMEOUT_S), 0.1, _LONGEST_TIMEOUT_S)
     spec, more = plan_path(request, model, geometries)
-    _check_target(options["trace"])
+    _check_target(options.trace)
     gpu = _gpu()
     _print_notes([*notes, *more], errors)
     with tempfile.TemporaryDirectory(prefix="autotune-profile-", dir=temporary_folder()) as folder:
-        run = _record(spec, folder, options["kernels"] or (), gpu, timeout, errors)
-        if options["trace"] is not None:
-            _keep(Path(run.recording.trace), options["trace"])
+        run = _record(spec, folder, options, gpu, errors)
+        if options.trace is not None:
+            _keep(Path(run.recording.trace), options.trace)
         return judge_live_run(run, classify, spec.title, expects, forbids)
 
 
-def _request(options: dict[str, Any]) -> tuple[PathRequest, list[str]]:
+def _request(options: ProfileOptions) -> tuple[PathRequest, list[str]]:
     """What is asked for, and warnings.
 
     Raises:
-        AutotuneError: an unknown mode, phase or padding, a number out of range.
+        AutotuneError: an unknown mode, phase or padding.
     """
-    from autotune_cli.commands.parsing import between
-    from autotune_cli.errors import UnknownName
+    from autotune_cli.commands.profile_expected import DEFAULT_MODE
     from autotune_cli.profiling.request import INJECTED, KERNELS, SGLANG, TOPK, PathRequest, parse_phases
     from autotune_cli.sglang.padding import PAD_MODES
     from autotune_cli.sglang.resolve import forced_paged, parse_mode
 
-    # Once, here: everything that is planned, captured and replayed follows this.
-    toggle = forced_paged(options["paged"], os.environ)
-    kernels = _given(options, "fa", "auto")
-    pad_mode = options["pad_mode"]
-    for what, value, known in (("FlashInfer kernel", kernels, KERNELS), ("padding", pad_mode, PAD_MODES)):
-        if value is not None and value not in known:
-            raise UnknownName(what, value, known)
-    sizes = {
-        name: None if options[name] is None else between(f"--{name}", options[name], 1, _MOST)
-        for name in ("batch", "new", "context", "calls")
-    }
+    # It is read once: everything that is planned, captured and replayed follows it.
+    toggle = forced_paged(options.paged, os.environ)
+    kernels = _one_of("FlashInfer kernel", KERNELS, "auto" if options.fa is None else options.fa)
+    pad_mode = None if options.pad_mode is None else _one_of("padding", PAD_MODES, options.pad_mode)
+    mode = DEFAULT_MODE if options.mode is None else options.mode
     request = PathRequest(
-        mode="topk" if options["mode"].lower() == TOPK else parse_mode(options["mode"], (TOPK,)),
-        prefix=options["prefix"] is not False,
+        mode="topk" if mode.lower() == TOPK else parse_mode(mode, (TOPK,)),
+        prefix=options.prefix is not False,
         forced_paged=toggle.on,
-        deterministic=options["deterministic"],
-        multimodal=options["multimodal"],
-        multi_item_scoring=options["multi_item_scoring"],
-        backend=_given(options, "backend", SGLANG),
+        deterministic=options.deterministic,
+        multimodal=options.multimodal,
+        multi_item_scoring=options.multi_item_scoring,
+        backend=SGLANG if options.backend is None else options.backend,
         kernels=kernels,
-        phases=parse_phases(options["phases"]),
+        phases=parse_phases(options.phases),
+        batch=options.batch,
+        new=options.new,
+        context=options.context,
+        calls=options.calls,
         pad_mode=pad_mode,
-        bitwise=options["bitwise"],
-        injected=INJECTED if options["self_check"] else (),
-        seed=between("--seed", _given(options, "seed", 0), 0, 2**63 - 1),
-        **sizes,
+        bitwise=options.bitwise,
+        injected=INJECTED if options.self_check else (),
+        seed=options.seed or 0,
     )
     return request, [toggle.warning] if toggle.warning else []
 
 
-def _model(options: dict[str, Any], request: PathRequest) -> tuple[Model, tuple[Geometry, ...]]:
+def _one_of(what: str, known: tuple[Name, ...], text: str) -> Name:
+    """Raises :class:`UnknownName` for a text that is none of them."""
+    from autotune_cli.errors import UnknownName
+
+    for name in known:
+        if name == text:
+            return name
+    raise UnknownName(what, text, known)
+
+
+def _model(options: ProfileOptions, request: PathRequest) -> tuple[Model, tuple[Geometry, ...]]:
     """The model, and the geometries of its kinds of layers.
 
     Raises:
@@ -109,9 +112,8 @@ def _model(options: dict[str, Any], request: PathRequest) -> tuple[Model, tuple[
     from autotune_cli.kernels.models.options import parse_dtype
     from autotune_cli.profiling.request import TOPK
 
-    model = choose_model(options["model"], options["config"], "cuda", "topk" if request.mode == TOPK else "decode")
-    dtype, kv_dtype = parse_dtype(options["dtype"]), parse_dtype(options["kv_dtype"])
-    return model, model.geometries(_given(options, "tp", 1), dtype, kv_dtype)
+    model = choose_model(options.model, options.config, "cuda", "topk" if request.mode == TOPK else "decode")
+    return model, model.geometries(options.tp or 1, parse_dtype(options.dtype), parse_dtype(options.kv_dtype))
 
 
 def _gpu() -> str:
@@ -135,20 +137,14 @@ def _gpu() -> str:
 def _print_notes(notes: Sequence[str], errors: Console) -> None:
     from rich.text import Text
 
+    from autotune_cli.commands.flags import with_flags
     from autotune_cli.plain_text import shown
 
-    for note in notes:
+    for note in map(with_flags, notes):
         errors.print(Text(f"note: {shown(note)}", style="yellow"), soft_wrap=True)
 
 
-def _given(options: dict[str, Any], name: str, default: Any) -> Any:
-    """Zero and empty text are values too: they are refused, not replaced."""
-    return default if options[name] is None else options[name]
-
-
-def _record(
-    spec: PathSpec, folder: str, kernel_files: Sequence[Path], gpu: str, timeout_s: float, errors: Console
-) -> LiveRun:
+def _record(spec: PathSpec, folder: str, options: ProfileOptions, gpu: str, errors: Console) -> LiveRun:
     """Records the path in a worker, and says on a terminal what is going on."""
     from rich.text import Text
 
@@ -156,41 +152,42 @@ def _record(
     from autotune_cli.profiling.recording.asking import record_in_worker
     from autotune_cli.worker.protocol import WorkerSettings
 
-    files = tuple(str(path.resolve()) for path in kernel_files)
+    files = tuple(str(path.resolve()) for path in options.kernels or ())
     settings = WorkerSettings("cuda", seed=spec.seed, kernel_files=files)
+    timeout = _TIMEOUT_S if options.timeout is None else options.timeout
     with errors.status("starting") as status:
 
         def report(name: str, subject: str) -> None:
             status.update(Text(shown(f"{name} {subject}")))
 
-        return record_in_worker(spec, folder, settings, gpu, timeout_s, report)
+        return record_in_worker(spec, folder, settings, gpu, timeout, report)
 
 
 def _check_target(path: Path | None) -> None:
-    """Can the trace be kept there? Asked before anything is run.
+    """Checks that the trace can be kept there, before anything is run.
 
     Raises:
-        BadOption: no, and why.
+        BadField: no, and why.
     """
-    from autotune_cli.errors import BadOption
+    from autotune_cli.errors import BadField
 
     if path is None:
         return
     if not path.name.endswith(_ENDINGS):
-        raise BadOption(option="--trace", detail=f"{path}: a name that ends in {' or '.join(_ENDINGS)}")
+        raise BadField(field="trace", detail=f"{path}: a name that ends in {' or '.join(_ENDINGS)}")
     if not os.path.isdir(path.parent):
-        raise BadOption(option="--trace", detail=f"{path.parent}: no such folder")
+        raise BadField(field="trace", detail=f"{path.parent}: no such folder")
     try:
         kept = path if path.exists() else path.parent
         can_write = not path.is_dir() and os.access(kept, os.W_OK)
     except OSError:  # a name that is too long
         can_write = False
     if not can_write:
-        raise BadOption(option="--trace", detail=f"{path}: can't be written")
+        raise BadField(field="trace", detail=f"{path}: can't be written")
 
 
 def _keep(recorded: Path, target: Path) -> None:
-    """Copy the trace.
+    """Copies the trace; compressed where the name says so.
 
     Raises:
         CannotWrite: a full disk ...

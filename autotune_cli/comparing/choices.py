@@ -67,7 +67,7 @@ class ChoiceDecision:
 
     @property
     def fails_as(self) -> FailOn | None:
-        """The word of ``--fail-on`` that it counts for."""
+        """The kind of failure that it counts for."""
         return self.verdict.row.fail_on
 
 

@@ -99,7 +99,7 @@ class Decision:
 
     @property
     def fails_as(self) -> FailOn | None:
-        """The word of ``--fail-on`` that it counts for."""
+        """The kind of failure that it counts for."""
         return self.verdict.row.fails_as(self._is_for_the_worse)
 
     @property

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from autotune_cli.errors import UnknownName
+from autotune_cli.fields import Message
 from autotune_cli.results.identity import baseline_field, environment_fields, known_fields, settings_fields, shown_value
 from autotune_cli.results.schema import RunFile, WorkloadResult
 
@@ -16,11 +17,11 @@ class Effect(StrEnum):
 
     SHOWN = "shown"
     ALLOWED = "allowed"
-    """Would forbid comparing, and was named by --allow-different."""
+    """Would forbid comparing, and was allowed by name."""
     BLOCKS = "blocks"
 
 
-# Fields whose difference makes times of two runs two different things, by the name that --allow-different takes.
+# Fields whose difference makes times of two runs two different things, by the name that allows it.
 BLOCKING: dict[str, tuple[str, ...]] = {
     "gpu": ("device", "capability", "multiprocessors", "threads"),
     "mode": ("mode",),
@@ -63,7 +64,7 @@ def allowed_fields(texts: Iterable[str]) -> frozenset[str]:
     known = [*BLOCKING, *_ALIASES, *HARMLESS]
     for name in names:
         if name not in known:
-            raise UnknownName("field for --allow-different", name, known)
+            raise UnknownName(Message("field for {fields.allow_different}"), name, known)
     return frozenset(_ALIASES.get(name, name) for name in names) & set(BLOCKING)
 
 
@@ -118,7 +119,7 @@ def differences(
 
 
 def _folded(found: Sequence[EnvironmentDifference]) -> list[EnvironmentDifference]:
-    """Backends that only one side has candidates of as one field: what was asked for differs, as by --backend."""
+    """Backends that only one side has candidates of as one field: what was asked for differs."""
     sides: tuple[list[str], list[str]] = ([], [])
     workloads = 0
     kept = []
@@ -137,7 +138,7 @@ def _folded(found: Sequence[EnvironmentDifference]) -> list[EnvironmentDifferenc
 
 
 def blocking_name(field: str) -> str | None:
-    """What --allow-different calls a field that forbids comparing; None for one that doesn't."""
+    """The name that allows a difference of a field which forbids comparing; None for one that doesn't."""
     return next((name for name, fields in BLOCKING.items() if field in fields), None)
 
 

@@ -9,7 +9,8 @@ from typing import Final
 
 from autotune_cli.comparing.records import Report
 from autotune_cli.comparing.verdicts import FailOn
-from autotune_cli.errors import EXIT_FAILED, EXIT_NOT_COMPARABLE, EXIT_OK, BadOption, UnknownName
+from autotune_cli.errors import EXIT_FAILED, EXIT_NOT_COMPARABLE, EXIT_OK, BadField, UnknownName
+from autotune_cli.fields import Field, Message
 
 NEVER: Final = "none"
 
@@ -29,15 +30,15 @@ def fail_on(text: str) -> frozenset[FailOn]:
 
     Raises:
         UnknownName: another name.
-        BadOption: ``none`` beside others.
+        BadField: ``none`` beside others.
     """
     names = {part.strip().lower() for part in text.split(",")}
     known = (*map(str, FailOn), NEVER)
     for name in names:
         if name not in known:
-            raise UnknownName("kind of failure for --fail-on", name, known)
+            raise UnknownName(Message("kind of failure for {fields.fail_on}"), name, known)
     if NEVER in names and len(names) > 1:
-        raise BadOption(option="--fail-on", detail="'none' goes with nothing else")
+        raise BadField(field="fail_on", detail="'none' goes with nothing else")
     return frozenset(each for each in FailOn if each in names)
 
 
@@ -54,12 +55,13 @@ def exit_status(report: Report, failures: Iterable[FailOn]) -> ExitStatus:
     failed = tuple(each for each in looked if found[each])
     if failed:
         return ExitStatus(EXIT_FAILED, failed, ", ".join(f"{found[each]} {each.words}" for each in failed))
-    words = f"nothing {' or '.join(each.words for each in looked)}" if looked else f"--fail-on {NEVER}"
-    return ExitStatus(EXIT_OK, (), words)
+    if not looked:
+        return ExitStatus(EXIT_OK, (), Message("{never}", never=Field("fail_on", NEVER)))
+    return ExitStatus(EXIT_OK, (), f"nothing {' or '.join(each.words for each in looked)}")
 
 
 def counts(report: Report) -> dict[FailOn, int]:
-    """How many changes each word of ``--fail-on`` stands for. Of statuses only those that got worse."""
+    """How many changes each kind of failure stands for. Of statuses only those that got worse."""
     found = Counter(each.decision.fails_as for each in report.comparisons)
     found += Counter(each.decision.fails_as for each in report.choices)
     return {each: found[each] for each in FailOn}

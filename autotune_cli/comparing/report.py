@@ -23,6 +23,7 @@ from autotune_cli.comparing.matched import matched_workloads, session_scales
 from autotune_cli.comparing.means import means_of
 from autotune_cli.comparing.records import ChoiceComparison, Comparison, FileInfo, Report, ReportKind, Side
 from autotune_cli.comparing.winners import compare_winners
+from autotune_cli.fields import Field, Message
 from autotune_cli.results.integrity import doubts
 from autotune_cli.results.schema import RunFile
 
@@ -134,7 +135,9 @@ def _refusal(
         names = ",".join(blocked)
         what = {"gpu": "the GPU", "l2": "the cache state", "method": "the way of measuring"}
         said = " and ".join(what.get(name, f"the {name}") for name in blocked)
-        return f"{said} {'differs' if len(blocked) == 1 else 'differ'}; --allow-different {names} compares all the same"
+        differ = "differs" if len(blocked) == 1 else "differ"
+        allowed = Field("allow_different", names)
+        return Message("{said} {differ}; {allowed} compares all the same", said=said, differ=differ, allowed=allowed)
     if joined.pairs:
         return None
     for name, side in (("A", a), ("B", b)):
@@ -162,9 +165,8 @@ def _notes(
     if joined.pairs and joined.modes_only and len(joined.only_a) + len(joined.only_b) > 0:
         left = [key for key in joined.modes_only if key in set(joined.only_a)]
         if left:
-            notes.append(
-                f"{len(left)} workloads are there in different modes only; --allow-different mode matches them"
-            )
+            text = "{count} workloads are there in different modes only; {allowed} matches them"
+            notes.append(Message(text, count=len(left), allowed=Field("allow_different", "mode")))
     others = sum(not pair.same_card for pair in joined.pairs)
     if others:
         notes.append(

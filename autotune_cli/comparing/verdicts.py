@@ -40,7 +40,7 @@ def for_every_tone(values: Mapping[Tone, Value]) -> Mapping[Tone, Value]:
 
 
 class FailOn(StrEnum):
-    """What ``--fail-on`` takes, in the order in which failures are listed."""
+    """What can be a failure, in the order in which failures are listed."""
 
     words: str
     """What follows the number of failures."""
@@ -79,7 +79,7 @@ class Counted(Enum):
 
 
 class Shown(Enum):
-    """Which rows are printed without ``--all``."""
+    """Which rows are printed unless all are asked for."""
 
     ALWAYS = auto()
     IF_CHOSEN = auto()
@@ -102,7 +102,7 @@ class VerdictRow:
     counted: Counted
     shown: Shown
     fail_on: FailOn | None
-    """The word of ``--fail-on`` that makes it exit code 1."""
+    """The kind of failure that makes it exit code 1."""
     tone: Tone
     word: str | None = None
     """In the first column of the table; None: the verdict itself."""
@@ -112,7 +112,7 @@ class VerdictRow:
         return self.rank_for_the_worse if for_the_worse and self.rank_for_the_worse is not None else self.rank
 
     def fails_as(self, for_the_worse: bool) -> FailOn | None:
-        """The word of ``--fail-on`` that one change of this verdict counts for."""
+        """The kind of failure that one change of this verdict counts for."""
         return self.fail_on if self.rank_for_the_worse is None or for_the_worse else None
 
 

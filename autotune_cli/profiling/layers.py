@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from autotune_cli.errors import BadOption
+from autotune_cli.errors import BadField
+from autotune_cli.fields import Field, Message
 from autotune_cli.kernels.models.model import Model
 from autotune_cli.kernels.workload import (
     AnyWorkload,
@@ -41,11 +42,11 @@ def layers_of(request: PathRequest, model: Model, geometries: Sequence[Geometry]
     """One layer for each geometry; of a selection of keys one in all.
 
     Raises:
-        BadOption: sizes that don't fit the mode.
+        BadField: sizes that don't fit the mode.
         NothingToRun: the mode runs no attention, or the model has none.
     """
     if request.mode == "idle":
-        raise NothingToRun(detail="--mode idle: no request, so no attention runs")
+        raise NothingToRun(detail=Message("{mode}: no request, so no attention runs", mode=Field("mode", "idle")))
     layers = _topk_layers(request, model) if request.mode == TOPK else _attention_layers(request, model, geometries)
     if not layers:
         raise NothingToRun(detail=f"{model.name}: {_why_none(request, model)}")
@@ -62,7 +63,7 @@ def _topk_layers(request: PathRequest, model: Model) -> tuple[PathLayer, ...]:
     if model.topk is None:
         return ()
     if request.new is not None:
-        raise BadOption(option="--new", detail="a selection has no new tokens")
+        raise BadField(field="new", detail="a selection has no new tokens")
     rows, width = request.batch or _BATCH[TOPK], request.context or _CONTEXT[TOPK]
     workload = TopkWorkload(operation="topk.select", rows=rows, width=width, k=model.topk, mode="eager")
     return (PathLayer(workload),)
@@ -73,17 +74,18 @@ def _attention_layers(request: PathRequest, model: Model, geometries: Sequence[G
     operation: AttentionOperation
     if request.mode == "decode":
         if request.new not in (None, 1):
-            raise BadOption(option="--new", detail="a decode step has one new token a request")
+            raise BadField(field="new", detail="a decode step has one new token a request")
         operation, new, context = "attention.decode", 1, request.context or _CONTEXT["decode"]
     else:
         new = request.new or _NEW.get(request.mode, 128)
         context = request.context or (new + 1024 if request.prefix else new)
         operation = "attention.extend" if request.prefix else "attention.prefill"
         if request.prefix and context <= new:
-            detail = f"{context} keys in all leave no prefix beside {new} new tokens (--no-prefix: none)"
-            raise BadOption(option="--context", detail=detail)
+            text = "{keys} keys in all leave no prefix beside {new} new tokens ({without}: none)"
+            detail = Message(text, keys=context, new=new, without=Field("prefix", False))
+            raise BadField(field="context", detail=detail)
         if not request.prefix and context != new:
-            raise BadOption(option="--context", detail=f"without a prefix it is the number of new tokens, {new}")
+            raise BadField(field="context", detail=f"without a prefix it is the number of new tokens, {new}")
     found = []
     for geometry in geometries:
         workload = AttentionWorkload(

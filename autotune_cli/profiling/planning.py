@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from autotune_cli.errors import BadOption
+from autotune_cli.errors import BadField
+from autotune_cli.fields import Field, Message
 from autotune_cli.kernels.models.model import Model
 from autotune_cli.kernels.workload import Geometry
 from autotune_cli.profiling.layers import layers_of
@@ -26,7 +27,7 @@ def plan_path(request: PathRequest, model: Model, geometries: Sequence[Geometry]
         geometries: of the model's kinds of attention layers.
 
     Raises:
-        BadOption: phases or sizes that don't fit the mode.
+        BadField: phases or sizes that don't fit the mode.
         NothingToRun: the mode runs no attention, or the model has none.
     """
     rules = _rules(request)
@@ -37,7 +38,7 @@ def plan_path(request: PathRequest, model: Model, geometries: Sequence[Geometry]
     layers = layers_of(request, model, geometries)
     calls = max(2, len(layers)) if request.calls is None else request.calls
     if calls < len(layers):
-        raise BadOption(option="--calls", detail=f"{calls} is below {len(layers)}, the number of kinds of layers")
+        raise BadField(field="calls", detail=f"{calls} is below {len(layers)}, the number of kinds of layers")
     phases, more = _phases(request, rules, layers[0].new_tokens)
     notes += more
     if request.deterministic and rules is flashinfer.RULES:
@@ -58,12 +59,14 @@ def _rules(request: PathRequest) -> PathRules:
     """Those of the path that is asked for.
 
     Raises:
-        BadOption: a path of attention, for a selection of keys.
+        BadField: a path of attention, for a selection of keys.
     """
     if request.mode != TOPK:
         return _PATHS.get(request.backend, candidate.RULES)
     if request.backend in _PATHS and request.backend != SGLANG:
-        raise BadOption(option="--backend", detail=f"{request.backend} is a path of attention, --mode topk has none")
+        text = "{backend} is a path of attention, {mode} has none"
+        detail = Message(text, backend=request.backend, mode=Field("mode", TOPK))
+        raise BadField(field="backend", detail=detail)
     return candidate.RULES
 
 
@@ -74,7 +77,7 @@ def _phases(request: PathRequest, rules: PathRules, tokens: int) -> tuple[tuple[
         tokens: new tokens of all requests.
 
     Raises:
-        BadOption: a phase that was asked for can't be, or a way of padding that it doesn't have.
+        BadField: a phase that was asked for can't be, or a way of padding that it doesn't have.
     """
     plans: list[PhasePlan] = []
     notes: list[str] = []
@@ -86,9 +89,9 @@ def _phases(request: PathRequest, rules: PathRules, tokens: int) -> tuple[tuple[
         if name not in pads:
             if request.phases is None:
                 continue
-            what = f"--backend {request.backend}" if request.mode in PADDED_MODES else f"--mode {request.mode}"
-            detail = f"{name} graphs are for SGLang's extend and mixed, not for {what}"
-            raise BadOption(option="--phases", detail=detail)
+            what = Field("backend", request.backend) if request.mode in PADDED_MODES else Field("mode", request.mode)
+            text = "{graphs} graphs are for SGLang's extend and mixed, not for {what}"
+            raise BadField(field="phases", detail=Message(text, graphs=name, what=what))
         mode = _pad_mode(name, pads[name], request)
         static = captured_size(tokens, capture_sizes(), at_most_double=mode == "narrow")
         if static is not None:
@@ -98,7 +101,7 @@ def _phases(request: PathRequest, rules: PathRules, tokens: int) -> tuple[tuple[
             notes.append(f"{tokens} tokens fit no captured size: no {name} phase, as in SGLang")
         else:
             detail = f"{tokens} tokens fit no captured size (SGLang runs them eagerly): leave {name} out"
-            raise BadOption(option="--phases", detail=detail)
+            raise BadField(field="phases", detail=detail)
     return tuple(plans), list(dict.fromkeys(notes))
 
 
@@ -106,12 +109,13 @@ def _pad_mode(phase: PhaseName, known: Sequence[PadMode], request: PathRequest) 
     """How a phase is padded: as asked for, or as the path usually does. Breakable graphs have one way.
 
     Raises:
-        BadOption: a piecewise graph has no such way on this path.
+        BadField: a piecewise graph has no such way on this path.
     """
     asked = request.pad_mode
     if asked is not None and asked in known:
         return asked
     if asked is None or phase != "piecewise":
         return known[0]
-    detail = f"{asked} is not how --backend {request.backend} pads (known: {', '.join(known)})"
-    raise BadOption(option="--pad-mode", detail=detail)
+    text = "{asked} is not how {backend} pads (known: {known})"
+    backend = Field("backend", request.backend)
+    raise BadField(field="pad_mode", detail=Message(text, asked=asked, backend=backend, known=", ".join(known)))

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from autotune_cli.errors import BadOption, UnknownName
+from autotune_cli.errors import BadField, UnknownName
 from autotune_cli.sglang.padding import PadMode
 from autotune_cli.sglang.resolve import ForwardMode
 
@@ -77,7 +77,7 @@ def parse_phases(text: str | None) -> tuple[PhaseName, ...] | None:
 
     Raises:
         UnknownName: none of them.
-        BadOption: no name at all.
+        BadField: no name at all.
     """
     if text is None:
         return None
@@ -86,7 +86,7 @@ def parse_phases(text: str | None) -> tuple[PhaseName, ...] | None:
         if word not in PHASES:
             raise UnknownName("phase", word, PHASES)
     if not words:
-        raise BadOption(option="--phases", detail=f"names no phase (known: {', '.join(PHASES)})")
+        raise BadField(field="phases", detail=f"names no phase (known: {', '.join(PHASES)})")
     return tuple(phase for phase in PHASES if phase in words)
 
 
@@ -94,15 +94,15 @@ def parse_backend(text: str) -> CandidateSpec:
     """``flashinfer.decode`` or ``flashinfer.decode(path=fa3,page_size=16)``, as result files name candidates.
 
     Raises:
-        BadOption: not of that form.
+        BadField: not of that form.
     """
     match = re.fullmatch(r"\s*([\w.\-]+)\s*(?:\(([^()]*)\))?\s*", text)
     if match is None:
-        raise BadOption(option="--backend", detail=f"{text!r} is neither NAME nor NAME(knob=value,...)")
+        raise BadField(field="backend", detail=f"{text!r} is neither NAME nor NAME(knob=value,...)")
     knobs = []
     for part in filter(None, (word.strip() for word in (match[2] or "").split(","))):
         name, equals, value = part.partition("=")
         if not equals or not name.strip():
-            raise BadOption(option="--backend", detail=f"{part!r} is not of the form knob=value")
+            raise BadField(field="backend", detail=f"{part!r} is not of the form knob=value")
         knobs.append((name.strip(), value.strip()))
     return CandidateSpec(match[1], tuple(knobs))

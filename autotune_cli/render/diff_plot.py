@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from autotune_cli.comparing.exit_status import exit_status
 from autotune_cli.comparing.records import Comparison, Report
 from autotune_cli.comparing.verdicts import Tone, for_every_tone
-from autotune_cli.errors import AutotuneError, BadOption
+from autotune_cli.errors import AutotuneError, BadField
 from autotune_cli.plain_text import shown
 from autotune_cli.render.diff_model import DiffModel
 from autotune_cli.render.text import plural
@@ -50,11 +50,11 @@ def check_plot(path: Path) -> None:
     """Refuse before anything is computed.
 
     Raises:
-        BadOption: neither .png nor .svg.
+        BadField: neither .png nor .svg.
         MissingOption: matplotlib is not installed.
     """
     if path.suffix.lower() not in SUFFIXES:
-        raise BadOption(option="--plot", detail=f"{str(path)!r} must end in {' or '.join(SUFFIXES)}")
+        raise BadField(field="plot", detail=f"{str(path)!r} must end in {' or '.join(SUFFIXES)}")
     try:
         import matplotlib  # type: ignore[import-not-found,unused-ignore]  # noqa: F401
     except ImportError as error:

@@ -55,4 +55,4 @@ class Outcome:
     interrupted: bool = False
     measured: int = 0
     journal: Path | None = None
-    """Kept for --resume after an interruption."""
+    """Kept for resuming after an interruption."""

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from autotune_cli import __version__
-from autotune_cli.errors import AutotuneError, BudgetTooSmall, NoMemory
+from autotune_cli.errors import BadField, BudgetTooSmall, NoMemory
 from autotune_cli.kernels.models.memory import PAGE_LAYOUTS, memory_bytes
 from autotune_cli.kernels.workload import cost
 from autotune_cli.measure.floor import floor_us
@@ -333,9 +333,8 @@ class _Run:
     def _same_device(self, ready: Ready) -> None:
         other = ready.environment
         if (other.device, other.memory_bytes) != (self.environment.device, self.environment.memory_bytes):
-            raise AutotuneError(
-                detail=f"--gpus: {self.environment.device} and {other.device} differ; tune them in runs of their own"
-            )
+            detail = f"{self.environment.device} and {other.device} differ; tune them in runs of their own"
+            raise BadField(field="gpus", detail=detail)
 
     def _with_ceilings(self, worker: Worker, environment: Environment) -> Environment:
         """A worker's environment with the ceilings of its card, which may be 2 or 3 % from another's; without them,

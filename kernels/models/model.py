@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt
+from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt, SkipValidation
 
 from autotune_cli.errors import BadGeometry
+from autotune_cli.fields import Field, Message, joined
 from autotune_cli.kernels.models.options import check_tp
 from autotune_cli.kernels.workload import DType, Geometry
 
@@ -77,7 +78,7 @@ class Model(_Frozen):
     """Keys that a sparse indexer selects for each query; None: the model has none."""
     max_context: PositiveInt | None = None
     """``max_position_embeddings``, in tokens."""
-    notes: tuple[str, ...] = ()
+    notes: tuple[SkipValidation[str], ...] = ()
     """For people: what is left out, or differs from the file."""
 
     @property
@@ -93,11 +94,11 @@ class Model(_Frozen):
         ``dtype`` is of queries and outputs (None: the model's), ``kv_dtype`` of the cache (None: the model's too),
         ``q_dtype`` what queries are rounded to.
 
-        Raises :class:`BadOption` for a ``tp`` that is no positive whole number, :class:`BadGeometry` for one that
+        Raises :class:`BadField` for a ``tp`` that is no positive whole number, :class:`BadGeometry` for one that
         the heads don't divide by.
         """
         tp = check_tp(tp)
-        where = f"{self.name} --tp {tp}"
+        where = joined(" ", (self.name, Message("{tp}", tp=Field("tp", tp))))
         if self.num_attention_heads % tp:
             raise BadGeometry(where=where, detail=f"{self.num_attention_heads} query heads don't divide by {tp}")
         compute, cache = dtype or self.dtype, kv_dtype or self.kv_dtype

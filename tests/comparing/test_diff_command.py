@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 from diff_builders import FAST, FLASHINFER, SLOW, candidate, env, failed, noisy, report, result, run, session, write
 
-from autotune_cli.commands.diff import parse_threshold, several, split_sides
+from autotune_cli.commands.diff_sides import several, split_sides
+from autotune_cli.commands.kinds import Share
 from autotune_cli.comparing.exit_status import exit_status, fail_on
-from autotune_cli.errors import AutotuneError, BadOption
+from autotune_cli.errors import AutotuneError, BadField
 from autotune_cli.render.diff_markdown import MOST_CHARACTERS, markdown
 from autotune_cli.render.diff_table import MOST_ROWS
 from autotune_cli.results.naming import newest_of_each
@@ -164,7 +165,7 @@ def test_options_with_several_values() -> None:
 
 @pytest.mark.parametrize(("text", "value"), [("1%", 0.01), ("1 %", 0.01), ("0.5%", 0.005), ("0.02", 0.02), ("0", 0.0)])
 def test_thresholds(text: str, value: float) -> None:
-    assert parse_threshold(text) == pytest.approx(value)
+    assert Share().value("threshold", text) == pytest.approx(value)
 
 
 def test_output_goes_to_a_file_whole(usage: Usage, files: Path) -> None:
@@ -315,5 +316,5 @@ def test_fail_on_names() -> None:
     assert fail_on("none") == frozenset()
     with pytest.raises(AutotuneError):
         fail_on("")
-    with pytest.raises(BadOption):
+    with pytest.raises(BadField):
         fail_on("none,choice")

@@ -23,7 +23,7 @@ TOY = '''"""What a toy serves with."""
 
 from __future__ import annotations
 
-from autotune_cli.errors import BadOption
+from autotune_cli.errors import BadField
 from autotune_cli.profiling.path import PhasePlan
 from autotune_cli.profiling.paths.rules import PathRules
 from autotune_cli.profiling.request import PathRequest, PhaseName, CandidateSpec
@@ -31,7 +31,7 @@ from autotune_cli.profiling.request import PathRequest, PhaseName, CandidateSpec
 
 def plan(phase: PhaseName, request: PathRequest) -> PhasePlan:
     if request.mode != "extend":
-        raise BadOption(option="--mode", detail="a toy only extends")
+        raise BadField(field="mode", detail="a toy only extends")
     return PhasePlan(phase, CandidateSpec("torch.sdpa"), "any", writes="before")
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from autotune_cli.errors import BadOption
+from autotune_cli.errors import BadField
 from autotune_cli.kernels.models import load_model
 from autotune_cli.profiling.errors import NothingToRun
 from autotune_cli.profiling.path import PathSpec
@@ -53,23 +53,23 @@ def test_deterministic_fa3_is_another_server_with_fixed_splits() -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"mode": "dllm_extend"}, r"--mode: dllm_extend is no mode of --backend fa3 \(known: decode, extend, mixed"),
-        ({"kernels": "fa2"}, "--fa: chooses FlashInfer's kernels; --backend fa3 runs FlashAttention-3"),
+        ({"mode": "dllm_extend"}, r"mode: dllm_extend is no mode of backend=fa3 \(known: decode, extend, mixed"),
+        ({"kernels": "fa2"}, "fa: chooses FlashInfer's kernels; backend=fa3 runs FlashAttention-3"),
         (
             {"phases": ("piecewise",), "pad_mode": "fake-request"},
-            r"--pad-mode: fake-request is not how --backend fa3 pads \(known: narrow\)",
+            r"pad_mode: fake-request is not how backend=fa3 pads \(known: narrow\)",
         ),
-        ({"mode": "decode", "phases": ("breakable",)}, "--phases: breakable graphs are for .*, not for --mode decode"),
+        ({"mode": "decode", "phases": ("breakable",)}, "phases: breakable graphs are for .*, not for mode=decode"),
         (
             {"backend": "torch.sdpa", "phases": ("breakable",)},
-            "--phases: breakable graphs are for .*, not for --backend torch.sdpa",
+            "phases: breakable graphs are for .*, not for backend=torch.sdpa",
         ),
         ({"new": 5000, "context": 6000, "phases": ("breakable",)}, "fit no captured size .*: leave breakable out"),
     ],
     ids=str,
 )
 def test_what_a_path_does_not_have(values: dict[str, Any], message: str) -> None:
-    with pytest.raises(BadOption, match=message):
+    with pytest.raises(BadField, match=message):
         planned(**values)
 
 
@@ -91,7 +91,7 @@ def test_sinks_are_left_out_where_the_kernels_have_none(backend: str, kept: bool
 
 def test_a_selection_has_no_path_of_attention() -> None:
     model = load_model("deepseek-v3.2")
-    with pytest.raises(BadOption, match="--backend: fa3 is a path of attention, --mode topk has none"):
+    with pytest.raises(BadField, match="backend: fa3 is a path of attention, mode=topk has none"):
         plan_path(PathRequest("topk", backend=FA3), model, ())
     assert [str(plan.wanted) for plan in plan_path(PathRequest("topk"), model, ())[0].phases] == [""] * 3
 

@@ -21,7 +21,8 @@ from running import Finished
 from autotune_cli.plain_text import shown
 from autotune_cli.render.console import Console
 from autotune_cli.render.plain_records import shown_record
-from autotune_cli.render.watch import Lines, LiveTable
+from autotune_cli.render.watch_lines import Lines
+from autotune_cli.render.watch_table import LiveTable
 from autotune_cli.results.files import dump_run
 from autotune_cli.results.schema import RunFile
 from autotune_cli.tuning.progress import BuildsState

@@ -34,7 +34,7 @@ from autotune_cli.render.diff_table import print_diff
 from autotune_cli.render.profile_listing import listing, print_listing
 from autotune_cli.render.summary import print_run
 from autotune_cli.render.text import with_interval
-from autotune_cli.render.watch import LiveTable
+from autotune_cli.render.watch_table import LiveTable
 from autotune_cli.results.files import dump_run
 from autotune_cli.results.identity import environment_key
 from autotune_cli.results.schema import RunFile, WorkloadResult

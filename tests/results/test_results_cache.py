@@ -397,7 +397,7 @@ def _big(us: float) -> WorkloadResult:
 
 
 def _save_and_die(root: Path, point: str, share: float) -> None:
-    """Killed after a share of the bytes, once all are synced, before the new file takes the old one's place, after it."""
+    """Killed after a share of the bytes, once all are synced, before the file is in its place, after that."""
 
     def die(*_: object) -> None:
         os.kill(os.getpid(), signal.SIGKILL)

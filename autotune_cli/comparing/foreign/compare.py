@@ -10,6 +10,7 @@ from autotune_cli.comparing.environment import Effect, EnvironmentDifference
 from autotune_cli.comparing.foreign.choices import GPU, ForeignChoices, field_differences
 from autotune_cli.comparing.records import ChoiceComparison, FileInfo, Report, ReportKind, Side
 from autotune_cli.comparing.verdicts import ChoiceVerdict
+from autotune_cli.fields import Field, Message
 
 # More damaged entries than this are counted.
 _LISTED = 8
@@ -27,9 +28,9 @@ def compare_choices(
     common = [key for key in left.choices if key in right.choices]
     environment += _policies(left, right, common)
     environment.sort(key=lambda item: (item.effect != Effect.BLOCKS, item.field != GPU))
-    refusal = None
+    refusal: str | None = None
     if any(item.effect == Effect.BLOCKS for item in environment):
-        refusal = "the GPU differs; --allow-different gpu compares all the same"
+        refusal = Message("the GPU differs; {allowed} compares all the same", allowed=Field("allow_different", "gpu"))
     elif not left.choices or not right.choices:
         refusal = f"{'A' if not left.choices else 'B'} holds no choices"
     elif not common:

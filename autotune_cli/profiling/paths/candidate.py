@@ -12,7 +12,7 @@ def plan(phase: PhaseName, request: PathRequest) -> PhasePlan:
     """A phase with the named candidate.
 
     Raises:
-        BadOption: the backend's name is none.
+        BadField: the backend's name is none.
     """
     # Top-k has no path of SGLang's to choose: a backend must be named, or the default of `tune` is taken.
     wanted = CandidateSpec() if request.backend == SGLANG else parse_backend(request.backend)

@@ -7,7 +7,8 @@ causal call covers all keys. Which candidate that is (splits, scheduler metadata
 
 from __future__ import annotations
 
-from autotune_cli.errors import BadOption
+from autotune_cli.errors import BadField
+from autotune_cli.fields import Field, Message
 from autotune_cli.profiling.path import PhasePlan
 from autotune_cli.profiling.paths.rules import PathRules
 from autotune_cli.profiling.request import FA3, CandidateSpec, PathRequest, PhaseName
@@ -29,13 +30,15 @@ def plan(phase: PhaseName, request: PathRequest) -> PhasePlan:
     """A phase: the same call in each.
 
     Raises:
-        BadOption: a mode that the path doesn't have, or kernels of FlashInfer's.
+        BadField: a mode that the path doesn't have, or kernels of FlashInfer's.
     """
     if request.mode not in _REASONS:
-        known = ", ".join(_REASONS)
-        raise BadOption(option="--mode", detail=f"{request.mode} is no mode of --backend {FA3} (known: {known})")
+        text = "{mode} is no mode of {backend} (known: {known})"
+        detail = Message(text, mode=request.mode, backend=Field("backend", FA3), known=", ".join(_REASONS))
+        raise BadField(field="mode", detail=detail)
     if request.kernels != "auto":
-        raise BadOption(option="--fa", detail=f"chooses FlashInfer's kernels; --backend {FA3} runs FlashAttention-3")
+        text = "chooses FlashInfer's kernels; {backend} runs FlashAttention-3"
+        raise BadField(field="fa", detail=Message(text, backend=Field("backend", FA3)))
     server = f"{_SERVER} {_DETERMINISTIC}" if request.deterministic else _SERVER
     return PhasePlan(
         name=phase,

@@ -18,7 +18,7 @@ class PathRules:
     """A path that ``--backend`` names."""
 
     plan: Callable[[PhaseName, PathRequest], PhasePlan]
-    """What a phase runs; refuses with BadOption what the path doesn't have."""
+    """What a phase runs; refuses with BadField what the path doesn't have."""
     phases: tuple[PhaseName, ...]
     """Those that are run if the user names none."""
     pad_modes: Mapping[PhaseName, tuple[PadMode, ...]]
