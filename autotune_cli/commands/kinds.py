@@ -157,6 +157,8 @@ class FormatOf:
         return value
 
 
+RANK: Final = Whole(0, 1_000_000)
+"""More than any cluster has."""
 SEED: Final = Whole(0, _LARGEST_SEED)
 ROUNDS: Final = Whole(3, 1000)
 """Fewer give no interval; more are far beyond any use, a slip."""

@@ -132,6 +132,8 @@ def test_a_range_and_a_rank_can_be_chosen(usage: Usage, tmp_path: Path) -> None:
         (("--from-trace", "nothing.json"), "nothing.json: can't be read"),
         (("--from-trace", "example", "--range", "nix"), "no range 'nix'; ranges in this trace: phase.eager"),
         (("--from-trace", "example", "--rank", "3"), "no rank 3"),
+        (("--from-trace", "example", "--rank", "-1"), "--rank: -1 is below 0"),
+        (("--from-trace", "example", "--rank", "x"), "--rank: 'x' is no whole number"),
         (("--from-trace", "example", "--format", "html"), "unknown format 'html'"),
         (("--from-trace", "example", "--expect", "("), "no regular expression"),
         (("--from-trace", "example", "--mode", "exten"), "did you mean 'extend'"),

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from autotune_cli.commands.declaring import Said
-from autotune_cli.commands.kinds import SEED, TIMEOUT, Count
+from autotune_cli.commands.kinds import RANK, SEED, TIMEOUT, Count
 from autotune_cli.commands.options import shared
 
 _TRACE = "Judging a trace"
@@ -70,6 +70,7 @@ class ProfileOptions:
     rank: Annotated[
         int | None,
         typer.Option(help="Judge this rank of a folder or of a trace of several.", metavar="N", rich_help_panel=_TRACE),
+        RANK,
     ] = None
     rules: Annotated[
         list[Path] | None,
