@@ -49,7 +49,8 @@ def check_format(kind: str, name: str, output: Path | None) -> None:
     """
     form = find_format(kind, name)
     if form.about.binary and output is None:
-        raise BadField("format", Message("{name} is binary, so it goes to a file: say {fields.output} FILE", name=name))
+        text = "{name} is binary, so it goes to a file: say {fields.output} FILE{extension}"
+        raise BadField("format", Message(text, name=name, extension=form.about.extension))
     form.check_packages()
 
 

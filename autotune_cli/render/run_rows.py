@@ -8,11 +8,11 @@ from autotune_cli.measure.conditions import clock_mhz
 from autotune_cli.render import baselines
 from autotune_cli.render.text import (
     batch_and_context,
-    microseconds,
     operation,
     percent,
     share_of_floor,
     speedup,
+    time_of,
     with_interval,
 )
 from autotune_cli.results.schema import CandidateResult, WorkloadResult
@@ -72,11 +72,9 @@ def candidate_cells(candidate: CandidateResult, result: WorkloadResult) -> tuple
     marks += [f"SM clock {clock:.0f} MHz"] if clock is not None else []
     marks += [held.name for held in result.baselines if held.candidate == candidate.key]
     marks += [candidate.reason or "", f"get it: {candidate.fix}" if candidate.fix else ""]
-    time = with_interval(candidate.median_us, candidate.interval_us)
-    if candidate.median_us is None and candidate.rough_us is not None:
-        time = f"~{microseconds(candidate.rough_us)}"
     rounds = str(len(candidate.rounds)) if candidate.rounds else ""
-    return candidate.label, candidate.status.replace("_", " "), time, rounds, "; ".join(filter(None, marks))
+    status = candidate.status.replace("_", " ")
+    return candidate.label, status, time_of(candidate), rounds, "; ".join(filter(None, marks))
 
 
 def role(result: WorkloadResult, candidate: CandidateResult) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from autotune_cli.kernels.workload import AttentionWorkload, TopkWorkload
 from autotune_cli.measure import floor
-from autotune_cli.results.schema import WorkloadResult
+from autotune_cli.results.schema import CandidateResult, WorkloadResult
 
 
 def microseconds(us: float | None) -> str:
@@ -24,6 +24,18 @@ def with_interval(us: float | None, interval: tuple[float, float] | None) -> str
         return microseconds(us)
     half = max(us - interval[0], interval[1] - us)
     return f"{us:.{_digits(us)}f} ± {half:.{_digits(us)}f}"
+
+
+def rough(us: float | None) -> str:
+    """``~9.87``: a time that was taken once."""
+    return f"~{microseconds(us)}"
+
+
+def time_of(candidate: CandidateResult) -> str:
+    """With its interval; a rough one where no other is known."""
+    if candidate.median_us is None and candidate.rough_us is not None:
+        return rough(candidate.rough_us)
+    return with_interval(candidate.median_us, candidate.interval_us)
 
 
 def speedup(value: float | None, interval: tuple[float, float] | None) -> str:

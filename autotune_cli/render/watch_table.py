@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from autotune_cli.measure.statistics import median, median_interval
-from autotune_cli.render.text import microseconds, plural, with_interval
+from autotune_cli.render.text import plural, rough, with_interval
 from autotune_cli.render.watch import Opened, Watcher
 from autotune_cli.render.workloads import heights, workloads_view
 from autotune_cli.results.schema import Environment, Settings
@@ -98,7 +98,7 @@ class LiveTable(Watcher):
                 text, value = with_interval(median(times), median_interval(times)), median(times)
             else:
                 value = candidate.rough_us or float("inf")
-                text = f"~{microseconds(candidate.rough_us)}" if candidate.rough_us else "-"
+                text = rough(candidate.rough_us) if candidate.rough_us else "-"
             out = race is not None and key in race.dropped
             word = candidate.status.replace("_", " ") if candidate.status != "ok" else "out" if out else ""
             if candidate.default:

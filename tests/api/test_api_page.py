@@ -78,6 +78,7 @@ def test_the_page_has_every_call_and_error() -> None:
     found = [getattr(autotune_cli, name) for name in autotune_cli.__all__]
     errors = {each.__name__ for each in found if isinstance(each, type) and issubclass(each, AutotuneError)}
     assert set(first_cells("Errors")) == errors - {"AutotuneError"}
+    run = load_cache("llama-3.1-8b", root=ROOT)
     for name in ("path", "file", "name", "workloads", "environments", "doubts"):
         assert name in calls
-        assert hasattr(load_cache("llama-3.1-8b", root=ROOT), name)
+        assert hasattr(run, name)

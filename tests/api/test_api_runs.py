@@ -79,11 +79,17 @@ def test_doubts_are_told(results: Path) -> None:
     ],
 )
 def test_errors_are_those_of_the_command_line(
-    usage: Usage, results: Path, name: str, content: str | None, kind: type[AutotuneError]
+    usage: Usage,
+    results: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    content: str | None,
+    kind: type[AutotuneError],
 ) -> None:
     if content is not None:
         (results / name).write_text(content)
     told = usage("show", name).err
+    monkeypatch.chdir(results)
     with pytest.raises(kind) as error:
         read_run(name)
     assert told == f"error: {error.value}\n"
