@@ -133,7 +133,8 @@ def _run(spec: PathSpec, folder: str, settings: Any, gpu: str, timeout_s: float,
     from autotune_cli.plain_text import shown
     from autotune_cli.profiling.errors import CannotRun, PathFailed
     from autotune_cli.recording.job import RunPath
-    from autotune_cli.worker.process import Worker, WorkerDied, WorkerRaised, WorkerTimeout
+    from autotune_cli.worker.failures import WorkerDied, WorkerRaised, WorkerTimeout
+    from autotune_cli.worker.process import Worker
 
     worker = Worker(settings, gpu)
     try:

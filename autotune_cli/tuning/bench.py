@@ -21,7 +21,7 @@ from autotune_cli.measure.roofline import measure_ceilings
 from autotune_cli.measure.statistics import median
 from autotune_cli.measure.timers import MeasurementError, Timer
 from autotune_cli.results.schema import CaseEvidence, Ceilings, Conditions, Environment, HostTime
-from autotune_cli.tuning.jobs import Entry, RoundDone, RoundFailed, Vetted
+from autotune_cli.tuning.messages import Entry, RoundDone, RoundFailed, Vetted
 from autotune_cli.worker.faults import Fault, fault_of, is_healthy
 from autotune_cli.worker.launching import InputGuard, Launch, poison, prepare
 from autotune_cli.worker.protocol import JUDGE_PHASE, REFERENCE_PHASE

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from autotune_cli.kernels.modules import Module
 from autotune_cli.kernels.registry import REGISTRY, Candidate
 from autotune_cli.kernels.workload import AnyWorkload
-from autotune_cli.tuning.jobs import ModuleToBuild, ToBuild
+from autotune_cli.tuning.messages import ModuleToBuild, ToBuild
 
 
 def to_build(wanted: Sequence[tuple[AnyWorkload, Sequence[Candidate]]]) -> ToBuild:

@@ -23,10 +23,12 @@ from autotune_cli.results.journal import Journal
 from autotune_cli.results.records import JournalHeader, JournalState
 from autotune_cli.results.runs import write_run
 from autotune_cli.results.schema import Ceilings, Environment, RunFile, Settings, WorkloadResult
+from autotune_cli.tuning.bench_process import BenchProcess
 from autotune_cli.tuning.budget import RESERVE, VETTING_SHARE, Budget
 from autotune_cli.tuning.building import Builds, build
-from autotune_cli.tuning.jobs import MeasureCeilings, PlannedWorkload
+from autotune_cli.tuning.jobs import MeasureCeilings
 from autotune_cli.tuning.keeping import noisy_note, split_noisy
+from autotune_cli.tuning.messages import PlannedWorkload, ReadyToMeasure
 from autotune_cli.tuning.own import OwnFiles
 from autotune_cli.tuning.progress import Progress
 from autotune_cli.tuning.request import Outcome, Request
@@ -34,8 +36,8 @@ from autotune_cli.tuning.resources import cores, load_average
 from autotune_cli.tuning.resuming import resume_journal
 from autotune_cli.tuning.selection import planned_workloads, to_build
 from autotune_cli.tuning.session import Interrupted, Known, Session, SessionSettings
-from autotune_cli.worker.process import OutOfTime, Stopped, Worker, WorkerDied, WorkerRaised, WorkerTimeout
-from autotune_cli.worker.protocol import Ready
+from autotune_cli.worker.failures import OutOfTime, Stopped, WorkerDied, WorkerRaised, WorkerTimeout
+from autotune_cli.worker.process import Worker
 
 # FlashInfer's workspaces, the flush buffer and torch's own context, beside a workload's tensors.
 _OVERHEAD_BYTES = 3 << 30
@@ -71,7 +73,7 @@ def tune(request: Request, progress: Progress, stop: threading.Event) -> Outcome
         KeyboardInterrupt: ``stop`` was set before there was anything to write.
     """
     begin = time.monotonic()
-    workers = [Worker(request.worker, gpu, stop) for gpu in request.gpus]
+    workers = [BenchProcess(request.worker, gpu, stop) for gpu in request.gpus]
     try:
         ready = workers[0].start(_end(request, begin))
         return _Run(request, progress, stop, workers, ready, begin).go()
@@ -97,8 +99,8 @@ class _Run:
         request: Request,
         progress: Progress,
         stop: threading.Event,
-        workers: Sequence[Worker],
-        ready: Ready,
+        workers: Sequence[BenchProcess],
+        ready: ReadyToMeasure,
         begin: float,
     ) -> None:
         self.request = request
@@ -265,7 +267,7 @@ class _Run:
         keep_own = bool(self.request.worker.kernel_files) and not self.request.use_cache
         settings = SessionSettings(self.request.policy, self.request.timeout_s, self.environment_key, keep_own)
 
-        def work(worker: Worker) -> None:
+        def work(worker: BenchProcess) -> None:
             try:
                 ready = worker.start(self.end)
                 self._same_device(ready)
@@ -330,7 +332,7 @@ class _Run:
             if error.partial is not None:
                 self.state.results[error.partial.key] = error.partial
 
-    def _same_device(self, ready: Ready) -> None:
+    def _same_device(self, ready: ReadyToMeasure) -> None:
         other = ready.environment
         if (other.device, other.memory_bytes) != (self.environment.device, self.environment.memory_bytes):
             detail = f"{self.environment.device} and {other.device} differ; tune them in runs of their own"

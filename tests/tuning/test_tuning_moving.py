@@ -16,7 +16,7 @@ from autotune_cli.kernels.workload import TopkWorkload
 from autotune_cli.measure.timers.cpu_clock import CpuClock
 from autotune_cli.results.schema import Environment
 from autotune_cli.tuning.bench import Bench
-from autotune_cli.tuning.jobs import Entry, RoundDone
+from autotune_cli.tuning.messages import Entry, RoundDone
 
 SMALL = TopkWorkload(operation="topk.select", rows=2, width=512, k=8, mode="eager", distributions=("normal",))
 

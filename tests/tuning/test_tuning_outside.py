@@ -125,9 +125,9 @@ def kill_at(monkeypatch: pytest.MonkeyPatch, job: type, times: int) -> list[int]
 
     def killing(self: Worker, message: Any, limit: float, end: float) -> None:
         if isinstance(message, job) and len(killed) < times:
-            assert self._process is not None
-            killed.append(self._process.pid)
-            os.kill(self._process.pid, signal.SIGKILL)
+            assert self.pid is not None
+            killed.append(self.pid)
+            os.kill(self.pid, signal.SIGKILL)
         send(self, message, limit, end)
 
     monkeypatch.setattr(Worker, "_send", killing)
