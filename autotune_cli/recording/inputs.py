@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from autotune_cli.kernels.attention.backends._flashinfer import in_window
-from autotune_cli.kernels.attention.problem import AttentionProblem, PagedKV, indptr
+from autotune_cli.kernels.attention.problem import GARBAGE, GARBAGE_ELSE, AttentionProblem, PagedKV, indptr
 from autotune_cli.kernels.topk.problem import TopkProblem
 from autotune_cli.kernels.workload import Lengths
 from autotune_cli.profiling.padding import SCRATCH, Buffers, PagedMetadata, write_fake_request
@@ -165,12 +165,15 @@ class CacheWrite:
     def forget(self) -> None:
         """The cache as it is before the new tokens come: what is there then must not be read."""
         for cache in self._caches:
-            cache.index_fill_(0, self._slots, _GARBAGE.get(cache.dtype, _GARBAGE_ELSE))
+            cache.index_fill_(0, self._slots, _garbage(cache.dtype))
 
 
-# Finite and huge, as in the problem's unused slots; 0x7e is 448 in float8_e4m3fn.
-_GARBAGE: dict[torch.dtype, float] = {torch.uint8: 0x7E}
-_GARBAGE_ELSE = 3.0e4
+def _garbage(dtype: torch.dtype) -> float:
+    """As in the problem's unused slots; for the bytes of an FP8 cache, the byte."""
+    if dtype != torch.uint8:
+        return GARBAGE.get(dtype, GARBAGE_ELSE)
+    fp8 = torch.tensor(GARBAGE[torch.float8_e4m3fn]).to(torch.float8_e4m3fn)
+    return int(fp8.view(torch.uint8))
 
 
 def _rows(cache: torch.Tensor) -> torch.Tensor:

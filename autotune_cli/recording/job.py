@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from autotune_cli.profiling.live.records import LiveRun, PathSpec
 
 if TYPE_CHECKING:
-    from autotune_cli.tuning.bench import Bench
+    from autotune_cli.worker.device import DeviceContext
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class RunPath:
     folder: str
     """For the traces."""
 
-    def __call__(self, bench: Bench) -> LiveRun:
+    def __call__(self, context: DeviceContext) -> LiveRun:
         from autotune_cli.recording.run import run_path
 
-        return run_path(self.spec, self.folder, bench.device, bench.phase)
+        return run_path(self.spec, self.folder, context.device, context.phase)

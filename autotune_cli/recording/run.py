@@ -22,9 +22,7 @@ from autotune_cli.recording.graph_nodes import NodesUnavailable, kernel_nodes
 from autotune_cli.recording.inputs import CacheWrite, for_graphs
 from autotune_cli.recording.plants import plant
 from autotune_cli.recording.step import Call, NoCandidate, Pieces, PlanWaits, Step, choose, prepared, split_policy
-
-# torch asks for eager runs on a side stream before a capture, so that lazy allocations are over.
-_WARM_RUNS = 2
+from autotune_cli.worker.launching import capture, warm_up
 
 Report = Callable[[str, str], None]
 
@@ -180,14 +178,11 @@ class Recorder:
 
     @staticmethod
     def _warm(step: Step) -> None:
-        side = torch.cuda.Stream()
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):
-            for _ in range(_WARM_RUNS):
-                step.plan(guarded=False)
-                step.run()
-        torch.cuda.current_stream().wait_stream(side)
-        torch.cuda.synchronize()
+        def once() -> None:
+            step.plan(guarded=False)
+            step.run()
+
+        warm_up(once)
 
     # Running, inside the recording.
 
@@ -206,9 +201,7 @@ class Recorder:
         self.outputs[plan.name] = Outputs.of(outputs)
 
     def _capture(self, step: Step) -> None:
-        graph = torch.cuda.CUDAGraph(keep_graph=True)
-        with torch.cuda.graph(graph):
-            self.captured = step.run()
+        graph, self.captured = capture(step.run, keep_graph=True)
         graph.instantiate()
         # Not one whose capture failed.
         self.graph = graph

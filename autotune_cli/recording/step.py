@@ -20,6 +20,7 @@ from autotune_cli.profiling.live.records import Wanted
 from autotune_cli.profiling.padding import PadMode
 from autotune_cli.recording.inputs import CacheWrite, Padded, narrowed
 from autotune_cli.tuning.plan import plan as plan_workload
+from autotune_cli.worker.launching import capture, warm_up
 
 # Whose paths are run: what is not said of a candidate is as one of these has it.
 _PATHS = ("sglang --attention-backend flashinfer", "sglang")
@@ -228,12 +229,5 @@ class Pieces:
 
 
 def _capture(work: Callable[[], Any]) -> torch.cuda.CUDAGraph:
-    side = torch.cuda.Stream()
-    side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):
-        work()
-    torch.cuda.current_stream().wait_stream(side)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        work()
-    return graph
+    warm_up(work, runs=1)
+    return capture(work).graph

@@ -17,12 +17,12 @@ from autotune_cli.kernels.registry import REGISTRY, Candidate
 from autotune_cli.results.schema import Ceilings
 from autotune_cli.tuning.messages import (
     BackendInfo,
-    Entry,
     LoadedFiles,
     ModuleBuilt,
     ModuleToBuild,
     PlannedWorkload,
     RoundDone,
+    RoundEntry,
     RoundFailed,
     ToBuild,
     Vetted,
@@ -116,12 +116,12 @@ class Vet:
 class RunRound:
     workload: AnyWorkload
     number: int
-    entries: tuple[Entry, ...]
+    entries: tuple[RoundEntry, ...]
     iterations: int
-    places: int = 1
+    placements: int = 1
 
     def __call__(self, bench: Bench) -> RoundDone | RoundFailed:
-        return bench.round(self.workload, self.number, self.entries, self.iterations, self.places)
+        return bench.round(self.workload, self.number, self.entries, self.iterations, self.placements)
 
 
 @dataclass(frozen=True)

@@ -96,8 +96,8 @@ class Vetted:
 
 
 @dataclass(frozen=True)
-class Entry:
-    """One place in a round: a candidate, or its second copy for the A/A check."""
+class RoundEntry:
+    """A candidate in a round, or its second copy for the A/A check."""
 
     candidate: Candidate
     copy: int = 0
@@ -106,7 +106,7 @@ class Entry:
 @dataclass(frozen=True)
 class RoundDone:
     """Times of one round in the order of its entries, in microseconds: medians of the iterations, and the mean of
-    those where there are several places."""
+    those where there are several placements."""
 
     us: tuple[float, ...]
     conditions: Conditions
@@ -117,7 +117,7 @@ class RoundDone:
 class RoundFailed:
     """A round that one entry broke (or, with None, that was lost as a whole)."""
 
-    entry: Entry | None
+    entry: RoundEntry | None
     status: Status
     reason: str
     healthy: bool

@@ -29,14 +29,14 @@ class RacePolicy:
     """Before a race with only one candidate left may end early."""
     iterations: int = 30
     """Timed calls a round."""
-    places: int = 3
-    """At how many places in memory a round's calls are made, in turn."""
+    placements: int = 3
+    """At how many placements of the inputs in memory a round's calls are made, in turn."""
     rough_iterations: int = 5
     """Timed calls in the vetting."""
     rough_margin: float = 1.3
     """A candidate whose rough time is beyond this times the best rough time isn't raced: clocks move times by 15 %."""
     heats: int = 2
-    """Rounds before the others that only knock out: at one place in memory, with a place's share of the calls."""
+    """Rounds before the others that only knock out: at one placement, with a placement's share of the calls."""
     early_margins: tuple[float, ...] = (0.15, 0.06)
     """A candidate that is slower by more than this after 1, 2 ... heats (without heats: rounds) drops out: two copies
     were 4 % apart."""
@@ -52,7 +52,7 @@ class RacePolicy:
     @classmethod
     def for_cpu(cls, exhaustive: bool = False) -> RacePolicy:
         """On a CPU other processes disturb: ties are wider, and precision of half a percent can't be had."""
-        return cls(iterations=10, places=1, heats=0, rough_iterations=3, most_rounds=12, rough_margin=2.0,
+        return cls(iterations=10, placements=1, heats=0, rough_iterations=3, most_rounds=12, rough_margin=2.0,
                    early_margins=(0.5, 0.2), tie_margin=0.03, precision=0.03, harmless=0.06,
                    exhaustive=exhaustive)  # fmt: skip
 

@@ -118,7 +118,7 @@ class _Run:
             l2="cold" if ready.l2 == "cold" else "warm",
             rounds=policy.rounds,
             iterations=policy.iterations,
-            places=policy.places,
+            places=policy.placements,
             seed=request.worker.seed,
             exhaustive=policy.exhaustive,
             budget_s=request.budget_s,

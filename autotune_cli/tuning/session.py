@@ -19,7 +19,7 @@ from autotune_cli.tuning.budget import Share
 from autotune_cli.tuning.building import Builds
 from autotune_cli.tuning.choose import choose
 from autotune_cli.tuning.jobs import Recheck, RunRound
-from autotune_cli.tuning.messages import Entry, PlannedWorkload, RoundDone, RoundFailed, Vetted
+from autotune_cli.tuning.messages import PlannedWorkload, RoundDone, RoundEntry, RoundFailed, Vetted
 from autotune_cli.tuning.outcome import finished_candidate
 from autotune_cli.tuning.pace import NO_TIME, Pace
 from autotune_cli.tuning.progress import Progress
@@ -211,18 +211,18 @@ class Session:
         self._check_stop()
         anchor = race.anchor
         assert anchor is not None
-        order = [Entry(self._by_key[key]) for key in race.order(number)]
+        order = [RoundEntry(self._by_key[key]) for key in race.order(number)]
         # Far from the first copy, so that the two see different moments of the round.
-        order.insert((order.index(Entry(self._by_key[anchor])) + 1 + len(order) // 2) % (len(order) + 1),
-                     Entry(self._by_key[anchor], copy=1))  # fmt: skip
+        order.insert((order.index(RoundEntry(self._by_key[anchor])) + 1 + len(order) // 2) % (len(order) + 1),
+                     RoundEntry(self._by_key[anchor], copy=1))  # fmt: skip
         end = self._share.grace_end if race.best is None else self._share.end
-        calls, places = self._calls(race, number)
-        predicted = self._pace.predict(race, [entry.candidate.key for entry in order], calls, places)
+        calls, placements = self._calls(race, number)
+        predicted = self._pace.predict(race, [entry.candidate.key for entry in order], calls, placements)
         begin = time.monotonic()
         starts = self._worker.starts
         try:
             outcome = self._worker.ask(
-                RunRound(self._workload, number, tuple(order), calls, places),
+                RunRound(self._workload, number, tuple(order), calls, placements),
                 self._settings.timeout_s,
                 self._phase,
                 end=end,
@@ -250,11 +250,11 @@ class Session:
         self._take(race, number, order, outcome)
 
     def _calls(self, race: Race, number: int) -> tuple[int, int]:
-        """Calls of a candidate in a round, and at how many places."""
-        calls, places = self._policy.iterations, self._policy.places
-        return (-(-calls // places), 1) if race.is_heat(number) else (calls, places)
+        """Calls of a candidate in a round, and at how many placements."""
+        calls, placements = self._policy.iterations, self._policy.placements
+        return (-(-calls // placements), 1) if race.is_heat(number) else (calls, placements)
 
-    def _take(self, race: Race, number: int, order: list[Entry], outcome: RoundDone) -> None:
+    def _take(self, race: Race, number: int, order: list[RoundEntry], outcome: RoundDone) -> None:
         usual = usual_clock([conditions.sm_clock_mhz for conditions in self._conditions if not conditions.dropped])
         dropped = is_throttled(outcome.conditions, usual)
         conditions = outcome.conditions.model_copy(update={"dropped": dropped})

@@ -13,7 +13,8 @@ from autotune_cli.tuning.budget import VETTING_SHARE, Budget
 from autotune_cli.tuning.duplicates import mark_duplicates
 from autotune_cli.worker.faults import fault_of
 from autotune_cli.worker.guard import most_compilers, refuse_slow_builds
-from autotune_cli.worker.launching import InputGuard, poison
+from autotune_cli.worker.input_guard import InputGuard
+from autotune_cli.worker.poison import poison
 
 # --- budget ----------------------------------------------------------------------------------------------------------
 
