@@ -23,7 +23,7 @@ from dataclasses import dataclass, field, replace
 from autotune_cli.errors import AutotuneError
 from autotune_cli.tuning.jobs import BuildModule
 from autotune_cli.tuning.messages import ModuleBuilt, ModuleToBuild, ToBuild, Vetted
-from autotune_cli.tuning.progress import BuildsState, Progress
+from autotune_cli.tuning.progress import BuildsState, TuneProgress
 from autotune_cli.tuning.resources import cores, free_bytes
 from autotune_cli.worker.failures import OutOfTime, Stopped, WorkerDied, WorkerKilled, WorkerRaised, WorkerTimeout
 from autotune_cli.worker.guard import most_compilers
@@ -75,7 +75,7 @@ class Builds:
 def build(
     wanted: ToBuild,
     settings: WorkerSettings,
-    progress: Progress,
+    progress: TuneProgress,
     stop: threading.Event,
     budget_s: float | None = None,
     timeout_s: float = BUILD_TIMEOUT_S,
@@ -113,7 +113,7 @@ class _Site:
         self,
         wanted: ToBuild,
         settings: WorkerSettings,
-        progress: Progress,
+        progress: TuneProgress,
         stop: threading.Event,
         budget_s: float | None,
         timeout_s: float,

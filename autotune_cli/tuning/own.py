@@ -12,7 +12,7 @@ from autotune_cli.results.identity import FILE, UNSETTLED
 from autotune_cli.results.schema import WorkloadResult
 from autotune_cli.tuning.jobs import ListLoaded
 from autotune_cli.tuning.messages import LoadedFiles, PlannedWorkload
-from autotune_cli.tuning.progress import Progress
+from autotune_cli.tuning.progress import TuneProgress
 from autotune_cli.worker.failures import Stopped, WorkerDied, WorkerRaised, WorkerTimeout
 from autotune_cli.worker.process import Worker
 
@@ -31,7 +31,7 @@ class OwnFiles:
         return file_digest(self._base / name) if self._base is not None else ""
 
     def settled(
-        self, result: WorkloadResult, plan: PlannedWorkload, worker: Worker, progress: Progress
+        self, result: WorkloadResult, plan: PlannedWorkload, worker: Worker, progress: TuneProgress
     ) -> WorkloadResult:
         """A result that names what was loaded while it was measured, also by names that no source shows; or, where
         that has changed meanwhile or isn't known, says so, and is never reused.

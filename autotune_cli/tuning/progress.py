@@ -30,7 +30,7 @@ class BuildsState:
         return len(self.built) + len(self.failed) + self.skipped
 
 
-class Progress:
+class TuneProgress:
     """Does nothing; renderers override what they show. May be called from several threads."""
 
     def begin(self, environment: Environment, settings: Settings, keys: Sequence[str]) -> None:

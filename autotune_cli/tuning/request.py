@@ -47,7 +47,7 @@ class Request:
 
 
 @dataclass
-class Outcome:
+class RunOutcome:
     """What a run came to."""
 
     path: Path

@@ -14,7 +14,7 @@ from running import candidates
 from autotune_cli.kernels.models import build_suite
 from autotune_cli.results.schema import CandidateResult, RunFile
 from autotune_cli.tuning import building
-from autotune_cli.tuning.progress import BuildsState, Progress
+from autotune_cli.tuning.progress import BuildsState, TuneProgress
 from autotune_cli.tuning.race import RacePolicy
 from autotune_cli.tuning.request import Request
 from autotune_cli.tuning.run import tune
@@ -26,7 +26,7 @@ LEAP_S = 600.0
 BUDGET_S = 1000.0
 
 
-class Seen(Progress):
+class Seen(TuneProgress):
     """What a watcher is told of the builds."""
 
     def __init__(self) -> None:

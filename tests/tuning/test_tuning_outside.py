@@ -19,7 +19,7 @@ from autotune_cli.results.cache import lookup
 from autotune_cli.results.schema import FAILED, MEASURED, RunFile
 from autotune_cli.tuning import run as running
 from autotune_cli.tuning.jobs import Plan, Vet
-from autotune_cli.tuning.progress import Progress
+from autotune_cli.tuning.progress import TuneProgress
 from autotune_cli.tuning.race import RacePolicy
 from autotune_cli.tuning.request import Request
 from autotune_cli.worker.process import Worker
@@ -113,7 +113,7 @@ def tune(tmp_path: Path) -> Tune:
             root=tmp_path,
             **options,
         )
-        return running.tune(request, Progress(), threading.Event()).run
+        return running.tune(request, TuneProgress(), threading.Event()).run
 
     return call
 
