@@ -98,10 +98,6 @@ class Share:
     def vetting_is_over(self, is_first: bool = False) -> bool:
         return self._now() >= (self.first_end if is_first else self.vetting_end)
 
-    def left_s(self) -> float:
-        """Seconds left, at least 0; infinite without a budget."""
-        return max(0.0, self.end - self._now())
-
     def is_over(self) -> bool:
         return self._now() >= self.end
 

@@ -35,11 +35,6 @@ def adopt_orphans() -> None:
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
-def in_session(leader: int) -> list[int]:
-    """Ids of the living processes whose session ``leader`` leads or led, itself among them."""
-    return [pid for pid, process in _living().items() if process.session == leader]
-
-
 def descendants(leader: int, mark: str | None = None) -> list[int]:
     """Ids of the living processes that ``leader`` started, directly or not, itself among them: those of its session,
     its children and theirs, and those whose environment has ``mark``.

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from clocks import HangClock, ticking
-from running import candidates
+from running import candidates, in_session
 
 from autotune_cli.kernels.models import build_suite
 from autotune_cli.results.schema import CandidateResult, RunFile
@@ -132,8 +132,6 @@ def test_what_can_not_be_built_is_a_status_of_all_who_need_it(site: Site) -> Non
 
 
 def test_a_build_that_hangs_is_killed_at_its_time_limit(site: Site) -> None:
-    from autotune_cli.worker.descendants import in_session
-
     found = built(site.tune("hangs", build_timeout_s=500.0))
     assert [result.status for result in found.values()] == ["timeout", "timeout"]
     assert all(
