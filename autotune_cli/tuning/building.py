@@ -18,11 +18,12 @@ import os
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from autotune_cli.errors import AutotuneError
+from autotune_cli.tuning.builds import Builds
 from autotune_cli.tuning.jobs import BuildModule
-from autotune_cli.tuning.messages import ModuleBuilt, ModuleToBuild, ToBuild, Vetted
+from autotune_cli.tuning.messages import ModuleBuilt, ModuleToBuild, ToBuild
 from autotune_cli.tuning.progress import BuildsState, TuneProgress
 from autotune_cli.tuning.resources import cores, free_bytes
 from autotune_cli.worker.failures import OutOfTime, Stopped, WorkerDied, WorkerKilled, WorkerRaised, WorkerTimeout
@@ -45,31 +46,6 @@ class BuilderProcess(Worker):
 
     def __init__(self, settings: WorkerSettings, stop: threading.Event, variables: Mapping[str, str]) -> None:
         super().__init__(replace(settings, device="cpu"), None, stop, variables)
-
-
-@dataclass
-class Builds:
-    """What came of the builds of a run."""
-
-    needs: Mapping[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
-    outcomes: dict[str, ModuleBuilt] = field(default_factory=dict)
-    """By module."""
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    def failure(self, workload: str, candidate: str) -> Vetted | None:
-        """What becomes of a candidate (keys) one of whose modules couldn't be built; None: it can be vetted."""
-        for name in self.needs.get((workload, candidate), ()):
-            outcome = self.outcomes[name]
-            if outcome.status != "ok":
-                return Vetted(
-                    outcome.status, outcome.reason, build_s=self.spent(workload, candidate), killed=outcome.killed
-                )
-        return None
-
-    def spent(self, workload: str, candidate: str) -> float | None:
-        """Seconds that this run spent on the modules of a candidate, one after another; None: it built none."""
-        names = self.needs.get((workload, candidate), ())
-        return round(sum(self.seconds.get(name, 0.0) for name in names), 3) if names else None
 
 
 def build(

@@ -15,7 +15,8 @@ from autotune_cli.results.records import JournalState
 from autotune_cli.results.schema import Ceilings, Environment
 from autotune_cli.tuning.bench_process import BenchProcess
 from autotune_cli.tuning.budget import RESERVE, VETTING_SHARE, Budget
-from autotune_cli.tuning.building import Builds, build
+from autotune_cli.tuning.building import build
+from autotune_cli.tuning.builds import Builds
 from autotune_cli.tuning.jobs import MeasureCeilings
 from autotune_cli.tuning.messages import PlannedWorkload, ReadyToMeasure
 from autotune_cli.tuning.run_state import RunState

@@ -5,7 +5,8 @@ from __future__ import annotations
 from autotune_cli.errors import NothingToResume
 from autotune_cli.fields import Field, Message, joined
 from autotune_cli.results.identity import explain
-from autotune_cli.results.journal import Journal, find_resumable
+from autotune_cli.results.journal import Journal
+from autotune_cli.results.journal_files import find_resumable
 from autotune_cli.results.records import JournalHeader, JournalState
 from autotune_cli.tuning.request import Request
 

@@ -12,10 +12,10 @@ from autotune_cli.results.journal import Journal
 from autotune_cli.results.records import RoundRecord
 from autotune_cli.results.schema import CandidateResult, Conditions, WorkloadResult
 from autotune_cli.tuning.budget import Share
-from autotune_cli.tuning.building import Builds
+from autotune_cli.tuning.builds import Builds
 from autotune_cli.tuning.messages import PlannedWorkload
+from autotune_cli.tuning.policy import RacePolicy
 from autotune_cli.tuning.progress import TuneProgress
-from autotune_cli.tuning.race import RacePolicy
 from autotune_cli.worker.process import Worker
 
 

@@ -12,8 +12,8 @@ from running import PATIENCE_S, Autotune, Finished, candidates
 
 from autotune_cli.kernels.models import build_suite
 from autotune_cli.results.schema import RunFile
+from autotune_cli.tuning.policy import RacePolicy
 from autotune_cli.tuning.progress import TuneProgress
-from autotune_cli.tuning.race import RacePolicy
 from autotune_cli.tuning.request import Request
 from autotune_cli.tuning.run import tune
 from autotune_cli.worker import process

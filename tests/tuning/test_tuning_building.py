@@ -14,8 +14,8 @@ from running import candidates, in_session
 from autotune_cli.kernels.models import build_suite
 from autotune_cli.results.schema import CandidateResult, RunFile
 from autotune_cli.tuning import building
+from autotune_cli.tuning.policy import RacePolicy
 from autotune_cli.tuning.progress import BuildsState, TuneProgress
-from autotune_cli.tuning.race import RacePolicy
 from autotune_cli.tuning.request import Request
 from autotune_cli.tuning.run import tune
 from autotune_cli.worker.protocol import WorkerSettings

@@ -19,8 +19,8 @@ from autotune_cli.results.cache import lookup
 from autotune_cli.results.schema import FAILED, MEASURED, RunFile
 from autotune_cli.tuning import run as running
 from autotune_cli.tuning.jobs import Plan, Vet
+from autotune_cli.tuning.policy import RacePolicy
 from autotune_cli.tuning.progress import TuneProgress
-from autotune_cli.tuning.race import RacePolicy
 from autotune_cli.tuning.request import Request
 from autotune_cli.worker.process import Worker
 from autotune_cli.worker.protocol import WorkerSettings
