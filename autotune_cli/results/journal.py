@@ -1,7 +1,7 @@
 """A run in progress on disk, so that one killed at any moment resumes: ``runs/.<name>.<timestamp>.journal``.
 
 JSON, one record a line (:mod:`autotune_cli.results.records`), only ever appended to. It also reserves the name of the
-run's own file, ``runs/<name>.<timestamp>.json``: whoever resumes it writes that same file. Its owner holds a lock
+run's own file, ``runs/<name>.<timestamp>.json``: a resumed run writes that same file. Its owner holds a lock
 (:mod:`autotune_cli.results.journal_files`). Processes made by ``fork`` without ``exec`` share the lock and would keep
 it alive: start workers with ``spawn``.
 """

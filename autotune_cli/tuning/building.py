@@ -199,7 +199,7 @@ class _Site:
     def _build(self, running: _Running) -> ModuleBuilt:
         module, limit = running.module, self._timeout_s
         variables = {**module.variables, "MAX_JOBS": str(running.jobs)}
-        # What the user says of the target is more than what we guess.
+        # What the user has set of the target counts more than what is guessed here.
         variables = {name: value for name, value in variables.items() if name == "MAX_JOBS" or name not in os.environ}
         builder = BuilderProcess(self._settings, self._stop, variables)
         try:

@@ -48,7 +48,7 @@ def to_build(wanted: Sequence[tuple[AnyWorkload, Sequence[Candidate]]]) -> ToBui
 def _is_compiled(module: Module) -> bool:
     try:
         return bool(module.is_compiled())
-    except Exception:  # whatever is wrong, its build says it better
+    except Exception:  # whatever is wrong, the error of its build is clearer
         return False
 
 

@@ -1,4 +1,4 @@
-"""How long a round of a race will take, and who must leave it for the rounds that it needs to fit into the budget."""
+"""How long a round of a race will take, and what must leave it for its rounds to fit into the budget."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Pace:
             self._factor *= actual / predicted
 
     def surplus(self, race: Race, calls: int, placements: int, left_s: float) -> list[str]:
-        """Those without whom the rounds that are left fit into ``left_s``: the slowest, the user's own ones last.
+        """Candidates without which the rounds that are left fit into ``left_s``: the slowest, the user's own ones last.
 
         Baselines stay, and one candidate in any case.
         """

@@ -35,7 +35,7 @@ class RacePolicy:
     harmless: float = 0.01
     """More rounds are of no use either to tell candidates apart that are certainly closer to the best than this."""
     exhaustive: bool = False
-    """Nobody drops out."""
+    """No candidate drops out."""
 
     @classmethod
     def for_cpu(cls, exhaustive: bool = False) -> RacePolicy:

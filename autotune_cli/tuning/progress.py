@@ -1,4 +1,4 @@
-"""What a run tells whoever watches it. The engine knows nothing of tables or terminals."""
+"""What a run tells its renderer. The engine has no code for tables or terminals."""
 
 from __future__ import annotations
 

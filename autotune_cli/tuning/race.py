@@ -1,4 +1,4 @@
-"""The race of one workload: who is measured next, who drops out, when it ends. Numbers only; no processes.
+"""The race of one workload: what is measured next, which candidates drop out, when it ends. Numbers only; no processes.
 
 Rounds are interleaved: every candidate still in the race is measured once a round, in an order that changes. A
 candidate drops out when the interval of its ratio to the best lies above 1 + the tie margin.
@@ -29,7 +29,7 @@ class Race:
     held: frozenset[str] = frozenset()
     """Candidates of further baselines."""
     kept: frozenset[str] = frozenset()
-    """Others that are never dropped for being slow: the user's own, where a kernel of theirs is what the run is for."""
+    """Others that are never dropped for being slow: the user's own, where the run is for a kernel of the user's."""
     times: dict[str, dict[int, float]] = field(default_factory=dict)
     """By round; heats are not among them."""
     heats: dict[int, dict[str, float]] = field(default_factory=dict)
@@ -79,15 +79,16 @@ class Race:
     def order(self, number: int) -> list[str]:
         """The running candidates in an order of this round's own, always the same for a number.
 
-        Not a rotation: there everybody keeps its predecessor. Two copies of one candidate came out 4 % apart in a run
-        under the power cap (H200, decode 64 x 8192, exhaustive); what the one before leaves behind is a likely reason.
+        Not a rotation: there each candidate keeps its predecessor. Two copies of one candidate came out 4 % apart in a
+        run under the power cap (H200, decode 64 x 8192, exhaustive); what the one before leaves behind is a likely
+        reason.
         """
         running = self.running
         random.Random(number).shuffle(running)
         return running
 
     def add(self, number: int, times: Mapping[str, float], copy: float | None) -> None:
-        """Take in a round, with the time of the anchor's second copy, and drop who is now clearly slower."""
+        """Take in a round, with the time of the anchor's second copy, and drop what is now clearly slower."""
         if self.is_heat(number):
             self.heats[number] = dict(times)
             self._knock_out()
@@ -101,14 +102,16 @@ class Race:
         self._eliminate()
 
     def is_heat(self, number: int) -> bool:
-        """Heats come first; nobody is knocked out where everybody is to be measured."""
+        """Heats come first. There are none where all candidates are to be measured to the end."""
         return number < self.policy.heats and not self.policy.exhaustive
 
     def drop(self, key: str, why: str) -> None:
         self.dropped[key] = why
 
     def fail(self, key: str, why: str) -> None:
-        """Take out who is not right after all. Whom it had beaten is in again, unless another one beats it too."""
+        """Take out a candidate that is not right after all. Those that dropped out because of its times are in again,
+        unless those of another one drop them too.
+        """
         self.failed.add(key)
         self.dropped = {name: self.dropped.get(name, why) for name in self.keys if name in self.failed}
         self.dropped[key] = why
@@ -153,7 +156,7 @@ class Race:
                 self.drop(key, f"its rough time is over {self.policy.rough_margin:g} times the best one's")
 
     def _knock_out(self) -> None:
-        """Drop who is far behind in the heats so far: by the geometric mean of its ratios to the best one's times."""
+        """Drop what is far behind in the heats so far, by the geometric mean of its ratios to the best one's times."""
         for count in range(1, len(self.heats) + 1):
             seen = [self.heats[number] for number in sorted(self.heats)[:count]]
             logs = {

@@ -64,7 +64,7 @@ class Rechecking:
         return False
 
     def _recheck(self, key: str) -> Vetted | None:
-        """None: it can't be checked, which is told; it was right in the vetting."""
+        """None: it can't be checked, of which a warning is kept; it was right in the vetting."""
         task, worker = self._task, self._task.worker
         why = "the budget was spent"
         try:

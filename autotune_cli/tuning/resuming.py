@@ -12,7 +12,7 @@ from autotune_cli.tuning.request import Request
 
 
 def resume_journal(request: Request, header: JournalHeader) -> tuple[Journal, JournalState]:
-    """The newest unfinished journal of the request's name, and what it knows.
+    """The newest unfinished journal of the request's name, and what it holds.
 
     Raises:
         NothingToResume: there is none, or it was begun under other conditions, which are named.

@@ -29,7 +29,7 @@ class Interrupted(Exception):
 
 @dataclass
 class Known:
-    """What a journal knows of a workload."""
+    """What a journal holds of a workload."""
 
     vetted: Mapping[str, CandidateResult] = field(default_factory=dict)
     rounds: Mapping[int, RoundRecord] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""Ending everything that a process of ours has started: compilers and daemons don't die with who called them.
+"""Ending everything that a process of ours has started: compilers and daemons don't die with their caller.
 
 ninja puts each compiler into a process group of its own, so that Ctrl-C doesn't reach it, but all stay in the session
 of the process that we started as a session's leader. A candidate's daemon leaves the session too. It is found by its
@@ -86,6 +86,6 @@ def _has_mark(pid: int, mark: str) -> bool:
     try:
         with open(f"/proc/{pid}/environ", "rb") as file:
             variables = file.read()
-    except OSError:  # it is gone, or somebody else's
+    except OSError:  # it is gone, or another user's
         return False
     return f"{MARK}={mark}".encode() in variables.split(b"\0")

@@ -26,7 +26,7 @@ def load_kernel_files(paths: Sequence[str], phase: Phase) -> None:
     begin = time.time()
     if paths:
         own_files.watch(begin)
-        # Built-in backends first, so that a file that takes one's name is the one to be told.
+        # Built-in backends first, so that the error is of the file that takes the name of one.
         REGISTRY.discover()
     for path in paths:
         phase("load", path)

@@ -90,7 +90,7 @@ class Worker:
             NoDevice: it sees no GPU.
             BadKernels: a user's kernel file can't be loaded.
             OutOfTime: at ``end``.
-            Stopped: see the class.
+            Stopped: ``stop`` was set, or another thread has called :meth:`kill`.
         """
         if self._child is not None and self.ready is not None:
             return self.ready
@@ -129,8 +129,9 @@ class Worker:
 
         Raises:
             WorkerDied, WorkerKilled, WorkerTimeout, OutOfTime, Stopped: the process is gone, and the next call starts
-                another.
-            WorkerRaised: see the class.
+                another; see :mod:`autotune_cli.worker.failures`.
+            WorkerRaised: the job raised; the process lives.
+            NoWorker, NoDevice, BadKernels: see :meth:`start`.
         """
 
         def once() -> Any:
@@ -265,7 +266,7 @@ class Worker:
             raise OutOfTime("there is no time left")
         if now >= deadline:
             if not child.reader.is_quiet:
-                # Less than a message; whoever wrote it is most likely done with it.
+                # Less than a message; what wrote it is most likely done with it.
                 raise WorkerDied("it wrote into the worker's connection, or was cut off in the middle of an answer")
             raise WorkerTimeout(f"{late}{child.where()}")
 
