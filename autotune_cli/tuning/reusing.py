@@ -58,7 +58,7 @@ def reuse(
 def _resumed(
     state: RunState, known: JournalState | None, key: str, planned: Mapping[str, str]
 ) -> WorkloadResult | None:
-    """The journal's result of a workload; what the journal holds is dropped if files have changed that it depends on."""
+    """The journal's result of a workload; what it holds is dropped if files that it depends on have changed."""
     result = known.done.get(key) if known else None
     if known is None or result is None:
         return None

@@ -17,7 +17,7 @@ from autotune_cli.errors import CannotWrite, UnknownName
 from autotune_cli.render.formats import KINDS, find_format, format_names
 from autotune_cli.render.kernels_formats import KernelsView
 from autotune_cli.results.files import read_run
-from autotune_cli.tuning.jobs import BackendInfo
+from autotune_cli.tuning.messages import BackendInfo
 from autotune_cli.tuning.request import Outcome
 
 Usage = Callable[..., Any]
