@@ -97,9 +97,9 @@ def test_modules_are_built_side_by_side_each_in_a_process_of_its_own(site: Site)
     last = site.seen.states[-1]
     assert set(last.built) == {"left", "right", "first", "second"}
     assert max(len(state.running) for state in site.seen.states) == 4
-    # And the time that loading them takes.
-    assert (found["left(n=0)"].build_s or 0.0) >= last.built["left"] - 1e-6
-    assert (found["pair(n=0)"].build_s or 0.0) >= last.built["first"] + last.built["second"] - 1e-6
+    # And the time that loading them takes. What was built is counted in whole milliseconds.
+    assert (found["left(n=0)"].build_s or 0.0) >= last.built["left"] - 1e-3
+    assert (found["pair(n=0)"].build_s or 0.0) >= last.built["first"] + last.built["second"] - 1e-3
 
 
 FAILURES: dict[str, tuple[str, str, int, str]] = {
