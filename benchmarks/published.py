@@ -141,7 +141,7 @@ def run_all(budget: str | None) -> int:
 
     from autotune_cli.commands.kinds import Duration
     from autotune_cli.render.watch_lines import Lines
-    from autotune_cli.tuning.race import RacePolicy
+    from autotune_cli.tuning.policy import RacePolicy
     from autotune_cli.tuning.request import Request
     from autotune_cli.tuning.run import tune
     from autotune_cli.worker.protocol import WorkerSettings

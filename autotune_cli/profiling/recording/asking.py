@@ -10,6 +10,7 @@ from autotune_cli.profiling.path import PathSpec
 from autotune_cli.profiling.recording.job import RecordPath
 from autotune_cli.profiling.recording.recorded import LiveRun
 from autotune_cli.worker import process
+from autotune_cli.worker.failures import WorkerDied, WorkerRaised, WorkerTimeout
 from autotune_cli.worker.protocol import WorkerSettings
 
 
@@ -37,12 +38,12 @@ def record_in_worker(
     try:
         run: LiveRun = worker.ask(RecordPath(spec, folder), timeout_s, report)
         return run
-    except (process.WorkerDied, process.WorkerTimeout) as error:
+    except (WorkerDied, WorkerTimeout) as error:
         where = " ".join(worker.phase).strip()
         raise PathFailed(detail=f"{where}: {error}" if where else str(error)) from error
     except NoDevice as error:
         raise CannotRun(detail=str(error)) from error
-    except process.WorkerRaised as error:
+    except WorkerRaised as error:
         raise PathFailed(detail=str(error).splitlines()[0]) from error
     finally:
         worker.kill()

@@ -9,7 +9,7 @@ from autotune_cli.profiling.path import PathSpec
 from autotune_cli.profiling.recording.recorded import LiveRun
 
 if TYPE_CHECKING:
-    from autotune_cli.tuning.bench import Bench
+    from autotune_cli.worker.device import DeviceContext
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class RecordPath:
     folder: str
     """For the traces."""
 
-    def __call__(self, bench: Bench) -> LiveRun:
+    def __call__(self, context: DeviceContext) -> LiveRun:
         from autotune_cli.profiling.recording.run import record_path
 
-        return record_path(self.spec, self.folder, bench.device, bench.phase)
+        return record_path(self.spec, self.folder, context.device, context.phase)

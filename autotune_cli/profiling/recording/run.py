@@ -35,9 +35,7 @@ from autotune_cli.profiling.recording.step import (
     split_policy,
 )
 from autotune_cli.profiling.request import Injected
-
-# torch asks for eager runs on a side stream before a capture, so that lazy allocations are over.
-_WARM_RUNS = 2
+from autotune_cli.worker.launching import capture, warm_up
 
 OnPhase = Callable[[str, str], None]
 """Told what is going on: a phase's name and its subject."""
@@ -196,14 +194,11 @@ class Recorder:
 
     @staticmethod
     def _warm(step: Step) -> None:
-        side = torch.cuda.Stream()
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):
-            for _ in range(_WARM_RUNS):
-                step.plan(guarded=False)
-                step.run()
-        torch.cuda.current_stream().wait_stream(side)
-        torch.cuda.synchronize()
+        def once() -> None:
+            step.plan(guarded=False)
+            step.run()
+
+        warm_up(once)
 
     # Running, inside the recording.
 
@@ -222,9 +217,7 @@ class Recorder:
         self.outputs[plan.name] = Outputs.of(outputs)
 
     def _capture(self, step: Step) -> None:
-        graph = torch.cuda.CUDAGraph(keep_graph=True)
-        with torch.cuda.graph(graph):
-            self.captured = step.run()
+        graph, self.captured = capture(step.run, keep_graph=True)
         graph.instantiate()
         # Not one whose capture failed.
         self.graph = graph

@@ -22,6 +22,7 @@ from autotune_cli.profiling.recording.padded import Padded
 from autotune_cli.profiling.request import CandidateSpec
 from autotune_cli.sglang.padding import PadMode
 from autotune_cli.tuning.plan import plan as plan_workload
+from autotune_cli.worker.launching import capture, warm_up
 
 # Knobs that a request leaves open are those of the first of these baselines that has the backend.
 _PATHS = ("sglang --attention-backend flashinfer", "sglang")
@@ -240,12 +241,5 @@ class Pieces:
 
 
 def _capture(work: Callable[[], Any]) -> torch.cuda.CUDAGraph:
-    side = torch.cuda.Stream()
-    side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):
-        work()
-    torch.cuda.current_stream().wait_stream(side)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        work()
-    return graph
+    warm_up(work, runs=1)
+    return capture(work).graph
