@@ -56,7 +56,7 @@ def main() -> None:
         f"{100 * (percentile(differences, 50) or 0):.3f} %, 95th percentile "
         f"{100 * (percentile(differences, 95) or 0):.3f} %, largest {100 * max(differences, default=0.0):.3f} %"
     )
-    print(f"noise floors recorded: {first.noise_floor:.4f}, {second.noise_floor:.4f}")
+    print(f"noise bands recorded: {first.noise_floor:.4f}, {second.noise_floor:.4f}")
     sys.exit(1 if apart else 0)
 
 

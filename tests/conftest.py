@@ -22,4 +22,4 @@ if not os.path.exists("/dev/nvidia0"):
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Runs of the program first, as they take longest: of two processes none is left with a long file at the end."""
-    items.sort(key=lambda item: item.path.parent.name not in ("tuning", "commands"))
+    items.sort(key=lambda item: item.path.parent.name not in ("tuning", "commands", "worker"))

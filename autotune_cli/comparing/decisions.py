@@ -60,7 +60,7 @@ class Timing:
     a: Estimate | None
     b: Estimate | None
     noise: float = 0.0
-    """Relative: the larger of the noise floors that apply."""
+    """Relative: the larger of the noise bands that apply."""
     same_measurement: bool = False
     """Both sides hold the very same rounds."""
     few_rounds: bool = False

@@ -97,13 +97,13 @@ def clock_log_ratio(a: SideEvidence, b: SideEvidence) -> float:
 
 
 def noise(pair: WorkloadPair) -> float:
-    """The noise floor of a workload's comparison, relative: the larger of both sides'. A side's is the larger of its
-    runs' recorded floors and of this workload's own A/A differences; of several sessions the median."""
+    """The noise band of a workload's comparison, relative: the larger of both sides'. A side's is the larger of its
+    runs' recorded bands and of this workload's own A/A differences; of several sessions the median."""
     sides = []
     for side in (pair.a, pair.b):
-        floors = [session.run.noise_floor for session in side if session.run.noise_floor is not None]
+        bands = [session.run.noise_floor for session in side if session.run.noise_floor is not None]
         own = [session.result.noise for session in side if session.result.noise is not None]
-        sides += [median(values) for values in (floors, own) if values]
+        sides += [median(values) for values in (bands, own) if values]
     return max(sides, default=0.0)
 
 

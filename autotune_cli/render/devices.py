@@ -24,7 +24,7 @@ def by_device(run: RunFile) -> list[tuple[Environment, list[WorkloadResult]]]:
 def how_measured(
     run: RunFile, environment: Environment, results: Sequence[WorkloadResult]
 ) -> tuple[Environment, Settings, float | None]:
-    """What a device's header says: the settings and the noise floor of the run that wrote the file are those of its own
+    """What a device's header says: the settings and the noise band of the run that wrote the file are those of its own
     device only; another one's are in what its results depend on.
     """
     if environment.device == run.device.device or not results:

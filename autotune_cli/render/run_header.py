@@ -7,7 +7,7 @@ from autotune_cli.render.ceilings import ceilings_line
 from autotune_cli.results.schema import Environment, Settings
 
 
-def header(environment: Environment, settings: Settings, noise_floor: float | None = None) -> list[str]:
+def header(environment: Environment, settings: Settings, noise_band: float | None = None) -> list[str]:
     """What was measured on, and how; and the ceilings where they were measured."""
     parts = [environment.device]
     if environment.driver:
@@ -22,7 +22,7 @@ def header(environment: Environment, settings: Settings, noise_floor: float | No
     timing += f", {settings.rounds} rounds of {settings.iterations}"
     if settings.exhaustive:
         timing += ", exhaustive"
-    if noise_floor is not None:
-        timing += f" | noise floor {100 * noise_floor:.2f} %"
+    if noise_band is not None:
+        timing += f" | noise band {100 * noise_band:.2f} %"
     ceilings = ceilings_line(environment)
     return [", ".join(parts), timing, *([ceilings] if ceilings else [])]

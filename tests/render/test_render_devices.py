@@ -1,4 +1,4 @@
-"""Two devices in one file: a header, a table, means and a noise floor for each, and one of them picked."""
+"""Two devices in one file: a header, a table, means and a noise band for each, and one of them picked."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ def test_each_device_has_its_own_header_table_and_mean() -> None:
     text = shown(two())
     at = text.index("AMD [bold]EPYC")
     gpu, cpu = text[:at], text[at:]
-    assert "cold L2, CUPTI, 10 rounds of 25 | noise floor 0.20 %" in gpu
-    assert "warm caches, wall clock, 9 rounds of 7, exhaustive | noise floor 4.00 %" in cpu
+    assert "cold L2, CUPTI, 10 rounds of 25 | noise band 0.20 %" in gpu
+    assert "warm caches, wall clock, 9 rounds of 7, exhaustive | noise band 4.00 %" in cpu
     assert gpu.count("attention.decode") == 3
     assert cpu.count("topk.select") == 2
     assert "3 workloads, 6 candidates" in gpu
@@ -68,7 +68,7 @@ def test_data_and_markdown_are_by_device_too() -> None:
     assert [each["device"] for each in document["workloads"]] == 3 * [ENVIRONMENT.device] + 2 * [CPU.device]
     text = run_markdown(two())
     assert text.count("wall clock, 9 rounds of 7") == text.count("CUPTI, 10 rounds of 25") == 1
-    assert text.count("noise floor") == 2
+    assert text.count("noise band") == 2
 
 
 def test_data_says_what_is_too_noisy() -> None:
@@ -118,5 +118,5 @@ def test_a_name_that_fits_two_is_refused_and_a_whole_one_is_not() -> None:
 def test_another_device_s_noise_is_its_own() -> None:
     """The run's floor says nothing of a device that it didn't measure."""
     run = two().model_copy(update={"noise_floor": None})
-    assert "noise floor 4.00 %" in shown(run)
-    assert shown(run).count("noise floor") == 1
+    assert "noise band 4.00 %" in shown(run)
+    assert shown(run).count("noise band") == 1

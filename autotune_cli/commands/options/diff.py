@@ -51,7 +51,7 @@ class DiffOptions:
     threshold: Annotated[
         float,
         typer.Option(
-            help="A smaller change is no news. Never below the noise floors that the runs recorded.",
+            help="A smaller change is no news. Never below the noise bands that the runs recorded.",
             metavar="PERCENT",
             rich_help_panel=_JUDGED,
         ),

@@ -65,7 +65,7 @@ class Settings(Record):
     rounds: NonNegativeInt
     iterations: NonNegativeInt
     places: PositiveInt = 1
-    """At how many places in memory a round's calls are made; large inputs at one."""
+    """At how many placements in memory a round's calls are made; large inputs at one."""
     seed: int
     exhaustive: bool = False
     budget_s: PositiveFloat | None = None

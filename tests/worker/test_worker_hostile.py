@@ -236,7 +236,7 @@ def test_a_daemon_ends_though_its_worker_is_dead(worker: Worker, tmp_path: Path)
 def test_a_daemon_ends_though_everybody_else_was_killed(tmp_path: Path) -> None:
     """The program, by SIGKILL; nobody is left who could tell the worker's descendants."""
     code = (
-        "from test_tuning_worker_hostile import *\n"
+        "from test_worker_hostile import *\n"
         f"Light(WorkerSettings('cpu'), variables=JOBS).ask(Daemon(Path({str(tmp_path / 'pid')!r})), PATIENCE_S)\n"
         "time.sleep(1000)\n"
     )
