@@ -13,12 +13,12 @@ from autotune_cli.errors import BadFile, NewerSchema
 from autotune_cli.reading import Unreadable, reject_constant, short_number
 from autotune_cli.results.explain_errors import problems
 from autotune_cli.results.files import prepared
-from autotune_cli.results.schema import CandidateResult, Conditions, Environment, Record, Settings, WorkloadResult
+from autotune_cli.results.schema import CandidateResult, Conditions, Environment, FileRecord, Settings, WorkloadResult
 
 JOURNAL_VERSION: Final = 1
 
 
-class JournalHeader(Record):
+class JournalHeader(FileRecord):
     """The first line: what is being run."""
 
     record: Literal["header"] = "header"
@@ -34,7 +34,7 @@ class JournalHeader(Record):
     """Identity of each workload by its key, in the order of the plan."""
 
 
-class VettedLine(Record):
+class VettedLine(FileRecord):
     """A candidate's result of the vetting."""
 
     record: Literal["vetted"] = "vetted"
@@ -42,7 +42,7 @@ class VettedLine(Record):
     candidate: CandidateResult
 
 
-class RoundRecord(Record):
+class RoundRecord(FileRecord):
     """One round of a race. A dropped round has no times."""
 
     conditions: Conditions
@@ -61,7 +61,7 @@ class RoundRecord(Record):
         return self
 
 
-class RoundLine(Record):
+class RoundLine(FileRecord):
     """A round of a workload's race."""
 
     record: Literal["round"] = "round"
@@ -69,7 +69,7 @@ class RoundLine(Record):
     round: RoundRecord
 
 
-class DoneLine(Record):
+class DoneLine(FileRecord):
     """A workload's final result."""
 
     record: Literal["done"] = "done"

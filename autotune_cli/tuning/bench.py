@@ -23,11 +23,11 @@ from autotune_cli.tuning.cases import Cases
 from autotune_cli.tuning.checking import Checker
 from autotune_cli.tuning.launches import Launches
 from autotune_cli.tuning.messages import RoundDone, RoundEntry, RoundFailed, Vetted
-from autotune_cli.tuning.phases import Phases
+from autotune_cli.tuning.phases import PhaseReporter
 from autotune_cli.tuning.rounds import Rounds
 from autotune_cli.worker.faults import Fault, fault_of, is_healthy
 from autotune_cli.worker.launching import Launchable
-from autotune_cli.worker.protocol import JUDGE_PHASE, REFERENCE_PHASE, Phase
+from autotune_cli.worker.protocol import JUDGE_PHASE, REFERENCE_PHASE, ReportPhase
 
 # Host times are medians of this many calls: enough to see 20 us from 200 us, cheap beside the vetting.
 _HOST_CALLS = 5
@@ -36,12 +36,12 @@ _HOST_CALLS = 5
 class Bench:
     """Holds the tensors of one workload at a time."""
 
-    def __init__(self, environment: Environment, gpu: Gpu | None, timer: Timer, seed: int, phase: Phase) -> None:
+    def __init__(self, environment: Environment, gpu: Gpu | None, timer: Timer, seed: int, phase: ReportPhase) -> None:
         self.environment = environment
         self.device = device_of(environment)
         self.timer = timer
         self._gpu = gpu
-        self._phases = Phases(self.device.kind, phase)
+        self._phases = PhaseReporter(self.device.kind, phase)
         self._placement = Placement(self.device.kind, seed)
         self._cases = Cases(self.device.kind, seed, self._phases)
         self._launches = Launches(self._cases)

@@ -41,18 +41,18 @@ class Budget:
         self._costly: set[str] = set()
         self._lock = threading.Lock()
 
-    def share(self) -> Share:
+    def share(self) -> BudgetShare:
         """The time of the next workload."""
         with self._lock:
             left, self._left = max(1, self._left), self._left - 1
         begin = self._now()
         if self._end is None:
             never = float("inf")
-            return Share(never, never, never, never, never, self._now, set())
+            return BudgetShare(never, never, never, never, never, self._now, set())
         seconds = max(0.0, self._end - begin) * min(self._workers, left) / left
         end = begin + seconds
         grace = max(end, min(self._hard_end, end + _GRACE * max(0.0, self._hard_end - end)))
-        return Share(
+        return BudgetShare(
             begin + VETTING_SHARE * seconds,
             begin + FIRST_SHARE * seconds,
             end,
@@ -63,7 +63,7 @@ class Budget:
         )
 
 
-class Share:
+class BudgetShare:
     """One workload's time. All ends are by ``time.monotonic()``, infinite without a budget."""
 
     def __init__(

@@ -10,7 +10,7 @@ from autotune_cli.kernels.registry import REGISTRY
 from autotune_cli.tuning.messages import ModuleBuilt, ModuleToBuild, ReadyToBuild
 from autotune_cli.worker.compiler_errors import reason_of, was_killed
 from autotune_cli.worker.kernel_files import load_kernel_files
-from autotune_cli.worker.protocol import Phase, WorkerSettings
+from autotune_cli.worker.protocol import ReportPhase, WorkerSettings
 from autotune_cli.worker.serving import serve
 
 
@@ -22,7 +22,7 @@ def main() -> None:
 class Builder:
     """Builds modules by name."""
 
-    def __init__(self, phase: Phase) -> None:
+    def __init__(self, phase: ReportPhase) -> None:
         self._phase = phase
 
     def build(self, wanted: ModuleToBuild) -> ModuleBuilt:
@@ -48,7 +48,7 @@ class Builder:
         raise LookupError(f"{wanted.candidate.key} names other modules in the process that builds them")
 
 
-def _start(settings: WorkerSettings, phase: Phase) -> tuple[ReadyToBuild, Builder]:
+def _start(settings: WorkerSettings, phase: ReportPhase) -> tuple[ReadyToBuild, Builder]:
     REGISTRY.discover()
     load_kernel_files(settings.kernel_files, phase)
     return ReadyToBuild(), Builder(phase)

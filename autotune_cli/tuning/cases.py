@@ -6,14 +6,14 @@ from collections.abc import Callable
 
 from autotune_cli.kernels.family import Problem, family
 from autotune_cli.kernels.workload import AnyWorkload
-from autotune_cli.tuning.phases import Phases
+from autotune_cli.tuning.phases import PhaseReporter
 from autotune_cli.worker.input_guard import InputGuard
 
 
 class Cases:
     """The cases of one workload at a time: each one's problem with its reference, and a guard of its inputs."""
 
-    def __init__(self, device_kind: str, seed: int, phases: Phases) -> None:
+    def __init__(self, device_kind: str, seed: int, phases: PhaseReporter) -> None:
         self._device_kind = device_kind
         self._seed = seed
         self._phases = phases

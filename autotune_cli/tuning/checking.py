@@ -6,7 +6,7 @@ from autotune_cli.kernels.registry import Candidate
 from autotune_cli.results.schema import CaseEvidence
 from autotune_cli.tuning.cases import Cases
 from autotune_cli.tuning.launches import Launches
-from autotune_cli.tuning.phases import Phases
+from autotune_cli.tuning.phases import PhaseReporter
 from autotune_cli.worker.launching import Launchable
 from autotune_cli.worker.poison import poison
 
@@ -14,7 +14,7 @@ from autotune_cli.worker.poison import poison
 class Checker:
     """Judges candidates by the outputs of their launches."""
 
-    def __init__(self, cases: Cases, launches: Launches, phases: Phases) -> None:
+    def __init__(self, cases: Cases, launches: Launches, phases: PhaseReporter) -> None:
         self._cases = cases
         self._launches = launches
         self._phases = phases

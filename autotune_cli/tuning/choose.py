@@ -7,11 +7,11 @@ from collections.abc import Collection, Mapping, Sequence
 from autotune_cli.measure.statistics import median, paired_ratio
 from autotune_cli.results.schema import Choice
 
-Times = Mapping[int, float]
+RoundTimes = Mapping[int, float]
 
 
 def choose(
-    times: Mapping[str, Times],
+    times: Mapping[str, RoundTimes],
     order: Sequence[str],
     default: str | None,
     margin: float,
@@ -78,13 +78,13 @@ def choose(
     )
 
 
-def _is_slower(times: Times, other: Times, compared: int = 1) -> bool:
+def _is_slower(times: RoundTimes, other: RoundTimes, compared: int = 1) -> bool:
     """Beyond the interval, however little."""
     ratio = paired_ratio(times, other, compared)
     return ratio is not None and ratio.low > 1.0
 
 
-def _has_interval(times: Times, other: Times) -> bool:
+def _has_interval(times: RoundTimes, other: RoundTimes) -> bool:
     ratio = paired_ratio(times, other)
     return ratio is not None and ratio.low > 0.0
 

@@ -7,13 +7,13 @@ from contextlib import contextmanager
 
 import torch
 
-from autotune_cli.worker.protocol import JUDGE_PHASE, Phase
+from autotune_cli.worker.protocol import JUDGE_PHASE, ReportPhase
 
 
-class Phases:
+class PhaseReporter:
     """Tells the parent of phases, each of which sets its clock anew."""
 
-    def __init__(self, device_kind: str, phase: Phase) -> None:
+    def __init__(self, device_kind: str, phase: ReportPhase) -> None:
         self._is_cuda = device_kind == "cuda"
         self._phase = phase
         self._doing = ("", "")

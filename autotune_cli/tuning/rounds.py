@@ -17,7 +17,7 @@ from autotune_cli.tuning.cases import Cases
 from autotune_cli.tuning.checking import Checker
 from autotune_cli.tuning.launches import Launches
 from autotune_cli.tuning.messages import RoundDone, RoundEntry, RoundFailed
-from autotune_cli.tuning.phases import Phases
+from autotune_cli.tuning.phases import PhaseReporter
 from autotune_cli.worker.faults import Fault, fault_of
 from autotune_cli.worker.protocol import JUDGE_PHASE
 
@@ -33,7 +33,7 @@ class Rounds:
         placement: Placement,
         timer: Timer,
         gpu: Gpu | None,
-        phases: Phases,
+        phases: PhaseReporter,
         is_healthy: Callable[[Fault], bool],
     ) -> None:
         self._cases = cases

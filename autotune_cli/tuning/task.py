@@ -11,7 +11,7 @@ from autotune_cli.kernels.workload import AnyWorkload
 from autotune_cli.results.journal import Journal
 from autotune_cli.results.records import RoundRecord
 from autotune_cli.results.schema import CandidateResult, Conditions, WorkloadResult
-from autotune_cli.tuning.budget import Share
+from autotune_cli.tuning.budget import BudgetShare
 from autotune_cli.tuning.builds import Builds
 from autotune_cli.tuning.messages import PlannedWorkload
 from autotune_cli.tuning.policy import RacePolicy
@@ -57,7 +57,7 @@ class Task:
     worker: Worker
     journal: Journal
     progress: TuneProgress
-    share: Share
+    share: BudgetShare
     stop: threading.Event
     known: Known = field(default_factory=Known)
     floor_us: float | None = None

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from autotune_cli.tuning.messages import ReadyToMeasure
 from autotune_cli.worker.device import open_device
-from autotune_cli.worker.protocol import Phase, WorkerSettings
+from autotune_cli.worker.protocol import ReportPhase, WorkerSettings
 from autotune_cli.worker.serving import serve
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ def main() -> None:
     serve(_start)
 
 
-def _start(settings: WorkerSettings, phase: Phase) -> tuple[ReadyToMeasure, Bench]:
+def _start(settings: WorkerSettings, phase: ReportPhase) -> tuple[ReadyToMeasure, Bench]:
     environment, gpu = open_device(settings, phase)
 
     from autotune_cli.measure.timers import default_timer, make_timer

@@ -23,7 +23,7 @@ _LENGTH = struct.Struct(">Q")
 _HEAD_BYTES = _LENGTH.size + _DIGEST_BYTES
 _READ_BYTES = 1 << 16
 
-Side = Literal["parent", "worker"]
+ChannelSide = Literal["parent", "worker"]
 
 EXIT_LOST = 79
 """Exit code of a worker that can't answer any more, as its descriptor is closed or leads elsewhere."""
@@ -36,7 +36,7 @@ class Spoilt(Exception):
 class Writer:
     """Turns the messages of one side into bytes."""
 
-    def __init__(self, key: bytes, side: Side) -> None:
+    def __init__(self, key: bytes, side: ChannelSide) -> None:
         self._key, self._side, self._number = key, side, 0
 
     def pack(self, message: Any) -> bytes:
@@ -55,7 +55,7 @@ class Writer:
 class Reader:
     """Turns bytes back into the messages of one side, as they arrive."""
 
-    def __init__(self, key: bytes, side: Side) -> None:
+    def __init__(self, key: bytes, side: ChannelSide) -> None:
         self._key, self._side, self._number = key, side, 0
         self._bytes = bytearray()
         self._length: int | None = None
@@ -163,7 +163,7 @@ def _identity(descriptor: int) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-def _digest(key: bytes, side: Side, number: int, what: bytes, data: bytes) -> bytes:
+def _digest(key: bytes, side: ChannelSide, number: int, what: bytes, data: bytes) -> bytes:
     digest = hashlib.blake2b(key=key, digest_size=_DIGEST_BYTES, person=side.encode())
     digest.update(_LENGTH.pack(number) + what)
     digest.update(data)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from autotune_cli.worker.kernel_files import load_kernel_files
-from autotune_cli.worker.protocol import NO_DEVICE_ERROR, Phase, Ready, Refusal, WorkerSettings
+from autotune_cli.worker.protocol import NO_DEVICE_ERROR, Ready, Refusal, ReportPhase, WorkerSettings
 from autotune_cli.worker.serving import serve
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ class DeviceContext:
     """What jobs are called with."""
 
     device: Device
-    phase: Phase
+    phase: ReportPhase
 
 
 def main() -> None:
@@ -32,7 +32,7 @@ def main() -> None:
     serve(_start)
 
 
-def open_device(settings: WorkerSettings, phase: Phase) -> tuple[Environment, Gpu | None]:
+def open_device(settings: WorkerSettings, phase: ReportPhase) -> tuple[Environment, Gpu | None]:
     """Load the users' files, import torch and look at the device.
 
     Returns:
@@ -57,7 +57,7 @@ def open_device(settings: WorkerSettings, phase: Phase) -> tuple[Environment, Gp
     return collect(settings.device)
 
 
-def _start(settings: WorkerSettings, phase: Phase) -> tuple[Ready, DeviceContext]:
+def _start(settings: WorkerSettings, phase: ReportPhase) -> tuple[Ready, DeviceContext]:
     environment, gpu = open_device(settings, phase)
 
     from autotune_cli.measure.environment import device_of

@@ -11,13 +11,13 @@ from pathlib import Path
 
 from autotune_cli.kernels import own_files
 from autotune_cli.kernels.registry import REGISTRY
-from autotune_cli.worker.protocol import KERNEL_FILE_ERROR, Phase, Refusal
+from autotune_cli.worker.protocol import KERNEL_FILE_ERROR, Refusal, ReportPhase
 
 # Of a message; some hold whole sources or logs of compilers.
 _LONGEST_MESSAGE = 400
 
 
-def load_kernel_files(paths: Sequence[str], phase: Phase) -> None:
+def load_kernel_files(paths: Sequence[str], phase: ReportPhase) -> None:
     """Run the users' files, each under a phase of its own.
 
     Raises:

@@ -11,7 +11,7 @@ from typing import Any
 
 from autotune_cli.results.schema import Environment
 
-Phase = Callable[[str, str], None]
+ReportPhase = Callable[[str, str], None]
 """Tells the parent what a worker does, and sets its clock anew: a phase's name and its subject."""
 
 Job = Any

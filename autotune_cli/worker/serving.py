@@ -19,12 +19,12 @@ from typing import Any
 
 from autotune_cli.worker.channel import WorkerChannel
 from autotune_cli.worker.descendants import MARK, adopt_orphans, end_descendants
-from autotune_cli.worker.protocol import Phase, Refusal, WorkerSettings
+from autotune_cli.worker.protocol import Refusal, ReportPhase, WorkerSettings
 
 _PR_SET_PDEATHSIG = 1
 
 
-def serve(start: Callable[[WorkerSettings, Phase], tuple[Any, Any]]) -> None:
+def serve(start: Callable[[WorkerSettings, ReportPhase], tuple[Any, Any]]) -> None:
     """Call jobs until the parent closes the connection.
 
     Args:

@@ -6,7 +6,7 @@ measured has rounds, one that wasn't has a reason.
 
 from __future__ import annotations
 
-from autotune_cli.results.schema.base import Record
+from autotune_cli.results.schema.base import FileRecord
 from autotune_cli.results.schema.candidate import (
     FAILED,
     MEASURED,
@@ -32,10 +32,10 @@ __all__ = [
     "Choice",
     "Conditions",
     "Environment",
+    "FileRecord",
     "HostTime",
     "Kernel",
     "KnobValue",
-    "Record",
     "RunFile",
     "Settings",
     "Status",

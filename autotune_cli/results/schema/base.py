@@ -23,7 +23,7 @@ def _stop_at_the_first(schema: Any) -> None:
             _stop_at_the_first(value)
 
 
-class Record(BaseModel):
+class FileRecord(BaseModel):
     """Base of everything in the file: immutable, no unknown fields, no NaN."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
-from autotune_cli.results.schema.base import Record
+from autotune_cli.results.schema.base import FileRecord
 
 KnobValue = bool | int | float | str | None
 Status = Literal[
@@ -26,7 +26,7 @@ MEASURED: tuple[Status, ...] = ("ok", "eliminated")
 FAILED: tuple[Status, ...] = ("incorrect", "error", "timeout", "crashed", "out_of_memory")
 
 
-class Kernel(Record):
+class Kernel(FileRecord):
     """A kernel that fired, with its launch shape."""
 
     name: str
@@ -39,7 +39,7 @@ class Kernel(Record):
     """Of all of them together, in one rough iteration."""
 
 
-class CaseEvidence(Record):
+class CaseEvidence(FileRecord):
     """How right a candidate was on one case of its workload."""
 
     case: str
@@ -52,14 +52,14 @@ class CaseEvidence(Record):
     message: str = ""
 
 
-class HostTime(Record):
+class HostTime(FileRecord):
     """Median host time of preparing and launching, apart from the kernels."""
 
     plan_us: NonNegativeFloat | None = None
     launch_us: NonNegativeFloat | None = None
 
 
-class CandidateResult(Record):
+class CandidateResult(FileRecord):
     """What is known of one candidate on one workload."""
 
     key: str

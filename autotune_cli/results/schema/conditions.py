@@ -6,10 +6,10 @@ from typing import Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
-from autotune_cli.results.schema.base import Record
+from autotune_cli.results.schema.base import FileRecord
 
 
-class Ceilings(Record):
+class Ceilings(FileRecord):
     """What a device was measured to reach, for the floors; None: not measured. No timing depends on them, so they are
     part of no identity. How they are measured: docs/benchmarks.md, "What the floor is".
     """
@@ -56,7 +56,7 @@ class Environment(Ceilings):
     max_sm_clock_mhz: PositiveFloat | None = None
 
 
-class Settings(Record):
+class Settings(FileRecord):
     """How a run measured."""
 
     timer: str
@@ -72,7 +72,7 @@ class Settings(Record):
     timeout_s: PositiveFloat = 60.0
 
 
-class Conditions(Record):
+class Conditions(FileRecord):
     """The GPU during one round. Dropped rounds have no times."""
 
     round: NonNegativeInt

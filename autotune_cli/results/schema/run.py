@@ -7,14 +7,14 @@ from typing import Final, Literal
 
 from pydantic import NonNegativeFloat, model_validator
 
-from autotune_cli.results.schema.base import Record
+from autotune_cli.results.schema.base import FileRecord
 from autotune_cli.results.schema.conditions import Environment, Settings
 from autotune_cli.results.schema.workload import WorkloadResult
 
 SCHEMA_VERSION: Final = 2
 
 
-class RunFile(Record):
+class RunFile(FileRecord):
     """One run, or the cache of a name."""
 
     schema_version: Literal[2] = SCHEMA_VERSION

@@ -7,12 +7,12 @@ from typing import Literal
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, model_validator
 
 from autotune_cli.kernels.workload import Workload
-from autotune_cli.results.schema.base import Record
+from autotune_cli.results.schema.base import FileRecord
 from autotune_cli.results.schema.candidate import MEASURED, CandidateResult
 from autotune_cli.results.schema.conditions import Conditions
 
 
-class Choice(Record):
+class Choice(FileRecord):
     """The winner of one workload."""
 
     winner: str
@@ -40,7 +40,7 @@ class Choice(Record):
         return self
 
 
-class BaselineResult(Record):
+class BaselineResult(FileRecord):
     """What an engine, with named options, runs for a workload on this GPU, and what the winner gains over it."""
 
     name: str
@@ -72,7 +72,7 @@ class BaselineResult(Record):
         return self
 
 
-class WorkloadResult(Record):
+class WorkloadResult(FileRecord):
     """What is known of one workload."""
 
     workload: Workload
