@@ -24,10 +24,9 @@ from autotune_cli.kernels.registering import (
     checked_texts,
     yielded_knobs,
 )
-from autotune_cli.kernels.workload import OPERATIONS, AnyWorkload
+from autotune_cli.kernels.workload import OPERATIONS, AnyWorkload, family_names
 
 Knob = bool | int | float | str | None
-FAMILIES = ("attention", "topk")
 
 
 @dataclass(frozen=True)
@@ -201,7 +200,7 @@ class Registry:
         if self._discovered:
             return
         self._discovered = True
-        for family in FAMILIES:
+        for family in family_names():
             package = importlib.import_module(f"autotune_cli.kernels.{family}.backends")
             for module in sorted(info.name for info in pkgutil.iter_modules(package.__path__)):
                 importlib.import_module(f"{package.__name__}.{module}")

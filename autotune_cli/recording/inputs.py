@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,8 +10,7 @@ import torch
 
 from autotune_cli.kernels.attention.backends._flashinfer import in_window
 from autotune_cli.kernels.attention.problem import AttentionProblem, PagedKV, indptr
-from autotune_cli.kernels.topk.problem import TopkProblem
-from autotune_cli.kernels.workload import Lengths
+from autotune_cli.kernels.attention.workload import Lengths
 from autotune_cli.profiling.padding import SCRATCH, Buffers, PagedMetadata, write_fake_request
 
 # What depends on the batch and must be made anew for another one. Keys and values of all its requests, one after the
@@ -38,11 +36,7 @@ class View(AttentionProblem):
 
 def for_graphs(problem: Any) -> Any:
     """The problem as one whose candidates will be captured."""
-    if isinstance(problem, TopkProblem):
-        return dataclasses.replace(problem, workload=problem.workload.model_copy(update={"mode": "graph"}))
-    view = copy.copy(problem)
-    view.graph = True
-    return view
+    return problem.for_graphs()
 
 
 def part(problem: AttentionProblem, requests: Sequence[int], page_size: int) -> tuple[View, torch.Tensor]:

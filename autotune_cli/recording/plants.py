@@ -8,8 +8,8 @@ from typing import Any
 import torch
 
 from autotune_cli.kernels.attention.problem import AttentionProblem
+from autotune_cli.kernels.attention.workload import AttentionWorkload, Geometry
 from autotune_cli.kernels.registry import REGISTRY
-from autotune_cli.kernels.workload import AttentionWorkload, Geometry
 from autotune_cli.profiling.live.records import Plant
 from autotune_cli.recording.step import prepared
 
@@ -22,14 +22,8 @@ def plant(family: Plant, problem: Any) -> Callable[[], Any]:
     geometry = getattr(problem, "geometry", _GEOMETRY)
     if family == "dense":
         return _dense(geometry)
-    workload = AttentionWorkload(
-        operation="attention.prefill",
-        geometry=geometry.model_copy(update={"kv_dtype": None, "q_dtype": None, "sinks": False}),
-        batch=1,
-        new=_TOKENS,
-        context=_TOKENS,
-        mode="eager",
-    )
+    plain = geometry.model_copy(update={"kv_dtype": None, "q_dtype": None, "sinks": False})
+    workload = AttentionWorkload.step(plain, batch=1, new=_TOKENS, context=_TOKENS)
     # fa2: the paged path has built its module already.
     candidate = next(c for c in REGISTRY.get("flashinfer.ragged").candidates(workload, None) if "fa2" in c.key)  # type: ignore[arg-type]
     return prepared(candidate, AttentionProblem(workload, workload.lengths, "cuda", 0)).run

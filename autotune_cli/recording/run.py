@@ -13,6 +13,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from autotune_cli.kernels.attention.problem import AttentionProblem
+from autotune_cli.kernels.attention.workload import AttentionWorkload
 from autotune_cli.kernels.family import family
 from autotune_cli.kernels.registry import REGISTRY, Candidate, Device
 from autotune_cli.profiling.live.records import Check, Layer, LiveRun, PathSpec, PhasePlan, PhaseRun, Plant, Recorded
@@ -47,7 +48,7 @@ def run_path(spec: PathSpec, folder: str, device: Device, report: Report) -> Liv
 
 def problem_of(layer: Layer, seed: int) -> Any:
     """The inputs of a kind of layer."""
-    if layer.lengths is not None and layer.workload.operation != "topk.select":
+    if layer.lengths is not None and isinstance(layer.workload, AttentionWorkload):
         return AttentionProblem(layer.workload, layer.lengths, "cuda", seed)
     first = family(layer.workload.operation).cases(layer.workload)[0]
     return family(layer.workload.operation).make_problem(layer.workload, first, "cuda", seed)

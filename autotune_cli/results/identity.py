@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 
-from autotune_cli.kernels.workload import AttentionWorkload, TopkWorkload
+from autotune_cli.kernels.workload import AnyWorkload
 from autotune_cli.results.schema import Ceilings, Environment, Settings
 
 METHOD = 2
@@ -28,7 +28,7 @@ _ABSENT = {"baseline": "not measured", "variable": "not set", "library": "not re
 
 
 def identity(
-    workload: AttentionWorkload | TopkWorkload,
+    workload: AnyWorkload,
     environment: Environment,
     settings: Settings,
     sources: Mapping[str, str],

@@ -13,8 +13,7 @@ from pathlib import Path
 
 from autotune_cli import __version__
 from autotune_cli.errors import AutotuneError, BudgetTooSmall, NoMemory
-from autotune_cli.kernels.models.memory import PAGE_LAYOUTS, memory_bytes
-from autotune_cli.kernels.workload import cost
+from autotune_cli.kernels.family import cost, memory_bytes
 from autotune_cli.measure.floor import floor_us
 from autotune_cli.measure.statistics import percentile
 from autotune_cli.results.cache import CacheStore, identity_now, lookup
@@ -160,7 +159,7 @@ class _Run:
 
     def _check_memory(self) -> None:
         device = self.environment
-        layouts = len(self.request.page_sizes) or PAGE_LAYOUTS
+        layouts = len(self.request.page_sizes) or None
         for workload in self.request.workloads:
             needed = memory_bytes(workload, layouts) + (_OVERHEAD_BYTES if device.device_kind == "cuda" else 0)
             if device.memory_bytes and needed > device.memory_bytes:

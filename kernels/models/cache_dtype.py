@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from autotune_cli.kernels.workload import DType
+from autotune_cli.kernels.base import DType
 
 _FP8: DType = "float8_e4m3fn"
 _OFF = ("", "none", "auto")

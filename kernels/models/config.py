@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from autotune_cli.errors import BadConfig
+from autotune_cli.kernels.base import DType
 from autotune_cli.kernels.models.cache_dtype import read_cache_dtype
 from autotune_cli.kernels.models.fields import Fields
 from autotune_cli.kernels.models.heads import majority, read_heads
@@ -19,7 +20,6 @@ from autotune_cli.kernels.models.nested import text_fields
 from autotune_cli.kernels.models.options import DTYPES, SHORT_DTYPES
 from autotune_cli.kernels.models.refuse import not_a_model, refuse_mla, refuse_others
 from autotune_cli.kernels.models.sparse import sparse_notes
-from autotune_cli.kernels.workload import DType
 from autotune_cli.reading import Unreadable, read_bytes, shallow
 
 # The largest config.json seen has a few hundred kB (quantisation tables); a weights file given by mistake has GB.

@@ -17,7 +17,7 @@ from autotune_cli.kernels.registering import (
     yielded_knobs,
 )
 from autotune_cli.kernels.registry import Backend, Device, register
-from autotune_cli.kernels.workload import TopkWorkload
+from autotune_cli.kernels.topk.workload import TopkWorkload
 from autotune_cli.tuning import plan
 from autotune_cli.tuning.plan import of_backend
 

@@ -8,14 +8,9 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from autotune_cli.errors import BadOption, UnknownName
+from autotune_cli.kernels.attention.workload import AttentionWorkload, Geometry, Lengths
 from autotune_cli.kernels.models.model import Model
-from autotune_cli.kernels.workload import (
-    AttentionOperation,
-    AttentionWorkload,
-    Geometry,
-    Lengths,
-    TopkWorkload,
-)
+from autotune_cli.kernels.topk.workload import TopkWorkload
 from autotune_cli.profiling.errors import NothingToRun
 from autotune_cli.profiling.live.records import PHASES, Layer, PathSpec, PhaseName, PhasePlan, Plant, Wanted
 from autotune_cli.profiling.padding import PadMode, capture_sizes, captured_size
@@ -210,21 +205,18 @@ def _topk_layers(ask: Ask, model: Model) -> tuple[Layer, ...]:
     if ask.new is not None:
         raise BadOption(option="--new", detail="a selection has no new tokens")
     rows, width = ask.batch or _BATCH[TOPK], ask.context or _CONTEXT[TOPK]
-    workload = TopkWorkload(operation="topk.select", rows=rows, width=width, k=model.topk, mode="eager")
-    return (Layer(workload),)
+    return (Layer(TopkWorkload.select(rows=rows, width=width, k=model.topk)),)
 
 
 def _layers(ask: Ask, geometries: Sequence[Geometry]) -> tuple[Layer, ...]:
     batch = ask.batch or _BATCH.get(ask.mode, 4)
-    operation: AttentionOperation
     if ask.mode == "decode":
         if ask.new not in (None, 1):
             raise BadOption(option="--new", detail="a decode step has one new token a request")
-        operation, new, context = "attention.decode", 1, ask.context or _CONTEXT["decode"]
+        new, context = 1, ask.context or _CONTEXT["decode"]
     else:
         new = ask.new or _NEW.get(ask.mode, 128)
         context = ask.context or (new + 1024 if ask.prefix else new)
-        operation = "attention.extend" if ask.prefix else "attention.prefill"
         if ask.prefix and context <= new:
             detail = f"{context} keys in all leave no prefix beside {new} new tokens (--no-prefix: none)"
             raise BadOption(option="--context", detail=detail)
@@ -232,9 +224,7 @@ def _layers(ask: Ask, geometries: Sequence[Geometry]) -> tuple[Layer, ...]:
             raise BadOption(option="--context", detail=f"without a prefix it is the number of new tokens, {new}")
     found = []
     for geometry in geometries:
-        workload = AttentionWorkload(
-            operation=operation, geometry=geometry, batch=batch, new=new, context=context, mode="eager"
-        )
+        workload = AttentionWorkload.step(geometry, batch=batch, new=new, context=context, decode=ask.mode == "decode")
         found.append(Layer(workload, _lengths(ask.mode, workload)))
     return tuple(found)
 

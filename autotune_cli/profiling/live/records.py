@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from autotune_cli.kernels.workload import AnyWorkload, Lengths
+from autotune_cli.kernels.attention.workload import Lengths
+from autotune_cli.kernels.workload import AnyWorkload
 from autotune_cli.profiling.padding import PadMode
 from autotune_cli.profiling.verdict import Shape
 

@@ -9,10 +9,11 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from autotune_cli.kernels.attention.backends._fp8 import fp8_queries
+from autotune_cli.kernels.attention.workload import AttentionWorkload
+from autotune_cli.kernels.base import DType
 from autotune_cli.kernels.flashinfer_jit import jit_module
 from autotune_cli.kernels.modules import Module
 from autotune_cli.kernels.registry import Device
-from autotune_cli.kernels.workload import AttentionWorkload, DType
 
 if TYPE_CHECKING:
     import torch

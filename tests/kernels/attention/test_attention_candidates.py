@@ -9,8 +9,8 @@ from attention_cases import FP8_QUERIES, OPERATIONS, problem, workload
 
 from autotune_cli.kernels.attention.backends import _flashinfer as common
 from autotune_cli.kernels.attention.backends.flashinfer_ragged_paged_merge import merge_heads
+from autotune_cli.kernels.attention.workload import AttentionWorkload
 from autotune_cli.kernels.registry import REGISTRY, Device
-from autotune_cli.kernels.workload import AttentionWorkload
 
 H200 = Device("cuda", "NVIDIA H200", (9, 0), 132)
 B200 = Device("cuda", "NVIDIA B200", (10, 0), 148)

@@ -11,6 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from autotune_cli.errors import BadGeometry, BadOption, EmptySuite, UnknownName
+from autotune_cli.kernels.attention.family import narrowed as narrow_attention
+from autotune_cli.kernels.attention.grids import GPU_FULL
+from autotune_cli.kernels.attention.workload import AttentionWorkload
+from autotune_cli.kernels.family import cost, memory_bytes
 from autotune_cli.kernels.models import (
     CPU_MODEL,
     LayerKind,
@@ -18,13 +22,11 @@ from autotune_cli.kernels.models import (
     Suite,
     build_suite,
     choose_model,
-    memory_bytes,
     model_names,
 )
-from autotune_cli.kernels.models.grids import GPU_FULL
-from autotune_cli.kernels.models.narrow import Wanted, narrow
 from autotune_cli.kernels.models.options import MOST
-from autotune_cli.kernels.workload import AttentionWorkload, TopkWorkload, cost
+from autotune_cli.kernels.shapes import Wanted
+from autotune_cli.kernels.topk.workload import TopkWorkload
 
 
 def keys(suite: Suite) -> list[str]:
@@ -348,7 +350,7 @@ def test_narrowing_gives_what_was_asked_for(
     operation: str, batches: list[int] | None, contexts: list[int] | None, new: list[int] | None
 ) -> None:
     wanted = Wanted(*(None if v is None else tuple(v) for v in (batches, contexts, new)))
-    found = narrow(f"attention.{operation}", GPU_FULL.of(f"attention.{operation}"), wanted)
+    found = narrow_attention(f"attention.{operation}", GPU_FULL[f"attention.{operation}"], wanted)
     assert len(set(found)) == len(found)
     for shape in found:
         assert batches is None or shape.batch in batches
