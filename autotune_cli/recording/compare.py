@@ -8,11 +8,11 @@ from typing import Any
 
 import torch
 
-from autotune_cli.kernels.registry import Device
+from autotune_cli.kernels.registry import Device, prepared
 from autotune_cli.profiling.live.records import Check, PathSpec, PhasePlan, PhaseRun
 from autotune_cli.profiling.padding import padding_faults
 from autotune_cli.recording.inputs import part
-from autotune_cli.recording.step import Pieces, choose, prepared, split_policy
+from autotune_cli.recording.step import Pieces, choose, split_policy
 
 
 @dataclass(frozen=True)

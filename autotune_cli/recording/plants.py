@@ -9,9 +9,8 @@ import torch
 
 from autotune_cli.kernels.attention.problem import AttentionProblem
 from autotune_cli.kernels.attention.workload import AttentionWorkload, Geometry
-from autotune_cli.kernels.registry import REGISTRY
+from autotune_cli.kernels.registry import Candidate, prepared
 from autotune_cli.profiling.live.records import Plant
-from autotune_cli.recording.step import prepared
 
 _TOKENS = 64
 _GEOMETRY = Geometry(num_qo_heads=8, num_kv_heads=8, head_dim=128, dtype="bfloat16")
@@ -25,7 +24,7 @@ def plant(family: Plant, problem: Any) -> Callable[[], Any]:
     plain = geometry.model_copy(update={"kv_dtype": None, "q_dtype": None, "sinks": False})
     workload = AttentionWorkload.step(plain, batch=1, new=_TOKENS, context=_TOKENS)
     # fa2: the paged path has built its module already.
-    candidate = next(c for c in REGISTRY.get("flashinfer.ragged").candidates(workload, None) if "fa2" in c.key)  # type: ignore[arg-type]
+    candidate = Candidate("flashinfer.ragged", (("path", "fa2"),))
     return prepared(candidate, AttentionProblem(workload, workload.lengths, "cuda", 0)).run
 
 

@@ -15,14 +15,14 @@ from torch.profiler import ProfilerActivity, profile, record_function
 from autotune_cli.kernels.attention.problem import AttentionProblem
 from autotune_cli.kernels.attention.workload import AttentionWorkload
 from autotune_cli.kernels.family import family
-from autotune_cli.kernels.registry import REGISTRY, Candidate, Device
+from autotune_cli.kernels.registry import REGISTRY, Candidate, Device, prepared
 from autotune_cli.profiling.live.records import Check, Layer, LiveRun, PathSpec, PhasePlan, PhaseRun, Plant, Recorded
 from autotune_cli.profiling.ranges import PHASE_PREFIX, PLAN
 from autotune_cli.recording.compare import Outputs, compare_phases, padding_checks
 from autotune_cli.recording.graph_nodes import NodesUnavailable, kernel_nodes
 from autotune_cli.recording.inputs import CacheWrite, for_graphs
 from autotune_cli.recording.plants import plant
-from autotune_cli.recording.step import Call, NoCandidate, Pieces, PlanWaits, Step, choose, prepared, split_policy
+from autotune_cli.recording.step import Call, NoCandidate, Pieces, PlanWaits, Step, choose, split_policy
 
 # torch asks for eager runs on a side stream before a capture, so that lazy allocations are over.
 _WARM_RUNS = 2

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from autotune_cli.kernels.family import Problem
-from autotune_cli.kernels.registry import REGISTRY, Candidate, Prepared
+from autotune_cli.kernels.registry import Candidate, Prepared, prepared
 
 # Elements of a row of the digest's table: at most a thousandth of the input is held beside it.
 _ROW = 4096
@@ -32,20 +32,19 @@ def prepare(
     candidate: Candidate, problem: Problem, captured: bool, before_run: Callable[[], None] = lambda: None
 ) -> Launch:
     """Prepare a candidate on a problem, and capture it if asked. ``before_run`` is called before its first run."""
-    result = REGISTRY.get(candidate.backend).prepare(problem, **dict(candidate.knobs))
-    prepared = result if isinstance(result, Prepared) else Prepared(result)
+    ready = prepared(candidate, problem)
     before_run()
     if not captured:
-        return Launch(prepared.run, prepared.plan, prepared)
-    return _capture(prepared)
+        return Launch(ready.run, ready.plan, ready)
+    return _capture(ready)
 
 
-def _capture(prepared: Prepared) -> Launch:
+def _capture(ready: Prepared) -> Launch:
     side = torch.cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):
         for _ in range(_RUNS_BEFORE_CAPTURE):
-            prepared.run()
+            ready.run()
     torch.cuda.current_stream().wait_stream(side)
     torch.cuda.synchronize()
     graph = torch.cuda.CUDAGraph()
@@ -53,7 +52,7 @@ def _capture(prepared: Prepared) -> Launch:
     with torch.cuda.stream(side):
         graph.capture_begin()
         try:
-            output = prepared.run()
+            output = ready.run()
         except BaseException:
             # The fault is told, not that it spoilt the capture.
             with suppress(Exception):
@@ -65,7 +64,7 @@ def _capture(prepared: Prepared) -> Launch:
         graph.replay()
         return output
 
-    return Launch(replay, prepared.plan, (graph, prepared))
+    return Launch(replay, ready.plan, (graph, ready))
 
 
 def tensors_of(output: Any) -> Iterator[torch.Tensor]:

@@ -101,9 +101,8 @@ def prepare(problem: AttentionProblem, *, path: str, page_size: int) -> Prepared
 
     g = problem.geometry
     pages = common.in_window(problem, problem.paged(page_size))
-    wrapper = BatchPrefillWithPagedKVCacheWrapper(
-        **common.paged_wrapper_arguments(problem, pages, path), **jit_arguments(problem.workload, path)
-    )
+    made = common.paged_wrapper_arguments(problem, pages, path)
+    wrapper = BatchPrefillWithPagedKVCacheWrapper(**made, **jit_arguments(problem.workload, path))
     arguments = common.plan_paged(problem, pages, path, causal=True)
     wrapper.plan(**arguments)
     cache = (pages.k, pages.v)
@@ -114,4 +113,5 @@ def prepare(problem: AttentionProblem, *, path: str, page_size: int) -> Prepared
     return Prepared(
         run=lambda: wrapper.run(problem.q, cache, *own, out=out, v_scale=v_scale),
         plan=lambda: wrapper.plan(**arguments),
+        describe=common.describe(wrapper, path, made),
     )
