@@ -56,7 +56,7 @@ BAD = {
     **{(f"--{name}", "-3"): f"--{name}: -3 is below 1" for name in ("batch", "new", "context", "calls")},
     **{(f"--{name}", "16777217"): f"--{name}: 16777217 is above" for name in ("batch", "new", "context", "calls")},
     ("--tp", "0"): "--tp: 0 must be at least 1",
-    ("--tp", "3"): "3",  # heads that don't divide
+    ("--tp", "3"): "--tp 3: 32 query heads don't divide by 3",
     ("--timeout", "0"): "--timeout: 0.0 is below 0.1",
     ("--timeout", "-1"): "--timeout: -1.0 is below 0.1",
     ("--timeout", "nan"): "--timeout: nan is below 0.1",
