@@ -13,7 +13,7 @@ import pytest
 from autotune_cli.errors import BadGeometry, BadOption, UnknownName
 from autotune_cli.kernels.models import LayerKind, catalog, load_model, model_names
 from autotune_cli.kernels.models.config import model_from_config
-from autotune_cli.kernels.models.fields import ALIASES
+from autotune_cli.kernels.models.fields import Fields
 
 FOLDER = Path(catalog.__file__).parent
 
@@ -73,7 +73,7 @@ def test_what_is_left_out_is_said(name: str) -> None:
 @pytest.mark.parametrize("name", model_names())
 def test_a_file_has_fields_that_a_published_one_has(name: str) -> None:
     """Spelt as the canonical name, which is that of the published files: no alias is needed, and none is misspelt."""
-    aliases = {alias for canonical, names in ALIASES.items() for alias in names if alias != canonical}
+    aliases = {alias for canonical in Fields.model_fields for alias in Fields.names_of(canonical)[1:]}
     assert not aliases & set(file_of(name)["config"])
 
 
