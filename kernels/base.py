@@ -59,6 +59,11 @@ class BaseWorkload(Frozen):
         """Names this workload; equal keys mean the same computation."""
 
     @property
+    def beside_key(self) -> Mapping[str, str]:
+        """What its times depend on beside the key, for its identity; an empty text is as good as none."""
+        return {}
+
+    @property
     @abstractmethod
     def shape(self) -> str:
         """The batch shape as tables show it: ``64 x 8192``."""

@@ -50,7 +50,7 @@ def identity(
         "workload": workload.key,
         # Not in the key's text, yet it decides every request's length.
         "lengths rule": str(workload.lengths_rule),
-        "served context": str(getattr(workload, "served_context", None) or ""),
+        **workload.beside_key,
         "device": environment.device,
         "capability": _dotted(environment.capability),
         "multiprocessors": str(environment.multiprocessors or ""),

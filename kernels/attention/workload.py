@@ -134,6 +134,10 @@ class AttentionWorkload(BaseWorkload):
         return f"{self.operation} {self.shape}{even} {self.mode} {self.geometry.key}"
 
     @property
+    def beside_key(self) -> Mapping[str, str]:
+        return {"served context": str(self.served_context or "")}
+
+    @property
     def title(self) -> str:
         """With the window, in tokens that a query sees, itself included: it tells a model's layers apart."""
         window = self.geometry.window_left
