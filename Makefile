@@ -49,8 +49,10 @@ tune: $(INSTALLED)
 	@$(NEXT)
 endif
 
+# Two processes, each with files of its own: much of the time a test waits for a worker to start. On a GPU, which they
+# would share, one after another.
 test: $(DEV) $(CONTRACTS)
-	$(PY) -m pytest
+	$(PY) -m pytest $(if $(filter cpu,$(KIND)),-n 2 --dist loadfile --no-loadscope-reorder)
 
 check: $(DEV)
 	$(PY) -m ruff check .

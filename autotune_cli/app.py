@@ -10,24 +10,20 @@ from typing import Any
 import typer
 
 from autotune_cli import __version__
-from autotune_cli.commands.diff import EXAMPLES as DIFF_EXAMPLES
-from autotune_cli.commands.diff import DiffCommand, diff
+from autotune_cli.commands.diff import diff
+from autotune_cli.commands.diff_sides import DiffCommand
 from autotune_cli.commands.helping import Entry, HelpfulGroup
-from autotune_cli.commands.kernels import EXAMPLES as KERNELS_EXAMPLES
 from autotune_cli.commands.kernels import kernels
-from autotune_cli.commands.profile import EXAMPLES as PROFILE_EXAMPLES
 from autotune_cli.commands.profile import profile
-from autotune_cli.commands.show import EXAMPLES as SHOW_EXAMPLES
 from autotune_cli.commands.show import show
-from autotune_cli.commands.tune import EXAMPLES as TUNE_EXAMPLES
 from autotune_cli.commands.tune import tune
 from autotune_cli.errors import EXIT_OK, EXIT_USAGE
 from autotune_cli.outermost import guarded
 from autotune_cli.plain_text import shown
 
-# With it in the environment a shell asks how a word goes on.
+# A shell that completes a word sets this variable.
 _COMPLETE = "_AUTOTUNE_COMPLETE"
-# click's base of all usage errors, which typer carries as a module of its own in its newer versions and doesn't name.
+# The base of all usage errors. Newer versions of Typer carry click as a private module and don't name this class.
 _USAGE_ERROR: Any = typer.BadParameter.__mro__[2]
 
 app = typer.Typer(
@@ -37,16 +33,16 @@ app = typer.Typer(
     epilog="autotune tune --model llama-3.1-8b\nautotune show cache/llama-3.1-8b.json",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
-    # Plain help: rich's panels cost more time than everything else here together.
+    # Help is plain, as importing rich's panels takes longer than everything else here together.
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
 HelpfulGroup.entries = {
-    "tune": Entry(tune, TUNE_EXAMPLES),
-    "profile": Entry(profile, PROFILE_EXAMPLES),
-    "show": Entry(show, SHOW_EXAMPLES),
-    "diff": Entry(diff, DIFF_EXAMPLES, DiffCommand),
-    "kernels": Entry(kernels, KERNELS_EXAMPLES),
+    "tune": Entry(tune),
+    "profile": Entry(profile),
+    "show": Entry(show),
+    "diff": Entry(diff, DiffCommand),
+    "kernels": Entry(kernels),
 }
 
 
@@ -77,18 +73,18 @@ def run(arguments: Sequence[str]) -> int:
     try:
         if _COMPLETE in os.environ:
             command.main(args=list(arguments), prog_name="autotune")
-        # Not command.main(), for which a closed pipe, wherever in the program it is, means exit code 1.
+        # command.main() is not called: to it a closed pipe, wherever in the program it is, means exit code 1.
         with command.make_context("autotune", list(arguments)) as context:
             command.invoke(context)
     except typer.Exit as done:
         return done.exit_code
     except SystemExit as done:
-        # So ends what completes words in a shell.
+        # Completion in a shell ends so.
         if done.code not in (None, 0):
             raise
     except _USAGE_ERROR as error:
         if arguments:
-            # Without any the message is the help, of several lines.
+            # Without arguments the message is the whole help.
             error.message = shown(error.message)
         error.show(file=sys.stderr)
         return EXIT_USAGE

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Self
 
+from autotune_cli.fields import Field, Naming, written
 from autotune_cli.plain_text import shown
 
 EXIT_OK = 0
@@ -21,7 +23,8 @@ EXIT_INTERRUPTED = 130
 class AutotuneError(Exception):
     """A failure with a clear line for the user. Subclasses set ``template`` and ``exit_code``.
 
-    It stays one line without control characters whatever names and texts of others are in it.
+    It stays one line without control characters whatever names and texts of others are in it. Fields of a request are
+    in it by their names (:mod:`autotune_cli.fields`) until a command names its options instead.
     """
 
     template = "{detail}"
@@ -29,7 +32,12 @@ class AutotuneError(Exception):
 
     def __init__(self, **values: object) -> None:
         self.values = values
-        super().__init__(shown(self.template.format(**values)))
+        super().__init__(shown(written(self.template, values, str)))
+
+    def naming(self, naming: Naming) -> Self:
+        """The same error, whose line names fields so."""
+        self.args = (shown(written(self.template, self.values, naming)),)
+        return self
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -38,10 +46,13 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {match[0]!r}?" if match else ""
 
 
-class BadOption(AutotuneError):
-    """An option whose value makes no sense."""
+class BadField(AutotuneError):
+    """A field of a request whose value makes no sense."""
 
-    template = "{option}: {detail}"
+    template = "{field}: {detail}"
+
+    def __init__(self, field: str | Field, detail: str) -> None:
+        super().__init__(field=Field(field) if isinstance(field, str) else field, detail=detail)
 
 
 class BadVariable(AutotuneError):
@@ -75,7 +86,7 @@ class BadConfig(AutotuneError):
 class BadName(AutotuneError):
     """A result name that would leave its folder."""
 
-    template = "--name {name!r}: {detail}"
+    template = "{fields.name} {name!r}: {detail}"
 
 
 class EmptySuite(AutotuneError):
@@ -89,7 +100,7 @@ class NoMemory(AutotuneError):
 
     template = (
         "{workload} needs about {needed_gb:.1f} GB, {device} has {available_gb:.1f} GB; "
-        "narrow it with --batch or --context"
+        "narrow it with {fields.batch} or {fields.context}"
     )
 
 
@@ -100,9 +111,9 @@ class NoDevice(AutotuneError):
 
 
 class BadKernels(AutotuneError):
-    """A --kernels file that can't be loaded."""
+    """A file with a user's kernels that can't be loaded."""
 
-    template = "--kernels {path}: {detail}"
+    template = "{fields.kernels} {path}: {detail}"
 
 
 class SlowBuild(AutotuneError):
@@ -133,7 +144,7 @@ class CannotWrite(AutotuneError):
 
 
 class NothingToResume(AutotuneError):
-    """--resume without a journal that fits."""
+    """A run is to be resumed, and no journal fits."""
 
     template = "nothing to resume: {detail}"
 
@@ -142,6 +153,12 @@ class NoTorch(AutotuneError):
     """A command that runs kernels, in an installation without torch."""
 
     template = "running kernels needs torch, which is not installed; get it: {fix}"
+
+
+class MissingPackage(AutotuneError):
+    """Something for which a package is needed that an extra brings."""
+
+    template = "{what} needs {package}, which is not installed; get it: {fix}"
 
 
 class LostWorker(AutotuneError):
@@ -154,7 +171,7 @@ class LostWorker(AutotuneError):
 class BudgetTooSmall(AutotuneError):
     """A budget that starting and planning have spent before anything could be measured."""
 
-    template = "--budget {budget_s:g}s is too small: {detail}"
+    template = "{fields.budget} {budget_s:g}s is too small: {detail}"
     exit_code = EXIT_INCOMPLETE
 
 

@@ -18,10 +18,9 @@ import sys
 
 from diff_sessions import diff, runs_from
 
-from autotune_cli.comparing.choices import ChoiceVerdict
 from autotune_cli.comparing.records import Report
 from autotune_cli.comparing.statistics import ENOUGH_ROUNDS
-from autotune_cli.comparing.verdicts import Verdict
+from autotune_cli.comparing.verdicts import ChangeVerdict, ChoiceVerdict
 from autotune_cli.measure.statistics import median, percentile
 from autotune_cli.results.schema import RunFile
 
@@ -32,12 +31,12 @@ A_SIDE = 3
 def false_alarms(report: Report) -> list[str]:
     """Everything that must not be said of two runs of the same code."""
     found = [
-        f"{c.verdict} {c.decision.ratio:.4f} {c.place} {c.label} ({c.rounds[0]}/{c.rounds[1]} rounds)"
+        f"{c.verdict} {c.decision.ratio:.4f} {c.workload_label} {c.label} ({c.rounds[0]}/{c.rounds[1]} rounds)"
         for c in report.comparisons
-        if c.verdict in (Verdict.SLOWER, Verdict.FASTER)
+        if c.verdict in (ChangeVerdict.SLOWER, ChangeVerdict.FASTER)
     ]
     return found + [
-        f"choice {c.place}: {c.label_a} -> {c.label_b} ({', '.join(c.decision.reasons)})"
+        f"choice {c.workload_label}: {c.label_a} -> {c.label_b} ({', '.join(c.decision.reasons)})"
         for c in report.choices
         if c.decision.verdict == ChoiceVerdict.CHANGED
     ]
@@ -45,7 +44,10 @@ def false_alarms(report: Report) -> list[str]:
 
 def count(title: str, pairs: list[tuple[list[RunFile], list[RunFile]]]) -> float:
     """Print the false alarms of the pairs, and return the share of pairs with any."""
-    bad, verdicts = 0, dict.fromkeys((Verdict.SAME, Verdict.AMBIGUOUS, Verdict.SLOWER, Verdict.FASTER), 0)
+    bad = 0
+    verdicts = dict.fromkeys(
+        (ChangeVerdict.SAME, ChangeVerdict.AMBIGUOUS, ChangeVerdict.SLOWER, ChangeVerdict.FASTER), 0
+    )
     examples: dict[str, int] = {}
     for a, b in pairs:
         report = diff(a, b)

@@ -15,7 +15,7 @@ import sys
 from diff_sessions import SHORTEST_US, diff, injected, runs_from
 
 from autotune_cli.comparing.statistics import ENOUGH_ROUNDS
-from autotune_cli.comparing.verdicts import Verdict
+from autotune_cli.comparing.verdicts import ChangeVerdict
 from autotune_cli.results.schema import RunFile
 
 CASES = 200
@@ -49,7 +49,7 @@ def main() -> None:
                 workload, candidate = generator.choice(raced(sides))
                 slow = [injected(run, workload, candidate, 1.0 + size) for run in sides[sessions:]]
                 report = diff(sides[:sessions], slow)
-                slower = {(c.workload, c.candidate) for c in report.comparisons if c.verdict == Verdict.SLOWER}
+                slower = {(c.workload, c.candidate) for c in report.comparisons if c.verdict == ChangeVerdict.SLOWER}
                 found += (workload, candidate) in slower
                 others += bool(slower - {(workload, candidate)})
             enough = found / CASES >= aim

@@ -12,10 +12,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from autotune_cli.comparing.loading import Source
+from autotune_cli.comparing.decisions import DecisionRule
+from autotune_cli.comparing.loading import LoadedFile
 from autotune_cli.comparing.records import Report
 from autotune_cli.comparing.report import compare
-from autotune_cli.comparing.verdicts import Rule
 from autotune_cli.measure.statistics import median, median_interval
 from autotune_cli.results.files import read_run
 from autotune_cli.results.naming import find_all
@@ -34,10 +34,10 @@ def read_all(paths: list[str]) -> list[RunFile]:
     return [read_run(file) for file in find_all(names)]
 
 
-def diff(a: list[RunFile], b: list[RunFile], rule: Rule | None = None) -> Report:
+def diff(a: list[RunFile], b: list[RunFile], rule: DecisionRule | None = None) -> Report:
     """The report on in-memory runs."""
     sides = [
-        [Source(Path(f"{name}{index}.json"), run) for index, run in enumerate(side)]
+        [LoadedFile(Path(f"{name}{index}.json"), run) for index, run in enumerate(side)]
         for name, side in (("a", a), ("b", b))
     ]
     return compare(sides[0], sides[1], rule)

@@ -23,9 +23,9 @@ from collections.abc import Callable, Sequence
 from diff_power import raced
 from diff_sessions import diff, injected, runs_from
 
-from autotune_cli.comparing.student import two_sided_p
-from autotune_cli.comparing.verdicts import Verdict
+from autotune_cli.comparing.verdicts import ChangeVerdict
 from autotune_cli.measure.statistics import median
+from autotune_cli.measure.student import two_sided_p
 from autotune_cli.results.schema import RunFile
 
 CASES = 100
@@ -80,7 +80,11 @@ def changed(rule: str, a: list[RunFile], b: list[RunFile]) -> set[tuple[str, str
         left, right = rounds(a[0], keys), rounds(b[0], keys)
         return {key for key in keys if RULES[rule](left[key], right[key])}
     report = diff(a, b)
-    found = {(c.workload, c.candidate) for c in report.comparisons if c.verdict in (Verdict.SLOWER, Verdict.FASTER)}
+    found = {
+        (c.workload, c.candidate)
+        for c in report.comparisons
+        if c.verdict in (ChangeVerdict.SLOWER, ChangeVerdict.FASTER)
+    }
     return found & set(keys)
 
 

@@ -28,10 +28,11 @@ from contextlib import contextmanager
 from autotune_cli.commands.devices import choose_device
 from autotune_cli.kernels.models import build_suite, choose_model
 from autotune_cli.tuning.building import build
-from autotune_cli.tuning.jobs import ListToBuild, Plan, ToBuild, WorkerSettings
-from autotune_cli.tuning.process import Worker
+from autotune_cli.tuning.jobs import ListToBuild, Plan, ToBuild
 from autotune_cli.tuning.progress import Progress
 from autotune_cli.tuning.resources import cores, free_bytes
+from autotune_cli.worker.process import Worker
+from autotune_cli.worker.protocol import WorkerSettings
 
 AIM = 1.2
 WORKSPACE = "FLASHINFER_WORKSPACE_BASE"

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # The figures of docs/benchmarks.md, on a machine with one GPU and FlashInfer's kernels built:
 #
-#   benchmarks/h200.sh tune       the suites into cache/, by the README's command
-#   benchmarks/h200.sh check      a second race and an exhaustive measurement into runs/, against the first
-#   benchmarks/h200.sh truth      our times against Nsight Compute's
+#   benchmarks/gpu.sh tune       the suites into cache/, by the README's command
+#   benchmarks/gpu.sh check      a second race and an exhaustive measurement into runs/, against the first
+#   benchmarks/gpu.sh truth      our times against Nsight Compute's
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

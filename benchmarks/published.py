@@ -139,12 +139,12 @@ def run_all(budget: str | None) -> int:
 
     from rich.console import Console
 
-    from autotune_cli.commands.parsing import duration
-    from autotune_cli.render.watch import Lines
-    from autotune_cli.tuning.jobs import WorkerSettings
+    from autotune_cli.commands.kinds import Duration
+    from autotune_cli.render.watch_lines import Lines
     from autotune_cli.tuning.race import RacePolicy
     from autotune_cli.tuning.request import Request
     from autotune_cli.tuning.run import tune
+    from autotune_cli.worker.protocol import WorkerSettings
 
     request = Request(
         name=NAME,
@@ -154,7 +154,7 @@ def run_all(budget: str | None) -> int:
         root=Path(),
         use_cache=False,
         backends=libraries(),
-        budget_s=duration("BUDGET", budget),
+        budget_s=None if budget is None else Duration().value("BUDGET", budget),
         command=("benchmarks/published.py", *sys.argv[1:]),
     )
     outcome = tune(request, Lines(Console(stderr=True)), threading.Event())

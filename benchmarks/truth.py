@@ -47,7 +47,7 @@ def _launch(index: int) -> tuple[Any, Candidate, Any]:
 
     from autotune_cli.kernels.family import family
     from autotune_cli.measure.environment import collect, device_of
-    from autotune_cli.tuning.launching import prepare
+    from autotune_cli.worker.launching import prepare
 
     workload, backend, wanted = CASES[index]
     device = device_of(collect("cuda")[0])

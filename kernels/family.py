@@ -140,7 +140,7 @@ class Family(ABC, Generic[W]):
 
     @abstractmethod
     def why_none(self, model: Model, operation: str) -> str:
-        """For people: why :meth:`workloads` found none."""
+        """For people: why :meth:`workloads` found none. Options are named as fields (:mod:`autotune_cli.fields`)."""
 
     @property
     def problems(self) -> Problems:

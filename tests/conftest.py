@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
 
+import pytest
 from running import autotune, shared, tiny, usage
 
 __all__ = ["autotune", "shared", "tiny", "usage"]
@@ -11,3 +13,13 @@ __all__ = ["autotune", "shared", "tiny", "usage"]
 # A shell's background job ignores Ctrl-C, and so would everything that tests start from there.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Where other work takes cores, the threads of a torch operator wait for each other in loops, tens of milliseconds each
+# time. Without a GPU all inputs are small, and one thread is enough; the largest references of GPU tests want them all.
+if not os.path.exists("/dev/nvidia0"):
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Runs of the program first, as they take longest: of two processes none is left with a long file at the end."""
+    items.sort(key=lambda item: item.path.parent.name not in ("tuning", "commands"))

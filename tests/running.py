@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,6 +24,11 @@ from autotune_cli.results.schema import CandidateResult, RunFile, WorkloadResult
 TINY = ("--op", "topk", "--batch", "2", "--context", "4096", "--scores", "normal", "--rounds", "3", "--keep-noisy")
 # Variables of the person who runs the tests must not reach what is tested.
 PRIVATE = ("AUTOTUNE_", "SGLANG_", "FLASHINFER_", "TRITON_", "CUDA_VISIBLE_DEVICES")
+WIDE = {"COLUMNS": "200"}
+# Only a test that hangs waits so long: a machine with other work to do takes many times what a free one does.
+PATIENCE_S = 400.0
+# What ends at once if all is well, and after a limit of the program's own (180 s for a worker's start) if it isn't.
+PROMPT_S = 100.0
 
 
 @dataclass(frozen=True)
@@ -51,6 +58,31 @@ class Finished:
         return read_run(self.path)
 
 
+def call_here(root: Path, variables: Mapping[str, str], arguments: Iterable[object]) -> Finished:
+    """Runs ``autotune`` in this process, in the folder ``root``, with these variables besides this process's own.
+
+    A process of its own takes half a second more, to import the program. Workers are processes all the same.
+    """
+    from autotune_cli.app import main
+
+    out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", newline="", write_through=True) for _ in range(2))
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        for name in [name for name in os.environ if name.startswith(PRIVATE)]:
+            patch.delenv(name)
+        for name, value in variables.items():
+            patch.setenv(name, value)
+        patch.chdir(root)
+        patch.setattr(sys, "argv", ["autotune", *map(str, arguments)])
+        try:
+            main()
+            code = 0
+        except SystemExit as error:
+            code = error.code if isinstance(error.code, int) else int(error.code is not None)
+    texts = [stream.buffer.getvalue().decode() for stream in (out, err)]  # type: ignore[attr-defined]
+    assert "Traceback" not in texts[1], texts[1]
+    return Finished(code, *texts, root)
+
+
 @dataclass
 class Autotune:
     """The program with a root folder and environment of its own."""
@@ -58,12 +90,17 @@ class Autotune:
     root: Path
     variables: dict[str, str] = field(default_factory=dict)
     started: list[subprocess.Popen[str]] = field(default_factory=list)
-    patience_s: float = 150.0
 
     def __call__(self, *arguments: object, code: int | None = None) -> Finished:
+        """Run ``autotune`` to its end, in this process."""
+        finished = call_here(self.root, WIDE | self.variables, arguments)
+        assert code is None or finished.code == code, finished
+        return finished
+
+    def apart(self, *arguments: object, code: int | None = None) -> Finished:
         """Run ``autotune`` to its end, as a process."""
         process = self.start(*arguments)
-        out, err = process.communicate(timeout=self.patience_s)
+        out, err = process.communicate(timeout=PATIENCE_S)
         assert "Traceback" not in err, err
         assert code is None or process.returncode == code, (process.returncode, out, err)
         return Finished(process.returncode, out, err, self.root)
@@ -72,16 +109,16 @@ class Autotune:
         """``autotune tune --json`` on this CPU."""
         return self("tune", "--device", "cpu", "--json", *arguments, code=code)
 
-    def start(self, *arguments: object) -> subprocess.Popen[str]:
-        """Start ``autotune`` and leave it running."""
+    def start(self, *arguments: object, program: Sequence[object] = ("-m", "autotune_cli")) -> subprocess.Popen[str]:
+        """Start ``autotune`` and leave it running; ``program``: what runs it, for Python's command line."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith(PRIVATE)}
         process = subprocess.Popen(
-            [sys.executable, "-m", "autotune_cli", *map(str, arguments)],
+            [sys.executable, *map(str, program), *map(str, arguments)],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             cwd=self.root,
-            env=kept | {"COLUMNS": "200"} | self.variables,
+            env=kept | WIDE | self.variables,
         )
         self.started.append(process)
         return process
@@ -128,28 +165,11 @@ def tiny() -> tuple[str, ...]:
 
 
 @pytest.fixture
-def usage(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> Callable[..., Finished]:
-    """Runs ``autotune`` in this process: quick, for what ends before or just after a worker starts."""
-    from autotune_cli.app import main
+def usage(tmp_path: Path) -> Callable[..., Finished]:
+    """Runs ``autotune`` in this process and the test's folder, with ``variables`` as its environment's."""
 
     def call(*arguments: object, variables: Mapping[str, str] | None = None) -> Finished:
-        for name in [name for name in os.environ if name.startswith(PRIVATE)]:
-            monkeypatch.delenv(name)
-        for name, value in (variables or {}).items():
-            monkeypatch.setenv(name, value)
-        monkeypatch.chdir(tmp_path)
-        monkeypatch.setattr(sys, "argv", ["autotune", *map(str, arguments)])
-        capsys.readouterr()
-        try:
-            main()
-            code = 0
-        except SystemExit as error:
-            code = error.code if isinstance(error.code, int) else int(error.code is not None)
-        captured = capsys.readouterr()
-        assert "Traceback" not in captured.err, captured.err
-        return Finished(code, captured.out, captured.err, tmp_path)
+        return call_here(tmp_path, variables or {}, arguments)
 
     return call
 
@@ -163,20 +183,24 @@ def candidates(result: WorkloadResult, prefix: str = "") -> dict[str, CandidateR
     }
 
 
+def state_of(pid: int) -> str:
+    """Of a process, by the kernel's letter: T for one that was stopped, Z or X for one that has ended."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return "X"
+
+
 def is_running(pid: int) -> bool:
     """Is the process there, and not just waiting for its parent to take note of its end?"""
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return False
-    return state not in ("Z", "X")
+    return state_of(pid) not in ("Z", "X")
 
 
-def wait_until(condition: Callable[[], object], seconds: float = 60.0, what: str = "it") -> None:
+def wait_until(condition: Callable[[], object], what: str = "it") -> None:
     """Wait for something that another process does."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + PATIENCE_S
     while not condition():
-        assert time.monotonic() < deadline, f"{what} did not happen within {seconds} s"
+        assert time.monotonic() < deadline, f"{what} did not happen within {PATIENCE_S} s"
         time.sleep(0.02)
 
 

@@ -17,7 +17,7 @@ def chosen_baselines(
 
     Raises:
         UnknownName: an engine, an option of it or a value that doesn't exist.
-        BadOption: an option without its value.
+        BadField: an option without its value.
     """
     variables = {name: value for name, value in environ.items() if name.startswith(_PREFIX)}
     found = standard_baselines(engine.strip().lower(), device_kind, variables)

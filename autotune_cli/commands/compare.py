@@ -8,7 +8,7 @@ from typing import Any
 
 from autotune_cli.comparing.own import Earlier, OwnWorkload, compare_with, own_workloads
 from autotune_cli.comparing.records import Report
-from autotune_cli.errors import BadFile, BadOption
+from autotune_cli.errors import BadField, BadFile
 from autotune_cli.plain_text import shown
 from autotune_cli.render.console import Console
 from autotune_cli.results.naming import PREVIOUS, find_one
@@ -20,14 +20,14 @@ NONE = "none"
 
 @dataclass(frozen=True)
 class Compared:
-    """An earlier run, or a note why there is none; both empty: nothing was asked for."""
+    """An earlier run, or a note why there is none. Both are empty where no comparison was asked for."""
 
     earlier: Earlier | None = None
     note: str | None = None
 
 
 def choose_earlier(asked: str | None, own: bool, use_cache: bool, root: Path, name: str, resume: bool) -> Compared:
-    """The run to compare with, read before the new one is written: that may change the same cache file.
+    """The run to compare with. It is read before the new one is written, which may change the same cache file.
 
     Args:
         asked: as typed; None: ``previous`` for a fresh run of the user's own kernels, else nothing.
@@ -38,7 +38,7 @@ def choose_earlier(asked: str | None, own: bool, use_cache: bool, root: Path, na
     Raises:
         NoSuchResult: a name that names nothing.
         BadFile: a file that was named and can't be used.
-        BadOption: it is no run.
+        BadField: it is no run.
     """
     text = asked or (PREVIOUS if own and not use_cache else NONE)
     if text == NONE:
@@ -49,7 +49,7 @@ def choose_earlier(asked: str | None, own: bool, use_cache: bool, root: Path, na
 
 
 def _previous(root: Path, name: str, resume: bool) -> Compared:
-    """The newest run of the name; one that can't be read is told and no error, as nobody named it."""
+    """The newest run of the name. One that can't be read is a note and no error, as the user didn't name that file."""
     for path in newest_runs(root, name):
         try:
             earlier = _read(path)
@@ -65,13 +65,13 @@ def _read(path: Path) -> Earlier:
 
     content = load(path).content
     if not isinstance(content, RunFile):
-        raise BadOption(option="--compare", detail=f"{path} holds choices of FlashInfer's and no times")
+        raise BadField(field="compare", detail=f"{path} holds choices of FlashInfer's and no times")
     return Earlier(path, content)
 
 
 @dataclass(frozen=True)
-class Loop:
-    """What a new run says of the user's own kernels, and of the earlier run."""
+class EditReport:
+    """What a run after an edit says of the user's own kernels, and what changed since the earlier run."""
 
     workloads: list[OwnWorkload]
     compared: Compared
@@ -80,7 +80,7 @@ class Loop:
     @property
     def lines(self) -> list[str]:
         """Sentences on the comparison."""
-        from autotune_cli.render.diff_text import ground_lines, totals
+        from autotune_cli.render.diff_model import environment_lines, totals
         from autotune_cli.results.identity import FILE
 
         found = [self.compared.note] if self.compared.note else []
@@ -90,13 +90,15 @@ class Loop:
         if self.report.refusal is not None:
             return [*found, f"not compared with {path}: {self.report.refusal}"]
         own = {f"source {row.result.backend}" for workload in self.workloads for row in workload.candidates}
-        # That the user's own files have changed is the point.
-        ground = [item for item in self.report.ground if item.field not in own and not item.field.startswith(FILE)]
+        # A change of the user's own files is what the comparison is for.
+        environment = [
+            item for item in self.report.environment if item.field not in own and not item.field.startswith(FILE)
+        ]
         found.append(f"compared with {path}; all candidates: {totals(self.report)}")
-        return found + [f"ground: {line}" for line in ground_lines(ground)]
+        return found + [f"environment: {line}" for line in environment_lines(environment)]
 
     def print(self, console: Console, every: bool) -> None:
-        """After the table of the run."""
+        """Prints it below the table of the run."""
         from rich.text import Text
 
         from autotune_cli.render.own_kernels import print_own
@@ -109,8 +111,8 @@ class Loop:
             console.print(Text(shown(line)), soft_wrap=True)
 
     def data(self) -> dict[str, Any]:
-        """For ``--json``; nothing where there is neither."""
-        from autotune_cli.comparing.outcome import counts
+        """Fields of the JSON document; none where there are neither own kernels nor an earlier run."""
+        from autotune_cli.comparing.exit_status import counts
         from autotune_cli.render.own_data import own_data
 
         found: dict[str, Any] = {"own": own_data(self.workloads)} if self.workloads else {}
@@ -126,15 +128,16 @@ class Loop:
         return found
 
 
-def loop(compared: Compared, path: Path, run: RunFile, kernels: bool) -> Loop:
+def report_on_edit(compared: Compared, path: Path, run: RunFile, kernels: bool) -> EditReport:
     """Hold a new run against the earlier one.
 
     Args:
         kernels: was there a file with kernels of the user's?
     """
+    from autotune_cli.commands.flags import report_with_flags
     from autotune_cli.tuning.focus import is_own
 
-    report = None if compared.earlier is None else compare_with(compared.earlier, path, run)
+    report = None if compared.earlier is None else report_with_flags(compare_with(compared.earlier, path, run))
     backends = {candidate.backend for result in run.workloads for candidate in result.candidates}
     own = {name for name in backends if is_own(name)} if kernels else set()
-    return Loop(own_workloads(run, own, report), compared, report)
+    return EditReport(own_workloads(run, own, report), compared, report)

@@ -1,4 +1,4 @@
-"""Which device a command runs on. Asks NVML, never CUDA: the parent must not touch a GPU."""
+"""Which device a command runs on. NVML is asked, never CUDA, as the parent process must not touch a GPU."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import os
 from collections.abc import Mapping
 from typing import Literal
 
-from autotune_cli.errors import BadOption, NoDevice, NoTorch
+from autotune_cli.errors import BadField, NoDevice, NoTorch
 
 DeviceKind = Literal["cuda", "cpu"]
 
-# What brings torch. Plain PyPI has the CUDA build alone for Linux; uv knows where PyTorch keeps its CPU build.
+# Commands that install torch. PyPI has only the CUDA build for Linux; uv knows where PyTorch keeps its CPU build.
 _TORCH: Mapping[DeviceKind, str] = {
     "cuda": "pip install 'kernel-autotune[cuda]'",
     "cpu": "uv pip install --torch-backend cpu 'kernel-autotune[cpu]' (pip install 'kernel-autotune[cpu]' works too, "
@@ -37,14 +37,14 @@ def choose_device(device: str, gpus: str | None) -> tuple[DeviceKind, tuple[str 
         gpus: ``0,1``, ``all`` or None: the first.
 
     Raises:
-        BadOption: a malformed list.
+        BadField: a malformed list.
         NoDevice: a GPU was asked for that isn't there.
     """
     if device not in ("auto", "cuda", "cpu"):
-        raise BadOption(option="--device", detail=f"{device!r} is none of auto, cuda, cpu")
+        raise BadField(field="device", detail=f"{device!r} is none of auto, cuda, cpu")
     if device == "cpu":
         if gpus is not None:
-            raise BadOption(option="--gpus", detail="makes no sense with --device cpu")
+            raise BadField(field="gpus", detail="makes no sense with --device cpu")
         return "cpu", (None,)
     found = visible_gpus()
     if not found:
@@ -59,7 +59,7 @@ def choose_device(device: str, gpus: str | None) -> tuple[DeviceKind, tuple[str 
 
 
 def require_torch(kind: DeviceKind) -> None:
-    """Refuse before a worker is started, which could only fail. Looks for torch, and doesn't import it.
+    """Refuses before a worker is started, which could only fail. Torch is looked for and not imported.
 
     Raises:
         NoTorch: it is not installed.
@@ -75,12 +75,12 @@ def _indices(text: str, count: int) -> list[int]:
     indices: list[int] = []
     for part in text.split(","):
         if not part.strip().isdecimal() or len(part) > 18:
-            raise BadOption(option="--gpus", detail=f"{text!r} is neither 'all' nor numbers with commas between")
+            raise BadField(field="gpus", detail=f"{text!r} is neither 'all' nor numbers with commas between")
         index = int(part)
         if index >= count:
             raise NoDevice(detail=f"--gpus {text}: no GPU {index}, this machine has {count} (0 to {count - 1})")
         if index in indices:
-            raise BadOption(option="--gpus", detail=f"GPU {index} is there twice")
+            raise BadField(field="gpus", detail=f"GPU {index} is there twice")
         indices.append(index)
     return indices
 

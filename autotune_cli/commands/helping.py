@@ -5,6 +5,7 @@ Rich's help would group options too, but importing it takes longer than everythi
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -12,6 +13,10 @@ from typing import Any, ClassVar
 import typer
 import typer.main
 from typer.core import TyperCommand, TyperGroup
+
+from autotune_cli.commands.declaring import declared
+from autotune_cli.commands.flags import flag
+from autotune_cli.errors import AutotuneError
 
 _REST = "Options"
 
@@ -29,10 +34,10 @@ class HelpfulCommand(TyperCommand):
             if record is not None:
                 rest = _REST
                 if param.param_type_name == "argument":
-                    # Typer would put the Python type behind the name.
+                    # Typer would put the Python type behind the name of an argument.
                     rest, record = "Arguments", (param.metavar or param.name, record[1])
                 groups.setdefault(getattr(param, "rich_help_panel", None) or rest, []).append(record)
-        # --help, which belongs to no group, comes last.
+        # The group of --help comes last.
         for title in sorted(groups, key=lambda title: title == _REST):
             with formatter.section(title):
                 formatter.write_dl(groups[title])
@@ -43,16 +48,19 @@ class HelpfulCommand(TyperCommand):
 
 @dataclass(frozen=True)
 class Entry:
-    """A command of the program: its function, and what ``--help`` shows below its options."""
+    """A command of the program: its function, which takes a dataclass of options.
+
+    Beside the function its module has ``EXAMPLES``, command lines for the end of ``--help``.
+    """
 
     function: Callable[..., None]
-    examples: str
     cls: type[TyperCommand] = HelpfulCommand
 
     def build(self, name: str) -> Any:
         """Typer's command, with its options."""
         alone = typer.Typer(add_completion=False, rich_markup_mode=None)
-        alone.command(name, cls=self.cls, epilog=self.examples)(self.function)
+        examples: str = sys.modules[self.function.__module__].EXAMPLES  # type: ignore[attr-defined]
+        alone.command(name, cls=self.cls, epilog=examples)(declared(self.function))
         return typer.main.get_command(alone)
 
 
@@ -64,6 +72,14 @@ class HelpfulGroup(TyperGroup):
 
     entries: ClassVar[dict[str, Entry]] = {}
     """The commands by name, in the order of ``--help``."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Reads the command's options and runs it. An error that names fields names the command's options instead."""
+        try:
+            return super().invoke(ctx)
+        except AutotuneError as error:
+            error.naming(flag)
+            raise
 
     def list_commands(self, ctx: Any) -> list[str]:
         return list(self.entries)

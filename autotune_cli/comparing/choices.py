@@ -6,21 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from autotune_cli.comparing.majority import majority
+from autotune_cli.comparing.verdicts import ChoiceVerdict, FailOn
 from autotune_cli.measure.statistics import median, paired_ratio
 
 Times = Mapping[int, float]
 """Microseconds by round."""
-
-
-class ChoiceVerdict(StrEnum):
-    """Of one workload."""
-
-    UNCHANGED = "unchanged"
-    TIED = "changed within the ties"
-    """Not news: the winners can't be told apart, or differ by less than the threshold."""
-    CHANGED = "changed"
-    NONE = "no choice"
-    """On neither side."""
 
 
 class ChoiceReason(StrEnum):
@@ -41,7 +32,7 @@ class ChoiceReason(StrEnum):
 
 
 @dataclass(frozen=True)
-class Picked:
+class SessionChoice:
     """The choice of one session."""
 
     winner: str | None
@@ -69,8 +60,20 @@ class ChoiceDecision:
     before: float | None = None
     """The same in A: below 1, the old winner was the better one there."""
 
+    @property
+    def rank(self) -> int:
+        """The most important decision has the smallest; candidates' decisions are on the same scale."""
+        return self.verdict.row.rank
 
-def judge_choice(a: Sequence[Picked], b: Sequence[Picked], threshold: float, right: Sequence[str]) -> ChoiceDecision:
+    @property
+    def fails_as(self) -> FailOn | None:
+        """The kind of failure that it counts for."""
+        return self.verdict.row.fail_on
+
+
+def judge_choice(
+    a: Sequence[SessionChoice], b: Sequence[SessionChoice], threshold: float, right: Sequence[str]
+) -> ChoiceDecision:
     """Compare the winners of one workload.
 
     A change is news only if the old winner is clearly slower in B, or the new one clearly slower in A, than the other
@@ -82,7 +85,7 @@ def judge_choice(a: Sequence[Picked], b: Sequence[Picked], threshold: float, rig
         threshold: relative, the practical size.
         right: statuses of candidates that may run.
     """
-    old, new = _most(a), _most(b)
+    old, new = (majority([session.winner for session in side]) for side in (a, b))
     if old == new:
         verdict = ChoiceVerdict.NONE if old is None else ChoiceVerdict.UNCHANGED
         return ChoiceDecision(verdict, (ChoiceReason.SAME_WINNER,) if old else (ChoiceReason.NO_TIMES,), old, new)
@@ -120,14 +123,9 @@ def _beyond(value: float | None, low: float | None, threshold: float) -> bool:
     return value is not None and value > 1.0 + threshold and low is not None and low > 1.0
 
 
-def _most(sessions: Sequence[Picked]) -> str | None:
-    counts: dict[str | None, int] = {}
-    for session in reversed(sessions):
-        counts[session.winner] = counts.get(session.winner, 0) + 1
-    return max(counts, key=lambda winner: counts[winner])
-
-
-def _forced(a: Sequence[Picked], b: Sequence[Picked], old: str, new: str, right: Sequence[str]) -> list[ChoiceReason]:
+def _forced(
+    a: Sequence[SessionChoice], b: Sequence[SessionChoice], old: str, new: str, right: Sequence[str]
+) -> list[ChoiceReason]:
     """The old winner can't run in B, or the new one couldn't in A, in any session."""
     reasons = []
     for sessions, key, absent, failed in (
@@ -141,7 +139,7 @@ def _forced(a: Sequence[Picked], b: Sequence[Picked], old: str, new: str, right:
     return reasons
 
 
-def _gain(sessions: Sequence[Picked], slow: str, fast: str) -> tuple[float | None, float | None, float | None]:
+def _gain(sessions: Sequence[SessionChoice], slow: str, fast: str) -> tuple[float | None, float | None, float | None]:
     """Time of ``slow`` over that of ``fast`` in the same rounds, with its 99 % interval; the median session's."""
     found: list[tuple[float, float, float]] = []
     for session in sessions:
@@ -159,6 +157,6 @@ def _gain(sessions: Sequence[Picked], slow: str, fast: str) -> tuple[float | Non
     return sorted(found)[len(found) // 2]
 
 
-def _middle(session: Picked, key: str) -> float | None:
+def _middle(session: SessionChoice, key: str) -> float | None:
     times = session.times.get(key)
     return median(list(times.values())) if times else session.rough.get(key)

@@ -6,12 +6,13 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from autotune_cli.comparing.join import Session, WorkloadPair
+from autotune_cli.comparing.decisions import Reason
+from autotune_cli.comparing.join import SessionResult, WorkloadPair
+from autotune_cli.comparing.majority import majority
 from autotune_cli.comparing.statistics import median
-from autotune_cli.comparing.verdicts import Reason
 from autotune_cli.results.schema import CandidateResult
 
-# May run. Whether it was raced to the end, or at all, is no change of status.
+# Candidates with these statuses may run. Whether one was raced to the end, or at all, is no change of status.
 RIGHT = ("ok", "eliminated", "duplicate", "skipped")
 
 
@@ -41,7 +42,7 @@ class SideEvidence(NamedTuple):
     """Why it was out before the race in the newest session; None: it was not, or is not right."""
 
 
-def side_evidence(sessions: Sequence[Session], results: Sequence[CandidateResult | None]) -> SideEvidence:
+def side_evidence(sessions: Sequence[SessionResult], results: Sequence[CandidateResult | None]) -> SideEvidence:
     """One candidate's results, one a session (None: not there)."""
     newest = None
     statuses, rounds, typical, measurements, clocks = [], [], [], [], []
@@ -65,7 +66,7 @@ def side_evidence(sessions: Sequence[Session], results: Sequence[CandidateResult
         best = next(s.best_rough_us for s, each in zip(sessions, results, strict=True) if each is newest)
         behind = newest.rough_us / best if best else None
     return SideEvidence(
-        status=_most(statuses),
+        status=majority(statuses) if statuses else None,
         newest=newest,
         rounds=tuple(rounds),
         middle=_middle(rounds),
@@ -112,12 +113,3 @@ def _middle(sessions: Sequence[Sequence[float]]) -> float | None:
     if len(sessions) == 1:
         return median(sessions[0])
     return math.exp(math.fsum(math.log(median(rounds)) for rounds in sessions) / len(sessions))
-
-
-def _most(statuses: Sequence[str]) -> str | None:
-    if len(statuses) < 2:
-        return statuses[0] if statuses else None
-    counts: dict[str, int] = {}
-    for status in reversed(statuses):
-        counts[status] = counts.get(status, 0) + 1
-    return max(counts, key=lambda status: counts[status])

@@ -17,8 +17,8 @@ _LEAST_MHZ, _MOST_MHZ = 1.0, 1e5
 
 
 @dataclass(frozen=True)
-class Session:
-    """A workload's result in one file."""
+class SessionResult:
+    """A workload's result in one session, which is one file."""
 
     path: Path
     run: RunFile
@@ -81,8 +81,8 @@ class Session:
 class WorkloadPair:
     """A workload that both sides have, with its sessions, oldest first."""
 
-    a: tuple[Session, ...]
-    b: tuple[Session, ...]
+    a: tuple[SessionResult, ...]
+    b: tuple[SessionResult, ...]
 
     @property
     def workload(self) -> AnyWorkload:
@@ -121,22 +121,24 @@ class Joined:
     """Keys of A's workloads that B has in the other mode."""
 
 
-_Side = dict[str, dict[Device, list[Session]]]
+_Side = dict[str, dict[Device, list[SessionResult]]]
 
 
-def sessions_of(files: Sequence[tuple[Path, RunFile]]) -> tuple[list[Session], int]:
+def sessions_of(files: Sequence[tuple[Path, RunFile]]) -> tuple[list[SessionResult], int]:
     """All results of a side's files, oldest first, and how many copies of a measurement were left out."""
-    sessions = [Session(path, run, result) for path, run in files for result in run.workloads]
+    sessions = [SessionResult(path, run, result) for path, run in files for result in run.workloads]
     sessions.sort(key=lambda session: session.result.measured_at)
     if len(files) == 1:
         return sessions, 0
-    unique: dict[tuple[object, ...], Session] = {}
+    unique: dict[tuple[object, ...], SessionResult] = {}
     for session in sessions:
         unique.setdefault((session.result.key, session.device, *session.measurement), session)
     return list(unique.values()), len(sessions) - len(unique)
 
 
-def join(a: Sequence[Session], b: Sequence[Session], any_device: bool = False, any_mode: bool = False) -> Joined:
+def join(
+    a: Sequence[SessionResult], b: Sequence[SessionResult], any_device: bool = False, any_mode: bool = False
+) -> Joined:
     """Match by workload and device.
 
     Args:
@@ -176,14 +178,16 @@ def join(a: Sequence[Session], b: Sequence[Session], any_device: bool = False, a
     return Joined(tuple(pairs), tuple(only_a), only_b, tuple(apart), tuple(modes))
 
 
-def _by_key(sessions: Sequence[Session]) -> _Side:
+def _by_key(sessions: Sequence[SessionResult]) -> _Side:
     side: _Side = {}
     for session in sessions:
         side.setdefault(session.result.key, {}).setdefault(session.device, []).append(session)
     return side
 
 
-def _match(a: dict[Device, list[Session]], b: dict[Device, list[Session]], any_device: bool) -> list[WorkloadPair]:
+def _match(
+    a: dict[Device, list[SessionResult]], b: dict[Device, list[SessionResult]], any_device: bool
+) -> list[WorkloadPair]:
     common = [device for device in a if device in b]
     if common:
         return [WorkloadPair(tuple(a[device]), tuple(b[device])) for device in common]
@@ -192,10 +196,10 @@ def _match(a: dict[Device, list[Session]], b: dict[Device, list[Session]], any_d
     return [WorkloadPair(tuple(_newest(a)), tuple(_newest(b)))]
 
 
-def _newest(devices: dict[Device, list[Session]]) -> list[Session]:
+def _newest(devices: dict[Device, list[SessionResult]]) -> list[SessionResult]:
     return max(devices.values(), key=lambda sessions: sessions[-1].result.measured_at)
 
 
-def _modeless(devices: dict[Device, list[Session]]) -> str:
+def _modeless(devices: dict[Device, list[SessionResult]]) -> str:
     workload = next(iter(devices.values()))[0].result.workload
     return workload.model_copy(update={"mode": "eager"}).key

@@ -1,4 +1,5 @@
-"""Files of a side, read: result files of this program, or FlashInfer caches. Never a traceback, never a memory hog."""
+"""Files of a side, read: result files of this program, or files of other programs. What can't be read is an error with
+one line, and no file takes more memory than its size allows for."""
 
 from __future__ import annotations
 
@@ -9,14 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from autotune_cli.comparing.flashinfer_cache import FlashinferCache, is_flashinfer_cache, parse_flashinfer_cache
-from autotune_cli.comparing.flashinfer_store import MANIFEST, is_manifest, read_store
+from autotune_cli.comparing.foreign.choices import ForeignChoices
+from autotune_cli.comparing.foreign.formats import read_document, read_folder
 from autotune_cli.errors import BadFile, NewerSchema
 from autotune_cli.reading import Unreadable, decode, parse_json
 from autotune_cli.results.files import parse_run, read_file
 from autotune_cli.results.schema import RunFile
 
-# A cache of FlashInfer's has no schema_version and names its metadata first; both are within this.
+# This program's own files have their schema_version within this, and no foreign file has one.
 _PEEK_BYTES = 4096
 # A picosecond, and eleven days.
 LEAST_US, MOST_US = 1e-6, 1e12
@@ -25,83 +26,81 @@ _CONSTANT = re.compile(r'"(?:[^"\\]|\\.)*"|(?P<constant>-?Infinity|NaN)')
 
 
 @dataclass(frozen=True)
-class Source:
+class LoadedFile:
     """One file of a side, or one store."""
 
     path: Path
-    content: RunFile | FlashinferCache
+    content: RunFile | ForeignChoices
 
 
-def load_side(paths: Sequence[Path]) -> list[Source]:
+def load_side(paths: Sequence[Path]) -> list[LoadedFile]:
     """Read a side's files.
 
     Raises:
-        BadFile: the first that can't be used, with the place in it; or files of both kinds on one side.
+        BadFile: the first that can't be used, with the line or the JSON path in it; or files of both kinds on one side.
         NewerSchema: written by a newer version of this program.
     """
-    sources = [load(path) for path in paths]
-    kinds = {type(source.content) for source in sources}
+    files = [load(path) for path in paths]
+    kinds = {type(file.content) for file in files}
     if len(kinds) > 1:
-        odd = next(source.path for source in sources if isinstance(source.content, FlashinferCache))
-        raise BadFile(path=odd, detail="a FlashInfer cache among result files: they can't be pooled")
-    return sources
+        odd = next(file.content for file in files if isinstance(file.content, ForeignChoices))
+        raise BadFile(path=odd.path, detail=f"a {odd.program} cache among result files: they can't be pooled")
+    return files
 
 
-def load(path: Path) -> Source:
-    """Read one file, or a folder that is a store of FlashInfer's.
+def load(path: Path) -> LoadedFile:
+    """Read one file, or a folder that is a store of another program.
 
     Raises:
         BadFile: see :func:`autotune_cli.results.files.read_run`; also numbers that are no times.
         NewerSchema: written by a newer version of this program.
     """
     if os.path.isdir(path):
-        return Source(path, read_store(path))
+        return LoadedFile(path, read_folder(path))
     # Once, as a pipe can't be read again.
     data = read_file(path)
-    foreign = _flashinfer(path, data)
+    foreign = _foreign(path, data)
     if foreign is not None:
-        return Source(path, foreign)
+        return LoadedFile(path, foreign)
     try:
         run = parse_run(data, path)
         _check_times(path, run)
-        return Source(path, run)
+        return LoadedFile(path, run)
     except NewerSchema:
         raise
     except BadFile as error:
-        raise BadFile(path=path, detail=_with_place(data, str(error.values["detail"]))) from error
+        raise BadFile(path=path, detail=_with_position(data, str(error.values["detail"]))) from error
 
 
 def _check_times(path: Path, run: RunFile) -> None:
     """Refuse numbers that are no times, and whose ratios a float could not hold."""
     for index, workload in enumerate(run.workloads):
-        for place, candidate in enumerate(workload.candidates):
+        for number, candidate in enumerate(workload.candidates):
             rounds, rough = candidate.rounds_us, candidate.rough_us
             if rounds and not LEAST_US <= min(rounds) <= max(rounds) <= MOST_US:
                 odd = next(value for value in rounds if not LEAST_US <= value <= MOST_US)
-                raise BadFile(path=path, detail=_no_time(index, place, "rounds_us", odd))
+                raise BadFile(path=path, detail=_no_time(index, number, "rounds_us", odd))
             if rough and not LEAST_US <= rough <= MOST_US:
-                raise BadFile(path=path, detail=_no_time(index, place, "rough_us", rough))
+                raise BadFile(path=path, detail=_no_time(index, number, "rough_us", rough))
 
 
 def _no_time(workload: int, candidate: int, field: str, us: float) -> str:
     return f"workloads[{workload}].candidates[{candidate}].{field}: {us:g} us is no time of a kernel"
 
 
-def _flashinfer(path: Path, data: bytes) -> FlashinferCache | None:
-    """The choices if the file is one of FlashInfer's; None for anything else, and for what can't be parsed."""
+def _foreign(path: Path, data: bytes) -> ForeignChoices | None:
+    """The choices if the file is of another program; None for anything else, and for what can't be parsed."""
     if b'"schema_version"' in data[:_PEEK_BYTES]:
         return None  # ours
     try:
         document = parse_json(decode(data))
     except Unreadable:
         return None  # parse_run says what is wrong
-    if path.name == MANIFEST and is_manifest(document):
-        return read_store(path.parent)
-    return parse_flashinfer_cache(document, path) if is_flashinfer_cache(document) else None
+    return read_document(document, path)
 
 
-def _with_place(data: bytes, detail: str) -> str:
-    """Add the place to what is said of a file, where it is missing."""
+def _with_position(data: bytes, detail: str) -> str:
+    """Add the line or the JSON path to what is said of a file, where it is missing."""
     if detail.endswith("is not a JSON number"):
         return f"line {_line_of_constant(data)}: {detail}"
     return _with_duplicates(data, detail)
@@ -126,9 +125,9 @@ def _with_duplicates(data: bytes, detail: str) -> str:
             return f"workloads[{first[slot]}] and workloads[{index}] are the same, {slot[0]!r}: {detail}"
         first[slot] = index
         keys: dict[str, int] = {}
-        for place, candidate in enumerate(workload.get("candidates", [])):
+        for number, candidate in enumerate(workload.get("candidates", [])):
             key = candidate.get("key", "")
             if key in keys:
-                return f"workloads[{index}].candidates[{keys[key]}] and [{place}] are the same, {key!r}: {detail}"
-            keys[key] = place
+                return f"workloads[{index}].candidates[{keys[key]}] and [{number}] are the same, {key!r}: {detail}"
+            keys[key] = number
     return detail

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from autotune_cli.comparing.loading import Source
+from autotune_cli.comparing.loading import LoadedFile
 from autotune_cli.comparing.records import Comparison, Report
 from autotune_cli.comparing.report import compare
 from autotune_cli.measure.statistics import Ratio, paired_ratio
@@ -57,7 +57,7 @@ class Before:
 
 @dataclass(frozen=True)
 class OwnWorkload:
-    """The user's candidates on one workload: the fastest first, then who has no time."""
+    """The user's candidates on one workload: the fastest first, then those without a time."""
 
     result: WorkloadResult
     candidates: tuple[OwnCandidate, ...]
@@ -77,7 +77,7 @@ class Earlier:
 
 def compare_with(earlier: Earlier, path: Path, run: RunFile) -> Report:
     """What ``autotune diff`` says of this run against the earlier one."""
-    return compare([Source(earlier.path, earlier.run)], [Source(path, run)])
+    return compare([LoadedFile(earlier.path, earlier.run)], [LoadedFile(path, run)])
 
 
 def own_workloads(run: RunFile, own: Collection[str], report: Report | None) -> list[OwnWorkload]:

@@ -8,11 +8,12 @@ from enum import StrEnum
 from functools import cached_property
 
 from autotune_cli.comparing.choices import ChoiceDecision
-from autotune_cli.comparing.ground import GroundDifference
-from autotune_cli.comparing.verdicts import Decision, Rule, Verdict
+from autotune_cli.comparing.decisions import Decision, DecisionRule
+from autotune_cli.comparing.environment import EnvironmentDifference
+from autotune_cli.comparing.verdicts import ChangeVerdict
 
 
-class Kind(StrEnum):
+class ReportKind(StrEnum):
     """What the numbers rest on."""
 
     SINGLE = "single session"
@@ -20,7 +21,7 @@ class Kind(StrEnum):
     MIXED = "mixed sessions"
     """Some workloads have several sessions on both sides, others one."""
     CHOICES = "choices only"
-    """FlashInfer caches: no times."""
+    """Files of other programs: no times."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Comparison:
 
     workload: str
     """Key of the workload, as in A."""
-    place: str
+    workload_label: str
     """The workload as tables show it."""
     operation: str
     candidate: str
@@ -74,7 +75,7 @@ class Comparison:
     b_behind: float | None = None
 
     @property
-    def verdict(self) -> Verdict:
+    def verdict(self) -> ChangeVerdict:
         return self.decision.verdict
 
 
@@ -83,7 +84,7 @@ class ChoiceComparison:
     """The choice of one workload."""
 
     workload: str
-    place: str
+    workload_label: str
     operation: str
     decision: ChoiceDecision
     label_a: str | None
@@ -113,13 +114,13 @@ class Mean:
 
 @dataclass(frozen=True)
 class Report:
-    """Everything."""
+    """All that is said of B against A."""
 
-    kind: Kind
+    kind: ReportKind
     a: Side
     b: Side
-    rule: Rule
-    ground: tuple[GroundDifference, ...]
+    rule: DecisionRule
+    environment: tuple[EnvironmentDifference, ...]
     notes: tuple[str, ...]
     refusal: str | None
     """Why nothing was compared; None if something was."""
@@ -133,13 +134,13 @@ class Report:
     sessions: tuple[int, int]
     """The most sessions a workload has on each side."""
     comparable: int
-    """Workloads (of FlashInfer caches: keys) in both."""
+    """Workloads (of files without times: keys) in both."""
 
     @cached_property
-    def verdicts(self) -> Counter[Verdict]:
+    def verdicts(self) -> Counter[ChangeVerdict]:
         """How many candidates have each verdict."""
         return Counter(comparison.verdict for comparison in self.comparisons)
 
-    def count(self, verdict: Verdict) -> int:
+    def count(self, verdict: ChangeVerdict) -> int:
         """Candidates with that verdict."""
         return self.verdicts[verdict]

@@ -2,62 +2,76 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
 from autotune_cli.comparing.candidates import compare_candidates
-from autotune_cli.comparing.flashinfer_cache import FlashinferCache
-from autotune_cli.comparing.foreign import compare_caches
-from autotune_cli.comparing.ground import Effect, GroundDifference, blocking_name, differences, fields_of, file_fields
-from autotune_cli.comparing.join import Joined, Session, WorkloadPair, join, sessions_of
-from autotune_cli.comparing.loading import Source
-from autotune_cli.comparing.means import LogRatio, log_mean
-from autotune_cli.comparing.records import ChoiceComparison, Comparison, FileInfo, Kind, Mean, Report, Side
-from autotune_cli.comparing.statistics import ratio_of
-from autotune_cli.comparing.verdicts import Rule
+from autotune_cli.comparing.decisions import DecisionRule
+from autotune_cli.comparing.environment import (
+    Effect,
+    EnvironmentDifference,
+    blocking_name,
+    differences,
+    fields_of,
+    file_fields,
+)
+from autotune_cli.comparing.foreign.choices import ForeignChoices
+from autotune_cli.comparing.foreign.compare import compare_choices, file_infos
+from autotune_cli.comparing.join import Joined, SessionResult, WorkloadPair, join, sessions_of
+from autotune_cli.comparing.loading import LoadedFile
+from autotune_cli.comparing.matched import matched_workloads, session_scales
+from autotune_cli.comparing.means import means_of
+from autotune_cli.comparing.records import ChoiceComparison, Comparison, FileInfo, Report, ReportKind, Side
+from autotune_cli.comparing.winners import compare_winners
+from autotune_cli.fields import Field, Message
 from autotune_cli.results.integrity import doubts
 from autotune_cli.results.schema import RunFile
 
 
 def compare(
-    a: Sequence[Source], b: Sequence[Source], rule: Rule | None = None, allowed: frozenset[str] = frozenset()
+    a: Sequence[LoadedFile],
+    b: Sequence[LoadedFile],
+    rule: DecisionRule | None = None,
+    allowed: frozenset[str] = frozenset(),
 ) -> Report:
     """The report on B against A. What can't be compared is a report too, with a refusal instead of verdicts.
 
     Args:
         a: files of one kind, see :func:`autotune_cli.comparing.loading.load_side`; not empty.
-        allowed: see :func:`autotune_cli.comparing.ground.allowed_fields`.
+        allowed: see :func:`autotune_cli.comparing.environment.allowed_fields`.
     """
-    rule = rule or Rule()
-    kinds = [isinstance(side[0].content, FlashinferCache) for side in (a, b)]
+    rule = rule or DecisionRule()
+    kinds = [isinstance(side[0].content, ForeignChoices) for side in (a, b)]
     if all(kinds):
-        return compare_caches(_caches(a), _caches(b), rule, allowed)
+        return compare_choices(_foreign(a), _foreign(b), rule, allowed)
     if any(kinds):
-        which = "A" if kinds[0] else "B"
+        which, program = ("A", _foreign(a)[0].program) if kinds[0] else ("B", _foreign(b)[0].program)
         sides = Side(_infos(a), 0), Side(_infos(b), 0)
-        refusal = f"{which} is a FlashInfer cache (choices only, of other operations) and the other side is a run"
-        return Report(Kind.CHOICES, *sides, rule, (), (), refusal, (), (), (), (), (), (0, 0), 0)
+        refusal = f"{which} is a {program} cache (choices only, of other operations) and the other side is a run"
+        return Report(ReportKind.CHOICES, *sides, rule, (), (), refusal, (), (), (), (), (), (0, 0), 0)
     return _compare_runs(_runs(a), _runs(b), rule, allowed)
 
 
 def _compare_runs(
-    a: Sequence[tuple[Path, RunFile]], b: Sequence[tuple[Path, RunFile]], rule: Rule, allowed: frozenset[str]
+    a: Sequence[tuple[Path, RunFile]], b: Sequence[tuple[Path, RunFile]], rule: DecisionRule, allowed: frozenset[str]
 ) -> Report:
     (left, copies_a), (right, copies_b) = sessions_of(a), sessions_of(b)
     joined = join(left, right, "gpu" in allowed, "mode" in allowed)
     memory: dict[tuple[int, str], dict[str, str]] = {}
-    ground = differences(
+    environment = differences(
         [([_fields(s, memory) for s in pair.a], [_fields(s, memory) for s in pair.b]) for pair in joined.pairs],
         ([run.name for _, run in a], [run.name for _, run in b]),
         allowed,
     )
-    ground = [*_unmatched_ground(joined, left, right), *ground]
-    refusal = _refusal(joined, ground, left, right)
+    environment = [*_unmatched(joined, left, right), *environment]
+    refusal = _refusal(joined, environment, left, right)
     comparisons: list[Comparison] = []
     choices: list[ChoiceComparison] = []
     if refusal is None:
-        comparisons, choices = compare_candidates(joined.pairs, rule)
+        workloads = matched_workloads(joined.pairs)
+        scales = session_scales(workloads)
+        comparisons = compare_candidates(workloads, rule, scales)
+        choices = compare_winners(workloads, rule, scales)
     notes = _notes(joined, a, b, (copies_a, copies_b))
     most = tuple(max((len(side) for side in sides), default=0) for sides in zip(*_sizes(joined), strict=True))
     return Report(
@@ -65,12 +79,12 @@ def _compare_runs(
         a=Side(_file_infos(a), len({s.result.key for s in left})),
         b=Side(_file_infos(b), len({s.result.key for s in right})),
         rule=rule,
-        ground=tuple(ground),
+        environment=tuple(environment),
         notes=tuple(notes),
         refusal=refusal,
         comparisons=tuple(comparisons),
         choices=tuple(choices),
-        means=tuple(_means(comparisons, choices, rule)),
+        means=tuple(means_of(comparisons, choices, rule)),
         only_a=joined.only_a,
         only_b=joined.only_b,
         sessions=(most[0], most[1]) if most else (0, 0),
@@ -78,16 +92,16 @@ def _compare_runs(
     )
 
 
-def _sizes(joined: Joined) -> list[tuple[tuple[Session, ...], tuple[Session, ...]]]:
+def _sizes(joined: Joined) -> list[tuple[tuple[SessionResult, ...], tuple[SessionResult, ...]]]:
     return [(pair.a, pair.b) for pair in joined.pairs]
 
 
-def _kind(joined: Joined) -> Kind:
+def _kind(joined: Joined) -> ReportKind:
     repeated = {len(pair.a) > 1 and len(pair.b) > 1 for pair in joined.pairs}
-    return Kind.SINGLE if repeated <= {False} else Kind.REPEATED if repeated == {True} else Kind.MIXED
+    return ReportKind.SINGLE if repeated <= {False} else ReportKind.REPEATED if repeated == {True} else ReportKind.MIXED
 
 
-def _fields(session: Session, memory: dict[tuple[int, str], dict[str, str]]) -> dict[str, str]:
+def _fields(session: SessionResult, memory: dict[tuple[int, str], dict[str, str]]) -> dict[str, str]:
     """Fields of a session. What is its file's is kept: thousands of workloads are compared field by field."""
     key = (id(session.run), session.result.environment)
     if key not in memory:
@@ -95,33 +109,35 @@ def _fields(session: Session, memory: dict[tuple[int, str], dict[str, str]]) -> 
     return fields_of(session.result, memory[key])
 
 
-def _unmatched_ground(joined: Joined, a: Sequence[Session], b: Sequence[Session]) -> list[GroundDifference]:
+def _unmatched(joined: Joined, a: Sequence[SessionResult], b: Sequence[SessionResult]) -> list[EnvironmentDifference]:
     """Why workloads that look alike were not matched: another device, another mode."""
     rows = []
     if not joined.pairs and joined.devices_only:
         keys = set(joined.devices_only)
         devices = [tuple(dict.fromkeys(_device(s) for s in side if s.result.key in keys)) for side in (a, b)]
-        rows.append(GroundDifference("device", devices[0], devices[1], Effect.BLOCKS, len(keys)))
+        rows.append(EnvironmentDifference("device", devices[0], devices[1], Effect.BLOCKS, len(keys)))
     if not joined.pairs and joined.modes_only:
         modes = [tuple(sorted({s.result.workload.mode for s in side})) for side in (a, b)]
-        rows.append(GroundDifference("mode", modes[0], modes[1], Effect.BLOCKS, len(joined.modes_only)))
+        rows.append(EnvironmentDifference("mode", modes[0], modes[1], Effect.BLOCKS, len(joined.modes_only)))
     return rows
 
 
-def _device(session: Session) -> str:
+def _device(session: SessionResult) -> str:
     kind, name, multiprocessors, threads = session.device
     return f"{name}, {threads} threads" if kind == "cpu" else f"{name}, {multiprocessors} multiprocessors"
 
 
 def _refusal(
-    joined: Joined, ground: Sequence[GroundDifference], a: Sequence[Session], b: Sequence[Session]
+    joined: Joined, environment: Sequence[EnvironmentDifference], a: Sequence[SessionResult], b: Sequence[SessionResult]
 ) -> str | None:
-    blocked = list(dict.fromkeys(_name(item.field) for item in ground if item.effect == Effect.BLOCKS))
+    blocked = list(dict.fromkeys(_name(item.field) for item in environment if item.effect == Effect.BLOCKS))
     if blocked:
         names = ",".join(blocked)
         what = {"gpu": "the GPU", "l2": "the cache state", "method": "the way of measuring"}
         said = " and ".join(what.get(name, f"the {name}") for name in blocked)
-        return f"{said} {'differs' if len(blocked) == 1 else 'differ'}; --allow-different {names} compares all the same"
+        differ = "differs" if len(blocked) == 1 else "differ"
+        allowed = Field("allow_different", names)
+        return Message("{said} {differ}; {allowed} compares all the same", said=said, differ=differ, allowed=allowed)
     if joined.pairs:
         return None
     for name, side in (("A", a), ("B", b)):
@@ -149,9 +165,8 @@ def _notes(
     if joined.pairs and joined.modes_only and len(joined.only_a) + len(joined.only_b) > 0:
         left = [key for key in joined.modes_only if key in set(joined.only_a)]
         if left:
-            notes.append(
-                f"{len(left)} workloads are there in different modes only; --allow-different mode matches them"
-            )
+            text = "{count} workloads are there in different modes only; {allowed} matches them"
+            notes.append(Message(text, count=len(left), allowed=Field("allow_different", "mode")))
     others = sum(not pair.same_card for pair in joined.pairs)
     if others:
         notes.append(
@@ -172,39 +187,12 @@ def _share_measurements(pair: WorkloadPair) -> bool:
     return not a.isdisjoint(b) and a != b
 
 
-def _means(comparisons: Sequence[Comparison], choices: Sequence[ChoiceComparison], rule: Rule) -> list[Mean]:
-    rows: dict[str, list[tuple[str, LogRatio]]] = {"candidates": [], "chosen": []}
-    for comparison in comparisons:
-        decision = comparison.decision
-        if decision.ratio is not None and decision.interval is not None:
-            ratio = _log(comparison.workload, decision.ratio, decision.interval)
-            rows["candidates"].append((comparison.operation, ratio))
-    for choice in choices:
-        if choice.ratio is not None and choice.interval is not None:
-            rows["chosen"].append((choice.operation, _log(choice.workload, choice.ratio, choice.interval)))
-    means = []
-    for of, found in rows.items():
-        operations = list(dict.fromkeys(operation for operation, _ in found))
-        for operation in [*([None] if operations else []), *(operations if len(operations) > 1 else [])]:
-            ratios = [ratio for name, ratio in found if operation in (None, name)]
-            mean = log_mean(ratios, rule.coverage)
-            if mean is not None:
-                value, low, high = (ratio_of(number) for number in mean)
-                workloads = len({ratio.workload for ratio in ratios})
-                means.append(Mean(of, operation, value, low, high, workloads, len(ratios)))
-    return means
+def _foreign(side: Sequence[LoadedFile]) -> list[ForeignChoices]:
+    return [file.content for file in side if isinstance(file.content, ForeignChoices)]
 
 
-def _log(workload: str, ratio: float, interval: tuple[float, float]) -> LogRatio:
-    return LogRatio(workload, math.log(ratio), 0.5 * math.log(interval[1] / interval[0]))
-
-
-def _caches(side: Sequence[Source]) -> list[FlashinferCache]:
-    return [source.content for source in side if isinstance(source.content, FlashinferCache)]
-
-
-def _runs(side: Sequence[Source]) -> list[tuple[Path, RunFile]]:
-    return [(source.path, source.content) for source in side if isinstance(source.content, RunFile)]
+def _runs(side: Sequence[LoadedFile]) -> list[tuple[Path, RunFile]]:
+    return [(file.path, file.content) for file in side if isinstance(file.content, RunFile)]
 
 
 def _file_infos(files: Sequence[tuple[Path, RunFile]]) -> tuple[FileInfo, ...]:
@@ -213,8 +201,6 @@ def _file_infos(files: Sequence[tuple[Path, RunFile]]) -> tuple[FileInfo, ...]:
     )
 
 
-def _infos(side: Sequence[Source]) -> tuple[FileInfo, ...]:
-    caches = _caches(side)
-    if caches:
-        return tuple(FileInfo(str(cache.path), cache.path.stem, "", "FlashInfer", None, True) for cache in caches)
-    return _file_infos(_runs(side))
+def _infos(side: Sequence[LoadedFile]) -> tuple[FileInfo, ...]:
+    foreign = _foreign(side)
+    return file_infos(foreign) if foreign else _file_infos(_runs(side))

@@ -1,4 +1,4 @@
-"""What a side is: texts as typed become files, or folders that are stores of FlashInfer's. What may be typed:
+"""What a side is: texts as typed become files, or folders that are stores of another program. What may be typed:
 :mod:`autotune_cli.results.naming`."""
 
 from __future__ import annotations
@@ -8,9 +8,15 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from autotune_cli.comparing.flashinfer_store import described, is_store, stores_below
-from autotune_cli.comparing.refusals import NoSuchSide
+from autotune_cli.comparing.foreign.formats import is_store, stores_below
+from autotune_cli.errors import AutotuneError
 from autotune_cli.results.naming import LISTED, WORDS, NoSuchResult, find, folders_below, json_files, results_in
+
+
+class NoSuchSide(AutotuneError):
+    """A side that is no file, no folder, no cache name and matches nothing."""
+
+    template = "{side}: {text}: {detail}"
 
 
 def side_files(side: str, texts: Sequence[str], root: Path, name: str | None = None) -> list[Path]:
@@ -49,7 +55,8 @@ def _files(side: str, text: str, root: Path, name: str | None) -> list[Path]:
 
 
 def _folder(side: str, folder: Path) -> list[Path]:
-    """Its results; without any, a store of FlashInfer's or any other JSON files; without those, the one store below."""
+    """Its results; without any, the folder itself if it is a store of another program, or any other JSON files; without
+    those, the one store below."""
     try:
         if files := results_in(folder):
             return files
@@ -57,15 +64,14 @@ def _folder(side: str, folder: Path) -> list[Path]:
             return [folder]
         if files := json_files(folder):
             return files
-        stores = stores_below(folder)
+        found = stores_below(folder)
     except OSError as error:
         raise NoSuchSide(side=side, text=folder, detail=(error.strerror or str(error)).lower()) from error
-    if len(stores) == 1:
-        return stores
-    if stores:
-        listed = ", ".join(described(store) for store in stores[:LISTED])
+    if found is not None:
+        format, stores = found
+        if len(stores) == 1:
+            return stores
+        listed = ", ".join(format.described(store) for store in stores[:LISTED])
         more = f" and {len(stores) - LISTED} more" if len(stores) > LISTED else ""
-        raise NoSuchSide(
-            side=side, text=folder, detail=f"holds {len(stores)} FlashInfer stores, name one: {listed}{more}"
-        )
+        raise NoSuchSide(side=side, text=folder, detail=f"holds {len(stores)} {format.name}, name one: {listed}{more}")
     raise NoSuchSide(side=side, text=folder, detail=f"no result file in the folder{folders_below(folder)}")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from operator import mul
 from typing import NamedTuple
 
-from autotune_cli.comparing import student
+from autotune_cli.measure import student
 from autotune_cli.measure.statistics import SMALLEST_SPREAD
 
 # Standard deviation of a session's effect, beyond what its rounds show: relative, and in absolute time (CUPTI counts

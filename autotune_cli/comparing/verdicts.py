@@ -1,195 +1,175 @@
-"""Did a time change? One decision a candidate, over numbers: a frozen record with a verdict and reason codes."""
+"""The verdicts of ``autotune diff``, one row each: where it ranks, how it is counted, shown and coloured.
+
+This table is the only one. Whatever sorts, counts, prints or draws reads it, and a row without one of its fields is an
+error of the type checker and of the import. docs/contributing.md says how to add a verdict.
+"""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import Enum, StrEnum, auto
+from typing import Self, TypeVar
 
-from autotune_cli.comparing.rough import GPU_FACTOR, rough_ratio
-from autotune_cli.comparing.statistics import ENOUGH_ROUNDS, Difference, Estimate, difference, holm, ratio_of
+Value = TypeVar("Value")
 
 
-class Verdict(StrEnum):
-    """Of one candidate of one workload."""
+class Tone(StrEnum):
+    """What a verdict means to a reader. Each renderer maps it to a colour of its own, see :func:`for_every_tone`."""
 
-    SAME = "same"
-    FASTER = "faster"
-    SLOWER = "slower"
-    AMBIGUOUS = "ambiguous"
-    ONLY_A = "only in A"
-    ONLY_B = "only in B"
-    STATUS = "status changed"
-    ELIMINATED = "eliminated"
+    FAILED = "failed"
+    WORSE = "worse"
+    BETTER = "better"
+    NEWS = "news"
+    """A change that is neither good nor bad: another winner."""
+    UNCLEAR = "unclear"
+    PLAIN = "plain"
+    FAINT = "faint"
+
+
+def for_every_tone(values: Mapping[Tone, Value]) -> Mapping[Tone, Value]:
+    """The values as they are.
+
+    Raises:
+        ValueError: a tone has none. It is raised when the renderer is imported.
+    """
+    missing = [tone for tone in Tone if tone not in values]
+    if missing:
+        raise ValueError(f"no value for {', '.join(missing)}")
+    return values
+
+
+class FailOn(StrEnum):
+    """What can be a failure, in the order in which failures are listed."""
+
+    words: str
+    """What follows the number of failures."""
+
+    def __new__(cls, word: str, words: str) -> Self:
+        member = str.__new__(cls, word)
+        member._value_ = word
+        member.words = words
+        return member
+
+    SLOWER = "slower", "slower"
+    CHOICE = "choice", "changed in choice"
+    STATUS = "status", "no longer right or runnable"
+    AMBIGUOUS = "ambiguous", "ambiguous"
+
+
+class Subject(Enum):
+    """What a verdict speaks of, which decides what its row says."""
+
+    TIMES = auto()
+    """Times, their ratio, and why."""
+    STATUS = auto()
+    """The old and the new status."""
+    PRESENCE = auto()
+    """Which side has the candidate."""
+    CHOICE = auto()
+    """The winner of a workload."""
+
+
+class Counted(Enum):
+    """Whether the line of totals has the number of a verdict."""
+
+    ALWAYS = auto()
+    """Zero is news, too."""
+    IF_ANY = auto()
+
+
+class Shown(Enum):
+    """Which rows are printed unless all are asked for."""
+
+    ALWAYS = auto()
+    IF_CHOSEN = auto()
+    """Those of a default and of a side's winner."""
+    UNLESS_SMALL = auto()
+    """Those of a default and of a side's winner, and others unless the change is small or the rounds are few."""
+    WITH_ALL = auto()
+    """None: the total says enough."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerdictRow:
+    """What all of the program knows of one verdict."""
+
+    rank: int
+    """The smallest comes first in every format. Ranks are tens, so that a new verdict fits between two."""
+    rank_for_the_worse: int | None = None
+    """Of verdicts that have a direction (a status): the rank of a change for the worse, the only one that fails."""
+    subject: Subject
+    counted: Counted
+    shown: Shown
+    fail_on: FailOn | None
+    """The kind of failure that makes it exit code 1."""
+    tone: Tone
+    word: str | None = None
+    """In the first column of the table; None: the verdict itself."""
+
+    def rank_of(self, for_the_worse: bool) -> int:
+        """The rank of one change of this verdict."""
+        return self.rank_for_the_worse if for_the_worse and self.rank_for_the_worse is not None else self.rank
+
+    def fails_as(self, for_the_worse: bool) -> FailOn | None:
+        """The kind of failure that one change of this verdict counts for."""
+        return self.fail_on if self.rank_for_the_worse is None or for_the_worse else None
+
+
+class _Verdict(StrEnum):
+    row: VerdictRow
+
+    def __new__(cls, verdict: str, row: VerdictRow) -> Self:
+        member = str.__new__(cls, verdict)
+        member._value_ = verdict
+        member.row = row
+        return member
+
+
+# fmt: off
+class ChangeVerdict(_Verdict):
+    """Of one candidate of one workload. The order is that of the totals."""
+
+    SAME = "same", VerdictRow(
+        rank=100, subject=Subject.TIMES, counted=Counted.ALWAYS, shown=Shown.WITH_ALL, fail_on=None, tone=Tone.FAINT)
+    SLOWER = "slower", VerdictRow(
+        rank=10, subject=Subject.TIMES, counted=Counted.ALWAYS, shown=Shown.ALWAYS, fail_on=FailOn.SLOWER,
+        tone=Tone.WORSE)
+    FASTER = "faster", VerdictRow(
+        rank=30, subject=Subject.TIMES, counted=Counted.ALWAYS, shown=Shown.ALWAYS, fail_on=None, tone=Tone.BETTER)
+    AMBIGUOUS = "ambiguous", VerdictRow(
+        rank=50, subject=Subject.TIMES, counted=Counted.ALWAYS, shown=Shown.UNLESS_SMALL, fail_on=FailOn.AMBIGUOUS,
+        tone=Tone.UNCLEAR)
+    STATUS = "status changed", VerdictRow(
+        rank=40, rank_for_the_worse=0, subject=Subject.STATUS, counted=Counted.IF_ANY, shown=Shown.ALWAYS,
+        fail_on=FailOn.STATUS, tone=Tone.FAILED, word="status")
+    ONLY_A = "only in A", VerdictRow(
+        rank=70, subject=Subject.PRESENCE, counted=Counted.IF_ANY, shown=Shown.ALWAYS, fail_on=None, tone=Tone.PLAIN)
+    ONLY_B = "only in B", VerdictRow(
+        rank=60, subject=Subject.PRESENCE, counted=Counted.IF_ANY, shown=Shown.ALWAYS, fail_on=None, tone=Tone.PLAIN)
+    ELIMINATED = "eliminated", VerdictRow(
+        rank=90, subject=Subject.TIMES, counted=Counted.IF_ANY, shown=Shown.IF_CHOSEN, fail_on=None, tone=Tone.FAINT)
     """Right on both sides, and out before the race on one or both: its rough times show no change."""
-    NOT_TIMED = "not timed"
+    NOT_TIMED = "not timed", VerdictRow(
+        rank=110, subject=Subject.TIMES, counted=Counted.IF_ANY, shown=Shown.WITH_ALL, fail_on=None, tone=Tone.FAINT)
     """On neither side, or on one only, for another reason: a duplicate of another, no budget, wrong on both sides."""
 
 
-class Reason(StrEnum):
-    """Why; documented in docs/diff.md."""
+class ChoiceVerdict(_Verdict):
+    """Of the winner of one workload. The order is that of the totals."""
 
-    SAME_MEASUREMENT = "same_measurement"
-    WITHIN_THRESHOLD = "within_threshold"
-    SIGNIFICANT = "significant"
-    NOT_SIGNIFICANT = "not_significant"
-    BEYOND_THRESHOLD = "beyond_threshold"
-    BELOW_THRESHOLD = "below_threshold"
-    WIDE_INTERVAL = "wide_interval"
-    FEW_ROUNDS = "few_rounds"
-    ROUNDS_DROPPED = "rounds_dropped"
-    CLOCK_DIFFERS = "clock_differs"
-    NO_ROUNDS = "no_rounds"
-    ROUGH = "rough"
-    ROUNDS_ONLY_IN_A = "rounds_only_in_a"
-    ROUNDS_ONLY_IN_B = "rounds_only_in_b"
-    STATUS_WORSE = "status_worse"
-    STATUS_BETTER = "status_better"
-    STATUS_OTHER = "status_other"
-    ABSENT = "absent"
-
-
-@dataclass(frozen=True)
-class Rule:
-    """How a verdict is reached."""
-
-    threshold: float = 0.01
-    """Practical size, relative: a smaller change is no news."""
-    alpha: float = 0.01
-    """Chance of even one false slower or faster among all comparisons, by Holm. 1 %, as a check that cries wolf once in
-    twenty runs is switched off."""
-    coverage: float = 0.95
-    """Of the interval that is shown, and that decides what is proven the same."""
-    reach: float = 0.75
-    """A slow-down of exactly the threshold is measured as a bit more or a bit less. So an estimate counts from this
-    share of the threshold on, if its interval reaches the threshold."""
-    most_dropped: float = 0.2
-    """Share of rounds dropped as throttled, from which a difference is not believed."""
-
-
-@dataclass(frozen=True)
-class Timing:
-    """The numbers of one comparison. ``None`` for ``a`` or ``b``: no rounds there."""
-
-    a: Estimate | None
-    b: Estimate | None
-    noise: float = 0.0
-    """Relative: the larger of the noise floors that apply."""
-    same_measurement: bool = False
-    """Both sides hold the very same rounds."""
-    few_rounds: bool = False
-    """Fewer than ``ENOUGH_ROUNDS`` in a session of either side: it dropped out of the race at once."""
-    dropped: float = 0.0
-    """Larger share of dropped rounds."""
-    same_card: bool = True
-    """Measured on the same card, and known to be; otherwise the cards may be what differs."""
-    rough: tuple[float | None, float | None] = (None, None)
-    """Microseconds: the vetting's one time on each side, for candidates that were not raced there."""
-    rough_factor: float = GPU_FACTOR
-    """Ratio of rough times from which a change counts."""
-    eliminated: bool = False
-    """Out before the race on a side, for its time."""
-    clock_log_ratio: float = 0.0
-    """log(SM clock of A over that of B): how much slower B would be if time went with the clock."""
-
-
-@dataclass(frozen=True)
-class Decision:
-    """What is said of one candidate's time. Ratios are B over A: above 1 is slower."""
-
-    verdict: Verdict
-    reasons: tuple[Reason, ...]
-    ratio: float | None = None
-    interval: tuple[float, float] | None = None
-    p: float | None = None
-    """Corrected for the number of comparisons."""
-    threshold: float | None = None
-    """Relative, the one that was applied."""
-
-
-def decide(timings: Sequence[Timing], rule: Rule) -> list[Decision]:
-    """One decision for each.
-
-    Contenders and candidates that dropped out of the race at once are two families of comparisons, each corrected for
-    its own number (Holm): many early losers must not blunt what is said of the few that matter.
-    """
-    decisions: list[Decision | None] = [None] * len(timings)
-    measured: list[tuple[int, Timing, Difference]] = []
-    for index, timing in enumerate(timings):
-        if timing.a is None or timing.b is None:
-            decisions[index] = _by_rough_times(timing)
-        elif timing.same_measurement:
-            threshold = max(rule.threshold, timing.noise)
-            decisions[index] = Decision(Verdict.SAME, (Reason.SAME_MEASUREMENT,), 1.0, (1.0, 1.0), 1.0, threshold)
-        else:
-            measured.append((index, timing, difference(timing.a, timing.b, rule.coverage, timing.same_card)))
-    for few in (False, True):
-        family = [item for item in measured if item[1].few_rounds is few]
-        for (index, timing, found), p in zip(family, holm([item[2].p for item in family]), strict=True):
-            decisions[index] = judge(timing, found, p, rule)
-    return [decision for decision in decisions if decision is not None]
-
-
-def judge(timing: Timing, found: Difference, p: float, rule: Rule) -> Decision:
-    """The decision on one difference.
-
-    Args:
-        p: corrected for the number of comparisons.
-    """
-    threshold = max(rule.threshold, timing.noise)
-    limit = math.log1p(threshold)
-    size = abs(found.value)
-    # Seen from the side of the slow-down, whichever run is slower.
-    far = found.high if found.value >= 0.0 else -found.low
-    near = found.low if found.value >= 0.0 else -found.high
-    numbers = (ratio_of(found.value), (ratio_of(found.low), ratio_of(found.high)), p, threshold)
-    if far < limit and -near < limit:
-        return Decision(Verdict.SAME, (Reason.WITHIN_THRESHOLD,), *numbers)
-    significant = p < rule.alpha
-    large = size >= rule.reach * limit and far >= limit
-    doubts = _doubts(timing, found, rule, limit) if significant and large else ()
-    if significant and large and not doubts:
-        verdict = Verdict.SLOWER if found.value > 0.0 else Verdict.FASTER
-        return Decision(verdict, (Reason.SIGNIFICANT, Reason.BEYOND_THRESHOLD), *numbers)
-    reasons = [Reason.SIGNIFICANT if significant else Reason.NOT_SIGNIFICANT]
-    reasons.append(Reason.BEYOND_THRESHOLD if large else Reason.BELOW_THRESHOLD)
-    if far - near > 2.0 * limit:
-        reasons.append(Reason.WIDE_INTERVAL)
-    if timing.few_rounds:
-        reasons.append(Reason.FEW_ROUNDS)
-    return Decision(Verdict.AMBIGUOUS, (*reasons, *doubts), *numbers)
-
-
-def _doubts(timing: Timing, found: Difference, rule: Rule, limit: float) -> tuple[Reason, ...]:
-    """Why a significant and large difference may still not be the kernel's."""
-    doubts = []
-    if timing.dropped > rule.most_dropped:
-        doubts.append(Reason.ROUNDS_DROPPED)
-    clock = timing.clock_log_ratio
-    # The clock explains it if it is most of it, and what is left once it is taken out would not have been large.
-    if clock * found.value > 0.5 * found.value**2 and abs(found.value - clock) < rule.reach * limit:
-        doubts.append(Reason.CLOCK_DIFFERS)
-    return tuple(doubts)
-
-
-def _by_rough_times(timing: Timing) -> Decision:
-    """The decision on a candidate without rounds on one side or both."""
-    measured = (timing.a.us if timing.a else None, timing.b.us if timing.b else None)
-    ratio, beyond = rough_ratio(timing.rough, measured, timing.rough_factor)
-    if ratio is not None and beyond:
-        verdict = Verdict.SLOWER if ratio > 1.0 else Verdict.FASTER
-        reasons = (Reason.ROUGH, Reason.BEYOND_THRESHOLD)
-        return Decision(verdict, reasons, ratio, threshold=timing.rough_factor - 1.0)
-    return Decision(Verdict.ELIMINATED if timing.eliminated else Verdict.NOT_TIMED, (_which(timing),))
-
-
-def _which(timing: Timing) -> Reason:
-    if timing.a is None and timing.b is None:
-        return Reason.NO_ROUNDS
-    return Reason.ROUNDS_ONLY_IN_B if timing.a is None else Reason.ROUNDS_ONLY_IN_A
-
-
-def few(sessions: Sequence[Sequence[float]]) -> bool:
-    """Did a candidate drop out before it showed a spread of its own?"""
-    return any(len(rounds) < ENOUGH_ROUNDS for rounds in sessions)
+    UNCHANGED = "unchanged", VerdictRow(
+        rank=120, subject=Subject.CHOICE, counted=Counted.ALWAYS, shown=Shown.WITH_ALL, fail_on=None, tone=Tone.FAINT,
+        word="choice")
+    TIED = "changed within the ties", VerdictRow(
+        rank=80, subject=Subject.CHOICE, counted=Counted.IF_ANY, shown=Shown.ALWAYS, fail_on=None, tone=Tone.FAINT,
+        word="choice")
+    """Not news: the winners can't be told apart, or differ by less than the threshold."""
+    CHANGED = "changed", VerdictRow(
+        rank=20, subject=Subject.CHOICE, counted=Counted.ALWAYS, shown=Shown.ALWAYS, fail_on=FailOn.CHOICE,
+        tone=Tone.NEWS, word="choice")
+    NONE = "no choice", VerdictRow(
+        rank=120, subject=Subject.CHOICE, counted=Counted.IF_ANY, shown=Shown.WITH_ALL, fail_on=None, tone=Tone.FAINT,
+        word="choice")
+    """On neither side."""
+# fmt: on

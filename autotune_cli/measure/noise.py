@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from autotune_cli.measure.timers import known_timers
 from autotune_cli.results.schema import MEASURED, Conditions, WorkloadResult
 
 # Two copies of one kernel agree within 0.1 to 0.5 % on a GPU that is left alone and within some per cent on a processor
@@ -70,6 +71,7 @@ def _cause_on_gpu(conditions: Sequence[Conditions], timer: str | None) -> str:
     clocks = [reading.sm_clock_mhz for reading in conditions if reading.sm_clock_mhz]
     if clocks and min(clocks) < _STEADY_CLOCK * max(clocks):
         found.append(f"its SM clock was between {min(clocks):.0f} and {max(clocks):.0f} MHz")
-    if timer == "events":
-        found.append("CUDA events time the host too, which other programs' load slows down")
+    about = known_timers().get(timer or "")
+    if about is not None and about.noise:
+        found.append(about.noise)
     return "; ".join(found) or "another program on this GPU; its clock and throttling were steady"

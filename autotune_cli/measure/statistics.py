@@ -1,4 +1,4 @@
-"""Statistics of rounds. Plain functions over numbers; imports numpy only.
+"""Statistics of rounds. Plain functions over numbers; of libraries numpy only.
 
 The unit of inference is the round, not the iteration: iterations of one round share clock and temperature, so
 they are not independent. Candidates of one round are compared with each other (paired), which removes what
@@ -9,24 +9,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
+
+from autotune_cli.measure import student
 
 # Rounds of one process repeat within 0.1-0.35 % on an H200 (docs/benchmarks.md). A few rounds can by luck agree far
 # better than that, so a spread below this is not believed.
 SMALLEST_SPREAD = 0.001
 
-# Two-sided 99 % quantiles of Student's t for 1, 2, ... 30 degrees of freedom; beyond, the normal's.
-_T99 = (
-    63.657, 9.925, 5.841, 4.604, 4.032, 3.707, 3.499, 3.355, 3.250, 3.169,
-    3.106, 3.055, 3.012, 2.977, 2.947, 2.921, 2.898, 2.878, 2.861, 2.845,
-    2.831, 2.819, 2.807, 2.797, 2.787, 2.779, 2.771, 2.763, 2.756, 2.750,
-)  # fmt: skip
+# Degrees of freedom up to which Student's t is used for 99 % intervals; beyond, the normal distribution's quantile is.
+_MOST_DEGREES = 30
 _Z99 = 2.576
 _LARGEST_LOG = 700.0
-_LARGEST_T = 1e12
 
 
 class Ratio(NamedTuple):
@@ -38,38 +34,10 @@ class Ratio(NamedTuple):
 
 
 def t99(degrees: int) -> float:
-    """Two-sided 99 % quantile of Student's t."""
+    """Two-sided 99 % quantile of Student's t, to three decimals: intervals in files are made with it."""
     if degrees < 1:
         return math.inf
-    return _T99[degrees - 1] if degrees <= len(_T99) else _Z99
-
-
-@lru_cache(maxsize=256)
-def t_quantile(tail: float, degrees: int) -> float:
-    """Where Student's t has ``tail`` of its weight on both sides together, by the finite sums for whole degrees of
-    freedom (Abramowitz and Stegun, 26.7.3 and 26.7.4).
-    """
-    if degrees < 1:
-        return math.inf
-    low, high = 0.0, 1.0
-    while _two_tails(high, degrees) > tail and high < _LARGEST_T:
-        high *= 2.0
-    for _ in range(60):
-        middle = 0.5 * (low + high)
-        low, high = (middle, high) if _two_tails(middle, degrees) > tail else (low, middle)
-    return high
-
-
-def _two_tails(t: float, degrees: int) -> float:
-    theta = math.atan(t / math.sqrt(degrees))
-    sine, square = math.sin(theta), math.cos(theta) ** 2
-    term = math.cos(theta) if degrees % 2 else 1.0
-    total = 0.0
-    for k in range(degrees % 2 + 1, degrees, 2):
-        total += term
-        term *= square * k / (k + 1)
-    inside = (theta + sine * total) * 2.0 / math.pi if degrees % 2 else sine * total
-    return 1.0 - inside
+    return round(student.quantile(0.99, degrees), 3) if degrees <= _MOST_DEGREES else _Z99
 
 
 def median(values: Sequence[float]) -> float:
@@ -121,7 +89,7 @@ def _interval(logs: np.ndarray, comparisons: int) -> Ratio:
     if len(logs) < 2:
         return Ratio(math.exp(center), 0.0, math.inf)
     spread = max(float(np.std(logs, ddof=1)), SMALLEST_SPREAD)
-    t = t99(len(logs) - 1) if comparisons <= 1 else t_quantile(0.01 / comparisons, len(logs) - 1)
+    t = t99(len(logs) - 1) if comparisons <= 1 else student.quantile(1.0 - 0.01 / comparisons, len(logs) - 1)
     half = min(t * spread / math.sqrt(len(logs)), _LARGEST_LOG)
     # Two rounds that have nothing in common can have an interval beyond what a float holds.
     high = math.exp(min(center + half, _LARGEST_LOG))

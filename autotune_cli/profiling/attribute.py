@@ -33,7 +33,7 @@ def split_into_phases(
         sources: the GPUs to look at, numbers into ``trace.sources``; None: all.
 
     Raises:
-        BadOption: a wanted range that isn't there.
+        BadField: a wanted range that isn't there.
     """
     chosen = range(len(trace.sources.items)) if sources is None else sources
     return _Splitter(trace, classify, choose_phases(trace, wanted), chosen).split()

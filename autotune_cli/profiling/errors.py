@@ -20,7 +20,9 @@ class BadRules(AutotuneError):
 class CannotRun(AutotuneError):
     """A path can't be run on this machine, or not by this version."""
 
-    template = "{detail}; --from-trace FILE judges a recorded trace (--from-trace example: one that comes along)"
+    template = (
+        "{detail}; {fields.from_trace} FILE judges a recorded trace ({fields.from_trace} example: one that comes along)"
+    )
     exit_code = EXIT_INCOMPLETE
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from autotune_cli.errors import BadOption, nearest
+from autotune_cli.errors import BadField, nearest
 from autotune_cli.profiling.phases import Demand
 from autotune_cli.profiling.trace import Span, Trace
 
@@ -52,7 +52,7 @@ def choose_phases(trace: Trace, wanted: Sequence[str]) -> Phases:
     4. Without ranges: what was launched one by one (``eager``), and what a graph launched (``replay``).
 
     Raises:
-        BadOption: a wanted range that isn't there.
+        BadField: a wanted range that isn't there.
     """
     present = list(dict.fromkeys(span.name for span in trace.spans))
     if wanted:
@@ -74,7 +74,7 @@ def _wanted(present: Sequence[str], wanted: Sequence[str]) -> Phases:
         if not matching:
             listed = ", ".join(present[:_LISTED]) + (" ..." if len(present) > _LISTED else "")
             there = f"ranges in this trace: {listed}{nearest(name, present)}" if present else "this trace has no ranges"
-            raise BadOption(option="--range", detail=f"no range {name!r}; {there}")
+            raise BadField(field="range", detail=f"no range {name!r}; {there}")
         labels.update({known: name.removeprefix(PHASE_PREFIX) for known in matching})
     return _named(labels, "strict", True, "ignored")
 

@@ -129,7 +129,7 @@ def forced_paged(option: bool | None, environ: Mapping[str, str]) -> Toggle:
     Read it once, when a path is built: SGLang does so too, and a change in between would part plan and execution.
 
     Args:
-        option: ``--paged`` or ``--no-paged``; None: neither was given.
+        option: what was asked for; None: nothing was.
         environ: such as ``os.environ``.
     """
     if option is not None:

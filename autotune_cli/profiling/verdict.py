@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Literal
 
-from autotune_cli.errors import EXIT_FAILED, EXIT_INCOMPLETE, EXIT_NOT_COMPARABLE, EXIT_OK, BadOption
+from autotune_cli.errors import EXIT_FAILED, EXIT_INCOMPLETE, EXIT_NOT_COMPARABLE, EXIT_OK, BadField
+from autotune_cli.fields import Field, Message
 from autotune_cli.profiling.classify import ATTENTION, FAMILIES, Family, line_to_paste
 from autotune_cli.profiling.names import demangle, short_name
 from autotune_cli.profiling.patterns import Patience, TooSlow, shown
@@ -19,7 +20,7 @@ from autotune_cli.profiling.phases import KernelUse, Phase, Recording
 
 Shape = Literal["paged", "ragged", "pair", "ragged or pair", "topk", "any"]
 """What must be seen: paged attention alone; ragged attention alone (no prefix); ragged and paged attention with one
-merge each (prefix); one of these two; a selection of keys; anything (only ``--expect`` and ``--forbid`` count)."""
+merge each (prefix); one of these two; a selection of keys; anything (only expected and forbidden names count)."""
 
 State = Literal["ok", "failed", "nothing", "captured", "not judged"]
 
@@ -185,8 +186,9 @@ def _violations(phase: Phase, expectation: Expectation) -> Iterable[Problem]:
         elif use.family == "unknown" and shape != "any":
             yield Problem("unknown_kernel", _of(use), use.name, use.launches, line_to_paste(use.name))
         for pattern in expectation.forbids:
-            if _fits(pattern, use, "--forbid"):
-                text = f"{_count(use.launches, 'kernel')} that --forbid {pattern!r} names: {short_name(use.name)}"
+            if _fits(pattern, use, "forbid"):
+                said, count = "{count} that {forbid} names: {name}", _count(use.launches, "kernel")
+                text = Message(said, count=count, forbid=Field("forbid", repr(pattern)), name=short_name(use.name))
                 yield Problem("forbidden_name", text, use.name, use.launches)
 
 
@@ -212,7 +214,7 @@ def _overall(judged: Sequence[PhaseVerdict], expectation: Expectation) -> Iterab
     lenient = [verdict.phase for verdict in counted if verdict.phase.demand == "lenient"]
     for pattern in expectation.expects:
         if lenient and not any(_fits(pattern, use) for phase in lenient for use in phase.kernels):
-            yield Problem("missing_name", f"no kernel fits --expect {pattern!r}")
+            yield _missing_name(pattern)
     if any(verdict.state in ("ok", "failed", "nothing") for verdict in counted):
         return
     if any(verdict.state == "captured" for verdict in counted):
@@ -224,18 +226,18 @@ def _overall(judged: Sequence[PhaseVerdict], expectation: Expectation) -> Iterab
         yield Problem("nothing_recorded", "no GPU kernel was recorded")
 
 
-def _fits(pattern: str, use: KernelUse, option: str = "--expect") -> bool:
+def _fits(pattern: str, use: KernelUse, field: str = "expect") -> bool:
     """Is the pattern found in the kernel's name?
 
     Raises:
-        BadOption: it takes too long.
+        BadField: it takes too long.
     """
     name = demangle(use.name)
     try:
         return _patience(pattern).run(lambda: re.search(pattern, name)) is not None
     except (TooSlow, MemoryError):
         detail = f"{shown(pattern)} takes too long on the kernel name {shown(name)}"
-        raise BadOption(option=option, detail=detail) from None
+        raise BadField(field=field, detail=detail) from None
 
 
 @cache
@@ -247,7 +249,11 @@ def _patience(pattern: str) -> Patience:
 def _missing_names(phase: Phase, patterns: Sequence[str]) -> Iterable[Problem]:
     for pattern in patterns:
         if not any(_fits(pattern, use) for use in phase.kernels):
-            yield Problem("missing_name", f"no kernel fits --expect {pattern!r}")
+            yield _missing_name(pattern)
+
+
+def _missing_name(pattern: str) -> Problem:
+    return Problem("missing_name", Message("no kernel fits {expect}", expect=Field("expect", repr(pattern))))
 
 
 def _empty_graphs(phase: Phase) -> Problem:

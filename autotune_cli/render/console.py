@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import rich.console
@@ -11,9 +11,12 @@ from rich.console import ConsoleOptions, RenderableType
 from rich.segment import Segment
 
 from autotune_cli.plain_text import shown_lines
+from autotune_cli.render.formats import Page
 
 _SIZES = ("COLUMNS", "LINES")
 _WIDEST = 10_000
+# Columns of a table in a pipe or a file.
+_WIDTH = 160
 
 
 class Console(rich.console.Console):
@@ -39,3 +42,19 @@ class Console(rich.console.Console):
 
 def _is_size(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) < 10 and 0 < int(text) <= _WIDEST
+
+
+def drawn(draw: Callable[[Console], None], page: Page, padded: bool = True) -> str:
+    """The text that ``draw`` prints: on a terminal as wide as that and with colours, else plain and 160 columns wide.
+
+    Args:
+        padded: a table's rows may end with blanks where it is no terminal's.
+    """
+    console = Console()
+    terminal = console.is_terminal and not page.file
+    if not terminal:
+        console = Console(width=_WIDTH, force_terminal=False)
+    with console.capture() as captured:
+        draw(console)
+    text = captured.get()
+    return text if terminal or padded else "".join(f"{line.rstrip()}\n" for line in text.splitlines())

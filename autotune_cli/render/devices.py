@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from autotune_cli.errors import BadOption, UnknownName
+from autotune_cli.errors import BadField, UnknownName
 from autotune_cli.measure.statistics import percentile
 from autotune_cli.results.schema import Environment, RunFile, Settings, WorkloadResult
 
@@ -48,7 +48,7 @@ def of_device(run: RunFile, name: str) -> RunFile:
 
     Raises:
         UnknownName: no device of the file is called like that.
-        BadOption: several are.
+        BadField: several are.
     """
     known = list(dict.fromkeys(environment.device for environment, results in by_device(run) if results))
     wanted = " ".join(name.lower().split())
@@ -57,7 +57,7 @@ def of_device(run: RunFile, name: str) -> RunFile:
     if not found or not wanted:
         raise UnknownName("device of this file", name, known)
     if len(exact or found) > 1:
-        raise BadOption(option="--device", detail=f"{name!r} fits several devices of this file: {', '.join(found)}")
+        raise BadField(field="device", detail=f"{name!r} fits several devices of this file: {', '.join(found)}")
     (device,) = exact or found
     here = [(environment, results) for environment, results in by_device(run) if environment.device == device]
     (environment, results) = here[0]

@@ -7,9 +7,12 @@ import dataclasses
 import io
 from typing import Any, Final
 
-from autotune_cli.comparing.outcome import Outcome, counts
-from autotune_cli.comparing.records import Comparison, Report
+from autotune_cli.comparing.choices import ChoiceDecision
+from autotune_cli.comparing.decisions import Decision
+from autotune_cli.comparing.exit_status import ExitStatus
+from autotune_cli.comparing.records import ChoiceComparison, Comparison, Report
 from autotune_cli.plain_text import csv_cell, json_text
+from autotune_cli.render.diff_model import DiffModel
 
 DIFF_VERSION: Final = 1
 
@@ -18,10 +21,13 @@ COLUMNS: Final = (
     "a_us", "b_us", "ratio", "low", "high", "p", "threshold", "rounds_a", "rounds_b", "sessions_a", "sessions_b",
     "detail", "a_rough_us", "b_rough_us", "a_behind", "b_behind",
 )  # fmt: skip
+# Keys of the format that are not the names of the program's fields.
+_KEYS = {"workload_label": "place"}
 
 
-def as_json(report: Report, result: Outcome, ascii_only: bool = False) -> str:
+def as_json(report: Report, result: ExitStatus, ascii_only: bool = False) -> str:
     """The whole report, one line's end after it. Text beyond ASCII stays unless told; there is never a NaN in it."""
+    model = DiffModel(report, result)
     document = {
         "diff_version": DIFF_VERSION,
         "exit_code": result.exit_code,
@@ -33,12 +39,12 @@ def as_json(report: Report, result: Outcome, ascii_only: bool = False) -> str:
         "b": dataclasses.asdict(report.b),
         "sessions": report.sessions,
         "rule": dataclasses.asdict(report.rule),
-        "ground": [dataclasses.asdict(item) for item in report.ground],
+        "ground": [dataclasses.asdict(item) for item in report.environment],
         "notes": report.notes,
-        "counts": counts(report) | {"verdicts": _verdicts(report), "workloads": report.comparable},
+        "counts": model.counts,
         "means": [dataclasses.asdict(mean) for mean in report.means],
-        "choices": [_flat(dataclasses.asdict(choice)) for choice in report.choices],
-        "candidates": [_flat(dataclasses.asdict(comparison)) for comparison in report.comparisons],
+        "choices": list(map(_record, report.choices)),
+        "candidates": list(map(_record, report.comparisons)),
         "only_a": report.only_a,
         "only_b": report.only_b,
     }
@@ -46,7 +52,7 @@ def as_json(report: Report, result: Outcome, ascii_only: bool = False) -> str:
 
 
 def as_csv(report: Report) -> str:
-    """One row a candidate (of FlashInfer caches: a choice), the most important first.
+    """One row a candidate (of files without times: a choice), the most important first.
 
     A text that a spreadsheet would compute has a ``'`` before it.
     """
@@ -65,25 +71,29 @@ def as_csv(report: Report) -> str:
     return stream.getvalue()
 
 
-def _flat(record: dict[str, Any]) -> dict[str, Any]:
-    """A decision's fields beside the others."""
-    return {**record, **record.pop("decision")}
+def _record(compared: Comparison | ChoiceComparison) -> dict[str, Any]:
+    """The fields, and those of the decision beside the others too."""
+    decision = _fields(compared.decision)
+    record = {_KEYS.get(name, name): value for name, value in _fields(compared).items()}
+    return {**record, "decision": decision, **decision}
 
 
-def _verdicts(report: Report) -> dict[str, int]:
-    found: dict[str, int] = {}
-    for comparison in report.comparisons:
-        found[comparison.verdict] = found.get(comparison.verdict, 0) + 1
-    return found
+def _fields(record: Comparison | ChoiceComparison | Decision | ChoiceDecision) -> dict[str, Any]:
+    """As ``dataclasses.asdict``, without copies of what can't be changed: there are thousands of rows."""
+    return {field.name: getattr(record, field.name) for field in dataclasses.fields(record)}
 
 
-def _csv_row(comparison: Comparison) -> tuple[object, ...]:
-    decision = comparison.decision
-    low, high = decision.interval or ("", "")
-    return (
-        comparison.workload, comparison.operation, comparison.candidate, comparison.label, int(comparison.default),
-        comparison.chosen, decision.verdict, " ".join(decision.reasons), comparison.status_a, comparison.status_b,
-        comparison.a_us, comparison.b_us, decision.ratio, low, high, decision.p, decision.threshold,
-        *comparison.rounds, *comparison.sessions, comparison.detail,
-        comparison.a_rough_us, comparison.b_rough_us, comparison.a_behind, comparison.b_behind,
-    )  # fmt: skip
+def _csv_row(comparison: Comparison) -> list[object]:
+    low, high = comparison.decision.interval or ("", "")
+    rounds, sessions = comparison.rounds, comparison.sessions
+    cells = _record(comparison) | {
+        "default": int(comparison.default),
+        "reasons": " ".join(comparison.decision.reasons),
+        "low": low,
+        "high": high,
+        "rounds_a": rounds[0],
+        "rounds_b": rounds[1],
+        "sessions_a": sessions[0],
+        "sessions_b": sessions[1],
+    }
+    return [cells[column] for column in COLUMNS]

@@ -2,72 +2,65 @@
 
 from __future__ import annotations
 
-from autotune_cli.comparing.outcome import Outcome
+from autotune_cli.comparing.exit_status import ExitStatus
 from autotune_cli.comparing.records import Report
+from autotune_cli.comparing.verdicts import Tone, for_every_tone
 from autotune_cli.plain_text import markdown as markdown_text
-from autotune_cli.render.diff_rows import Line, lines
-from autotune_cli.render.diff_text import (
-    basis,
-    choice_totals,
-    exit_text,
-    ground_lines,
-    mean_of,
-    mean_text,
-    sides,
-    totals,
-)
+from autotune_cli.render.diff_model import DiffModel
+from autotune_cli.render.diff_rows import DiffRow
 
 # GitHub refuses comments of more than 65,536 characters.
 MOST_CHARACTERS = 65_000
 # No cell and no sentence is longer: names and reasons are the user's, and could be of any length.
 _CELL = 200
 _SENTENCE = 400
-_GROUND = 40
-_WORDS = {"CHOICE": "choice"}
-_ICONS = {
-    "slower": "🔴",
-    "status": "🔴",
-    "faster": "🟢",
-    "CHOICE": "🟣",
-    "ambiguous": "🟡",
-}
+# Differences of the environment, and notes.
+_SENTENCES = 40
+_ICONS = for_every_tone({
+    Tone.FAILED: "🔴",
+    Tone.WORSE: "🔴",
+    Tone.BETTER: "🟢",
+    Tone.NEWS: "🟣",
+    Tone.UNCLEAR: "🟡",
+    Tone.PLAIN: "",
+    Tone.FAINT: "",
+})  # fmt: skip
 
 
-def markdown(report: Report, result: Outcome, every: bool = False) -> str:
+def markdown(report: Report, result: ExitStatus, every: bool = False) -> str:
     """At most ``MOST_CHARACTERS`` characters; rows that don't fit are counted."""
+    model = DiffModel(report, result, every)
     # What is escaped is up to 18 times as long.
-    documents = (_document(report, result, every, most) for most in (_SENTENCE, 100, 20))
+    documents = (_document(model, most) for most in (_SENTENCE, 100, 20))
     return next(text for text in documents if len(text) <= MOST_CHARACTERS)
 
 
-def _document(report: Report, result: Outcome, every: bool, most: int) -> str:
+def _document(model: DiffModel, most: int) -> str:
     """``most``: characters of a sentence."""
-    head = [f"### autotune diff: {markdown_text(result.words, most)} (exit {result.exit_code})", ""]
-    ground = [f"- ground: **{markdown_text(line, most)}**" for line in ground_lines(report.ground)[:_GROUND]]
-    if len(report.ground) > _GROUND:
-        ground.append(f"- ground: {len(report.ground) - _GROUND} more fields differ")
-    head += ground or ["- ground: no difference"]
-    head += [f"- {markdown_text(line, most)}" for line in sides(report)]
-    if report.refusal is None:
-        head.append(f"- {markdown_text(basis(report), most)}")
-    head += [f"- note: {markdown_text(note, most)}" for note in report.notes[:_GROUND]]
-    if report.refusal is not None:
-        return "\n".join([*head, "", markdown_text(exit_text(result), most), ""])
-    foot = ["", f"**{totals(report)}**"]
-    if report.comparisons:
-        foot += ["", choice_totals(report)]
-    if report.means:
+    head = [f"### autotune diff: {markdown_text(model.status.words, most)} (exit {model.status.exit_code})", ""]
+    head += _environment(model, most)
+    head += [f"- {markdown_text(line, most)}" for line in model.sides]
+    if model.basis is not None:
+        head.append(f"- {markdown_text(model.basis, most)}")
+    head += [f"- note: {markdown_text(note, most)}" for note in model.report.notes[:_SENTENCES]]
+    if model.report.refusal is not None:
+        return "\n".join([*head, "", markdown_text(model.exit_text, most), ""])
+    foot = ["", f"**{model.totals}**"]
+    if model.choice_totals is not None:
+        foot += ["", model.choice_totals]
+    if model.means:
         foot += ["", "| geometric mean, B over A | | of |", "|---|---|---|"]
-        foot += [
-            f"| {markdown_text(m.operation or 'in all', _CELL)} | {mean_text(m)} | {mean_of(m)} |" for m in report.means
-        ]
-    foot += [
-        f"\nonly in {name}: {len(only)} workloads"
-        for name, only in (("A", report.only_a), ("B", report.only_b))
-        if only
-    ]
+        foot += [f"| {markdown_text(mean.operation, _CELL)} | {mean.value} | {mean.of} |" for mean in model.means]
+    foot += [f"\nonly in {name}: {len(only)} workloads" for name, only in model.only]
     foot.append("")
-    return _fitted(head, [_row(line) for line in lines(report, every)], foot)
+    return _fitted(head, list(map(_row, model.rows)), foot)
+
+
+def _environment(model: DiffModel, most: int) -> list[str]:
+    lines = [f"- environment: **{markdown_text(line.text, most)}**" for line in model.environment[:_SENTENCES]]
+    if len(model.environment) > _SENTENCES:
+        lines.append(f"- environment: {len(model.environment) - _SENTENCES} more fields differ")
+    return lines or ["- environment: no difference"]
 
 
 def _fitted(head: list[str], rows: list[str], foot: list[str]) -> str:
@@ -86,7 +79,6 @@ def _fitted(head: list[str], rows: list[str], foot: list[str]) -> str:
     return "\n".join([*head, *top, *kept, *more, *foot])
 
 
-def _row(line: Line) -> str:
-    word = f"{_ICONS.get(line.word, '')} {_WORDS.get(line.word, line.word)}".strip()
-    cells = (word, line.place, line.what, line.times, line.change, line.note)
+def _row(row: DiffRow) -> str:
+    cells = (f"{_ICONS[row.tone]} {row.word}".strip(), row.workload, row.what, row.times, row.change, row.note)
     return "| " + " | ".join(markdown_text(cell, _CELL) for cell in cells) + " |"

@@ -8,12 +8,12 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from autotune_cli.comparing.exit_status import exit_status
 from autotune_cli.comparing.records import Comparison, Report
-from autotune_cli.comparing.refusals import MissingOption
-from autotune_cli.comparing.verdicts import Verdict
-from autotune_cli.errors import BadOption
+from autotune_cli.comparing.verdicts import Tone, for_every_tone
+from autotune_cli.errors import AutotuneError, BadField
 from autotune_cli.plain_text import shown
-from autotune_cli.render.diff_text import sides
+from autotune_cli.render.diff_model import DiffModel
 from autotune_cli.render.text import plural
 from autotune_cli.results.files import cannot_write
 
@@ -23,12 +23,15 @@ if TYPE_CHECKING:
 SUFFIXES = (".png", ".svg")
 # More rows than this can't be read; the most important are drawn.
 MOST_ROWS = 60
-_COLOURS = {
-    Verdict.SLOWER: "#c0392b",
-    Verdict.FASTER: "#1e8449",
-    Verdict.AMBIGUOUS: "#b7950b",
-    Verdict.SAME: "#7f8c8d",
-}
+_COLOURS = for_every_tone({
+    Tone.FAILED: "#c0392b",
+    Tone.WORSE: "#c0392b",
+    Tone.BETTER: "#1e8449",
+    Tone.NEWS: "#8e44ad",
+    Tone.UNCLEAR: "#b7950b",
+    Tone.PLAIN: "#7f8c8d",
+    Tone.FAINT: "#7f8c8d",
+})  # fmt: skip
 _BAND = "#e5e8e8"
 # Inches. A label's lines are folded, never cut; the picture grows with them.
 _WIDTH, _LINE, _GAP = 7.0, 0.16, 0.09
@@ -37,15 +40,21 @@ _CHARACTERS = 84
 _LINEAR = 50.0
 
 
+class MissingOption(AutotuneError):
+    """Something optional is not installed."""
+
+    template = "{what} needs {package}, which is not installed: {fix}"
+
+
 def check_plot(path: Path) -> None:
     """Refuse before anything is computed.
 
     Raises:
-        BadOption: neither .png nor .svg.
+        BadField: neither .png nor .svg.
         MissingOption: matplotlib is not installed.
     """
     if path.suffix.lower() not in SUFFIXES:
-        raise BadOption(option="--plot", detail=f"{str(path)!r} must end in {' or '.join(SUFFIXES)}")
+        raise BadField(field="plot", detail=f"{str(path)!r} must end in {' or '.join(SUFFIXES)}")
     try:
         import matplotlib  # type: ignore[import-not-found,unused-ignore]  # noqa: F401
     except ImportError as error:
@@ -67,9 +76,9 @@ def plot(report: Report, path: Path) -> None:
 
     # A character that the font doesn't have is a box in the picture, and no news on the terminal.
     warnings.filterwarnings("ignore", message="Glyph ", category=UserWarning)
-    timed = [comparison for comparison in report.comparisons if comparison.decision.interval is not None]
-    rows = timed[:MOST_ROWS]
-    labels = [_folded(shown(f"{row.place}  {row.label}")) for row in rows]
+    model = DiffModel(report, exit_status(report, ()))
+    rows = model.timed[:MOST_ROWS]
+    labels = [_folded(shown(f"{row.workload_label}  {row.label}")) for row in rows]
     heights = [_GAP + _LINE * (1 + label.count("\n")) for label in labels] or [_GAP + _LINE]
     # Of each row, counted from the top, in inches; the axis is turned over.
     middles = [sum(heights[:number]) + height / 2 for number, height in enumerate(heights)]
@@ -89,7 +98,7 @@ def plot(report: Report, path: Path) -> None:
     _scale(axes, rows)
     if not rows:
         axes.text(0.5, 0.5, "no candidate has times on both sides", transform=axes.transAxes, ha="center", va="center")
-    _name(axes, report, len(rows), len(timed))
+    _name(axes, model, len(rows), len(model.timed))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # No date inside, so that equal input gives an equal file.
@@ -114,7 +123,7 @@ def _draw(axes: Any, row: Comparison, middle: float, height: float) -> None:
         low, high = map(_change, decision.interval)
         # An estimate at the edge of its interval may lie outside by a rounding error.
         bar = [[max(0.0, value - low)], [max(0.0, high - value)]]
-    colour = _COLOURS.get(row.verdict, _COLOURS[Verdict.SAME])
+    colour = _COLOURS[row.verdict.row.tone]
     axes.errorbar(value, middle, xerr=bar, fmt="o", markersize=3.5, capsize=2.5, color=colour)
 
 
@@ -141,17 +150,17 @@ def _scale(axes: Any, rows: Sequence[Comparison]) -> None:
     axes.set_xlim(max(-most, -110.0), most)
 
 
-def _name(axes: Any, report: Report, drawn: int, timed: int) -> None:
+def _name(axes: Any, model: DiffModel, drawn: int, timed: int) -> None:
     """What A and B are, how many rows of how many these are, and the legend."""
     from matplotlib.lines import Line2D  # type: ignore[import-not-found,unused-ignore]
     from matplotlib.patches import Patch  # type: ignore[import-not-found,unused-ignore]
 
     which = f"the {drawn} most important of " if drawn < timed else ""
-    lines = [_folded(shown(line), 110) for line in sides(report)]
+    lines = [_folded(shown(line), 110) for line in model.sides]
     lines.append(f"{which}{plural(timed, 'candidate')} with times on both sides")
     handles: list[Any] = [
-        Line2D([], [], marker="o", markersize=3.5, color=colour, label=f"{verdict.value} ({report.count(verdict)})")
-        for verdict, colour in _COLOURS.items()
+        Line2D([], [], marker="o", markersize=3.5, color=_COLOURS[verdict.row.tone], label=f"{verdict} ({number})")
+        for verdict, number in model.legend
     ]
     handles.append(Patch(color=_BAND, label="within the threshold"))
     axes.set_title("\n".join(lines), fontsize=8, loc="left", parse_math=False, pad=24)

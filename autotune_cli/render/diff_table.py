@@ -9,36 +9,16 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from autotune_cli.comparing.ground import Effect
-from autotune_cli.comparing.outcome import Outcome
+from autotune_cli.comparing.exit_status import ExitStatus
 from autotune_cli.comparing.records import Report
+from autotune_cli.comparing.verdicts import Tone
 from autotune_cli.plain_text import shown
-from autotune_cli.render.diff_rows import Line, change, lines
-from autotune_cli.render.diff_text import (
-    basis,
-    choice_totals,
-    exit_text,
-    extremes,
-    ground_lines,
-    mean_of,
-    mean_text,
-    sides,
-    totals,
-)
+from autotune_cli.render.diff_model import DiffModel
+from autotune_cli.render.diff_rows import DiffRow
 from autotune_cli.render.folding import INDENT, Record, folded
 from autotune_cli.render.plain_records import shown_record
+from autotune_cli.render.tones import STYLES
 
-_STYLES = {
-    "slower": "red",
-    "status": "bold red",
-    "faster": "green",
-    "CHOICE": "magenta",
-    "ambiguous": "yellow",
-    "choice": "dim",
-    "same": "dim",
-    "eliminated": "dim",
-    "not timed": "dim",
-}
 # Rows beyond this are counted unless everything is asked for.
 MOST_ROWS = 60
 # Notes are folded into a column no narrower than this.
@@ -48,54 +28,51 @@ _WHAT, _SHORT_NOTE = 48, 16
 _GAP = 2
 
 
-def print_diff(console: Console, report: Report, result: Outcome, every: bool = False) -> None:
-    """The whole comparison: ground, rows by importance, counts, means, the exit code in words."""
+def print_diff(console: Console, report: Report, result: ExitStatus, every: bool = False) -> None:
+    """The whole comparison: environment, rows by importance, counts, means, the exit code in words."""
+    model = DiffModel(report, result, every)
 
     def say(text: str, style: str = "") -> None:
         # On a terminal lines are folded at spaces; a file's or a pipe's lines stay whole.
         console.print(Text(shown(text), style=style), soft_wrap=not console.is_terminal)
 
-    for item, line in zip(report.ground, ground_lines(report.ground), strict=True):
-        say(f"ground: {line}", "bold red" if item.effect == Effect.BLOCKS else "yellow")
-    if not report.ground:
-        say("ground: no difference", "dim")
-    for line in sides(report):
-        say(line, "dim")
-    if report.refusal is None:
-        say(basis(report), "dim")
+    for line in model.environment:
+        say(f"environment: {line.text}", STYLES[line.tone])
+    if not model.environment:
+        say("environment: no difference", "dim")
+    for side in model.sides:
+        say(side, "dim")
+    if model.basis is not None:
+        say(model.basis, "dim")
     for note in report.notes:
         say(f"note: {note}", "yellow")
     if report.refusal is not None:
-        say(exit_text(result), "red")
+        say(model.exit_text, "red")
         return
-    rows = shown_record(lines(report, every))
+    rows = shown_record(model.rows)
     if rows:
         console.print()
         console.print(_view(rows if every else rows[:MOST_ROWS], console.width, console.is_terminal))
         if not every and len(rows) > MOST_ROWS:
             say(f"... {len(rows) - MOST_ROWS} more rows; --all shows them", "dim")
     console.print()
-    for name, only in (("A", report.only_a), ("B", report.only_b)):
-        if only:
-            listed = only if every else only[:3]
-            more = f" and {len(only) - len(listed)} more" if len(only) > len(listed) else ""
-            say(f"only in {name}: {len(only)} ({', '.join(listed)}{more})", "yellow")
-    say(totals(report))
-    if report.comparisons:
-        say(choice_totals(report))
-    for mean in report.means:
-        say(f"geometric mean {mean.operation or 'in all'}: {mean_text(mean)}, {mean_of(mean)}")
-    ends = extremes(report)
-    if ends is not None:
-        for name, row in zip(("worst", "best"), ends, strict=True):
-            number = change(row.decision.ratio, row.decision.interval)
-            say(f"{name}: {number} {row.place} {row.label}, {row.verdict}", "dim")
-    say(exit_text(result), "red" if result.exit_code else "")
+    for name, only in model.only:
+        listed = only if every else only[:3]
+        more = f" and {len(only) - len(listed)} more" if len(only) > len(listed) else ""
+        say(f"only in {name}: {len(only)} ({', '.join(listed)}{more})", "yellow")
+    say(model.totals)
+    if model.choice_totals is not None:
+        say(model.choice_totals)
+    for mean in model.means:
+        say(f"geometric mean {mean.operation}: {mean.value}, {mean.of}")
+    for extreme in model.extremes:
+        say(extreme, "dim")
+    say(model.exit_text, "red" if result.exit_code else "")
 
 
-def _view(rows: Sequence[Line], width: int, whole: bool) -> RenderableType:
+def _view(rows: Sequence[DiffRow], width: int, whole: bool) -> RenderableType:
     """A table where all of it but the notes has room, names too if they shall stay ``whole``; else a record a row."""
-    cells = [(row.word, row.place, row.what, row.times, row.change, row.note) for row in rows]
+    cells = [(_word(row), row.workload, row.what, row.times, row.change, row.note) for row in rows]
     widest = [max(cell_len(row[column]) for row in cells) for column in range(6)]
     gaps = _GAP * sum(1 for each in widest[:5] if each)
     what, note = (widest[2], _NOTE) if whole else (min(widest[2], _WHAT), _SHORT_NOTE)
@@ -104,11 +81,11 @@ def _view(rows: Sequence[Line], width: int, whole: bool) -> RenderableType:
     return folded([_record(row, width - INDENT) for row in rows])
 
 
-def _record(row: Line, room: int) -> Record:
-    style = _STYLES.get(row.word, "")
+def _record(row: DiffRow, room: int) -> Record:
+    style = STYLES[row.tone]
     change = Text(row.times + ("  " if row.times and row.change else "")).append(row.change, style=style)
     return Record(
-        Text.assemble((row.word, style), f"  {row.place}"),
+        Text.assemble((_word(row), style), f"  {row.workload}"),
         (*(Text(part) for part in _names(row.what, room)), change, Text(row.note)),
     )
 
@@ -126,12 +103,17 @@ def _names(what: str, room: int) -> list[str]:
     return [name, f"({role}"] if bracket else [what]
 
 
-def _table(rows: Sequence[Line]) -> Table:
+def _table(rows: Sequence[DiffRow]) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
     for fold in (False, False, True, False, False, True):
         table.add_column(overflow="fold", no_wrap=not fold)
     for row in rows:
-        style = _STYLES.get(row.word, "")
-        cells = (row.word, row.place, row.what, row.times, row.change, row.note)
+        style = STYLES[row.tone]
+        cells = (_word(row), row.workload, row.what, row.times, row.change, row.note)
         table.add_row(*(Text(cell, style=style if index in (0, 4) else "") for index, cell in enumerate(cells)))
     return table
+
+
+def _word(row: DiffRow) -> str:
+    """In capitals where other rows have the same word and are no news, so that the two differ without colours too."""
+    return row.word.upper() if row.tone is Tone.NEWS else row.word

@@ -12,6 +12,7 @@ from autotune_cli.measure.noise import why_noisy
 from autotune_cli.plain_text import csv_cell
 from autotune_cli.render.baselines import mean_over, names
 from autotune_cli.render.devices import by_device
+from autotune_cli.render.run_rows import role
 from autotune_cli.results.schema import CandidateResult, RunFile, WorkloadResult
 
 COLUMNS: Final = (
@@ -87,10 +88,3 @@ def _row(result: WorkloadResult, device: str, candidate: CandidateResult) -> tup
         candidate.backend, int(candidate.default), role(result, candidate), candidate.status, candidate.median_us,
         low, high, candidate.rough_us, len(candidate.rounds), held, candidate.reason,
     )  # fmt: skip
-
-
-def role(result: WorkloadResult, candidate: CandidateResult) -> str:
-    """``winner``, ``tie`` or nothing."""
-    if result.choice is None or candidate.key not in result.choice.tie_set:
-        return ""
-    return "winner" if candidate.key == result.choice.winner else "tie"

@@ -1,32 +1,22 @@
-"""Progress of a run: a live table on a terminal, plain lines elsewhere."""
+"""Progress of a run: what the live table of a terminal and the plain lines of a log have in common."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from rich.console import Console, Group
-from rich.live import Live
-from rich.progress_bar import ProgressBar
-from rich.table import Table
+from rich.console import Console
 from rich.text import Text
 
-from autotune_cli.measure.statistics import median, median_interval
 from autotune_cli.plain_text import shown
 from autotune_cli.render.plain_records import shown_record
-from autotune_cli.render.text import microseconds, plural, with_interval
-from autotune_cli.render.workloads import heights, workloads_view
+from autotune_cli.render.text import plural
 from autotune_cli.results.schema import CandidateResult, Environment, Settings, WorkloadResult
 from autotune_cli.tuning.progress import BuildsState, Progress
 from autotune_cli.tuning.race import Race
 
-_SHOWN_CANDIDATES = 8
-_REFRESH_PER_SECOND = 4.0
-# Columns of the live table: a name, a time with its interval, a word such as "default out of memory".
-_NAME, _TIME, _WORD = 64, 15, 22
-_MODULE = 52
-_WORDS = {
+PHASES = {
     "probe": "measuring the device",
     "build": "building",
     "modules": "loading",
@@ -39,7 +29,7 @@ _WORDS = {
 }
 
 
-class _Open:
+class Opened:
     """A workload in work."""
 
     def __init__(self, key: str, labels: Sequence[str]) -> None:
@@ -50,19 +40,21 @@ class _Open:
         self.phase = ""
 
 
-class _Watcher(Progress):
-    """What both kinds of watchers keep.
+class Watcher(Progress):
+    """What is known of a run so far; subclasses show it.
 
     Nothing here prints while it holds ``lock``: rich holds the live table's lock while it draws, and drawing takes
     ``lock``, so the other order would stop both threads for ever.
     """
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, said: Callable[[str], str] = str) -> None:
+        """``said`` names the fields in a note as the command does."""
         self.console = console
+        self.said = said
         self.lock = threading.RLock()
         self.total = 0
         self.results: list[WorkloadResult] = []
-        self.open_ones: dict[str, _Open] = {}
+        self.open_ones: dict[str, Opened] = {}
         self.started = time.monotonic()
         self.builds_state = BuildsState(0)
         self.measuring_since: float | None = None
@@ -78,7 +70,7 @@ class _Watcher(Progress):
         self.console.print(line, style="dim", highlight=False, markup=False)
 
     def note(self, text: str) -> None:
-        self.console.print(Text(f"note: {shown(text)}", style="yellow"), soft_wrap=True)
+        self.console.print(Text(f"note: {shown(self.said(text))}", style="yellow"), soft_wrap=True)
 
     def builds(self, state: BuildsState) -> None:
         state = shown_record(state)
@@ -93,12 +85,12 @@ class _Watcher(Progress):
 
     def open(self, key: str, candidates: Sequence[CandidateResult], labels: Sequence[str]) -> None:
         with self.lock:
-            self.open_ones[key] = _Open(key, shown_record(labels))
+            self.open_ones[key] = Opened(key, shown_record(labels))
 
     def phase(self, key: str, name: str, subject: str) -> None:
         with self.lock:
             if key in self.open_ones:
-                self.open_ones[key].phase = f"{_WORDS.get(name, name)} {shown(subject)}"
+                self.open_ones[key].phase = f"{PHASES.get(name, name)} {shown(subject)}"
 
     def vetted(self, key: str, candidate: CandidateResult) -> None:
         with self.lock:
@@ -123,166 +115,3 @@ class _Watcher(Progress):
         since = self.started if self.measuring_since is None else self.measuring_since
         seconds = (time.monotonic() - since) / measured * left
         return f"about {seconds:.0f} s left" if seconds < 100 else f"about {seconds / 60:.0f} min left"
-
-
-class Lines(_Watcher):
-    """One line a workload: for logs and pipes."""
-
-    def open(self, key: str, candidates: Sequence[CandidateResult], labels: Sequence[str]) -> None:
-        super().open(key, candidates, labels)
-        with self.lock:
-            self.console.print(
-                f"[{len(self.results) + 1}/{self.total}] {key}: {plural(len(labels), 'candidate')}",
-                highlight=False,
-                markup=False,
-                soft_wrap=True,
-            )
-
-    def builds(self, state: BuildsState) -> None:
-        state = shown_record(state)
-        with self.lock:
-            before = self.builds_state
-            super().builds(state)
-            if not before.total:
-                self._say(f"building {plural(state.total, 'module')} that candidates need")
-            for title in [title for title in state.running if title not in before.running]:
-                self._say(f"  {_WORDS['build']} {title}")
-            for title in [title for title in state.built if title not in before.built]:
-                self._say(f"  built {title} in {state.built[title]:.0f} s ({state.done} of {state.total})")
-
-    def _say(self, text: str) -> None:
-        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
-
-    def phase(self, key: str, name: str, subject: str) -> None:
-        if name == "build":
-            with self.lock:
-                building = f"  {_WORDS[name]} {shown(subject)}"
-                if self.open_ones[key].phase != building:
-                    self.open_ones[key].phase = building
-                    self.console.print(building, highlight=False, markup=False, soft_wrap=True)
-
-    def done(self, result: WorkloadResult) -> None:
-        super().done(result)
-        result = shown_record(result)
-        with self.lock:
-            words = "no winner"
-            if result.choice is not None:
-                winner = result.candidate(result.choice.winner)
-                words = f"{winner.label} {with_interval(winner.median_us, winner.interval_us)} us"
-                if result.choice.speedup is not None:
-                    words += f", {result.choice.speedup:.2f}x over {result.choice.over}"
-            if result.reused:
-                words += " (cache)"
-            left = self.time_left()
-            self.console.print(
-                f"[{len(self.results)}/{self.total}] {result.key}: {words}{f'; {left}' if left else ''}",
-                highlight=False,
-                markup=False,
-                soft_wrap=True,
-            )
-
-
-class LiveTable(_Watcher):
-    """Finished workloads above, the candidates of the current one below, then how far it is."""
-
-    def __init__(self, console: Console) -> None:
-        super().__init__(console)
-        self._live = Live(
-            get_renderable=self._render, console=console, refresh_per_second=_REFRESH_PER_SECOND, transient=True
-        )
-
-    def begin(self, environment: Environment, settings: Settings, keys: Sequence[str]) -> None:
-        super().begin(environment, settings, keys)
-        self._live.start()
-
-    def end(self) -> None:
-        self._live.stop()
-
-    def _render(self) -> Group:
-        with self.lock:
-            # The terminal's height bounds the whole, or its end, the bar, would be cut off. A workload in work takes
-            # three lines besides its candidates, the results two besides theirs, the bar and the cursor one each.
-            height = self.console.height - 4
-            works = list(self.open_ones.values())[: max(1, height // 4)]
-            rows = max(1, min(_SHOWN_CANDIDATES, height // max(1, len(works)) - 3))
-            room = height - len(works) * (rows + 3)
-            parts: list[object] = []
-            if self.builds_state.done < self.builds_state.total:
-                modules = self._modules(height)
-                parts.append(modules)
-                room -= modules.row_count + 2
-            head, each = heights(self.results[-max(1, room) :], None, self.console.width)
-            if self.results and room >= head + each:
-                # The newest matter most. Beside the results: their header, of which one line was counted, and a blank.
-                newest = self.results[-((room + 1 - head) // each) :]
-                parts.append(workloads_view(newest, None, self.console.width))
-                parts.append(Text())
-            for work in works:
-                # Lines of their own, as a table's title and cells are no wider than the table.
-                parts.append(Text(work.key, style="bold", no_wrap=True, overflow="ellipsis"))
-                parts.append(self._candidates(work, rows))
-                parts.append(Text(work.phase, style="cyan", no_wrap=True, overflow="ellipsis"))
-            parts.append(self._bar())
-            return Group(*parts)  # type: ignore[arg-type]
-
-    def _modules(self, height: int) -> Table:
-        """Before the first workload is opened: results from the cache give way."""
-        state, now = self.builds_state, time.monotonic()
-        table = Table(box=None, pad_edge=False, title_justify="left", title_style="bold")
-        failed = f", {len(state.failed)} failed" if state.failed else ""
-        table.title = f"built {len(state.built)} of {plural(state.total, 'module')}{failed}"
-        table.add_column("module", no_wrap=True, width=max(12, min(_MODULE, self.console.width - 18)))
-        table.add_column("time s", justify="right", no_wrap=True, width=8)
-        table.add_column("", no_wrap=True)
-        # Those in work first, the newest of the others next.
-        rows = [(title, now - begin, "building", "cyan") for title, begin in state.running.items()]
-        rows += [(title, seconds, "built", "dim") for title, seconds in reversed(list(state.built.items()))]
-        for title, seconds, word, style in rows[: max(1, height - 3)]:
-            table.add_row(Text(title, overflow="ellipsis"), f"{seconds:.0f}", word, style=style)
-        return table
-
-    def _candidates(self, work: _Open, shown: int) -> Table:
-        # The name gives way, never the time.
-        room = self.console.width - _TIME - _WORD - 2
-        table = Table(box=None, pad_edge=False)
-        table.add_column("candidate", no_wrap=True, width=max(12, min(_NAME, room)))
-        table.add_column("time us", justify="right", no_wrap=True, width=_TIME)
-        table.add_column("", no_wrap=True)
-        rows = []
-        race = work.race
-        for key, candidate in work.vetted.items():
-            times = list(race.times.get(key, {}).values()) if race is not None else []
-            if times:
-                text, value = with_interval(median(times), median_interval(times)), median(times)
-            else:
-                value = candidate.rough_us or float("inf")
-                text = f"~{microseconds(candidate.rough_us)}" if candidate.rough_us else "-"
-            out = race is not None and key in race.dropped
-            word = candidate.status.replace("_", " ") if candidate.status != "ok" else "out" if out else ""
-            if candidate.default:
-                word = f"default {word}"
-            style = "red" if candidate.status not in ("ok", "duplicate", "skipped") else "dim" if out else ""
-            rows.append((out, value, candidate.label, text, word, style))
-        # What is wrong stays in sight however slow it is.
-        rows.sort(key=lambda row: (row[0], row[5] != "red" and row[1] == float("inf"), row[1]))
-        for _, _, label, text, word, style in rows[:shown]:
-            table.add_row(Text(label), text, word, style=style)
-        return table
-
-    def _bar(self) -> Table:
-        grid = Table.grid(padding=(0, 1))
-        done = float(len(self.results))
-        for work in self.open_ones.values():
-            candidates = max(1, len(work.left))
-            done_share = 0.5 * min(1.0, len(work.vetted) / candidates)
-            if work.race is not None and work.race.best is not None:
-                best = work.race.times[work.race.best]
-                done_share = 0.5 + 0.5 * min(1.0, len(best) / max(1, work.race.policy.rounds))
-            done += done_share
-        elapsed = time.monotonic() - self.started
-        grid.add_row(
-            ProgressBar(total=max(1, self.total), completed=done, width=30),
-            f"{len(self.results)} of {plural(self.total, 'workload')}, {elapsed:.0f} s",
-            self.time_left(),
-        )
-        return grid

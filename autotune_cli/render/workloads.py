@@ -10,20 +10,14 @@ from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
-from autotune_cli.render import baselines
-from autotune_cli.render.text import (
-    batch_and_context,
-    operation,
-    percent,
-    share_of_floor,
-    speedup,
-    with_interval,
-)
+from autotune_cli.render.run_rows import WORKLOAD_COLUMNS, workload_row
+from autotune_cli.render.text import share_of_floor
 from autotune_cli.results.schema import WorkloadResult
 
 _HEAD = ("operation", "batch", "context")
-_WIDE = (*_HEAD, "mode", "winner", "time us", "baseline us", "speed-up", "floor", "ties")
 _FIGURES = ("time us", "baseline", "speed-up", "floor")
+# Baselines without a time.
+_ODD = {"wrong": "red", "missing": "yellow"}
 _LEFT = ("operation", "mode", "winner")
 # Between columns: two spaces in the wide table, one in the narrow ones.
 _GAP = 2
@@ -34,7 +28,7 @@ def workloads_view(results: Sequence[WorkloadResult], baseline: str | None, widt
     """For a terminal of ``width`` columns; ``baseline``: name of the one in the table, None: the default."""
     rows = [_cells(result, baseline) for result in results]
     if _is_wide(rows, width):
-        return Text("\n").join(_aligned(_WIDE, rows, _GAP))
+        return Text("\n").join(_aligned(WORKLOAD_COLUMNS, rows, _GAP))
     return Group(*_narrow(rows, width))
 
 
@@ -48,7 +42,7 @@ def heights(results: Sequence[WorkloadResult], baseline: str | None, width: int)
 
 
 def _is_wide(rows: Sequence[Sequence[Text]], width: int) -> bool:
-    return _aligned(_WIDE, rows, _GAP)[0].cell_len <= width
+    return _aligned(WORKLOAD_COLUMNS, rows, _GAP)[0].cell_len <= width
 
 
 def _narrow(rows: Sequence[Sequence[Text]], width: int) -> list[RenderableType]:
@@ -101,22 +95,21 @@ def _aligned(names: Sequence[str], rows: Sequence[Sequence[Text]], gap: int) -> 
 
 
 def _cells(result: WorkloadResult, baseline: str | None) -> list[Text]:
-    workload, choice = result.workload, result.choice
-    batch, context = batch_and_context(workload)
-    held = result.baseline(baseline)
-    cell = baselines.cell(result, baseline)
-    held_text = Text(cell, style="red" if cell == "wrong" else "yellow" if cell == "missing" else "")
-    front = [Text(text) for text in (operation(workload), batch, context, workload.mode)]
-    if choice is None:
-        return [*front, Text("none", style="red"), Text("-"), held_text, Text("-"), Text("-"), Text("-")]
-    winner = result.candidate(choice.winner)
-    name = Text(winner.label, style="dim" if result.reused else "")
-    if winner.default:
-        name.append(" (default)", style="dim")
-    over = held.speedup if held else None
-    gain = Text(speedup(over, held.speedup_interval if held else None), style="green" if (over or 0) > 1 else "")
-    ties = str(len(choice.tie_set)) if len(choice.tie_set) > 1 else "-"
-    time = with_interval(winner.median_us, winner.interval_us)
-    share = share_of_floor(result)
-    floor = Text(percent(share), style="red" if (share or 0) > 1 else "")
-    return [*front, name, Text(time), held_text, gain, floor, Text(ties)]
+    """Those of ``WORKLOAD_COLUMNS``, with their colours."""
+    row, held = workload_row(result, baseline), result.baseline(baseline)
+    if row.winner is None:
+        name = Text("none", style="red")
+    else:
+        name = Text(row.winner, style="dim" if result.reused else "")
+        if row.winner_is_default:
+            name.append(" (default)", style="dim")
+    is_faster = row.winner is not None and held is not None and (held.speedup or 0.0) > 1.0
+    return [
+        *map(Text, (row.operation, row.batch, row.context, row.mode)),
+        name,
+        Text(row.time),
+        Text(row.baseline, style=_ODD.get(row.baseline, "")),
+        Text(row.gain, style="green" if is_faster else ""),
+        Text(row.floor, style="red" if (share_of_floor(result) or 0.0) > 1.0 else ""),
+        Text(row.ties),
+    ]

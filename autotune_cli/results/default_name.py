@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from autotune_cli.errors import BadFile
+from autotune_cli.fields import Field, Message
 from autotune_cli.results.cache import CacheStore
 from autotune_cli.results.files import read_run
 
@@ -15,7 +16,7 @@ def default_name(root: Path, name: str, device_kind: str) -> tuple[str, str | No
     """The name for results of this machine, and a note where it is not the suite's.
 
     A cache that holds a GPU's results, and none of a processor, is likely to be one that somebody measured elsewhere
-    and keeps in version control. A run on a CPU, which is a trial, goes beside it. ``--name`` asks for that file.
+    and keeps in version control. A run on a CPU, which is a trial, goes beside it. Who names that file gets it.
 
     Args:
         name: the suite's.
@@ -35,5 +36,10 @@ def default_name(root: Path, name: str, device_kind: str) -> tuple[str, str | No
     other = name + _SUFFIX
     return (
         other,
-        f"{path} holds a GPU's results; these go to {path.with_name(f'{other}.json')} (--name {name} adds them)",
+        Message(
+            "{path} holds a GPU's results; these go to {other} ({name} adds them)",
+            path=path,
+            other=path.with_name(f"{other}.json"),
+            name=Field("name", name),
+        ),
     )

@@ -114,10 +114,10 @@ def dump_line(record: BaseModel) -> str:
     return _valid_text(_one_line(record.model_dump(mode="python")))
 
 
-def write_atomic(path: Path, text: str) -> None:
+def write_atomic(path: Path, content: str | bytes) -> None:
     """Replace a file's content: afterwards the old or the new one is there, whole, even after a power failure.
 
-    Missing folders are made. A link is followed.
+    Missing folders are made. A link is followed. A text is written as UTF-8.
 
     Raises:
         CannotWrite: a full disk, a read-only folder, a folder of that name ... The old file is untouched.
@@ -128,7 +128,7 @@ def write_atomic(path: Path, text: str) -> None:
         # In the target's folder, as a rename doesn't cross file systems.
         temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}.tmp")
         try:
-            _write_synced(temporary, text.encode("utf-8"))
+            _write_synced(temporary, content if isinstance(content, bytes) else content.encode("utf-8"))
             os.replace(temporary, target)
         except BaseException:
             with suppress(OSError):

@@ -17,11 +17,17 @@ FILE = "file "
 """Begins the fields of users' files that were loaded while a workload was measured: known only afterwards."""
 UNSETTLED = "files"
 """A field of results whose users' files changed, or are not known: such a result is never reused."""
+VARIABLE = "variable "
+"""Begins the fields of environment variables."""
 _SEPARATOR = "; "
 # More names than this on each side of a difference say nothing more to a reader.
 _NAMED = 4
-# What a field is called on the side that lacks it, by the field's first word.
-_ABSENT = {"baseline": "not measured", "variable": "not set", "library": "not recorded", "source": "absent"} | {
+# What is shown of a field on the side that lacks it, by the field's first word.
+_ABSENT = {
+    "baseline": "not measured",
+    "variable": "not set",
+    "library": "not recorded",
+    "source": "absent",
     "file": "absent",
     UNSETTLED: "as they are now",
 }
@@ -51,6 +57,18 @@ def identity(
         # Not in the key's text, yet it decides every request's length.
         "lengths rule": str(workload.lengths_rule),
         **workload.beside_key,
+        **environment_fields(environment),
+        **settings_fields(settings),
+        **{f"source {name}": digest for name, digest in sorted(sources.items())},
+        **dict(baseline_field(name, candidate) for name, candidate in sorted((baselines or {}).items())),
+        CANDIDATES: _SEPARATOR.join(sorted(set(candidate_keys))),
+    }
+    return known_fields(fields)
+
+
+def environment_fields(environment: Environment) -> dict[str, str]:
+    """The fields of an identity that an environment says; those that are not known are empty."""
+    return {
         "device": environment.device,
         "capability": _dotted(environment.capability),
         "multiprocessors": str(environment.multiprocessors or ""),
@@ -61,7 +79,13 @@ def identity(
         "driver": environment.driver or "",
         "cuda": environment.cuda or "",
         **{f"library {name}": version for name, version in sorted(environment.libraries.items())},
-        **{f"variable {name}": value for name, value in sorted(environment.variables.items())},
+        **{f"{VARIABLE}{name}": value for name, value in sorted(environment.variables.items())},
+    }
+
+
+def settings_fields(settings: Settings) -> dict[str, str]:
+    """The fields of an identity that the settings of a run say."""
+    return {
         "timer": settings.timer,
         "l2": settings.l2,
         "rounds": str(settings.rounds),
@@ -71,12 +95,17 @@ def identity(
         "seed": str(settings.seed),
         # A longer limit can turn a timeout into the winner.
         "timeout": _number(settings.timeout_s, "s"),
-        **{f"source {name}": digest for name, digest in sorted(sources.items())},
-        **{f"baseline {name}": candidate or "missing" for name, candidate in sorted((baselines or {}).items())},
-        CANDIDATES: _SEPARATOR.join(sorted(set(candidate_keys))),
     }
-    # An unset field is left out, but a variable set to nothing is a value.
-    return {name: text for name, text in fields.items() if text or name.startswith("variable ")}
+
+
+def baseline_field(name: str, candidate: str | None) -> tuple[str, str]:
+    """Name and text of the field of a baseline; ``candidate`` is None where the baseline is missing."""
+    return f"baseline {name}", candidate or "missing"
+
+
+def known_fields(fields: Mapping[str, str]) -> dict[str, str]:
+    """The fields without empty ones. A variable that is set to nothing has a value and stays."""
+    return {name: text for name, text in fields.items() if text or name.startswith(VARIABLE)}
 
 
 def planned_part(fields: Mapping[str, str]) -> dict[str, str]:
@@ -118,8 +147,17 @@ def _difference(name: str, old: Mapping[str, str], new: Mapping[str, str]) -> st
     if name == CANDIDATES:
         before, after = (_split(side.get(name, "")) for side in (old, new))
         return f"{name}: " + ", ".join([*_signed("+", after - before), *_signed("-", before - after)])
-    absent = _ABSENT.get(name.split(" ", 1)[0], "none")
-    return f"{name} {shown(old.get(name, absent))} -> {shown(new.get(name, absent))}"
+    return f"{name} {shown_value(name, old.get(name), 'none')} -> {shown_value(name, new.get(name), 'none')}"
+
+
+def shown_value(name: str, text: str | None, absent: str) -> str:
+    """What is shown of a field's value.
+
+    Args:
+        text: None: that side doesn't have the field.
+        absent: the word for that, where the field has none of its own.
+    """
+    return shown(_ABSENT.get(name.split(" ", 1)[0], absent) if text is None else text)
 
 
 def _signed(sign: str, keys: set[str]) -> list[str]:

@@ -121,7 +121,7 @@ class Settings(Record):
     """How a run measured."""
 
     timer: str
-    """``cupti``, ``events`` or ``cpu_clock``."""
+    """Its name: a file of measure/timers."""
     l2: Literal["cold", "warm"]
     rounds: NonNegativeInt
     iterations: NonNegativeInt
@@ -255,7 +255,7 @@ class BaselineResult(Record):
     """What an engine, with named options, runs for a workload on this GPU, and what the winner gains over it."""
 
     name: str
-    """Words that ``--baseline`` takes: ``sglang``, ``sglang --attention-backend flashinfer``."""
+    """Words that name it: ``sglang``, ``sglang --attention-backend flashinfer``."""
     engine: str
     """Empty: a candidate that the user named."""
     version: str | None = None

@@ -38,7 +38,7 @@ def cache_toggle(option: bool | None, environ: Mapping[str, str]) -> Toggle:
     """Whether results are reused and kept.
 
     Args:
-        option: ``--cache`` or ``--no-cache``; None: neither was given.
+        option: what was asked for; None: nothing was.
         environ: such as ``os.environ``. The first of ``CACHE_VARIABLES`` that is set decides; an empty one isn't.
 
     Raises:

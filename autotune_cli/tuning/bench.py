@@ -21,9 +21,10 @@ from autotune_cli.measure.roofline import measure_ceilings
 from autotune_cli.measure.statistics import median
 from autotune_cli.measure.timers import MeasurementError, Timer
 from autotune_cli.results.schema import CaseEvidence, Ceilings, Conditions, Environment, HostTime
-from autotune_cli.tuning.faults import Fault, fault_of, is_healthy
-from autotune_cli.tuning.jobs import JUDGE_PHASE, REFERENCE_PHASE, Entry, RoundDone, RoundFailed, Vetted
-from autotune_cli.tuning.launching import InputGuard, Launch, poison, prepare
+from autotune_cli.tuning.jobs import Entry, RoundDone, RoundFailed, Vetted
+from autotune_cli.worker.faults import Fault, fault_of, is_healthy
+from autotune_cli.worker.launching import InputGuard, Launch, poison, prepare
+from autotune_cli.worker.protocol import JUDGE_PHASE, REFERENCE_PHASE
 
 # Host times are medians of this many calls: enough to see 20 us from 200 us, cheap beside the vetting.
 _HOST_CALLS = 5

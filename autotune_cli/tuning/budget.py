@@ -29,10 +29,11 @@ class Budget:
         seconds: float | None,
         workloads: int,
         workers: int = 1,
-        now: Callable[[], float] = time.monotonic,
+        now: Callable[[], float] | None = None,
         reserve: float = 0.0,
     ) -> None:
-        self._now = now
+        # By its name: it is the same clock that workers are held to, a test's own one too.
+        self._now = now = now or time.monotonic
         self._hard_end = float("inf") if seconds is None else now() + seconds
         self._end = None if seconds is None else now() + (1.0 - reserve) * seconds
         self._left = workloads

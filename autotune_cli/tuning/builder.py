@@ -1,6 +1,6 @@
 """The process that builds one module: no GPU, no inputs, no measurements; torch only where the library imports it.
 
-Started like a worker (see :mod:`autotune_cli.tuning.worker`), one for each module. Compilers are its grandchildren.
+Started like a worker (see :mod:`autotune_cli.worker.serving`), one for each module. Compilers are its grandchildren.
 """
 
 from __future__ import annotations
@@ -9,10 +9,12 @@ from collections.abc import Callable
 
 from autotune_cli.kernels.modules import Module
 from autotune_cli.kernels.registry import REGISTRY
-from autotune_cli.tuning.channel import WorkerChannel
-from autotune_cli.tuning.compiler_errors import reason_of, was_killed
-from autotune_cli.tuning.jobs import ModuleBuilt, ModuleToBuild, ReadyToBuild, WorkerSettings
-from autotune_cli.tuning.worker import load_kernel_files, serve
+from autotune_cli.tuning.jobs import ModuleBuilt, ModuleToBuild
+from autotune_cli.worker.channel import WorkerChannel
+from autotune_cli.worker.compiler_errors import reason_of, was_killed
+from autotune_cli.worker.kernel_files import load_kernel_files
+from autotune_cli.worker.protocol import ReadyToBuild, WorkerSettings
+from autotune_cli.worker.serving import serve
 
 
 def main() -> None:

@@ -21,9 +21,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from autotune_cli.errors import AutotuneError
-from autotune_cli.tuning.guard import most_compilers
-from autotune_cli.tuning.jobs import BuildModule, ModuleBuilt, ModuleToBuild, ToBuild, Vetted, WorkerSettings
-from autotune_cli.tuning.process import (
+from autotune_cli.tuning.jobs import BuildModule, ModuleBuilt, ModuleToBuild, ToBuild, Vetted
+from autotune_cli.tuning.progress import BuildsState, Progress
+from autotune_cli.tuning.resources import cores, free_bytes
+from autotune_cli.worker.guard import most_compilers
+from autotune_cli.worker.process import (
     BUILD_TIMEOUT_S,
     OutOfTime,
     Stopped,
@@ -33,8 +35,7 @@ from autotune_cli.tuning.process import (
     WorkerRaised,
     WorkerTimeout,
 )
-from autotune_cli.tuning.progress import BuildsState, Progress
-from autotune_cli.tuning.resources import cores, free_bytes
+from autotune_cli.worker.protocol import WorkerSettings
 
 # The compilers' estimates are rough, and a run needs memory itself.
 _MEMORY_SHARE = 0.8

@@ -1,4 +1,4 @@
-"""``--focus``: the user's own kernels, the baselines, and the best known competitor of each workload."""
+"""Focus: the user's own kernels, the baselines, and the best known competitor of each workload."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from autotune_cli.kernels import own_files
 from autotune_cli.kernels.engines import Baseline
@@ -18,7 +18,6 @@ from autotune_cli.results.schema import (
     CaseEvidence,
     Ceilings,
     Conditions,
-    Environment,
     HostTime,
     Kernel,
     Status,
@@ -30,28 +29,8 @@ if TYPE_CHECKING:
     from autotune_cli.tuning.builder import Builder
 
 
-REFERENCE_PHASE = "reference"
-"""The phase in which a worker draws inputs and computes the exact output: no candidate's time."""
-
-JUDGE_PHASE = "judge"
-"""The phase in which an output is judged and inputs are looked at for changes: no candidate's time either."""
-
 PART = 5000
 """Candidates that cross at once: unpickling as many takes a tenth of a second, in which no signal is handled."""
-
-
-@dataclass(frozen=True)
-class WorkerSettings:
-    """What a worker needs to know when it starts."""
-
-    device: str
-    """``cuda`` or ``cpu``."""
-    timer: str | None = None
-    """None: the best one for the device."""
-    l2: str = "cold"
-    seed: int = 0
-    kernel_files: tuple[str, ...] = ()
-    """Users' files that register backends."""
 
 
 @dataclass(frozen=True)
@@ -94,22 +73,6 @@ class BackendInfo:
     install: str
     devices: tuple[str, ...]
     source: str
-
-
-@dataclass(frozen=True)
-class Ready:
-    """A worker's greeting."""
-
-    environment: Environment
-    timer: str
-    l2: str
-    card: str | None = None
-    """UUID of the GPU."""
-
-
-@dataclass(frozen=True)
-class ReadyToBuild:
-    """A builder's greeting: it knows of no device."""
 
 
 @dataclass(frozen=True)
@@ -302,6 +265,3 @@ class Recheck:
 
     def __call__(self, bench: Bench) -> Vetted:
         return bench.recheck(self.workload, self.candidate, self.calls)
-
-
-Job = Any

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from autotune_cli.fields import Message
 from autotune_cli.measure.noise import likely_cause, why_noisy
 from autotune_cli.results.schema import RunFile
 
@@ -26,7 +27,12 @@ def noisy_note(run: RunFile, left_out: tuple[str, ...], kept_in: str, load: floa
     """
     first = next(result for result in run.workloads if result.key == left_out[0])
     more = f" and {len(left_out) - 1} more" if len(left_out) > 1 else ""
-    return (
-        f"too noisy for the cache: {first.key}{more}: {why_noisy(first)}; likely cause: "
-        f"{likely_cause(first, load, cores)}. Kept in {kept_in} only; --keep-noisy keeps such results in the cache, too"
+    return Message(
+        "too noisy for the cache: {first}{more}: {why}; likely cause: {cause}. "
+        "Kept in {kept_in} only; {fields.keep_noisy} keeps such results in the cache, too",
+        first=first.key,
+        more=more,
+        why=why_noisy(first),
+        cause=likely_cause(first, load, cores),
+        kept_in=kept_in,
     )

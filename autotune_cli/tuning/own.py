@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from autotune_cli.errors import AutotuneError
+from autotune_cli.fields import Message
 from autotune_cli.kernels.own_files import CHANGED, file_digest
 from autotune_cli.results.identity import FILE, UNSETTLED
 from autotune_cli.results.schema import WorkloadResult
 from autotune_cli.tuning.jobs import ListLoaded, LoadedFiles, PlannedWorkload
-from autotune_cli.tuning.process import Stopped, Worker, WorkerDied, WorkerRaised, WorkerTimeout
 from autotune_cli.tuning.progress import Progress
+from autotune_cli.worker.process import Stopped, Worker, WorkerDied, WorkerRaised, WorkerTimeout
 
 # It reads and hashes what was loaded, as far as that has changed.
 _TIMEOUT_S = 60.0
@@ -43,6 +44,7 @@ class OwnFiles:
         else:
             changed = loaded.source != plan.own_source or CHANGED in loaded.files.values()
             if changed:
-                progress.note(f"{result.key}: a file of --kernels {CHANGED}; its result will not be reused")
+                text = "{key}: a file of {fields.kernels} {changed}; its result will not be reused"
+                progress.note(Message(text, key=result.key, changed=CHANGED))
             fields = {UNSETTLED: CHANGED} if changed else {FILE + name: text for name, text in loaded.files.items()}
         return result.model_copy(update={"identity": {**result.identity, **fields}})

@@ -9,9 +9,9 @@ from autotune_cli.kernels.engines import Baseline
 from autotune_cli.kernels.workload import AnyWorkload
 from autotune_cli.results.schema import RunFile
 from autotune_cli.tuning.focus import Focus
-from autotune_cli.tuning.jobs import WorkerSettings
-from autotune_cli.tuning.process import BUILD_TIMEOUT_S
 from autotune_cli.tuning.race import RacePolicy
+from autotune_cli.worker.process import BUILD_TIMEOUT_S
+from autotune_cli.worker.protocol import WorkerSettings
 
 
 @dataclass(frozen=True)
@@ -55,4 +55,4 @@ class Outcome:
     interrupted: bool = False
     measured: int = 0
     journal: Path | None = None
-    """Kept for --resume after an interruption."""
+    """Kept for resuming after an interruption."""

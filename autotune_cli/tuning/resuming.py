@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from autotune_cli.errors import NothingToResume
+from autotune_cli.fields import Field, Message, joined
 from autotune_cli.results.identity import explain
 from autotune_cli.results.journal import Journal, find_resumable
 from autotune_cli.results.records import JournalHeader, JournalState
@@ -22,14 +23,14 @@ def resume_journal(request: Request, header: JournalHeader) -> tuple[Journal, Jo
     why = _why_not(known.header, header)
     if why is not None:
         journal.close()
-        raise NothingToResume(detail=f"{journal.path.name} was begun {why}")
+        raise NothingToResume(detail=joined(" was begun ", (journal.path.name, why)))
     return journal, known
 
 
 def _why_not(begun: JournalHeader, now: JournalHeader) -> str | None:
     """How the run that was begun differs from the one that is asked for; None if it doesn't."""
     if begun.kind != now.kind:
-        return f"with {'--no-cache' if begun.kind == 'run' else '--cache'}; give it again"
+        return Message("with {cache}; give it again", cache=Field("cache", begun.kind != "run"))
     changes: list[str] = []
     for key, fields in now.workloads.items():
         stored = begun.workloads.get(key)

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from autotune_cli import __version__
-from autotune_cli.errors import AutotuneError, BudgetTooSmall, NoMemory
+from autotune_cli.errors import BadField, BudgetTooSmall, NoMemory
 from autotune_cli.kernels.family import cost, memory_bytes
 from autotune_cli.measure.floor import floor_us
 from autotune_cli.measure.statistics import percentile
@@ -24,16 +24,17 @@ from autotune_cli.results.runs import write_run
 from autotune_cli.results.schema import Ceilings, Environment, RunFile, Settings, WorkloadResult
 from autotune_cli.tuning.budget import RESERVE, VETTING_SHARE, Budget
 from autotune_cli.tuning.building import Builds, build
-from autotune_cli.tuning.jobs import MeasureCeilings, PlannedWorkload, Ready
+from autotune_cli.tuning.jobs import MeasureCeilings, PlannedWorkload
 from autotune_cli.tuning.keeping import noisy_note, split_noisy
 from autotune_cli.tuning.own import OwnFiles
-from autotune_cli.tuning.process import OutOfTime, Stopped, Worker, WorkerDied, WorkerRaised, WorkerTimeout
 from autotune_cli.tuning.progress import Progress
 from autotune_cli.tuning.request import Outcome, Request
 from autotune_cli.tuning.resources import cores, load_average
 from autotune_cli.tuning.resuming import resume_journal
 from autotune_cli.tuning.selection import planned_workloads, to_build
 from autotune_cli.tuning.session import Interrupted, Known, Session, SessionSettings
+from autotune_cli.worker.process import OutOfTime, Stopped, Worker, WorkerDied, WorkerRaised, WorkerTimeout
+from autotune_cli.worker.protocol import Ready
 
 # FlashInfer's workspaces, the flush buffer and torch's own context, beside a workload's tensors.
 _OVERHEAD_BYTES = 3 << 30
@@ -331,9 +332,8 @@ class _Run:
     def _same_device(self, ready: Ready) -> None:
         other = ready.environment
         if (other.device, other.memory_bytes) != (self.environment.device, self.environment.memory_bytes):
-            raise AutotuneError(
-                detail=f"--gpus: {self.environment.device} and {other.device} differ; tune them in runs of their own"
-            )
+            detail = f"{self.environment.device} and {other.device} differ; tune them in runs of their own"
+            raise BadField(field="gpus", detail=detail)
 
     def _with_ceilings(self, worker: Worker, environment: Environment) -> Environment:
         """A worker's environment with the ceilings of its card, which may be 2 or 3 % from another's; without them,

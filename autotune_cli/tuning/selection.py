@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from autotune_cli.errors import BadKernels, EmptySuite, LostWorker
+from autotune_cli.fields import Field, Message
 from autotune_cli.results.records import JournalState
 from autotune_cli.tuning.jobs import ListToBuild, Plan, Planned, PlannedWorkload, ToBuild
-from autotune_cli.tuning.process import OutOfTime, Worker, WorkerDied, WorkerKilled, WorkerRaised, WorkerTimeout
 from autotune_cli.tuning.request import Request
+from autotune_cli.worker.process import OutOfTime, Worker, WorkerDied, WorkerKilled, WorkerRaised, WorkerTimeout
 
 # Planning imports kernel files only; a user's file may take its time. So may a library's import, for its modules.
 _PLAN_TIMEOUT_S = 120.0
@@ -58,7 +59,8 @@ def planned_workloads(request: Request, worker: Worker, end: float = float("inf"
         focus.has(entry.candidate.backend, entry.candidate.key) for plan in planned for entry in plan.candidates
     ):
         having = ", ".join(sorted(found))
-        raise EmptySuite(detail=f"--focus {focus.name}: fits no candidate for these operations; backends: {having}")
+        text = "{focus}: fits no candidate for these operations; backends: {having}"
+        raise EmptySuite(detail=Message(text, focus=Field("focus", focus.name), having=having))
     return [_narrow(request, plan) for plan in planned]
 
 

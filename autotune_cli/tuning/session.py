@@ -18,22 +18,14 @@ from autotune_cli.tuning.baselines import judged
 from autotune_cli.tuning.budget import Share
 from autotune_cli.tuning.building import Builds
 from autotune_cli.tuning.choose import choose
-from autotune_cli.tuning.jobs import (
-    REFERENCE_PHASE,
-    Entry,
-    PlannedWorkload,
-    Recheck,
-    RoundDone,
-    RoundFailed,
-    RunRound,
-    Vetted,
-)
+from autotune_cli.tuning.jobs import Entry, PlannedWorkload, Recheck, RoundDone, RoundFailed, RunRound, Vetted
 from autotune_cli.tuning.outcome import finished_candidate
 from autotune_cli.tuning.pace import NO_TIME, Pace
-from autotune_cli.tuning.process import OutOfTime, Stopped, Worker, WorkerDied, WorkerKilled, WorkerTimeout
 from autotune_cli.tuning.progress import Progress
 from autotune_cli.tuning.race import Race, RacePolicy, usual_clock
 from autotune_cli.tuning.vetting import Vetting
+from autotune_cli.worker.process import OutOfTime, Stopped, Worker, WorkerDied, WorkerKilled, WorkerTimeout
+from autotune_cli.worker.protocol import REFERENCE_PHASE
 
 # Throttled or lost rounds in a row after which a race goes on with what it has.
 _MOST_LOST_ROUNDS = 10

@@ -12,17 +12,11 @@ from autotune_cli.results.schema import CandidateResult
 from autotune_cli.tuning.budget import Share
 from autotune_cli.tuning.building import Builds
 from autotune_cli.tuning.duplicates import mark_duplicates
-from autotune_cli.tuning.jobs import REFERENCE_PHASE, Planned, PlannedWorkload, Vet, Vetted
+from autotune_cli.tuning.jobs import Planned, PlannedWorkload, Vet, Vetted
 from autotune_cli.tuning.outcome import candidate_result, planned_result
-from autotune_cli.tuning.process import (
-    BUILD_PHASES,
-    OutOfTime,
-    Worker,
-    WorkerDied,
-    WorkerKilled,
-    WorkerTimeout,
-)
 from autotune_cli.tuning.progress import Progress
+from autotune_cli.worker.process import OutOfTime, Worker, WorkerDied, WorkerKilled, WorkerTimeout
+from autotune_cli.worker.protocol import BUILD_PHASES, REFERENCE_PHASE
 
 # Inputs that can't be made in a process that other candidates have been in are tried once more in a fresh one.
 _REFERENCE_TRIES = 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
+from autotune_cli.fields import Message
 from autotune_cli.kernels.attention import cost as costs
 from autotune_cli.kernels.attention.grids import grid_for
 from autotune_cli.kernels.attention.workload import AttentionOperation, AttentionWorkload, Geometry
@@ -46,8 +47,8 @@ class AttentionFamily(Family[AttentionWorkload]):
         if not model.layers:
             return "its attention isn't tuned yet, only its top-k"
         if operation == "attention.extend":
-            return "no shape fits; an extend needs --context above --new"
-        return "no shape of the grid fits the model's longest context; give --context"
+            return Message("no shape fits; an extend needs {fields.context} above {fields.new}")
+        return Message("no shape of the grid fits the model's longest context; give {fields.context}")
 
 
 FAMILY = AttentionFamily()

@@ -10,7 +10,8 @@ import shlex
 from dataclasses import dataclass, field
 from typing import Literal
 
-from autotune_cli.errors import BadOption, UnknownName
+from autotune_cli.errors import BadField, UnknownName
+from autotune_cli.fields import Field
 from autotune_cli.kernels.engines.data import Engine, Option, engine_names, load_engine
 
 VersionFrom = Literal["installed", "newest known"]
@@ -51,14 +52,14 @@ def parse_baseline(text: str, variables: dict[str, str] | None = None) -> Baseli
 
     Raises:
         UnknownName: no such engine, option or value.
-        BadOption: an option without its value, or text that no shell would take.
+        BadField: an option without its value, or text that no shell would take.
     """
     try:
         words = shlex.split(text)
     except ValueError as error:
-        raise BadOption(option="--baseline", detail=f"{text!r}: {error}") from error
+        raise BadField(field="baseline", detail=f"{text!r}: {error}") from error
     if not words:
-        raise BadOption(option="--baseline", detail=f"names no engine (known: {', '.join(engine_names())})")
+        raise BadField(field="baseline", detail=f"names no engine (known: {', '.join(engine_names())})")
     if words[0] not in engine_names() and "." in words[0]:
         return Baseline("", version_from="installed", candidate=text.strip())
     engine = load_engine(words[0])
@@ -91,19 +92,19 @@ def standard_baselines(engine: str, device_kind: str, variables: dict[str, str] 
 
 
 def _checked(engine: Engine, name: str, option: Option, value: str) -> str:
-    label = f"--baseline {engine.name} --{name}"
+    label = Field("baseline", f"{engine.name} --{name}")
     if option.switch:
         if value not in ("true", "false"):
-            raise BadOption(option=label, detail="takes no value")
+            raise BadField(field=label, detail="takes no value")
         return value
     if not value:
-        raise BadOption(option=label, detail="needs a value")
+        raise BadField(field=label, detail="needs a value")
     if option.values:
         if value not in option.values:
             raise UnknownName(f"value of {engine.name} --{name}", value, option.values)
         return value
     if not value.isdecimal() or len(value) > 9 or int(value) < 1:
-        raise BadOption(option=label, detail=f"{value[:40]!r} is no whole number above zero")
+        raise BadField(field=label, detail=f"{value[:40]!r} is no whole number above zero")
     return str(int(value))
 
 

@@ -140,7 +140,7 @@ def within(version: str, bounds: str) -> bool:
 
 @cache
 def engine_names() -> tuple[str, ...]:
-    """Names for ``--engine``, sorted."""
+    """The known engines' names, sorted."""
     return tuple(sorted(path.stem for path in _FOLDER.glob("*.toml")))
 
 

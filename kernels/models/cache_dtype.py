@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from autotune_cli.fields import Message
 from autotune_cli.kernels.base import DType
 
 _FP8: DType = "float8_e4m3fn"
@@ -35,7 +36,8 @@ def read_cache_dtype(quantization: object) -> tuple[DType | None, list[str]]:
     modelopt = by_modelopt or nested or "modelopt" in method or (not method and "quant_algo" in values)
     taken = modelopt or (method == "fp8" and told == "kv_cache_quant_algo")
     if _is_fp8(what) and (taken or (method in ("compressed-tensors", "compressed_tensors") and _static(what))):
-        return _FP8, [f"{told} asks for a {_FP8} cache, which SGLang takes (--kv-dtype changes that)"]
+        said = "{told} asks for a {dtype} cache, which SGLang takes ({fields.kv_dtype} changes that)"
+        return _FP8, [Message(said, told=told, dtype=_FP8)]
     said = method or "its quantisation"
     return None, [f"{told} asks for a quantised cache, which SGLang 0.5.23 doesn't take from {said[:40]}: left out"]
 

@@ -16,7 +16,7 @@ _FOLDER = Path(__file__).parent
 
 @cache
 def model_names() -> tuple[str, ...]:
-    """Names for ``--model``, sorted."""
+    """The known models' names, sorted."""
     return tuple(sorted(path.stem for path in _FOLDER.glob("*.toml")))
 
 

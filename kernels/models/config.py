@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from autotune_cli.errors import BadConfig
+from autotune_cli.fields import Message
 from autotune_cli.kernels.base import DType
 from autotune_cli.kernels.models.cache_dtype import read_cache_dtype
 from autotune_cli.kernels.models.fields import Fields
@@ -147,7 +148,8 @@ def _dtype(outer: Fields, fields: Fields) -> tuple[DType, list[str]]:
         if dtype not in DTYPES:
             raise place.bad(name, f"is {str(value)[:40]!r}, not one of {', '.join(DTYPES)}")
         if dtype in ("float32", "float8_e4m3fn"):
-            return "bfloat16", [f"{name} is {dtype}; tuned as bfloat16, as it would be served (--dtype changes that)"]
+            said = "{name} is {dtype}; tuned as bfloat16, as it would be served ({fields.dtype} changes that)"
+            return "bfloat16", [Message(said, name=name, dtype=dtype)]
         return cast("DType", dtype), []
     return "bfloat16", []
 

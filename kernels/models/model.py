@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from pydantic import PositiveFloat, PositiveInt
+from pydantic import PositiveFloat, PositiveInt, SkipValidation
 
 from autotune_cli.errors import BadGeometry
+from autotune_cli.fields import Field, Message, joined
 from autotune_cli.kernels.attention.workload import Geometry
 from autotune_cli.kernels.base import DType, Frozen
 from autotune_cli.kernels.models.options import check_tp
@@ -74,7 +75,7 @@ class Model(Frozen):
     """Keys that a sparse indexer selects for each query; None: the model has none."""
     max_context: PositiveInt | None = None
     """``max_position_embeddings``, in tokens."""
-    notes: tuple[str, ...] = ()
+    notes: tuple[SkipValidation[str], ...] = ()
     """For people: what is left out, or differs from the file."""
 
     @property
@@ -90,11 +91,11 @@ class Model(Frozen):
         ``dtype`` is of queries and outputs (None: the model's), ``kv_dtype`` of the cache (None: the model's too),
         ``q_dtype`` what queries are rounded to.
 
-        Raises :class:`BadOption` for a ``tp`` that is no positive whole number, :class:`BadGeometry` for one that
+        Raises :class:`BadField` for a ``tp`` that is no positive whole number, :class:`BadGeometry` for one that
         the heads don't divide by.
         """
         tp = check_tp(tp)
-        where = f"{self.name} --tp {tp}"
+        where = joined(" ", (self.name, Message("{tp}", tp=Field("tp", tp))))
         if self.num_attention_heads % tp:
             raise BadGeometry(where=where, detail=f"{self.num_attention_heads} query heads don't divide by {tp}")
         compute, cache = dtype or self.dtype, kv_dtype or self.kv_dtype

@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import cast, get_args
 
-from autotune_cli.errors import BadOption, UnknownName
+from autotune_cli.errors import BadField, UnknownName
+from autotune_cli.fields import Message
 from autotune_cli.kernels.base import DType, Mode, Spread
 from autotune_cli.kernels.family import short_names
 from autotune_cli.kernels.topk.workload import DISTRIBUTIONS, Distribution
@@ -30,10 +31,10 @@ Numbers = str | int | Iterable[int | str] | None
 Names = str | Iterable[str] | None
 
 
-def parse_numbers(option: str, value: Numbers) -> tuple[int, ...] | None:
+def parse_numbers(field: str, value: Numbers) -> tuple[int, ...] | None:
     """Whole numbers from 1 to :data:`MOST`, repeats dropped; None stays None (not given).
 
-    Raises :class:`BadOption` naming ``option``.
+    Raises :class:`BadField` naming ``field``.
     """
     if value is None:
         return None
@@ -45,27 +46,27 @@ def parse_numbers(option: str, value: Numbers) -> tuple[int, ...] | None:
     else:
         items = [part for item in value for part in (item.split(",") if isinstance(item, str) else (item,))]
     if not items:
-        raise BadOption(option=option, detail="is empty")
-    return tuple(dict.fromkeys(_number(option, item) for item in items))
+        raise BadField(field=field, detail="is empty")
+    return tuple(dict.fromkeys(_number(field, item) for item in items))
 
 
-def _number(option: str, item: object) -> int:
+def _number(field: str, item: object) -> int:
     if isinstance(item, bool) or not isinstance(item, int | str):
-        raise BadOption(option=option, detail=f"{item!r} is no whole number")
+        raise BadField(field=field, detail=f"{item!r} is no whole number")
     text = str(item).strip()
     if not re.fullmatch(r"[+-]?[0-9]+", text):
-        raise BadOption(option=option, detail=f"{text[:40]!r} is no whole number (give numbers like 1,8,64)")
+        raise BadField(field=field, detail=f"{text[:40]!r} is no whole number (give numbers like 1,8,64)")
     # int() refuses text of more than 4300 digits.
     if len(text) > 100 or int(text) > MOST:
-        raise BadOption(option=option, detail=f"{text[:40]} is more than {MOST}")
+        raise BadField(field=field, detail=f"{text[:40]} is more than {MOST}")
     if int(text) < 1:
-        raise BadOption(option=option, detail=f"{text} must be at least 1")
+        raise BadField(field=field, detail=f"{text} must be at least 1")
     return int(text)
 
 
 def parse_operations(value: Names) -> tuple[str, ...]:
     """Operations by full or short name, in the program's order; None: all of them. Raises :class:`UnknownName`."""
-    names = _names("--op", value)
+    names = _names("op", value)
     if names is None:
         return OPERATIONS
     chosen: set[str] = set()
@@ -79,8 +80,8 @@ def parse_operations(value: Names) -> tuple[str, ...]:
 
 
 def parse_modes(value: Names, device_kind: str) -> tuple[Mode, ...] | None:
-    """Deployment modes; None: the default of each operation. ``graph`` on a CPU raises :class:`BadOption`."""
-    names = _names("--mode", value)
+    """Deployment modes; None: the default of each operation. ``graph`` on a CPU raises :class:`BadField`."""
+    names = _names("mode", value)
     if names is None:
         return None
     chosen: list[Mode] = []
@@ -89,7 +90,7 @@ def parse_modes(value: Names, device_kind: str) -> tuple[Mode, ...] | None:
             raise UnknownName("mode", name, ("eager", "graph", "both"))
         chosen += cast("list[Mode]", ["eager", "graph"] if name == "both" else [name])
     if device_kind == "cpu" and "graph" in chosen:
-        raise BadOption(option="--mode", detail="a graph is CUDA's; on a CPU there is only eager")
+        raise BadField(field="mode", detail="a graph is CUDA's; on a CPU there is only eager")
     return tuple(dict.fromkeys(chosen))
 
 
@@ -118,7 +119,7 @@ def parse_q_dtype(value: str | None, dtype: DType, kv_dtype: DType | None, devic
     """What queries of ``dtype`` are rounded to over a cache of ``kv_dtype``; None: they stay as they are.
 
     Not given: float8_e4m3fn over a cache of that dtype on a GPU, as SGLang's fa3, its default on Hopper, casts them
-    (flashattention_backend.py, 0.5.10 to 0.5.23). Raises :class:`UnknownName`, :class:`BadOption`.
+    (flashattention_backend.py, 0.5.10 to 0.5.23). Raises :class:`UnknownName`, :class:`BadField`.
     """
     asked = parse_dtype(value)
     fp8: DType = "float8_e4m3fn"
@@ -126,16 +127,22 @@ def parse_q_dtype(value: str | None, dtype: DType, kv_dtype: DType | None, devic
         return fp8 if device_kind == "cuda" and kv_dtype == fp8 and dtype in ("bfloat16", "float16") else None
     if asked == fp8:
         if kv_dtype != fp8 or dtype == fp8:
-            raise BadOption(option="--q-dtype", detail=f"{fp8} is what --dtype is rounded to over --kv-dtype {fp8}")
+            raise BadField(
+                field="q_dtype",
+                detail=Message("{fp8} is what {fields.dtype} is rounded to over {fields.kv_dtype} {fp8}", fp8=fp8),
+            )
         return fp8
     if asked != dtype:
-        raise BadOption(option="--q-dtype", detail=f"queries are {dtype}, or {fp8}; --dtype changes the first")
+        raise BadField(
+            field="q_dtype",
+            detail=Message("queries are {dtype}, or {fp8}; {fields.dtype} changes the first", dtype=dtype, fp8=fp8),
+        )
     return None
 
 
 def parse_scores(value: Names) -> tuple[Distribution, ...]:
     """Distributions of top-k scores; None: all of them. Timing is on the first. Raises :class:`UnknownName`."""
-    names = _names("--scores", value)
+    names = _names("scores", value)
     if names is None:
         return DISTRIBUTIONS
     for name in names:
@@ -144,19 +151,19 @@ def parse_scores(value: Names) -> tuple[Distribution, ...]:
     return cast("tuple[Distribution, ...]", tuple(dict.fromkeys(names)))
 
 
-def _names(option: str, value: Names) -> list[str] | None:
+def _names(field: str, value: Names) -> list[str] | None:
     if value is None:
         return None
     items = [value] if isinstance(value, str) else list(value)
     names = [part.strip().lower() for item in items for part in item.split(",") if part.strip()]
     if not names:
-        raise BadOption(option=option, detail="is empty")
+        raise BadField(field=field, detail="is empty")
     return names
 
 
 def check_tp(tp: object) -> int:
-    """Tensor parallelism: GPUs that share a layer's heads. Raises :class:`BadOption`."""
-    numbers = parse_numbers("--tp", tp if isinstance(tp, int | str) else str(tp))
+    """Tensor parallelism: GPUs that share a layer's heads. Raises :class:`BadField`."""
+    numbers = parse_numbers("tp", tp if isinstance(tp, int | str) else str(tp))
     if numbers is None or len(numbers) != 1:
-        raise BadOption(option="--tp", detail=f"{tp!r} is not one number")
+        raise BadField(field="tp", detail=f"{tp!r} is not one number")
     return numbers[0]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, SkipValidation
 
-from autotune_cli.errors import BadOption, EmptySuite
+from autotune_cli.errors import BadField, EmptySuite
+from autotune_cli.fields import Field, Message, joined
 from autotune_cli.kernels.base import DeviceKind
 from autotune_cli.kernels.family import SuiteRequest, family
 from autotune_cli.kernels.models.catalog import load_model
@@ -48,20 +49,20 @@ class Suite(BaseModel):
     workloads: tuple[Workload, ...]
     model_type: str = ""
     """Of the model's config.json."""
-    notes: tuple[str, ...] = ()
+    notes: tuple[SkipValidation[str], ...] = ()
     """For people: what of the model or the request is left out, and why."""
 
 
 def choose_model(
     name: str | None, config: str | Path | None, device_kind: DeviceKind, operations: Names = None
 ) -> Model:
-    """The model of ``--model`` or ``--config``, or the default of the device when neither is given.
+    """The model of that name or config.json, or the default of the device when neither is given.
 
     The default is ``cpu`` on a CPU; on a GPU that of the first family of which an operation is asked for.
-    Raises :class:`UnknownName`, :class:`BadConfig`, :class:`BadOption`.
+    Raises :class:`UnknownName`, :class:`BadConfig`, :class:`BadField`.
     """
     if name is not None and config is not None:
-        raise BadOption(option="--config", detail="give --model or --config, not both")
+        raise BadField(field="config", detail=Message("give {fields.model} or {fields.config}, not both"))
     if config is not None:
         return read_config(config)
     if name is None:
@@ -71,7 +72,7 @@ def choose_model(
     if name.strip().lower() != CPU_MODEL.name:
         return load_model(name)
     if device_kind != "cpu":
-        raise BadOption(option="--model", detail="'cpu' is the embedded suite for machines without a GPU")
+        raise BadField(field="model", detail="'cpu' is the embedded suite for machines without a GPU")
     return CPU_MODEL
 
 
@@ -99,14 +100,12 @@ def build_suite(
     ``scores`` the distributions on which a top-k must be right, ``spread`` whether requests of a batch (rows of a
     top-k) are equally long.
 
-    Raises :class:`BadOption`, :class:`UnknownName`, :class:`BadGeometry` and, when nothing is left,
+    Raises :class:`BadField`, :class:`UnknownName`, :class:`BadGeometry` and, when nothing is left,
     :class:`EmptySuite`.
     """
     chosen = parse_operations(operations)
     chosen_modes = parse_modes(modes, device_kind)
-    wanted = Wanted(
-        parse_numbers("--batch", batches), parse_numbers("--context", contexts), parse_numbers("--new", new)
-    )
+    wanted = Wanted(parse_numbers("batch", batches), parse_numbers("context", contexts), parse_numbers("new", new))
     compute, cache, distributions = parse_dtype(dtype), parse_dtype(kv_dtype), parse_scores(scores)
     lengths = parse_spread(spread)
     tp = check_tp(tp)
@@ -115,12 +114,13 @@ def build_suite(
     notes = list(model.notes)
     if compute is None and device_kind == "cpu" and model.layers and model.dtype != "float32":
         compute = "float32"
-        notes.append(f"float32 instead of {model.dtype}, which is slow on most CPUs (--dtype changes that)")
+        slow = "float32 instead of {dtype}, which is slow on most CPUs ({fields.dtype} changes that)"
+        notes.append(Message(slow, dtype=model.dtype))
     cache = cache or model.kv_dtype
     rounded = parse_q_dtype(q_dtype, compute or model.dtype, cache, device_kind)
     if rounded is not None and q_dtype is None and model.layers:
-        keeps = f"--q-dtype {compute or model.dtype} keeps them"
-        notes.append(f"queries are rounded to {rounded}, as SGLang's fa3 does over such a cache ({keeps})")
+        said = "queries are rounded to {rounded}, as SGLang's fa3 does over such a cache ({keep} keeps them)"
+        notes.append(Message(said, rounded=rounded, keep=Field("q_dtype", compute or model.dtype)))
     geometries = model.geometries(tp, compute, cache, rounded)
 
     request = SuiteRequest(device_kind, wanted, geometries, lengths, distributions)
@@ -130,11 +130,11 @@ def build_suite(
         default = of.default_mode(operation) if device_kind == "cuda" else "eager"
         found = [each for mode in chosen_modes or (default,) for each in of.workloads(model, operation, mode, request)]
         if not found and operations is not None:
-            notes.append(f"{operation}: {of.why_none(model, operation)}")
+            notes.append(joined(": ", (operation, of.why_none(model, operation))))
         workloads.update((workload.key, workload) for workload in found)
     if not workloads:
         reasons = dict.fromkeys(family(operation).why_none(model, operation) for operation in chosen)
-        raise EmptySuite(detail=f"{model.name}: {'; '.join(reasons)}")
+        raise EmptySuite(detail=joined(": ", (model.name, joined("; ", reasons))))
     return Suite(
         name=model.name if tp == 1 else f"{model.name}-tp{tp}",
         workloads=tuple(workloads.values()),

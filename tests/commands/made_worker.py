@@ -16,7 +16,7 @@ from trace_builders import CUDNN, FA2_RAGGED, TOPK
 
 from autotune_cli.profiling.live.records import LiveRun, PathSpec
 from autotune_cli.recording.job import RunPath
-from autotune_cli.tuning.jobs import WorkerSettings
+from autotune_cli.worker.protocol import WorkerSettings
 
 FLAG = "SGLANG_FLASHINFER_USE_PAGED"
 
@@ -78,6 +78,6 @@ class Made:
 @pytest.fixture
 def worker(monkeypatch: pytest.MonkeyPatch) -> Made:
     made = Made()
-    monkeypatch.setattr("autotune_cli.tuning.process.Worker", made)
+    monkeypatch.setattr("autotune_cli.worker.process.Worker", made)
     monkeypatch.setattr("autotune_cli.commands.devices._nvml_count", lambda: 2)
     return made

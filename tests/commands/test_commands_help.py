@@ -51,7 +51,7 @@ def test_help_imports_nothing_heavy(arguments: tuple[str, ...], text: str) -> No
 def test_the_parent_of_a_run_never_imports_torch() -> None:
     """All of the engine but what runs in a worker."""
     script = (
-        "import sys, autotune_cli.tuning.run, autotune_cli.render.watch, autotune_cli.render.summary, "
+        "import sys, autotune_cli.tuning.run, autotune_cli.render.watch_table, autotune_cli.render.summary, "
         "autotune_cli.kernels.models\nfrom autotune_cli.kernels.registry import REGISTRY\nREGISTRY.all()\n"
         "print(*sorted({'torch', 'flashinfer', 'sgl_kernel', 'triton'} & set(sys.modules)))"
     )

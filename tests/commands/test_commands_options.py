@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from running import Finished
 
-from autotune_cli.commands.parsing import backends, between, duration, numbers
-from autotune_cli.errors import BadOption
+from autotune_cli.commands.kinds import Counts, Duration, Real, Share, Whole
+from autotune_cli.commands.names import backends
+from autotune_cli.errors import BadField
 from autotune_cli.tuning import run
 from autotune_cli.tuning.request import Request
 
@@ -124,24 +125,29 @@ def test_kernel_files_are_absolute(requested: Callable[..., Request], tmp_path: 
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"),
-    [("60", 60.0), ("60s", 60.0), (" 5 M ", 300.0), ("1.5h", 5400.0), ("2min", 120.0), (None, None)],
+    ("text", "seconds"), [("60", 60.0), ("60s", 60.0), (" 5 M ", 300.0), ("1.5h", 5400.0), ("2min", 120.0)]
 )
-def test_durations(text: str | None, seconds: float | None) -> None:
-    assert duration("--budget", text) == seconds
+def test_durations(text: str, seconds: float) -> None:
+    assert Duration().value("budget", text) == seconds
 
 
-def test_numbers() -> None:
-    assert numbers("--x", None) == ()
-    assert numbers("--x", "1, 16,1") == (1, 16)
+def test_counts() -> None:
+    assert Counts().value("x", "1, 16,1") == (1, 16)
 
 
-def test_between_takes_both_ends() -> None:
-    assert between("--x", 3, 3, 5) == 3
-    assert between("--x", 5, 3, 5) == 5
-    for value in (2, 6, float("nan")):
-        with pytest.raises(BadOption):
-            between("--x", value, 3, 5)
+@pytest.mark.parametrize("kind", [Whole(3, 5), Real(3.0, 5.0)])
+def test_a_range_takes_both_ends(kind: Whole | Real) -> None:
+    assert (kind.value("x", "3"), kind.value("x", " +5 ")) == (3, 5)
+    for text in ("2", "6", "nan", "", "x"):
+        with pytest.raises(BadField, match=r"^x: "):
+            kind.value("x", text)
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"), [(Duration(), 90.0), (Counts(), (1, 16)), (Share(), 0.015), (Whole(0, 9), 3), (Real(0, 9), 2.5)]
+)
+def test_a_default_is_shown_as_it_would_be_typed(kind: Any, value: object) -> None:
+    assert kind.value("x", kind.text(value)) == value
 
 
 def test_libraries_and_full_names_are_backends() -> None:

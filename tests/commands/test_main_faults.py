@@ -69,7 +69,7 @@ FAULTS = {
 
 @pytest.mark.parametrize("words", FAULTS)
 def test_one_line_with_where_to_report_it(usage: Usage, monkeypatch: pytest.MonkeyPatch, words: str) -> None:
-    monkeypatch.setattr("autotune_cli.profiling.classify.load_classifier", FAULTS[words])
+    monkeypatch.setattr("autotune_cli.commands.profile_trace.load_classifier", FAULTS[words])
     done = usage(*PROFILE)
     line = done.err.splitlines()[0]
     assert done.code == 70

@@ -35,7 +35,7 @@ PROFILE = ("profile", "--from-trace", "example", "--paged")
         ("autotune_cli.results.files", ("show", "a")),
         ("autotune_cli.profiling.classify", PROFILE),
         ("autotune_cli.render.profile_table", PROFILE),
-        ("autotune_cli.tuning.process", ("kernels", "--device", "cpu")),
+        ("autotune_cli.worker.process", ("kernels", "--device", "cpu")),
         ("autotune_cli.kernels.models", ("tune", "--device", "cpu")),
     ],
 )

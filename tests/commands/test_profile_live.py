@@ -11,7 +11,7 @@ from made_worker import FLAG, Made, fine, ragged
 from running import Finished
 
 from autotune_cli.profiling.live.records import LiveRun, PathSpec
-from autotune_cli.tuning.jobs import WorkerSettings
+from autotune_cli.worker.protocol import WorkerSettings
 
 Usage = Callable[..., Finished]
 

@@ -16,7 +16,7 @@ from running import Finished
 from trace_builders import FA2_RAGGED
 
 from autotune_cli.errors import BadKernels, NoDevice, NoWorker
-from autotune_cli.tuning.process import WorkerDied, WorkerRaised, WorkerTimeout
+from autotune_cli.worker.process import WorkerDied, WorkerRaised, WorkerTimeout
 
 Usage = Callable[..., Finished]
 

@@ -10,10 +10,16 @@ import pytest
 from running import TINY, Autotune, Finished
 
 Usage = Callable[..., Any]
+# A repeat takes a second of the timer's time, whatever it takes of the machine's: no noise is as large as that.
 KERNEL = """
+import time
+
 import torch
 
 from autotune_cli.kernels import register
+
+passed, real = [0], time.perf_counter_ns
+time.perf_counter_ns = lambda: real() + passed[0]
 
 
 @register("topk.select", name="mine.sort", knobs={"how": ("right", "wrong", "raises")}, devices=("cpu",))
@@ -22,6 +28,7 @@ def prepare(problem, how):
         if how == "raises":
             raise NotImplementedError("no kernel yet")
         for _ in range(REPEATS):
+            passed[0] += 10**9
             order = torch.sort(problem.scores, dim=1, descending=how == "right").indices
         return order[:, : problem.k].to(torch.int32)
 
@@ -108,7 +115,7 @@ def test_people_read_the_same(loop: Loop) -> None:
     assert "mine.sort wrong: incorrect" in text
     assert "mine.sort raises: error: NotImplementedError: no kernel yet" in text
     # A result by any of its names.
-    assert loop.program("diff", "previous", "latest", "--fail-on", "none", code=0).out.startswith("ground: ")
+    assert loop.program("diff", "previous", "latest", "--fail-on", "none", code=0).out.startswith("environment: ")
     assert "mine.sort" in loop.program("show", "cpu", "--all", code=0).out
 
 

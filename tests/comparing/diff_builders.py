@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from autotune_cli.comparing.loading import Source
+from autotune_cli.comparing.decisions import DecisionRule
+from autotune_cli.comparing.loading import LoadedFile
 from autotune_cli.comparing.records import Comparison, Report
 from autotune_cli.comparing.report import compare
-from autotune_cli.comparing.verdicts import Rule
 from autotune_cli.kernels.workload import AttentionWorkload, Geometry
 from autotune_cli.measure.statistics import median
 from autotune_cli.results.files import dump_run
@@ -143,10 +143,13 @@ def report(
     a: RunFile | Sequence[RunFile], b: RunFile | Sequence[RunFile], allowed: Sequence[str] = (), **rule: Any
 ) -> Report:
     sides = [
-        [Source(Path(f"{name}{i}.json"), item) for i, item in enumerate([side] if isinstance(side, RunFile) else side)]
+        [
+            LoadedFile(Path(f"{name}{i}.json"), item)
+            for i, item in enumerate([side] if isinstance(side, RunFile) else side)
+        ]
         for name, side in (("a", a), ("b", b))
     ]
-    return compare(sides[0], sides[1], Rule(**rule), frozenset(allowed))
+    return compare(sides[0], sides[1], DecisionRule(**rule), frozenset(allowed))
 
 
 def found(of: Report, key: str, batch: int | None = None) -> Comparison:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from diff_builders import SLOW, candidate, env, report, result, run
 
-from autotune_cli.comparing.verdicts import Verdict
+from autotune_cli.comparing.verdicts import ChangeVerdict
 from autotune_cli.results.schema import RunFile
 
 ROUNDS = (100.0, 100.1, 99.9, 100.05, 99.95, 100.0, 100.02, 99.98, 100.0)
@@ -22,20 +22,20 @@ def measured(card: str | None, factor: float = 1.0, when: str = "2026-11-21T01:0
 @pytest.mark.parametrize(
     ("a", "b", "factor", "verdict"),
     [
-        ("GPU-1", "GPU-1", 1.02, Verdict.SLOWER),
-        ("GPU-1", "GPU-2", 1.02, Verdict.AMBIGUOUS),
-        ("GPU-1", None, 1.02, Verdict.AMBIGUOUS),
-        (None, None, 1.02, Verdict.AMBIGUOUS),
-        ("GPU-1", "GPU-2", 1.25, Verdict.SLOWER),
+        ("GPU-1", "GPU-1", 1.02, ChangeVerdict.SLOWER),
+        ("GPU-1", "GPU-2", 1.02, ChangeVerdict.AMBIGUOUS),
+        ("GPU-1", None, 1.02, ChangeVerdict.AMBIGUOUS),
+        (None, None, 1.02, ChangeVerdict.AMBIGUOUS),
+        ("GPU-1", "GPU-2", 1.25, ChangeVerdict.SLOWER),
     ],
 )
 def test_what_another_card_can_be_is_not_called_slower(
-    a: str | None, b: str | None, factor: float, verdict: Verdict
+    a: str | None, b: str | None, factor: float, verdict: ChangeVerdict
 ) -> None:
     compared = report(measured(a), measured(b, factor, "2026-11-21T02:00:00Z"))
     assert [c.verdict for c in compared.comparisons] == [verdict]
     assert bool(compared.notes) == (a != b or a is None)
-    assert [(g.field, g.a, g.b) for g in compared.ground] == (
+    assert [(g.field, g.a, g.b) for g in compared.environment] == (
         [] if a == b else [("card", (a,), (b or "not recorded",))]
     )
 

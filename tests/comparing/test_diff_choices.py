@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import pytest
 from diff_builders import FAST, SLOW, candidate, failed, noisy, report, result, run
 
-from autotune_cli.comparing.choices import ChoiceReason, ChoiceVerdict
+from autotune_cli.comparing.choices import ChoiceReason
 from autotune_cli.comparing.records import ChoiceComparison
+from autotune_cli.comparing.verdicts import ChoiceVerdict
 from autotune_cli.results.schema import RunFile
 
 CHANGED, TIED = ChoiceVerdict.CHANGED, ChoiceVerdict.TIED

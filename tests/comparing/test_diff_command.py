@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 from diff_builders import FAST, FLASHINFER, SLOW, candidate, env, failed, noisy, report, result, run, session, write
 
-from autotune_cli.commands.diff import parse_threshold, several, split_sides
-from autotune_cli.comparing.outcome import fail_on, outcome
-from autotune_cli.errors import AutotuneError, BadOption
+from autotune_cli.commands.diff_sides import several, split_sides
+from autotune_cli.commands.kinds import Share
+from autotune_cli.comparing.exit_status import exit_status, fail_on
+from autotune_cli.errors import AutotuneError, BadField
 from autotune_cli.render.diff_markdown import MOST_CHARACTERS, markdown
 from autotune_cli.render.diff_table import MOST_ROWS
 from autotune_cli.results.naming import newest_of_each
@@ -164,7 +165,7 @@ def test_options_with_several_values() -> None:
 
 @pytest.mark.parametrize(("text", "value"), [("1%", 0.01), ("1 %", 0.01), ("0.5%", 0.005), ("0.02", 0.02), ("0", 0.0)])
 def test_thresholds(text: str, value: float) -> None:
-    assert parse_threshold(text) == pytest.approx(value)
+    assert Share().value("threshold", text) == pytest.approx(value)
 
 
 def test_output_goes_to_a_file_whole(usage: Usage, files: Path) -> None:
@@ -201,7 +202,7 @@ def test_a_plot(usage: Usage, files: Path, suffix: str) -> None:
     pytest.importorskip("matplotlib")
     assert usage("diff", "base.json", "slow.json", "--plot", f"plots/x.{suffix}").code == 1
     data = (files / "plots" / f"x.{suffix}").read_bytes()
-    assert data.startswith(b"\x89PNG") if suffix == "png" else b"attention.decode" in data or b"<svg" in data
+    assert data.startswith(b"\x89PNG") if suffix == "png" else b"<svg" in data and b"attention.decode" in data
     assert usage("diff", "base.json", "slow.json", "--plot", f"base.json/x.{suffix}").code == 4
 
 
@@ -216,16 +217,16 @@ def large(number: int, factor: float = 1.0, label: str = "lib.with_a_rather_long
 
 def test_markdown_fits_in_a_comment_whatever_the_size() -> None:
     many = report(large(100), large(100, 1.2))
-    text = markdown(many, outcome(many, ["slower"]))
+    text = markdown(many, exit_status(many, ["slower"]))
     assert 0.9 * MOST_CHARACTERS < len(text) <= MOST_CHARACTERS
     assert "more rows; `--format json` has them all" in text
-    long = report(large(100, label="x" * 5000), large(100, 1.2, label="|*_`<b>" * 3000))
-    assert len(markdown(long, outcome(long, ["slower"]), every=True)) <= MOST_CHARACTERS
+    long = report(large(20, label="x" * 5000), large(20, 1.2, label="|*_`<b>" * 3000))
+    assert len(markdown(long, exit_status(long, ["slower"]), every=True)) <= MOST_CHARACTERS
     few = report(session(1), session(2))
-    assert "more rows" not in markdown(few, outcome(few, ()))
+    assert "more rows" not in markdown(few, exit_status(few, ()))
     variables = {f"SGLANG_{i}": "y" * 10000 for i in range(3000)}
-    noisy_ground = report(session(1), session(2, environment=env(variables=variables)))
-    assert len(markdown(noisy_ground, outcome(noisy_ground, ()))) <= MOST_CHARACTERS
+    many_variables = report(session(1), session(2, environment=env(variables=variables)))
+    assert len(markdown(many_variables, exit_status(many_variables, ()))) <= MOST_CHARACTERS
 
 
 def test_the_table_folds_what_is_too_much(usage: Usage, tmp_path: Path) -> None:
@@ -251,7 +252,7 @@ def test_flashinfer_caches(usage: Usage, tmp_path: Path) -> None:
     write(tmp_path / "b.json", {"_metadata": metadata, keys[0]: ["CutlassRunner", 5], "('new', 'R')": ["R", -1]})
     done = usage("diff", "a.json", "b.json")
     assert done.code == 0
-    assert "ground: flashinfer_version 0.6.18 -> 0.7.2" in done.out
+    assert "environment: flashinfer_version 0.6.18 -> 0.7.2" in done.out
     assert "cudnn" not in done.out  # "*" agrees with everything
     assert "there are no times to compare" in done.out
     assert "CutlassRunner 3 -> CutlassRunner 5" in done.out
@@ -315,5 +316,5 @@ def test_fail_on_names() -> None:
     assert fail_on("none") == frozenset()
     with pytest.raises(AutotuneError):
         fail_on("")
-    with pytest.raises(BadOption):
+    with pytest.raises(BadField):
         fail_on("none,choice")

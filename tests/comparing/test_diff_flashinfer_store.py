@@ -82,9 +82,9 @@ def test_choices_and_environment_of_two_stores(usage: Usage, tmp_path: Path) -> 
     done = usage("diff", "a", "b")
     assert done.code == 0
     assert f"A: {a.relative_to(tmp_path)} (2 choices)" in done.out
-    assert "ground: flashinfer_version 0.7.2 -> 0.7.3" in done.out
-    assert "ground: measure_execution_mode not recorded -> eager" in done.out
-    assert "ground: l2_cache_policy hot -> cold" in done.out
+    assert "environment: flashinfer_version 0.7.2 -> 0.7.3" in done.out
+    assert "environment: measure_execution_mode not recorded -> eager" in done.out
+    assert "environment: l2_cache_policy hot -> cold" in done.out
     for agreed in ("cudnn", "cuda_version", "cuda_graph_profile_replays", "cache_schema"):
         assert agreed not in done.out
     assert "CutlassRunner 3 -> CutlassRunner 5" in done.out
@@ -119,7 +119,7 @@ def test_another_gpu_is_not_comparable(usage: Usage, tmp_path: Path) -> None:
     store(tmp_path / "b", environment={**ENVIRONMENT, "gpu": "NVIDIA B200"})
     done = usage("diff", "a", "b")
     assert done.code == 3
-    assert "ground: gpu NVIDIA H200 -> NVIDIA B200 (not comparable)" in done.out
+    assert "environment: gpu NVIDIA H200 -> NVIDIA B200 (not comparable)" in done.out
     assert usage("diff", "a", "b", "--allow-different", "gpu").code == 0
 
 
@@ -282,7 +282,7 @@ def test_of_several_stores_a_side_the_later_ones_choices_count(usage: Usage, tmp
 def test_a_flat_file_may_say_how_it_measured(usage: Usage, tmp_path: Path) -> None:
     write(tmp_path / "a.json", {"_metadata": ENVIRONMENT, GEMM: ["CutlassRunner", 3, POLICY]})
     write(tmp_path / "b.json", {GEMM: ["CutlassRunner", 3, [*POLICY[:-1], "cold"]]})  # known without metadata too
-    assert "ground: l2_cache_policy hot -> cold" in usage("diff", "a.json", "b.json").out
+    assert "environment: l2_cache_policy hot -> cold" in usage("diff", "a.json", "b.json").out
     for odd in (["CutlassRunner", 3, "hot"], ["CutlassRunner", 3, POLICY, 1], ["CutlassRunner"], [3, 3, POLICY]):
         write(tmp_path / "c.json", {"_metadata": ENVIRONMENT, GEMM: odd})
         done = usage("diff", "a.json", "c.json")

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 from diff_builders import report
 
-from autotune_cli.comparing.choices import ChoiceVerdict
-from autotune_cli.comparing.verdicts import Verdict
+from autotune_cli.comparing.verdicts import ChangeVerdict, ChoiceVerdict
 from autotune_cli.results.files import read_run
 from autotune_cli.results.schema import RunFile
 
@@ -17,7 +16,10 @@ FILES = sorted((Path(__file__).parent.parent / "data" / "diff").glob("*.json"))
 # All pairs take a while; benchmarks/diff_aa.py does them all.
 EVERY = 2
 
-pytestmark = pytest.mark.skipif(len(FILES) < 2, reason="no real runs in tests/data/diff")
+
+def test_the_runs_are_there() -> None:
+    """They are part of the repository: a checkout without them is broken."""
+    assert len(FILES) == 12
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +29,7 @@ def runs() -> list[RunFile]:
 
 def test_a_real_run_against_itself_is_all_same(runs: list[RunFile]) -> None:
     compared = report(runs[0], runs[0])
-    assert {c.verdict for c in compared.comparisons} <= {Verdict.SAME, Verdict.NOT_TIMED}
+    assert {c.verdict for c in compared.comparisons} <= {ChangeVerdict.SAME, ChangeVerdict.NOT_TIMED}
     assert {c.decision.ratio for c in compared.comparisons} <= {1.0, None}
 
 
@@ -35,7 +37,7 @@ def test_runs_of_the_same_code_give_no_false_alarm(runs: list[RunFile]) -> None:
     alarms = []
     for a, b in list(itertools.combinations(runs, 2))[::EVERY]:
         compared = report(a, b)
-        alarms += [c for c in compared.comparisons if c.verdict in (Verdict.SLOWER, Verdict.FASTER)]
+        alarms += [c for c in compared.comparisons if c.verdict in (ChangeVerdict.SLOWER, ChangeVerdict.FASTER)]
         alarms += [c for c in compared.choices if c.decision.verdict == ChoiceVerdict.CHANGED]  # type: ignore[misc]
     assert alarms == []
 
@@ -44,8 +46,8 @@ def test_repeated_sessions_give_no_false_alarm(runs: list[RunFile]) -> None:
     half = len(runs) // 2
     compared = report(runs[:half], runs[half:])
     assert compared.sessions == (half, half)
-    assert compared.count(Verdict.SLOWER) == compared.count(Verdict.FASTER) == 0
-    assert compared.count(Verdict.SAME) > 0
+    assert compared.count(ChangeVerdict.SLOWER) == compared.count(ChangeVerdict.FASTER) == 0
+    assert compared.count(ChangeVerdict.SAME) > 0
 
 
 @pytest.mark.parametrize("size", [0.02, 0.05])
@@ -53,7 +55,7 @@ def test_slow_downs_in_three_real_sessions_are_found(runs: list[RunFile], size: 
     a, b = runs[:3], runs[3:6]
     slow = next(c for c in runs[0].workloads[1].candidates if c.default)
     compared = report(a, [_slowed(run, runs[0].workloads[1].key, slow.key, 1.0 + size) for run in b])
-    assert {(c.workload, c.candidate) for c in compared.comparisons if c.verdict == Verdict.SLOWER} == {
+    assert {(c.workload, c.candidate) for c in compared.comparisons if c.verdict == ChangeVerdict.SLOWER} == {
         (runs[0].workloads[1].key, slow.key)
     }
 

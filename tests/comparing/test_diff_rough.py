@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 from diff_builders import FAST, SLOW, candidate, env, failed, found, noisy, report, result, run, write
 
-from autotune_cli.comparing.outcome import outcome
+from autotune_cli.comparing.decisions import Reason
+from autotune_cli.comparing.exit_status import exit_status
 from autotune_cli.comparing.rough import rough_ratio
-from autotune_cli.comparing.verdicts import Reason, Verdict
-from autotune_cli.render.diff_rows import lines
-from autotune_cli.render.diff_text import totals
+from autotune_cli.comparing.verdicts import ChangeVerdict
+from autotune_cli.render.diff_model import totals
+from autotune_cli.render.diff_rows import rows_of
 from autotune_cli.results.schema import CandidateResult, Environment, RunFile
 
 Usage = Callable[..., Any]
@@ -38,21 +39,23 @@ def of(*candidates: CandidateResult, environment: Environment | None = None) -> 
 @pytest.mark.parametrize(
     ("a", "b", "verdict"),
     [
-        (out(413.0), raced(20.0), Verdict.FASTER),
-        (out(413.0), out(60.0), Verdict.FASTER),
-        (raced(50.0), out(100.0), Verdict.SLOWER),
-        (out(60.0), out(413.0), Verdict.SLOWER),
-        (raced(50.0), out(72.0), Verdict.ELIMINATED),
-        (out(413.0), out(300.0), Verdict.ELIMINATED),
-        (out(None), raced(20.0), Verdict.ELIMINATED),
+        (out(413.0), raced(20.0), ChangeVerdict.FASTER),
+        (out(413.0), out(60.0), ChangeVerdict.FASTER),
+        (raced(50.0), out(100.0), ChangeVerdict.SLOWER),
+        (out(60.0), out(413.0), ChangeVerdict.SLOWER),
+        (raced(50.0), out(72.0), ChangeVerdict.ELIMINATED),
+        (out(413.0), out(300.0), ChangeVerdict.ELIMINATED),
+        (out(None), raced(20.0), ChangeVerdict.ELIMINATED),
         # The rough time says 20 times as fast, the race says nothing of it, or the other way round: not beyond doubt.
-        (out(413.0), raced(400.0, rough=20.0), Verdict.ELIMINATED),
-        (out(413.0), raced(20.0, rough=400.0), Verdict.ELIMINATED),
+        (out(413.0), raced(400.0, rough=20.0), ChangeVerdict.ELIMINATED),
+        (out(413.0), raced(20.0, rough=400.0), ChangeVerdict.ELIMINATED),
     ],
 )
-def test_rough_times_show_what_is_far_beyond_them(a: CandidateResult, b: CandidateResult, verdict: Verdict) -> None:
+def test_rough_times_show_what_is_far_beyond_them(
+    a: CandidateResult, b: CandidateResult, verdict: ChangeVerdict
+) -> None:
     there, back = found(report(of(a), of(b)), SLOW), found(report(of(b), of(a)), SLOW)
-    mirror = {Verdict.FASTER: Verdict.SLOWER, Verdict.SLOWER: Verdict.FASTER}
+    mirror = {ChangeVerdict.FASTER: ChangeVerdict.SLOWER, ChangeVerdict.SLOWER: ChangeVerdict.FASTER}
     assert there.verdict == verdict
     assert back.verdict == mirror.get(verdict, verdict)
     if verdict in mirror:
@@ -79,14 +82,14 @@ def test_how_far_off_it_was_is_said_instead_of_not_timed() -> None:
     row = found(compared, SLOW)
     assert (row.a_rough_us, row.b_rough_us) == (72.0, 75.0)
     assert row.a_behind == pytest.approx(72.0 / 41.0)
-    (line,) = (line for line in lines(compared, every=True) if line.what == SLOW)
+    (line,) = (line for line in rows_of(compared, every=True) if line.what == SLOW)
     assert (line.word, line.times) == ("eliminated", "~72.00 -> ~75.00 us")
     assert line.note == (
         "eliminated on its rough time (72 us, 1.76x the best) in A; "
         "eliminated on its rough time (75 us, 1.83x the best) in B"
     )
     assert "1 eliminated" in totals(compared)
-    assert [line.what for line in lines(compared)] == []
+    assert [line.what for line in rows_of(compared)] == []
 
 
 def test_out_in_the_heats_says_by_how_much_there() -> None:
@@ -97,24 +100,24 @@ def test_out_in_the_heats_says_by_how_much_there() -> None:
 
 def test_a_default_that_was_eliminated_is_always_shown() -> None:
     compared = report(of(out(72.0, default=True)), of(out(75.0, default=True)))
-    assert [(line.word, line.what) for line in lines(compared)] == [("eliminated", f"{SLOW} (default)")]
+    assert [(line.word, line.what) for line in rows_of(compared)] == [("eliminated", f"{SLOW} (default)")]
 
 
 def test_on_a_cpu_rough_times_count_for_less() -> None:
     cpu = env(device_kind="cpu", device="AMD EPYC", threads=2)
     twice, often = (report(of(out(us), environment=cpu), of(out(50.0), environment=cpu)) for us in (100.0, 413.0))
-    assert found(twice, SLOW).verdict == Verdict.ELIMINATED
-    assert found(often, SLOW).verdict == Verdict.FASTER
+    assert found(twice, SLOW).verdict == ChangeVerdict.ELIMINATED
+    assert found(often, SLOW).verdict == ChangeVerdict.FASTER
 
 
 def test_a_duplicate_or_one_without_budget_is_not_timed() -> None:
     twin = candidate(SLOW, status="duplicate", same_as=FAST, rough_us=41.0)
     skipped = candidate(SLOW, status="skipped", reason="the budget was spent before its turn")
-    assert found(report(of(twin), of(twin)), SLOW).verdict == Verdict.NOT_TIMED
-    assert found(report(of(skipped), of(raced(41.0))), SLOW).verdict == Verdict.NOT_TIMED
+    assert found(report(of(twin), of(twin)), SLOW).verdict == ChangeVerdict.NOT_TIMED
+    assert found(report(of(skipped), of(raced(41.0))), SLOW).verdict == ChangeVerdict.NOT_TIMED
     # A failure on both sides has no times either, whatever was measured before it failed.
     wrong = failed(SLOW, rough_us=5.0), failed(SLOW, rough_us=500.0)
-    assert found(report(of(wrong[0]), of(wrong[1])), SLOW).verdict == Verdict.NOT_TIMED
+    assert found(report(of(wrong[0]), of(wrong[1])), SLOW).verdict == ChangeVerdict.NOT_TIMED
 
 
 def test_a_ratio_needs_a_time_on_each_side() -> None:
@@ -127,19 +130,19 @@ def test_a_ratio_needs_a_time_on_each_side() -> None:
 def test_another_choice_of_backends_is_one_row(count: int, rows: int) -> None:
     others = [candidate(f"other{i % 6}(knob={i})", noisy(50 + i, i)) for i in range(count)]
     compared = report(of(*others), of())
-    found_rows = [line for line in lines(compared) if line.word == "only in A"]
+    found_rows = [line for line in rows_of(compared) if line.word == "only in A"]
     assert len(found_rows) == rows
     if rows == 1:
         more = f" and {min(count, 6) - 4} more backends" if count > 5 else ""
         assert found_rows[0].what == f"{count} candidates of other0, other1, other2, other3{more}"
-    assert len([line for line in lines(compared, every=True) if line.word == "only in A"]) == count
-    assert outcome(compared, ("slower", "status")).exit_code == 0
+    assert len([line for line in rows_of(compared, every=True) if line.word == "only in A"]) == count
+    assert exit_status(compared, ("slower", "status")).exit_code == 0
 
 
-def test_who_was_chosen_has_a_row_of_its_own() -> None:
+def test_what_was_chosen_has_a_row_of_its_own() -> None:
     others = [candidate(f"other(knob={i})", noisy(30 + i, i)) for i in range(9)]
     a = run(result((BEST, *others), winner="other(knob=0)"))
-    rows = [line.what for line in lines(report(a, of())) if line.word == "only in A"]
+    rows = [line.what for line in rows_of(report(a, of())) if line.word == "only in A"]
     assert rows == ["other(knob=0) (chosen in A)", "8 candidates of other"]
 
 

@@ -10,7 +10,7 @@ from diff_builders import candidate, failed, noisy, result, run
 from rich.console import Console
 
 from autotune_cli.comparing.own import Earlier, OwnCandidate, OwnWorkload, compare_with, own_workloads
-from autotune_cli.comparing.verdicts import Verdict
+from autotune_cli.comparing.verdicts import ChangeVerdict
 from autotune_cli.render.own_data import own_data
 from autotune_cli.render.own_kernels import print_own
 from autotune_cli.results.schema import BaselineResult, CandidateResult, RunFile
@@ -85,16 +85,16 @@ def test_one_that_was_not_raced_is_compared_by_rough_times() -> None:
 @pytest.mark.parametrize(
     ("before", "now", "verdict", "words"),
     [
-        (mine(45.0), mine(40.5, 4), Verdict.FASTER, "faster -10."),
-        (mine(45.0), mine(50.0, 4), Verdict.SLOWER, "slower +11."),
-        (mine(45.0), mine(45.0, 4), Verdict.SAME, "same"),
-        (candidate("mine.x", rough_us=900.0, reason=OUT), mine(45.0), Verdict.FASTER, "faster -95.0 %"),
-        (failed("mine.x"), mine(45.0), Verdict.STATUS, "was incorrect"),
-        (None, mine(45.0), Verdict.ONLY_B, "new"),
+        (mine(45.0), mine(40.5, 4), ChangeVerdict.FASTER, "faster -10."),
+        (mine(45.0), mine(50.0, 4), ChangeVerdict.SLOWER, "slower +11."),
+        (mine(45.0), mine(45.0, 4), ChangeVerdict.SAME, "same"),
+        (candidate("mine.x", rough_us=900.0, reason=OUT), mine(45.0), ChangeVerdict.FASTER, "faster -95.0 %"),
+        (failed("mine.x"), mine(45.0), ChangeVerdict.STATUS, "was incorrect"),
+        (None, mine(45.0), ChangeVerdict.ONLY_B, "new"),
     ],
 )
 def test_against_the_earlier_run(
-    before: CandidateResult | None, now: CandidateResult, verdict: Verdict, words: str
+    before: CandidateResult | None, now: CandidateResult, verdict: ChangeVerdict, words: str
 ) -> None:
     found = looked_at(of(now), of(*([] if before is None else [before])))
     change = only(found).before

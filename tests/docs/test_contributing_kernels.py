@@ -16,8 +16,8 @@ TOYS = Path(__file__).parent / "toys"
 PAGE = (ROOT / "docs" / "contributing.md").read_text(encoding="utf-8")
 LINE = '    Library("toylib", ("toylib",), ("TOYLIB_",)),\n'
 ADDED = {
-    "A backend": ["kernels/topk/backends/toylib_sort.py"],
-    "An operation": [
+    "Adding a backend": ["kernels/topk/backends/toylib_sort.py"],
+    "Adding an operation": [
         "kernels/sums/__init__.py",
         "kernels/sums/backends/__init__.py",
         "kernels/sums/backends/torch_sum.py",
@@ -25,7 +25,7 @@ ADDED = {
         "kernels/sums/problem.py",
         "kernels/sums/workload.py",
     ],
-    "A model": ["kernels/models/toy-1b.toml"],
+    "Adding a model": ["kernels/models/toy-1b.toml"],
 }
 
 
@@ -48,7 +48,7 @@ def test_the_page_names_every_file_of_a_toy_and_no_other(section: str) -> None:
         assert any(fits(path, pattern) for path in ADDED[section]), pattern
     # What isn't new is one file, to which a line is added.
     assert [path for path in named(section) if "<" not in path] == (
-        ["kernels/libraries.py"] if section == "A backend" else []
+        ["kernels/libraries.py"] if section == "Adding a backend" else []
     )
 
 

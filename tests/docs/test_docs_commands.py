@@ -6,6 +6,7 @@ the real output, to be pasted.
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import os
 import shutil
@@ -34,6 +35,8 @@ def why_not_run(words: tuple[str, ...]) -> str | None:
         return "measures for minutes; tests/commands and tests/tuning run it on small suites"
     if words[0] == "profile" and "--from-trace" not in words:
         return "needs an NVIDIA GPU"
+    if "parquet" in words and importlib.util.find_spec("pyarrow") is None:
+        return "pyarrow is not installed: pip install pyarrow"
     if "FILE" in words or "NAME" in words:
         return "a word stands for a name"
     return None

@@ -84,6 +84,21 @@ def test_show_works(autotune: Path, tmp_path: Path) -> None:
     assert (tmp_path / "x.svg").stat().st_size > 1000
 
 
+def test_a_run_is_read_in_python_and_a_frame_names_the_extra(autotune: Path) -> None:
+    code = f"""
+from autotune_cli import MissingPackage, read_run
+run = read_run({str(SIDES[0])!r})
+print(len(run.workloads))
+try:
+    run.frame()
+except MissingPackage as error:
+    print(error)
+"""
+    count, message = run(autotune.with_name("python"), "-c", code, cwd=autotune.parent).splitlines()
+    assert int(count) == 4
+    assert message == "a frame needs pandas, which is not installed; get it: pip install 'kernel-autotune[pandas]'"
+
+
 def test_profile_of_a_trace_works(autotune: Path) -> None:
     assert "PASS" in call(autotune, "profile", "--from-trace", "example", "--paged").stdout
     done = call(autotune, "profile", "--from-trace", "example-ragged", "--paged", "--format", "json", code=1)

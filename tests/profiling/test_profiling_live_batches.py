@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from autotune_cli.errors import BadOption, UnknownName
+from autotune_cli.errors import BadField, UnknownName
 from autotune_cli.kernels.models import load_model
 from autotune_cli.kernels.workload import Lengths
 from autotune_cli.profiling.errors import NothingToRun
@@ -152,36 +152,36 @@ def test_phases_run_in_their_order() -> None:
     with pytest.raises(UnknownName, match="unknown phase 'repaly'; did you mean 'replay'"):
         parse_phases("eager,repaly")
     for text in ("", " ", ",,"):
-        with pytest.raises(BadOption, match=r"--phases: names no phase \(known: eager, capture, replay, piecewise\)"):
+        with pytest.raises(BadField, match=r"phases: names no phase \(known: eager, capture, replay, piecewise\)"):
             parse_phases(text)
 
 
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"mode": "decode", "phases": ("piecewise",)}, "--phases: piecewise graphs are for .* not for --mode decode"),
-        ({"mode": "target_verify", "phases": ("eager", "piecewise")}, "not for --mode target_verify"),
-        ({"backend": "torch.sdpa", "phases": ("piecewise",)}, "not for --backend torch.sdpa"),
+        ({"mode": "decode", "phases": ("piecewise",)}, "phases: piecewise graphs are for .* not for mode=decode"),
+        ({"mode": "target_verify", "phases": ("eager", "piecewise")}, "not for mode=target_verify"),
+        ({"backend": "torch.sdpa", "phases": ("piecewise",)}, "not for backend=torch.sdpa"),
         ({"mode": "topk", "model": "deepseek-v3.2", "phases": ("piecewise",)}, "not for"),
-        ({"new": 5000, "phases": ("piecewise",)}, r"--phases: \d+ tokens fit no captured size .* leave piecewise out"),
-        ({"new": 64, "context": 64}, "--context: 64 keys in all leave no prefix beside 64 new tokens"),
-        ({"new": 64, "context": 10}, "--context: 10 keys in all leave no prefix"),
-        ({"new": 64, "context": 65, "prefix": False}, "--context: without a prefix it is the number of new tokens, 64"),
-        ({"mode": "decode", "new": 2}, "--new: a decode step has one new token a request"),
-        ({"mode": "topk", "model": "deepseek-v3.2", "new": 2}, "--new: a selection has no new tokens"),
-        ({"mode": "decode", "model": "gemma-2-9b", "calls": 1}, "--calls: 1 is below 2, the number of kinds of layers"),
+        ({"new": 5000, "phases": ("piecewise",)}, r"phases: \d+ tokens fit no captured size .* leave piecewise out"),
+        ({"new": 64, "context": 64}, "context: 64 keys in all leave no prefix beside 64 new tokens"),
+        ({"new": 64, "context": 10}, "context: 10 keys in all leave no prefix"),
+        ({"new": 64, "context": 65, "prefix": False}, "context: without a prefix it is the number of new tokens, 64"),
+        ({"mode": "decode", "new": 2}, "new: a decode step has one new token a request"),
+        ({"mode": "topk", "model": "deepseek-v3.2", "new": 2}, "new: a selection has no new tokens"),
+        ({"mode": "decode", "model": "gemma-2-9b", "calls": 1}, "calls: 1 is below 2, the number of kinds of layers"),
     ],
     ids=str,
 )
 def test_what_does_not_fit_is_refused(values: dict[str, Any], message: str) -> None:
-    with pytest.raises(BadOption, match=message):
+    with pytest.raises(BadField, match=message):
         planned(**values)
 
 
 @pytest.mark.parametrize(
     ("mode", "model", "message"),
     [
-        ("idle", "llama-3.1-8b", "--mode idle: no request, so no attention runs"),
+        ("idle", "llama-3.1-8b", "mode=idle: no request, so no attention runs"),
         ("extend", "deepseek-v3.2", "deepseek-v3.2: only the sparse indexer's top-k is tuned"),
         ("topk", "llama-3.1-8b", "llama-3.1-8b: it has no sparse indexer, so no top-k"),
         # What is to be known of its attention is no reason.
@@ -215,5 +215,5 @@ def test_a_candidate_by_name(text: str, wanted: Wanted | None) -> None:
     "text", ["", "x(", "x)", "x(a=1", "x(a)", "x(=1)", "a b", "x(a=1)(b=2)", "x y(a=1)", "x(a=(1))"]
 )
 def test_a_candidate_that_can_be_none(text: str) -> None:
-    with pytest.raises(BadOption, match="--backend: "):
+    with pytest.raises(BadField, match="backend: "):
         parse_backend(text)

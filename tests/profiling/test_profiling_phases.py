@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from trace_builders import CUDNN, FA2_PAGED, FA2_RAGGED, FILL, GEMM, SPLIT_MERGE, TORCH_SOFTMAX, ChromeTrace
 
-from autotune_cli.errors import BadOption
+from autotune_cli.errors import BadField
 from autotune_cli.profiling.attribute import split_into_phases
 from autotune_cli.profiling.classify import Classifier, load_classifier
 from autotune_cli.profiling.phases import Phase, Recording, phase_of_names
@@ -113,9 +113,9 @@ def test_ranges_by_name_and_pattern(folder: Path) -> None:
             trace.kernel(kernel)
     assert judge(recording(folder, trace, "step *"), Expectation("paged")).exit_code == 0
     assert judge(recording(folder, trace, "step 1", "warm-up"), Expectation("paged")).exit_code == 1
-    with pytest.raises(BadOption, match="step 1, step 2, warm-up; did you mean 'step 1'"):
+    with pytest.raises(BadField, match="step 1, step 2, warm-up; did you mean 'step 1'"):
         recording(folder, trace, "stap 1")
-    with pytest.raises(BadOption, match="has no ranges"):
+    with pytest.raises(BadField, match="has no ranges"):
         recording(folder, ChromeTrace().kernel(FILL), "x")
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from trace_builders import FA2_PAGED, ChromeTrace
 
-from autotune_cli.errors import AutotuneError, BadOption
+from autotune_cli.errors import AutotuneError, BadField
 from autotune_cli.profiling.errors import BadTrace
 from autotune_cli.profiling.readers import stream
 from autotune_cli.profiling.readers.finding import EXAMPLES, find_trace, read_trace, sources_of_rank
@@ -162,9 +162,9 @@ def test_the_file_of_a_rank_is_found_in_a_folder(tmp_path: Path) -> None:
         small().write(tmp_path / f"1700-TP-{rank}.trace.json.gz")
     small().write(tmp_path / "merged-1700.trace.json.gz")
     assert find_trace(tmp_path, 1).name == "1700-TP-1.trace.json.gz"
-    with pytest.raises(BadOption, match="ranks 0, 1, 2: choose one"):
+    with pytest.raises(BadField, match="ranks 0, 1, 2: choose one"):
         find_trace(tmp_path, None)
-    with pytest.raises(BadOption, match="no trace of rank 7"):
+    with pytest.raises(BadField, match="no trace of rank 7"):
         find_trace(tmp_path, 7)
 
 
@@ -184,7 +184,7 @@ def test_ranks_in_headers(tmp_path: Path) -> None:
     trace_of_one = read_trace(tmp_path / "b.json.gz")
     assert trace_of_one.rank == 1
     assert list(sources_of_rank(trace_of_one, 1)) == [0]
-    with pytest.raises(BadOption, match="is of rank 1, not 0"):
+    with pytest.raises(BadField, match="is of rank 1, not 0"):
         sources_of_rank(trace_of_one, 0)
 
 
@@ -205,5 +205,5 @@ def test_merged_traces_keep_ranks_apart(tmp_path: Path) -> None:
     assert read.groups.items == ["TP00", "TP01"]
     assert list(sources_of_rank(read, 1)) == [1]
     assert list(sources_of_rank(read, None)) == [0, 1]
-    with pytest.raises(BadOption, match="ranks 0, 1"):
+    with pytest.raises(BadField, match="ranks 0, 1"):
         sources_of_rank(read, 5)

@@ -9,7 +9,8 @@ from render_builders import ENVIRONMENT, candidate, decode, extend, failed, held
 from rich.console import Console
 
 from autotune_cli.render import baselines
-from autotune_cli.render.summary import print_run, totals
+from autotune_cli.render.run_totals import totals
+from autotune_cli.render.summary import print_run
 from autotune_cli.results.schema import BaselineResult, CandidateResult, RunFile, WorkloadResult
 
 FLASHINFER = "sglang --attention-backend flashinfer"

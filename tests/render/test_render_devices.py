@@ -10,7 +10,7 @@ import pytest
 from render_builders import CPU, ENVIRONMENT, SETTINGS, candidate, decode, held, result, run_file, topk
 from rich.console import Console
 
-from autotune_cli.errors import BadOption, UnknownName
+from autotune_cli.errors import BadField, UnknownName
 from autotune_cli.render.devices import of_device
 from autotune_cli.render.run_data import summary
 from autotune_cli.render.run_markdown import run_markdown
@@ -109,7 +109,7 @@ def test_a_name_that_fits_two_is_refused_and_a_whole_one_is_not() -> None:
         result(decode(1), environment="g"),
         environments={"e": ENVIRONMENT, "f": longer, "g": H100},
     )
-    with pytest.raises(BadOption, match="fits several devices of this file: NVIDIA H200, NVIDIA H200 NVL"):
+    with pytest.raises(BadField, match="fits several devices of this file: NVIDIA H200, NVIDIA H200 NVL"):
         of_device(run, "h200")
     assert of_device(run, "nvidia h200").device == ENVIRONMENT
     assert of_device(run, "nvl").device == longer

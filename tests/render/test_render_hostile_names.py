@@ -21,7 +21,8 @@ from running import Finished
 from autotune_cli.plain_text import shown
 from autotune_cli.render.console import Console
 from autotune_cli.render.plain_records import shown_record
-from autotune_cli.render.watch import Lines, LiveTable
+from autotune_cli.render.watch_lines import Lines
+from autotune_cli.render.watch_table import LiveTable
 from autotune_cli.results.files import dump_run
 from autotune_cli.results.schema import RunFile
 from autotune_cli.tuning.progress import BuildsState
@@ -103,10 +104,10 @@ def test_show(usage: Usage, pair: tuple[str, str, str], tmp_path: Path) -> None:
 @pytest.mark.parametrize("columns", [60, 80, 400])
 def test_tables_of_any_width(monkeypatch: pytest.MonkeyPatch, pair: tuple[str, str, str], columns: int) -> None:
     """On a narrow terminal rows are folded into records, another renderer's work."""
+    from autotune_cli.comparing.decisions import DecisionRule
+    from autotune_cli.comparing.exit_status import exit_status, fail_on
     from autotune_cli.comparing.loading import load_side
-    from autotune_cli.comparing.outcome import fail_on, outcome
     from autotune_cli.comparing.report import compare
-    from autotune_cli.comparing.verdicts import Rule
     from autotune_cli.render.diff_table import print_diff
     from autotune_cli.render.summary import print_run
     from autotune_cli.results.files import read_run
@@ -114,8 +115,8 @@ def test_tables_of_any_width(monkeypatch: pytest.MonkeyPatch, pair: tuple[str, s
     _, *files = pair
     target = Console(file=io.StringIO(), width=columns)
     print_run(target, read_run(Path(files[0])), True)
-    report = compare(load_side([Path(files[0])]), load_side([Path(files[1])]), Rule(threshold=0.01), ())
-    print_diff(target, report, outcome(report, fail_on("slower")), True)
+    report = compare(load_side([Path(files[0])]), load_side([Path(files[1])]), DecisionRule(threshold=0.01), ())
+    print_diff(target, report, exit_status(report, fail_on("slower")), True)
     assert isinstance(target.file, io.StringIO)
     check_text(target.file.getvalue())
 

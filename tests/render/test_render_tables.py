@@ -26,7 +26,8 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from autotune_cli.render.summary import print_run
-from autotune_cli.render.watch import Lines, LiveTable
+from autotune_cli.render.watch_lines import Lines
+from autotune_cli.render.watch_table import LiveTable
 from autotune_cli.results.schema import Conditions, RunFile
 from autotune_cli.tuning.progress import BuildsState
 from autotune_cli.tuning.race import Race, RacePolicy

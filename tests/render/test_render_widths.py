@@ -20,20 +20,21 @@ from render_builders import candidate, decode, extend, failed, held, result, run
 from rich.cells import cell_len
 from rich.console import Console
 
+from autotune_cli.comparing.decisions import DecisionRule
+from autotune_cli.comparing.exit_status import exit_status, fail_on
 from autotune_cli.comparing.loading import load_side
-from autotune_cli.comparing.outcome import fail_on, outcome
 from autotune_cli.comparing.report import compare
-from autotune_cli.comparing.verdicts import Rule
+from autotune_cli.comparing.verdicts import Tone
 from autotune_cli.profiling.attribute import split_into_phases
 from autotune_cli.profiling.classify import load_classifier
 from autotune_cli.profiling.readers.finding import find_trace, read_trace
 from autotune_cli.render.backends import backends_view
-from autotune_cli.render.diff_rows import lines as diff_lines
+from autotune_cli.render.diff_rows import rows_of as diff_lines
 from autotune_cli.render.diff_table import print_diff
 from autotune_cli.render.profile_listing import listing, print_listing
 from autotune_cli.render.summary import print_run
 from autotune_cli.render.text import with_interval
-from autotune_cli.render.watch import LiveTable
+from autotune_cli.render.watch_table import LiveTable
 from autotune_cli.results.files import dump_run
 from autotune_cli.results.identity import environment_key
 from autotune_cli.results.schema import RunFile, WorkloadResult
@@ -152,12 +153,12 @@ def test_the_live_table_keeps_winners_and_times(width: int) -> None:
 @pytest.mark.parametrize("width", WIDTHS)
 def test_a_comparison_shows_every_verdict_and_number(width: int, tmp_path: Path) -> None:
     report = compared(tmp_path)
-    judged = outcome(report, fail_on("slower"))
+    judged = exit_status(report, fail_on("slower"))
     text = drawn(width, lambda console: print_diff(console, report, judged, True))
     rows = diff_lines(report, True)
-    assert {row.word for row in rows} >= {"slower", "CHOICE"}
+    assert {(row.word, row.tone) for row in rows} >= {("slower", Tone.WORSE), ("choice", Tone.NEWS)}
     for row in rows:
-        assert re.search(rf"^{row.word} +{re.escape(row.place)}", text, re.MULTILINE)
+        assert re.search(rf"^(?i:{row.word}) +{re.escape(row.workload)}", text, re.MULTILINE)
         for part in (row.times, row.change):
             assert part in text
         for name in re.split(r" -> | \(", row.what):
@@ -180,7 +181,7 @@ def compared(folder: Path) -> Any:
         path = folder / f"{name}.json"
         path.write_text(dump_run(run_file(*found)))
         sides.append(load_side([path]))
-    return compare(sides[0], sides[1], Rule(), frozenset())
+    return compare(sides[0], sides[1], DecisionRule(), frozenset())
 
 
 def scaled(each: WorkloadResult, factor: float) -> WorkloadResult:

@@ -4,10 +4,8 @@ import hashlib
 import json
 import multiprocessing
 import os
-import random
 import signal
 import threading
-import time
 from collections.abc import Callable
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
@@ -15,6 +13,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 from result_builders import KEYS, SOURCES, candidate, decode, environment, result, run_file, settings
+from running import PATIENCE_S
 
 from autotune_cli import reading
 from autotune_cli.errors import BadName, CannotWrite
@@ -374,7 +373,7 @@ def test_nothing_is_lost_between_processes(tmp_path: Path) -> None:
     for worker in workers:
         worker.start()
     for worker in workers:
-        worker.join(60)
+        worker.join(PATIENCE_S)
         assert worker.exitcode == 0
     assert sorted(w.workload.batch for w in loaded(tmp_path).workloads) == list(range(1, 37))  # type: ignore[union-attr]
     assert listing(tmp_path) == ["llama.json"]
@@ -397,28 +396,35 @@ def _big(us: float) -> WorkloadResult:
     return result(candidates=many, choice=None)
 
 
-def _save_forever(root: Path) -> None:
-    runs = [run_file(_big(us)) for us in (1.0, 2.0)]
-    for turn in range(1_000_000):
-        store(root).save(runs[turn % 2])
+def _save_and_die(root: Path, point: str, share: float) -> None:
+    """Killed after a share of the bytes, once all are synced, before the file is in its place, after that."""
+
+    def die(*_: object) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    sync, replace = os.fsync, os.replace
+    if point == "write":
+        os.fsync = lambda descriptor: die(os.ftruncate(descriptor, int(share * os.fstat(descriptor).st_size)))  # type: ignore
+    elif point == "sync":
+        os.fsync = lambda descriptor: die(sync(descriptor))  # type: ignore[assignment]
+    elif point == "place":
+        os.replace = die
+    else:
+        os.replace = lambda source, target: die(replace(source, target))  # type: ignore[assignment]
+    store(root).save(run_file(_big(2.0)))
 
 
-def test_a_kill_in_the_middle_of_a_save_leaves_a_whole_file(tmp_path: Path) -> None:
+@pytest.mark.parametrize("point", ["write", "sync", "place", "end"])
+def test_a_kill_in_the_middle_of_a_save_leaves_a_whole_file(tmp_path: Path, point: str) -> None:
     path = store(tmp_path).path
+    old, new = (merge(None, run_file(_big(us)), "llama") for us in (1.0, 2.0))
     store(tmp_path).save(run_file(_big(1.0)))
-    draw = random.Random(7)
-    expected = [merge(None, run_file(_big(us)), "llama") for us in (1.0, 2.0)]
-    temporaries = 0
-    for _ in range(60):
-        process = FORK.Process(target=_save_forever, args=(tmp_path,))
+    for share in (0.0, 0.5, 0.9):
+        process = FORK.Process(target=_save_and_die, args=(tmp_path, point, share))
         process.start()
-        time.sleep(0.01 + 0.05 * draw.random())
-        assert process.pid is not None
-        os.kill(process.pid, signal.SIGKILL)
         process.join()
         assert process.exitcode == -signal.SIGKILL
-        assert read_run(path) in expected
-        temporaries += len(listing(tmp_path)) - 1
-    assert temporaries > 0, "no kill fell into a write: the test shows nothing"
+        assert read_run(path) == (new if point == "end" else old)
+        assert len(listing(tmp_path)) == (1 if point == "end" else 2)
     assert store(tmp_path).save(run_file(_big(2.0))) == []  # the dead one's lock is free
     assert listing(tmp_path) == ["llama.json"]  # and its temporary file is gone

@@ -35,7 +35,7 @@ def test_beside_a_cache_of_a_gpu_there_is_another(tmp_path: Path) -> None:
     assert name == "llama-cpu"
     assert note is not None
     assert str(path) in note
-    assert "--name llama" in note
+    assert "name=llama" in note
 
 
 def test_a_gpu_adds_to_any_cache(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from running import PATIENCE_S
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
 PROGRAM = """
@@ -41,7 +42,7 @@ def fuzz() -> ModuleType:
 
 def test_sixty_inputs_meet_no_fault() -> None:
     command = [sys.executable, str(FOLDER / "fuzz.py"), "--count", "60", "--seed", "3"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S)
     assert done.returncode == 0, done.stderr
     assert "60 inputs, seed 3, 0 faults" in done.stdout
 
@@ -56,16 +57,16 @@ def test_sixty_inputs_meet_no_fault() -> None:
         ("sys.exit(70)", "traceback:"),
         ("sys.exit(-9)", "traceback: exit code -9"),
         ("import os; os.kill(os.getpid(), 9)", "traceback: the process died"),
-        ("time.sleep(60)", "hang: over 0.5 s"),
+        ("time.sleep(1000)", "hang: over 0.5 s"),
         ("print(len(b'x' * 350_000_000))", "memory: "),
         ("open(sys.argv[2], 'a').write('x')", "changed: "),
     ],
 )
 def test_faults_are_seen(body: str, fault: str) -> None:
     options = ["--count", "1", "--workers", "1", "--kind", "run", "--seed", "7"]
-    code = PROGRAM.format(body=body, patience=0.5 if "sleep" in body else 10.0)
+    code = PROGRAM.format(body=body, patience=0.5 if "sleep" in body else PATIENCE_S)
     done = subprocess.run(
-        [sys.executable, "-c", code, str(FOLDER), *options], capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", code, str(FOLDER), *options], capture_output=True, text=True, timeout=PATIENCE_S
     )
     assert done.returncode == 1, done.stderr
     assert f"0 run: {fault}" in done.stderr

@@ -12,12 +12,13 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from multiprocessing.synchronize import Barrier
+from multiprocessing.synchronize import Barrier, Event
 from pathlib import Path
 from typing import Any
 
 import pytest
 from result_builders import KEYS, candidate, decode, header, result, run_file
+from running import PATIENCE_S
 
 from autotune_cli.errors import BadFile, BadName, CannotWrite, NewerSchema, NothingToResume
 from autotune_cli.results import journal as module
@@ -363,7 +364,7 @@ def test_a_damaged_journal_stays_as_it_is(tmp_path: Path) -> None:
     Journal.resume(path)[0].close()  # the lock was given back
 
 
-def _resume(path: Path, start: Barrier, queue: multiprocessing.Queue[bool]) -> None:
+def _resume(path: Path, start: Barrier, all_tried: Event, queue: multiprocessing.Queue[bool]) -> None:
     start.wait()
     try:
         journal, _ = Journal.resume(path)
@@ -371,29 +372,49 @@ def _resume(path: Path, start: Barrier, queue: multiprocessing.Queue[bool]) -> N
         queue.put(False)
     else:
         queue.put(True)
-        time.sleep(0.6)  # longer than the others try
+        all_tried.wait(PATIENCE_S)
         journal.close()
 
 
 def test_only_one_process_resumes(tmp_path: Path) -> None:
-    start, queue = FORK.Barrier(4), FORK.Queue()
+    start, all_tried, queue = FORK.Barrier(4), FORK.Event(), FORK.Queue()
     path = killed(tmp_path)
-    workers = [FORK.Process(target=_resume, args=(path, start, queue)) for _ in range(4)]
+    workers = [FORK.Process(target=_resume, args=(path, start, all_tried, queue)) for _ in range(4)]
     for worker in workers:
         worker.start()
-    assert sorted(queue.get(timeout=30) for _ in range(4)) == [False, False, False, True]
+    assert sorted(queue.get(timeout=PATIENCE_S) for _ in range(4)) == [False, False, False, True]
+    all_tried.set()
     for worker in workers:
         worker.join()
 
 
-def _append_until_killed(root: Path, pipe: int, path: Path | None) -> None:
-    if path is None:
-        journal, first = Journal.create(root, header(), NOW), 0
+def _die(*_: object) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _die_in(point: str, share: float) -> None:
+    """From now on a record kills this process: after a share of its bytes, before they are synced, or after that."""
+    write, sync = os.write, os.fsync
+    if point == "write":
+        os.write = lambda descriptor, data: _die(write(descriptor, data[: int(share * len(data))]))  # type: ignore
+    elif point == "sync":
+        os.fsync = _die
     else:
-        journal, state = Journal.resume(path)
-        first = len(state.rounds.get(W, {}))
-    for number in range(first, 1_000_000):
-        # A line of some length, so that a kill can fall into it.
+        os.fsync = lambda descriptor: _die(sync(descriptor))  # type: ignore[assignment]
+
+
+def _append_until_killed(root: Path, pipe: int, path: Path | None, count: int, point: str, share: float) -> None:
+    """Writes ``count`` records and says so after each; the next one is its last, the header if there is no journal."""
+    if path is None:
+        _die_in(point, share)
+        Journal.create(root, header(), NOW)
+    assert path is not None
+    journal, state = Journal.resume(path)
+    first = len(state.rounds.get(W, {}))
+    for number in range(first, first + count + 1):
+        if number == first + count:
+            _die_in(point, share)
+        # A line of some length.
         times = {f"candidate {i}": 1.0 + i for i in range(200)}
         journal.round(W, RoundRecord(conditions=Conditions(round=number), times=times))
         os.write(pipe, f"{number}\n".encode())
@@ -402,27 +423,32 @@ def _append_until_killed(root: Path, pipe: int, path: Path | None) -> None:
 def test_what_was_acknowledged_survives_kills(tmp_path: Path) -> None:
     draw = random.Random(3)
     path: Path | None = None
-    for _ in range(40):
+    rounds: list[int] = []
+    acknowledged = 0
+    for turn in range(30):
         reader, writer = os.pipe()
-        process = FORK.Process(target=_append_until_killed, args=(tmp_path, writer, path))
+        point = ("write", "sync", "acknowledgement")[turn % 3]
+        arguments = (tmp_path, writer, path, draw.randrange(4), point, draw.random())
+        process = FORK.Process(target=_append_until_killed, args=arguments)
         process.start()
         os.close(writer)
-        time.sleep(0.01 + 0.03 * draw.random())
-        assert process.pid is not None
-        os.kill(process.pid, signal.SIGKILL)
         process.join()
+        assert process.exitcode == -signal.SIGKILL
         with open(reader, "rb") as stream:
-            acknowledged = [int(line) for line in stream.read().splitlines()]
+            said = [int(line) for line in stream.read().splitlines()]
+        acknowledged += len(said)
         path = find_resumable(tmp_path, "llama")
         if path is None:
             assert not acknowledged
             continue
         state = load(path)
-        rounds = list(state.rounds.get(W, {}))
+        before, rounds = rounds, list(state.rounds.get(W, {}))
         assert rounds == list(range(len(rounds)))
-        assert not acknowledged or rounds[-1] >= acknowledged[-1]
+        # What was said, and the one it was killed in if its bytes are there.
+        assert len(rounds) - len(before) - len(said) in ((0,) if point == "write" else (0, 1))
     assert path is not None
-    assert len(rounds) > 40
+    assert acknowledged > 30
+    assert len(rounds) >= acknowledged
 
 
 STEPS = ("open", "write", "fsync", "replace", "unlink")
@@ -530,9 +556,9 @@ from pathlib import Path
 from result_builders import header
 from autotune_cli.results.journal import Journal
 journal = Journal.create(Path(sys.argv[1]), header(), datetime(2026, 11, 21))
-worker = subprocess.Popen(["sleep", "60"], stdout=subprocess.DEVNULL)
+worker = subprocess.Popen(["sleep", "1000"], stdout=subprocess.DEVNULL)
 print(worker.pid, flush=True)
-time.sleep(60)
+time.sleep(1000)
 """
 
 

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from result_builders import header, result, run_file
+from running import PATIENCE_S
 
 from autotune_cli.errors import BadName, CannotWrite
 from autotune_cli.results.files import dump_run, read_run
@@ -156,7 +157,7 @@ def test_processes_at_the_same_instant_get_different_names(tmp_path: Path) -> No
     workers = [FORK.Process(target=_reserve_and_write, args=(tmp_path, 20, start, queue)) for _ in range(6)]
     for worker in workers:
         worker.start()
-    names = [queue.get(timeout=30) for _ in range(120)]
+    names = [queue.get(timeout=PATIENCE_S) for _ in range(120)]
     for worker in workers:
         worker.join()
     assert len(set(names)) == 120

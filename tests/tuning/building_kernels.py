@@ -84,10 +84,15 @@ def fails(before: int) -> None:
 
 
 def hangs(before: int) -> None:
-    """With a compiler as ninja starts them: in a process group of its own, and another one below it."""
+    """With a compiler as ninja starts them: in a process group of its own, and another one below it.
+
+    The program's clock may be one that leaps when it is told so (clocks.py).
+    """
     code = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import time; time.sleep(1000)'])"
     compiler = subprocess.Popen([sys.executable, "-c", code], process_group=0)
     (FOLDER / "compiler").write_text(f"{os.getpid()}")
+    with (FOLDER / "clock").open("ab") as clock:
+        clock.write(b".")
     compiler.wait()
 
 

@@ -18,7 +18,9 @@ from autotune_cli.kernels import register
 
 # Calls of a launch while it is vetted: two to check it, one to see its kernels, four for its rough time.
 VETTING_CALLS = 7
-BUILD_S = 4.0
+# Of the parent's clock (clocks.py), which leaps over its time limit for each byte that is written here.
+HANGS = os.environ["EVIL_HANGS"]
+LEAPS = f"{HANGS}.leaps"
 
 Run = Callable[[], Any]
 
@@ -43,6 +45,13 @@ def right(problem: Any) -> Any:
         weights = torch.softmax(torch.einsum("hgd,lhd->hgl", q, k) * g.scale, dim=-1)
         rows.append(torch.einsum("hgl,lhd->hgd", weights, v).reshape(g.num_qo_heads, g.head_dim))
     return torch.stack(rows).to(problem.q.dtype)
+
+
+def hang_begins() -> int:
+    """Tell the parent's clock; how often it was told in all."""
+    with open(HANGS, "ab") as hangs:
+        hangs.write(b".")
+        return hangs.tell()
 
 
 def inputs(problem: Any) -> torch.Tensor:
@@ -167,12 +176,18 @@ def is_killed_once(problem: Any) -> Run:
 
 @evil
 def sleeps(problem: Any) -> Run:
-    return lambda: time.sleep(1000.0)
+    return lambda: _sleep(problem)
+
+
+def _sleep(problem: Any) -> Any:
+    hang_begins()
+    time.sleep(1000.0)
 
 
 @evil
 def spins(problem: Any) -> Run:
     def run() -> Any:
+        hang_begins()
         while True:
             pass
 
@@ -182,7 +197,12 @@ def spins(problem: Any) -> Run:
 @evil
 def sleeps_in_c(problem: Any) -> Run:
     """Without giving the interpreter's lock back: no other Python thread of the worker runs."""
-    return lambda: ctypes.PyDLL(None).sleep(1000)
+
+    def run() -> Any:
+        hang_begins()
+        ctypes.PyDLL(None).sleep(1000)
+
+    return run
 
 
 # --- memory ----------------------------------------------------------------------------------------------------------
@@ -298,7 +318,7 @@ def prints(problem: Any) -> Run:
 
 @evil
 def floods(problem: Any) -> Run:
-    os.write(1, b"y" * 300_000_000)
+    os.write(1, b"y" * 30_000_000)
     return lambda: right(problem)
 
 
@@ -309,7 +329,10 @@ def starts_threads(problem: Any) -> Run:
 
 
 def _slow_build(workload: Any) -> None:
-    time.sleep(BUILD_S)
+    """Takes longer than a candidate may, by the parent's clock."""
+    number = hang_begins()
+    while os.path.getsize(LEAPS) < number:
+        time.sleep(0.01)
 
 
 @register("topk.select", name="evil.builds_slowly", devices=("cpu",), build=_slow_build)
@@ -348,6 +371,6 @@ def _raise(problem: Any) -> Any:
 
 later("raises_later", _raise)
 later("exits_later", lambda problem: os._exit(9))
-later("sleeps_later", lambda problem: time.sleep(1000.0))
+later("sleeps_later", _sleep)
 later("is_wrong_later", lambda problem: torch.zeros(problem.scores.shape[0], problem.k, dtype=torch.int32))
 later("overwrites_its_input_later", lambda problem: problem.scores.zero_())

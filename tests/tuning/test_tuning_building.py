@@ -8,18 +8,22 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from clocks import HangClock, ticking
 from running import candidates
 
 from autotune_cli.kernels.models import build_suite
 from autotune_cli.results.schema import CandidateResult, RunFile
 from autotune_cli.tuning import building
-from autotune_cli.tuning.jobs import WorkerSettings
 from autotune_cli.tuning.progress import BuildsState, Progress
 from autotune_cli.tuning.race import RacePolicy
 from autotune_cli.tuning.request import Request
 from autotune_cli.tuning.run import tune
+from autotune_cli.worker.protocol import WorkerSettings
 
 KERNELS = Path(__file__).with_name("building_kernels.py")
+# By which the program's clock leaps for a build that hangs. Of a budget of 1000 s builds have 500 at most.
+LEAP_S = 600.0
+BUDGET_S = 1000.0
 
 
 class Seen(Progress):
@@ -56,7 +60,8 @@ class Site:
             "use_cache": False,
             "backends": ("built", "torch"),
         }
-        return tune(Request(**(fields | options)), self.seen, threading.Event()).run  # type: ignore[arg-type]
+        with ticking(HangClock(self.folder / "clock", LEAP_S)):
+            return tune(Request(**(fields | options)), self.seen, threading.Event()).run  # type: ignore[arg-type]
 
     def builds(self, module: str) -> list[list[str]]:
         """One line each time that a module was built: process, torch loaded?, GPUs, compilers, target."""
@@ -92,8 +97,9 @@ def test_modules_are_built_side_by_side_each_in_a_process_of_its_own(site: Site)
     last = site.seen.states[-1]
     assert set(last.built) == {"left", "right", "first", "second"}
     assert max(len(state.running) for state in site.seen.states) == 4
-    assert found["left(n=0)"].build_s == pytest.approx(last.built["left"], abs=1.0)
-    assert found["pair(n=0)"].build_s == pytest.approx(last.built["first"] + last.built["second"], abs=1.0)
+    # And the time that loading them takes.
+    assert (found["left(n=0)"].build_s or 0.0) >= last.built["left"] - 1e-6
+    assert (found["pair(n=0)"].build_s or 0.0) >= last.built["first"] + last.built["second"] - 1e-6
 
 
 FAILURES: dict[str, tuple[str, str, int, str]] = {
@@ -126,11 +132,13 @@ def test_what_can_not_be_built_is_a_status_of_all_who_need_it(site: Site) -> Non
 
 
 def test_a_build_that_hangs_is_killed_at_its_time_limit(site: Site) -> None:
-    from autotune_cli.tuning.descendants import in_session
+    from autotune_cli.worker.descendants import in_session
 
-    found = built(site.tune("hangs", build_timeout_s=3.0))
+    found = built(site.tune("hangs", build_timeout_s=500.0))
     assert [result.status for result in found.values()] == ["timeout", "timeout"]
-    assert all(re.search(r"^building hanging: no answer within 3 s", result.reason or "") for result in found.values())
+    assert all(
+        re.search(r"^building hanging: no answer within 500 s", result.reason or "") for result in found.values()
+    )
     assert in_session(int((site.folder / "compiler").read_text())) == []
 
 
@@ -155,23 +163,23 @@ def test_with_everything_compiled_nobody_is_started(site: Site, monkeypatch: pyt
     found = built(site.tune("left", "right"))
     assert [result.status in ("ok", "eliminated") for result in found.values()] == [True, True]
     assert site.seen.states == []
-    assert all(result.build_s is not None and result.build_s < 1.0 for result in found.values())
+    assert all(result.build_s is not None for result in found.values())
 
 
 def test_the_budget_stops_builders(site: Site) -> None:
-    run = site.tune("hangs", budget_s=8.0)
+    run = site.tune("hangs", budget_s=BUDGET_S)
     found = built(run)
     assert [result.status for result in found.values()] == ["skipped", "skipped"]
     assert all("the budget was spent" in (result.reason or "") for result in found.values())
     assert not run.complete
     assert site.seen.states[-1].skipped == 1
-    assert run.wall_s < 30.0
+    assert run.wall_s < BUDGET_S
 
 
 def test_without_a_right_candidate_the_race_s_time_is_for_a_build(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """A workload that is left without a winner helps nobody: then a module is built when its turn comes."""
     monkeypatch.setenv("BUILDING_BREAKS_TORCH", "1")
-    found = built(site.tune("hangs_once", budget_s=10.0))
+    found = built(site.tune("hangs_once", budget_s=BUDGET_S))
     assert site.seen.states[-1].skipped == 1
     assert found["hangs_once(n=0)"].status == "ok", found
     assert len(site.builds("slow")) == 2

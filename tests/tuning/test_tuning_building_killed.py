@@ -9,10 +9,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from running import TINY, Autotune, is_running, wait_until
+from running import PROMPT_S, TINY, Autotune, is_running, wait_until
 
 from autotune_cli.results.files import read_run
-from autotune_cli.tuning.descendants import MARK, end_descendants, in_session
+from autotune_cli.worker.descendants import MARK, end_descendants, in_session
 
 KERNELS = Path(__file__).with_name("building_kernels.py")
 OPTIONS = ("tune", "--json", "--device", "cpu", *TINY, "--no-cache", "--kernels", KERNELS, "--backend", "built")
@@ -44,7 +44,7 @@ def waiting(autotune: Autotune) -> Waiting:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_while_building(waiting: Waiting, number: signal.Signals) -> None:
     waiting.process.send_signal(number)
-    out, err = waiting.process.communicate(timeout=10)
+    out, err = waiting.process.communicate(timeout=PROMPT_S)
     assert waiting.process.returncode == (130 if number == signal.SIGINT else 4), err
     assert "Traceback" not in err
     assert err.splitlines()[-1] == "interrupted; go on with the same command and --resume"
@@ -60,13 +60,13 @@ def test_a_killed_run_leaves_no_compiler(waiting: Waiting) -> None:
     """Nobody is left to tell the builder; a compiler that ninja has started knows nothing of its end either."""
     waiting.process.kill()
     waiting.process.communicate()
-    wait_until(lambda: not any(map(is_running, waiting.pids)), 10.0, "the end of builder and compilers")
+    wait_until(lambda: not any(map(is_running, waiting.pids)), "the end of builder and compilers")
 
 
 def test_a_killed_builder_leaves_no_compiler(waiting: Waiting) -> None:
     os.kill(waiting.builder, signal.SIGKILL)
     others = [pid for pid in waiting.pids if pid != waiting.builder]
-    wait_until(lambda: not any(map(is_running, others)), 10.0, "the end of the compilers")
+    wait_until(lambda: not any(map(is_running, others)), "the end of the compilers")
     waiting.process.kill()
 
 

@@ -11,10 +11,10 @@ import pytest
 from autotune_cli.kernels.modules import Module
 from autotune_cli.kernels.registry import REGISTRY, Candidate, register
 from autotune_cli.kernels.workload import TopkWorkload
-from autotune_cli.tuning.compiler_errors import compiler_error, reason_of, was_killed
-from autotune_cli.tuning.faults import fault_of
 from autotune_cli.tuning.listing import to_build
 from autotune_cli.tuning.resources import cores, free_bytes
+from autotune_cli.worker.compiler_errors import compiler_error, reason_of, was_killed
+from autotune_cli.worker.faults import fault_of
 
 # --- listing ---------------------------------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from running import Autotune, Finished
 
-from autotune_cli.tuning import process
+from autotune_cli.worker import process
 
 REGISTER = "from autotune_cli.kernels import register\n"
 RIGHT = (

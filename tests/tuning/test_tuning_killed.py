@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from running import Autotune, is_running, wait_until
+from running import PATIENCE_S, PROMPT_S, Autotune, is_running, state_of, wait_until
 
 from autotune_cli.results.files import read_run
 from autotune_cli.results.schema import RunFile
 
 KERNELS = Path(__file__).with_name("steady_kernels.py")
+STOPS_ITSELF = Path(__file__).with_name("stops_itself.py")
 OPTIONS = (
     *("tune", "--json", "--device", "cpu", "--op", "topk", "--batch", "1,2", "--context", "4096", "--scores", "normal"),
     *("--kernels", KERNELS, "--backend", "steady", "--exhaustive", "--rounds", "3"),
@@ -54,15 +55,15 @@ class Watched:
     def workers(self) -> set[int]:
         return {int(line.rpartition("|")[2]) for line in self.log.read_text().splitlines()}
 
-    def start(self, *options: object) -> subprocess.Popen[str]:
-        return self.program.start(*NO_CACHE, *options)
+    def start(self, stop_at: str, *options: object) -> subprocess.Popen[str]:
+        """A run that sends itself signals; see stops_itself.py."""
+        return self.program.with_variables(STOP_AT=stop_at).start(*NO_CACHE, *options, program=(STOPS_ITSELF,))
 
-    def until(self, process: subprocess.Popen[str], condition: Callable[[], object]) -> None:
-        def happened() -> bool:
-            assert process.poll() is None, process.communicate()
-            return bool(condition())
-
-        wait_until(happened)
+    def killed(self, stop_at: str, *options: object) -> None:
+        """A run that is killed there."""
+        process = self.start(f"{stop_at} SIGKILL", *options)
+        ends = process.communicate(timeout=PATIENCE_S)
+        assert process.returncode == -signal.SIGKILL, ends
 
 
 def rounds_of(records: list[dict[str, Any]]) -> dict[tuple[str, str, int], float]:
@@ -96,19 +97,11 @@ def check_complete(run: RunFile) -> None:
 def test_sigkill_loses_nothing_and_leaves_nobody(autotune: Autotune) -> None:
     """Killed while vetting, while racing, and in the second workload; then to the end."""
     watched = Watched(autotune)
-    moments = (
-        lambda: len(watched.vetted()) >= 2,
-        lambda: len(watched.records("round")) >= 1,
-        lambda: len(watched.vetted()) >= 6,
-    )
     kept: Counter[tuple[str, str]] = Counter()
     rounds: dict[tuple[str, str, int], float] = {}
-    for number, moment in enumerate(moments):
-        process = watched.start(*(["--resume"] if number else []))
-        watched.until(process, moment)
-        process.kill()
-        process.communicate()
-        wait_until(lambda: not any(map(is_running, watched.workers())), 10.0, "the end of the workers")
+    for number, moment in enumerate(("vetted 2", "round 1", "vetted 4")):
+        watched.killed(moment, *(["--resume"] if number else []))
+        wait_until(lambda: not any(map(is_running, watched.workers())), "the end of the workers")
         assert not list(watched.runs.glob("*.json"))
         # What was in the journal at an earlier kill was not measured again.
         assert {pair: watched.vettings()[pair] for pair in kept} == kept
@@ -124,33 +117,22 @@ def test_sigkill_loses_nothing_and_leaves_nobody(autotune: Autotune) -> None:
     assert not any(map(is_running, watched.workers()))
 
 
-def test_sigkill_at_random_moments(autotune: Autotune) -> None:
+def test_sigkill_at_random_records(autotune: Autotune) -> None:
+    """Of two workloads with four candidates and three rounds or more each."""
     watched = Watched(autotune)
     seed = random.randrange(1 << 32)
     generator = random.Random(seed)
-    resume: tuple[str, ...] = ()
-    for _ in range(2):
-        process = watched.start(*resume)
-        try:
-            _, err = process.communicate(timeout=generator.uniform(0.2, 4.0))
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.communicate()
-            resume = ("--resume",) if list(watched.runs.glob(".*.journal")) else ()
-        else:
-            assert process.returncode == 0, (seed, err)
-            return
-    finished = watched.program(*NO_CACHE, *resume)
+    kind, most = generator.choice((("vetted", 7), ("round", 6), ("done", 2)))
+    watched.killed(f"{kind} {generator.randint(1, most)}")
+    finished = watched.program(*NO_CACHE, "--resume")
     assert finished.code == 0, (seed, finished.err)
     check_complete(finished.run)
 
 
 def test_interrupted_run_writes_what_it_has_and_can_go_on(autotune: Autotune) -> None:
     watched = Watched(autotune)
-    process = watched.start()
-    watched.until(process, lambda: len(watched.records("done")) == 1 and len(watched.vetted()) >= 5)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=10)
+    process = watched.start("vetted 5 SIGINT")
+    out, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 130, err
     assert "Traceback" not in err
     assert err.splitlines()[-1] == "interrupted; go on with the same command and --resume"
@@ -161,6 +143,7 @@ def test_interrupted_run_writes_what_it_has_and_can_go_on(autotune: Autotune) ->
     assert [result.workload.shape for result in partial.workloads][:1] == ["1 x 4096"]
     vettings = watched.vettings()
     kept = {pair: vettings[pair] for pair in watched.vetted()}
+    assert len(kept) >= 5
     finished = watched.program(*NO_CACHE, "--resume", code=0)
     assert finished.path == path
     check_complete(finished.run)
@@ -180,7 +163,7 @@ def test_interrupted_before_anything_is_measured(autotune: Autotune, number: sig
     pid = autotune.root / "pid"
     wait_until(lambda: pid.exists() and pid.read_text())
     process.send_signal(number)
-    _, err = process.communicate(timeout=5)
+    _, err = process.communicate(timeout=PROMPT_S)
     assert process.returncode == (130 if number == signal.SIGINT else 4)
     assert err.splitlines()[-1] == "interrupted"
     assert not is_running(int(pid.read_text()))
@@ -202,7 +185,7 @@ def test_a_hanging_worker_dies_with_its_killed_parent(autotune: Autotune) -> Non
     wait_until(lambda: pid.exists() and pid.read_text())
     assert is_running(int(pid.read_text()))
     process.kill()
-    wait_until(lambda: not is_running(int(pid.read_text())), 3.0, "the worker's end")
+    wait_until(lambda: not is_running(int(pid.read_text())), "the worker's end")
 
 
 def test_interrupted_while_a_worker_is_replaced(autotune: Autotune) -> None:
@@ -224,7 +207,7 @@ def test_interrupted_while_a_worker_is_replaced(autotune: Autotune) -> None:
     process = autotune.start(*OPTIONS[:12], "--no-cache", "--kernels", crashing, "--backend", "mine")
     wait_until(lambda: Path(f"{marker}.loading").exists())
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=5)
+    _, err = process.communicate(timeout=PROMPT_S)
     assert process.returncode == 130, err
     assert "go on with the same command and --resume" in err
     assert "error" not in err
@@ -232,11 +215,8 @@ def test_interrupted_while_a_worker_is_replaced(autotune: Autotune) -> None:
 
 def test_sigterm_is_as_good_and_a_second_signal_ends_at_once(autotune: Autotune) -> None:
     watched = Watched(autotune)
-    process = watched.start()
-    watched.until(process, lambda: watched.records("round"))
-    process.send_signal(signal.SIGTERM)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=10)
+    process = watched.start("round 1 SIGTERM SIGINT")
+    _, err = process.communicate(timeout=PATIENCE_S)
     # Of two signals at once the interpreter takes the one with the smaller number first.
     assert process.returncode in (4, 130), err
     assert not any(map(is_running, watched.workers()))
@@ -250,10 +230,7 @@ def test_sigterm_is_as_good_and_a_second_signal_ends_at_once(autotune: Autotune)
 def killed(shared: Callable[[], Autotune]) -> Path:
     """The folder of a killed run; to be copied."""
     watched = Watched(shared())
-    process = watched.start()
-    watched.until(process, lambda: len(watched.vetted()) >= 1)
-    process.kill()
-    process.communicate()
+    watched.killed("vetted 1")
     return watched.program.root
 
 
@@ -288,8 +265,9 @@ def test_nothing_to_resume(autotune: Autotune) -> None:
 
 def test_a_running_run_is_not_resumed(autotune: Autotune) -> None:
     watched = Watched(autotune)
-    process = watched.start()
-    watched.until(process, lambda: watched.vetted())
+    process = watched.start("vetted 1 SIGSTOP")
+    wait_until(lambda: state_of(process.pid) == "T", "the run's stop")
+    assert watched.vetted()
     finished = watched.program(*NO_CACHE, "--resume", code=2)
     assert "nothing to resume" in finished.err
     process.kill()

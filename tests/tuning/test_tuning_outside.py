@@ -10,18 +10,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from running import Autotune, candidates
+from clocks import CountingClock, HangClock, ticking
+from running import PATIENCE_S, Autotune, candidates
 
 from autotune_cli.errors import BudgetTooSmall, LostWorker
 from autotune_cli.kernels.models import build_suite
 from autotune_cli.results.cache import lookup
 from autotune_cli.results.schema import FAILED, MEASURED, RunFile
 from autotune_cli.tuning import run as running
-from autotune_cli.tuning.jobs import Plan, Vet, WorkerSettings
-from autotune_cli.tuning.process import Worker
+from autotune_cli.tuning.jobs import Plan, Vet
 from autotune_cli.tuning.progress import Progress
 from autotune_cli.tuning.race import RacePolicy
 from autotune_cli.tuning.request import Request
+from autotune_cli.worker.process import Worker
+from autotune_cli.worker.protocol import WorkerSettings
 
 Tune = Callable[..., RunFile]
 
@@ -35,12 +37,17 @@ def right(problem):
     return torch.topk(problem.scores, problem.k, dim=1).indices.to(torch.int32)
 """
 FADES = """
+# The timer's time passes by what a launch says of itself: no machine is so busy that it changes this.
+passed = [0.0]
+time.perf_counter = lambda: passed[0]
+time.perf_counter_ns = lambda: int(passed[0] * 1e9)
+
 def make(name, vetted_s, raced_s):
     def prepare(problem):
         output, calls = right(problem), []
         def run():
             calls.append(1)
-            time.sleep(vetted_s if len(calls) <= 7 else raced_s)
+            passed[0] += vetted_s if len(calls) <= 7 else raced_s
             return output.clone()
         return run
     register("topk.select", name=name, devices=("cpu",))(prepare)
@@ -48,15 +55,18 @@ def make(name, vetted_s, raced_s):
 make("mine.fades", 0.0005, 0.03)
 make("other.steady", 0.004, 0.004)
 """
-# Longer than a candidate may take.
+# Longer than a candidate may take: the program's clock leaps over its limit (clocks.py).
 SLOW_REFERENCE = """
 from autotune_cli.kernels.topk import problem
 made = problem.make_reference
+CLOCK = os.environ["REFERENCE_CLOCK"]
 
 def make_reference(*arguments):
-    with open(os.environ["REFERENCE_LOG"], "a") as log:
-        log.write(f"{os.getpid()}\\n")
-    time.sleep(7.0)
+    with open(CLOCK, "ab") as clock:
+        clock.write(b".")
+        number = clock.tell()
+    while os.path.getsize(CLOCK + ".leaps") < number:
+        time.sleep(0.01)
     return made(*arguments)
 
 problem.make_reference = make_reference
@@ -94,7 +104,7 @@ def tune(tmp_path: Path) -> Tune:
             file.write_text(HEAD + source)
             files = (str(file),)
         suite = build_suite(None, "cpu", operations="topk", batches="1", contexts="4096", scores="normal")
-        options: dict[str, Any] = {"use_cache": False, "timeout_s": 20.0, **changes}
+        options: dict[str, Any] = {"use_cache": False, "timeout_s": PATIENCE_S, **changes}
         request = Request(
             name="one",
             workloads=suite.workloads[:1],
@@ -155,12 +165,13 @@ def test_killed_twice_is_told_and_not_kept(monkeypatch: pytest.MonkeyPatch, tune
 
 
 def test_the_reference_s_time_is_no_candidate_s(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tune: Tune) -> None:
-    monkeypatch.setenv("REFERENCE_LOG", str(tmp_path / "log"))
-    (result,) = tune(SLOW_REFERENCE, timeout_s=6.0).workloads
+    clock = HangClock(tmp_path / "clock", 1.5 * PATIENCE_S)
+    monkeypatch.setenv("REFERENCE_CLOCK", str(clock.file))
+    with ticking(clock):
+        (result,) = tune(SLOW_REFERENCE, timeout_s=PATIENCE_S).workloads
     tried = {candidate.key: candidate.reason for candidate in result.candidates if candidate.status in FAILED}
     assert tried == {}
-    calls = (tmp_path / "log").read_text().split()
-    assert len(calls) == 1  # for all candidates
+    assert clock.leaps.stat().st_size == 1  # one reference for all candidates
 
 
 def test_without_a_reference_nobody_is_blamed(tune: Tune) -> None:
@@ -194,21 +205,30 @@ def test_own_candidates_are_raced_to_the_end_in_a_fresh_run(tune: Tune) -> None:
 
 
 def test_a_budget_that_the_start_alone_exceeds(tune: Tune) -> None:
-    with pytest.raises(BudgetTooSmall, match=r"--budget 0\.2s is too small: starting"):
+    with pytest.raises(BudgetTooSmall, match=r"budget 0\.2s is too small: starting"):
         tune(budget_s=0.2)
 
 
 def test_a_budget_bounds_what_has_no_right_candidate_yet(autotune: Autotune) -> None:
     """Each of three candidates hangs, for much longer than there is."""
+    clock = CountingClock(autotune.root / "clock", 0.5)
     file = autotune.root / "hangs.py"
     file.write_text(
-        HEAD + '@register("topk.select", name="mine.hangs", knobs={"n": (0, 1, 2)}, devices=("cpu",))\n'
-        "def prepare(problem, n):\n    time.sleep(1000)\n"
-        "torch.topk = lambda *a, **o: time.sleep(1000)\n"
+        HEAD + "def hang(*a, **o):\n"
+        "    while True:\n"
+        f"        with open({str(clock.file)!r}, 'ab') as clock:\n"
+        "            clock.write(b'.')\n"
+        "            steps = clock.tell()\n"
+        f"        while os.path.getsize({str(clock.seen)!r}) < steps:\n"
+        "            time.sleep(0.001)\n"
+        '@register("topk.select", name="mine.hangs", knobs={"n": (0, 1, 2)}, devices=("cpu",))\n'
+        "def prepare(problem, n):\n    hang()\n"
+        "torch.topk = hang\n"
     )
     options = ("--op", "topk", "--batch", "1", "--context", "4096", "--scores", "tie_free", "--kernels", file)
-    run = autotune.tune(*options, "--backend", "mine", "--no-cache", "--budget", "8s", code=4).run
-    assert run.wall_s < 1.2 * 8.0
+    with ticking(clock):
+        run = autotune.tune(*options, "--backend", "mine", "--no-cache", "--budget", "8s", code=4).run
+    assert run.wall_s <= 8.5
     (result,) = run.workloads
     assert result.choice is None
     tried = [candidate for candidate in result.candidates if candidate.status != "unsupported"]

@@ -11,9 +11,9 @@ from autotune_cli.errors import BadVariable, SlowBuild
 from autotune_cli.results.schema import CandidateResult, Kernel
 from autotune_cli.tuning.budget import VETTING_SHARE, Budget
 from autotune_cli.tuning.duplicates import mark_duplicates
-from autotune_cli.tuning.faults import fault_of
-from autotune_cli.tuning.guard import most_compilers, refuse_slow_builds
-from autotune_cli.tuning.launching import InputGuard, poison
+from autotune_cli.worker.faults import fault_of
+from autotune_cli.worker.guard import most_compilers, refuse_slow_builds
+from autotune_cli.worker.launching import InputGuard, poison
 
 # --- budget ----------------------------------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from running import TINY, Autotune, Finished
 
-from autotune_cli.tuning import temporary
+from autotune_cli.worker import temporary
 
 # As where neither /tmp nor the current folder can be written. The tests may run as root, who can.
 NOWHERE = """

@@ -9,12 +9,13 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from running import is_running, wait_until
+from running import PATIENCE_S, PROMPT_S, is_running, wait_until
 
 from autotune_cli.errors import NoDevice, NoWorker
-from autotune_cli.tuning import process
-from autotune_cli.tuning.jobs import ListBackends, Plan, WorkerSettings
-from autotune_cli.tuning.process import Stopped, Worker, WorkerRaised, WorkerTimeout
+from autotune_cli.tuning.jobs import ListBackends, Plan
+from autotune_cli.worker import process
+from autotune_cli.worker.process import Stopped, Worker, WorkerRaised, WorkerTimeout
+from autotune_cli.worker.protocol import WorkerSettings
 
 
 @pytest.fixture
@@ -35,10 +36,10 @@ def pid(worker: Worker) -> int:
 
 
 def test_a_dead_worker_is_replaced_by_the_next_question(worker: Worker) -> None:
-    names = [backend.name for backend in worker.ask(ListBackends(), 20.0)]
+    names = [backend.name for backend in worker.ask(ListBackends(), PATIENCE_S)]
     first = pid(worker)
     os.kill(first, signal.SIGKILL)
-    assert [backend.name for backend in worker.ask(ListBackends(), 20.0)] == names
+    assert [backend.name for backend in worker.ask(ListBackends(), PATIENCE_S)] == names
     assert worker.starts == 2
     assert pid(worker) != first
 
@@ -50,7 +51,7 @@ def test_a_stopped_worker_is_killed_at_the_time_limit(worker: Worker, stop: thre
     begin = time.monotonic()
     with pytest.raises(WorkerTimeout, match=r"no answer within 0\.5 s"):
         worker.ask(ListBackends(), 0.5)
-    assert time.monotonic() - begin < 3.0
+    assert time.monotonic() - begin < PROMPT_S
     assert not is_running(first)
 
 
@@ -61,8 +62,8 @@ def test_the_stop_event_ends_the_waiting_and_the_worker(worker: Worker, stop: th
     threading.Timer(0.3, stop.set).start()
     begin = time.monotonic()
     with pytest.raises(Stopped):
-        worker.ask(ListBackends(), 60.0)
-    assert time.monotonic() - begin < 2.0
+        worker.ask(ListBackends(), PATIENCE_S)
+    assert time.monotonic() - begin < PROMPT_S
     assert not is_running(first)
 
 
@@ -76,14 +77,14 @@ def test_a_worker_dies_with_the_thread_that_started_it(worker: Worker) -> None:
     thread.start()
     thread.join()
     first = pid(worker)
-    wait_until(lambda: not is_running(first), 5.0)
-    assert worker.ask(ListBackends(), 20.0)  # started by this thread now
+    wait_until(lambda: not is_running(first))
+    assert worker.ask(ListBackends(), PATIENCE_S)  # started by this thread now
     assert worker.starts == 2
 
 
 def test_a_fault_of_the_program_is_raised_with_its_trace(worker: Worker) -> None:
     with pytest.raises(WorkerRaised, match=r"(?s)AttributeError: .*Traceback.*plan\.py"):
-        worker.ask(Plan((None,)), 20.0)  # type: ignore[arg-type]
+        worker.ask(Plan((None,)), PATIENCE_S)  # type: ignore[arg-type]
 
 
 def test_no_gpu_is_said_so() -> None:

@@ -48,23 +48,26 @@ class Raise:
         if count < self.times:
             (self.folder / str(count)).touch()
             os.kill(os.getpid(), self.number)
-            time.sleep(60.0)
+            time.sleep(1000.0)
         return count
 
 
 @dataclass(frozen=True)
 class Write:
-    """Bytes into every descriptor; then the answer, later or never."""
+    """Bytes into every descriptor; then the answer, later or never. ``clock`` is told of the wait."""
 
     data: bytes
     then: str = "answers"
+    clock: Path | None = None
 
     def __call__(self, bench: object) -> str:
         for descriptor in range(3, 64):
             with contextlib.suppress(OSError):
                 os.write(descriptor, self.data)
         if self.then == "waits":
-            time.sleep(60.0)
+            if self.clock is not None:
+                self.clock.write_bytes(b".")
+            time.sleep(1000.0)
         if self.then == "closes":
             os.closerange(3, 64)
         return "forged"

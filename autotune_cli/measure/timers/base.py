@@ -1,12 +1,13 @@
-"""What a timer is."""
+"""What a timer is. Imports nothing heavy, as help texts list the timers."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from autotune_cli.results.schema import Kernel
+if TYPE_CHECKING:
+    from autotune_cli.results.schema import Kernel
 
 Launch = Callable[[], Any]
 
@@ -20,6 +21,22 @@ class MeasurementError(Exception):
     def __init__(self, detail: str, launch: int | None = None) -> None:
         super().__init__(detail)
         self.launch = launch
+
+
+@dataclass(frozen=True)
+class About:
+    """What is known of a timer before it is made: the ``ABOUT`` of its file."""
+
+    name: str
+    """By which requests ask for it and results name it; the file is called like that."""
+    devices: tuple[Literal["cuda", "cpu"], ...]
+    """Where it can be used."""
+    rank: int
+    """Of the timers of a device the one with the lowest number is the default."""
+    header: str
+    """In the header of a result: ``CUPTI``, and in brackets what has to be known of its times."""
+    noise: str = ""
+    """A clause on what makes its times noisy besides clocks and throttling; empty: nothing does."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +58,9 @@ class Inspection:
 
 
 class Timer(Protocol):
-    """Measures launches one after another. A new timer is one file in this folder and one entry in ``TIMERS``."""
+    """Measures launches one after another. A timer is one file in this folder, with its ``ABOUT`` and with
+    ``make(l2)``, which returns the timer. torch is imported in functions alone.
+    """
 
     name: str
     l2: str

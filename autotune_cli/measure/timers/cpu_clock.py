@@ -5,14 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from autotune_cli.measure.fired import fired_on_cpu
-from autotune_cli.measure.timers.base import Inspection, Launch, Sample
+from autotune_cli.measure.timers.base import About, Inspection, Launch, Sample
+
+ABOUT = About(name="cpu_clock", devices=("cpu",), rank=20, header="wall clock")
 
 
 class CpuClock:
     """``time.perf_counter_ns`` around each call."""
 
-    name = "cpu_clock"
+    name = ABOUT.name
     l2 = "warm"
 
     def measure(
@@ -31,6 +32,8 @@ class CpuClock:
         return samples
 
     def inspect(self, launch: Launch, iterations: int) -> Inspection:
+        from autotune_cli.measure.fired import fired_on_cpu
+
         return Inspection(self.measure([launch], iterations)[0], fired_on_cpu(launch))
 
 

@@ -11,16 +11,16 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-import torch
-from torch._C._autograd import DeviceType
-from torch.profiler import ProfilerActivity, profile
+from autotune_cli.measure.timers.base import About, Inspection, Launch, MeasurementError, Sample
 
-from autotune_cli.measure.fired import collapse, kernels_of
-from autotune_cli.measure.flush import Flush
-from autotune_cli.measure.timers.base import Inspection, Launch, MeasurementError, Sample
-from autotune_cli.results.schema import Kernel
+if TYPE_CHECKING:
+    from torch.profiler import profile
+
+    from autotune_cli.results.schema import Kernel
+
+ABOUT = About(name="cupti", devices=("cuda",), rank=0, header="CUPTI")
 
 # torch.erfinv: its kernel has this word in its name, and nobody's attention or top-k uses it.
 MARKER = "erfinv"
@@ -34,19 +34,25 @@ class Activity(NamedTuple):
     name: str
 
 
-Named = TypeVar("Named", Activity, Kernel)
+Named = TypeVar("Named", Activity, "Kernel")
 
 
 class Cupti:
     """CUPTI kernel records through ``torch.profiler``."""
 
-    name = "cupti"
+    name = ABOUT.name
 
     def __init__(self, l2: str) -> None:
+        import torch
+
+        from autotune_cli.measure.flush import Flush
+
         self.l2 = l2
         self._flush = Flush() if l2 == "cold" else None
         self._half = torch.full((1,), 0.5, device="cuda")
         self._marked = torch.empty_like(self._half)
+        # Marking must take the host no longer than it has to: two marks stand around every launch.
+        self._erfinv = torch.erfinv
 
     def measure(
         self, launches: Sequence[Launch], iterations: int, started: Callable[[int], None] = lambda index: None
@@ -58,6 +64,8 @@ class Cupti:
         return [sample(blocks[index * iterations : (index + 1) * iterations], index) for index in range(len(launches))]
 
     def inspect(self, launch: Launch, iterations: int) -> Inspection:
+        from autotune_cli.measure.fired import collapse, kernels_of
+
         session = self._record([launch], iterations, lambda index: None)
         blocks = list(iterations_of(_activities(session)))
         if len(blocks) != iterations:
@@ -65,6 +73,9 @@ class Cupti:
         return Inspection(sample(blocks, 0), collapse(next(between_markers(kernels_of(session)), [])))
 
     def _record(self, launches: Sequence[Launch], iterations: int, started: Callable[[int], None]) -> profile:
+        import torch
+        from torch.profiler import ProfilerActivity, profile
+
         torch.cuda.synchronize()
         session: profile
         with _quiet(), profile(activities=[ProfilerActivity.CUDA]) as session:
@@ -81,7 +92,7 @@ class Cupti:
         return session
 
     def _mark(self) -> None:
-        torch.erfinv(self._half, out=self._marked)
+        self._erfinv(self._half, out=self._marked)
 
 
 @contextmanager
@@ -99,6 +110,8 @@ def make(l2: str) -> Cupti:
 
 
 def _activities(session: profile) -> list[Activity]:
+    from torch._C._autograd import DeviceType
+
     assert session.profiler is not None
     results: Any = session.profiler.kineto_results
     found = [

@@ -8,24 +8,33 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import torch
+from autotune_cli.measure.timers.base import About, Inspection, Launch, Sample
 
-from autotune_cli.measure.flush import Flush
-from autotune_cli.measure.timers.base import Inspection, Launch, Sample
+ABOUT = About(
+    name="events",
+    devices=("cuda",),
+    rank=10,
+    header="CUDA events (they time the host too)",
+    noise="CUDA events time the host too, which other programs' load slows down",
+)
 
 
 class Events:
     """``torch.cuda.Event`` pairs."""
 
-    name = "events"
+    name = ABOUT.name
 
     def __init__(self, l2: str) -> None:
+        from autotune_cli.measure.flush import Flush
+
         self.l2 = l2
         self._flush = Flush() if l2 == "cold" else None
 
     def measure(
         self, launches: Sequence[Launch], iterations: int, started: Callable[[int], None] = lambda index: None
     ) -> list[Sample]:
+        import torch
+
         samples = []
         for index, launch in enumerate(launches):
             started(index)

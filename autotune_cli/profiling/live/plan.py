@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from autotune_cli.errors import BadOption, UnknownName
+from autotune_cli.errors import BadField, UnknownName
+from autotune_cli.fields import Field, Message
 from autotune_cli.kernels.attention.workload import AttentionWorkload, Geometry, Lengths
 from autotune_cli.kernels.models.model import Model
 from autotune_cli.kernels.topk.workload import TopkWorkload
@@ -67,7 +68,7 @@ def parse_phases(text: str | None) -> tuple[PhaseName, ...] | None:
         if word not in PHASES:
             raise UnknownName("phase", word, PHASES)
     if not words:
-        raise BadOption(option="--phases", detail=f"names no phase (known: {', '.join(PHASES)})")
+        raise BadField(field="phases", detail=f"names no phase (known: {', '.join(PHASES)})")
     return tuple(phase for phase in PHASES if phase in words)
 
 
@@ -77,29 +78,30 @@ def plan_path(
     """The path to run, and notes for people.
 
     Raises:
-        BadOption: phases or sizes that don't fit the mode.
+        BadField: phases or sizes that don't fit the mode.
         NothingToRun: the mode runs no attention, or the model has none.
     """
     if ask.mode == "idle":
-        raise NothingToRun(detail="--mode idle: no request, so no attention runs")
+        raise NothingToRun(detail=Message("{mode}: no request, so no attention runs", mode=Field("mode", "idle")))
     layers = _topk_layers(ask, model) if ask.mode == TOPK else _layers(ask, geometries)
     if not layers:
         raise NothingToRun(detail=f"{model.name}: {_why_none(ask, model)}")
     calls = max(2, len(layers)) if ask.calls is None else ask.calls
     if calls < len(layers):
-        raise BadOption(option="--calls", detail=f"{calls} is below {len(layers)}, the number of kinds of layers")
+        raise BadField(field="calls", detail=f"{calls} is below {len(layers)}, the number of kinds of layers")
     is_path = ask.backend == SGLANG and ask.mode != TOPK
     can_pad = is_path and ask.mode in _PIECEWISE
     notes: list[str] = []
     if ask.phases is not None and "piecewise" in ask.phases and not can_pad:
-        what = f"--mode {ask.mode}" if ask.mode not in _PIECEWISE else f"--backend {ask.backend}"
-        raise BadOption(option="--phases", detail=f"piecewise graphs are for SGLang's extend and mixed, not for {what}")
+        what = Field("mode", ask.mode) if ask.mode not in _PIECEWISE else Field("backend", ask.backend)
+        text = "piecewise graphs are for SGLang's extend and mixed, not for {what}"
+        raise BadField(field="phases", detail=Message(text, what=what))
     tokens = sum(layers[0].lengths.qo) if layers[0].lengths else 0
     static = captured_size(tokens, capture_sizes(), at_most_double=ask.pad_mode == "narrow") if can_pad else None
     phases = ask.phases or tuple(phase for phase in PHASES if phase != "piecewise" or static)
     if "piecewise" in phases and static is None:
         detail = f"{tokens} tokens fit no captured size (SGLang runs them eagerly): leave piecewise out"
-        raise BadOption(option="--phases", detail=detail)
+        raise BadField(field="phases", detail=detail)
     if can_pad and static is None and ask.phases is None:
         notes.append(f"{tokens} tokens fit no captured size: no piecewise phase, as in SGLang")
     if static == tokens and "piecewise" in phases:
@@ -126,16 +128,16 @@ def parse_backend(text: str) -> Wanted:
     """``flashinfer.decode`` or ``flashinfer.decode(path=fa3,page_size=16)``, as result files name candidates.
 
     Raises:
-        BadOption: not of that form.
+        BadField: not of that form.
     """
     match = re.fullmatch(r"\s*([\w.\-]+)\s*(?:\(([^()]*)\))?\s*", text)
     if match is None:
-        raise BadOption(option="--backend", detail=f"{text!r} is neither NAME nor NAME(knob=value,...)")
+        raise BadField(field="backend", detail=f"{text!r} is neither NAME nor NAME(knob=value,...)")
     knobs = []
     for part in filter(None, (word.strip() for word in (match[2] or "").split(","))):
         name, equals, value = part.partition("=")
         if not equals or not name.strip():
-            raise BadOption(option="--backend", detail=f"{part!r} is not of the form knob=value")
+            raise BadField(field="backend", detail=f"{part!r} is not of the form knob=value")
         knobs.append((name.strip(), value.strip()))
     return Wanted(match[1], tuple(knobs))
 
@@ -203,7 +205,7 @@ def _topk_layers(ask: Ask, model: Model) -> tuple[Layer, ...]:
     if model.topk is None:
         return ()
     if ask.new is not None:
-        raise BadOption(option="--new", detail="a selection has no new tokens")
+        raise BadField(field="new", detail="a selection has no new tokens")
     rows, width = ask.batch or _BATCH[TOPK], ask.context or _CONTEXT[TOPK]
     return (Layer(TopkWorkload.select(rows=rows, width=width, k=model.topk)),)
 
@@ -212,16 +214,17 @@ def _layers(ask: Ask, geometries: Sequence[Geometry]) -> tuple[Layer, ...]:
     batch = ask.batch or _BATCH.get(ask.mode, 4)
     if ask.mode == "decode":
         if ask.new not in (None, 1):
-            raise BadOption(option="--new", detail="a decode step has one new token a request")
+            raise BadField(field="new", detail="a decode step has one new token a request")
         new, context = 1, ask.context or _CONTEXT["decode"]
     else:
         new = ask.new or _NEW.get(ask.mode, 128)
         context = ask.context or (new + 1024 if ask.prefix else new)
         if ask.prefix and context <= new:
-            detail = f"{context} keys in all leave no prefix beside {new} new tokens (--no-prefix: none)"
-            raise BadOption(option="--context", detail=detail)
+            text = "{keys} keys in all leave no prefix beside {new} new tokens ({without}: none)"
+            detail = Message(text, keys=context, new=new, without=Field("prefix", False))
+            raise BadField(field="context", detail=detail)
         if not ask.prefix and context != new:
-            raise BadOption(option="--context", detail=f"without a prefix it is the number of new tokens, {new}")
+            raise BadField(field="context", detail=f"without a prefix it is the number of new tokens, {new}")
     found = []
     for geometry in geometries:
         workload = AttentionWorkload.step(geometry, batch=batch, new=new, context=context, decode=ask.mode == "decode")

@@ -11,7 +11,7 @@ from importlib import resources
 from pathlib import Path
 from typing import cast
 
-from autotune_cli.errors import BadOption
+from autotune_cli.errors import BadField
 from autotune_cli.profiling.errors import BadTrace
 from autotune_cli.profiling.readers.chrome import rank_in, read_chrome
 from autotune_cli.profiling.readers.nsys import MAGIC, read_nsys
@@ -32,7 +32,7 @@ def find_trace(path: Path, rank: int | None) -> Path:
 
     Raises:
         BadTrace: nothing there, a folder without traces.
-        BadOption: a folder with several traces and no rank, or none of that rank.
+        BadField: a folder with several traces and no rank, or none of that rank.
     """
     # os.path rather than Path: a name that is too long is no folder, not an exception.
     if str(path) in EXAMPLES and not os.path.exists(path):
@@ -53,13 +53,13 @@ def find_trace(path: Path, rank: int | None) -> Path:
     known = sorted({number for number, _ in ranks if number is not None})
     listed = ", ".join(map(str, known)) if known else "; their names tell no rank: name a file instead"
     if rank is None:
-        raise BadOption(option="--rank", detail=f"{path} holds {len(single)} traces, of ranks {listed}: choose one")
+        raise BadField(field="rank", detail=f"{path} holds {len(single)} traces, of ranks {listed}: choose one")
     chosen = [file for number, file in ranks if number == rank]
     if not chosen:
-        raise BadOption(option="--rank", detail=f"no trace of rank {rank} in {path} (ranks {listed})")
+        raise BadField(field="rank", detail=f"no trace of rank {rank} in {path} (ranks {listed})")
     if len(chosen) > 1:
-        raise BadOption(
-            option="--rank", detail=f"{len(chosen)} traces of rank {rank} in {path}: name a file, such as {chosen[-1]}"
+        raise BadField(
+            field="rank", detail=f"{len(chosen)} traces of rank {rank} in {path}: name a file, such as {chosen[-1]}"
         )
     return chosen[0]
 
@@ -101,7 +101,7 @@ def sources_of_rank(trace: Trace, rank: int | None) -> Sequence[int]:
     (``TP03``), the place of the process among those of the recording, the GPU's number.
 
     Raises:
-        BadOption: no such rank.
+        BadField: no such rank.
     """
     every = range(len(trace.sources.items))
     if rank is None:
@@ -110,7 +110,7 @@ def sources_of_rank(trace: Trace, rank: int | None) -> Sequence[int]:
     used = sorted({source.group for source in trace.sources.items}, key=lambda group: _by_number(labels.get(group, "")))
     if trace.rank is not None and len(used) < 2:
         if trace.rank != rank:
-            raise BadOption(option="--rank", detail=f"{trace.path} is of rank {trace.rank}, not {rank}")
+            raise BadField(field="rank", detail=f"{trace.path} is of rank {trace.rank}, not {rank}")
         return every
     if len(used) > 1:
         numbers = {group: _label_rank(labels.get(group, "")) for group in used}
@@ -122,7 +122,7 @@ def sources_of_rank(trace: Trace, rank: int | None) -> Sequence[int]:
         chosen = [place for place in every if trace.sources.items[place].device == rank]
         known = sorted(source.device for source in trace.sources.items)
     if not chosen:
-        raise BadOption(option="--rank", detail=f"no rank {rank} in {trace.path} (ranks {', '.join(map(str, known))})")
+        raise BadField(field="rank", detail=f"no rank {rank} in {trace.path} (ranks {', '.join(map(str, known))})")
     return chosen
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from autotune_cli.errors import BadOption, UnknownName
+from autotune_cli.errors import BadField, UnknownName
 from autotune_cli.kernels.attention.workload import AttentionWorkload, Geometry
 from autotune_cli.kernels.engines import (
     engine_names,
@@ -173,15 +173,15 @@ def test_who_serves_with_a_kernel_of_their_own_names_its_candidate() -> None:
 @pytest.mark.parametrize(
     ("text", "error", "says"),
     [
-        ("", BadOption, "names no engine"),
+        ("", BadField, "names no engine"),
         ("sglan", UnknownName, "did you mean 'sglang'"),
         ("sglang --attention-backnd fa3", UnknownName, "did you mean '--attention-backend'"),
         ("sglang --attention-backend fa5", UnknownName, "did you mean 'fa4'"),
-        ("sglang --attention-backend", BadOption, "needs a value"),
-        ("sglang --page-size zero", BadOption, "no whole number above zero"),
-        ("sglang --page-size 0", BadOption, "no whole number above zero"),
-        ("sglang --enable-deterministic-inference=maybe", BadOption, "takes no value"),
-        ("sglang 'unclosed", BadOption, "No closing quotation"),
+        ("sglang --attention-backend", BadField, "needs a value"),
+        ("sglang --page-size zero", BadField, "no whole number above zero"),
+        ("sglang --page-size 0", BadField, "no whole number above zero"),
+        ("sglang --enable-deterministic-inference=maybe", BadField, "takes no value"),
+        ("sglang 'unclosed", BadField, "No closing quotation"),
         ("sglang flashinfer", UnknownName, "option of sglang"),
     ],
 )

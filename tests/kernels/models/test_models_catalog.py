@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from autotune_cli.errors import BadGeometry, BadOption, UnknownName
+from autotune_cli.errors import BadField, BadGeometry, UnknownName
 from autotune_cli.kernels.models import LayerKind, catalog, load_model, model_names
 from autotune_cli.kernels.models.config import model_from_config
 from autotune_cli.kernels.models.fields import Fields
@@ -98,10 +98,10 @@ def test_tensor_parallelism(name: str, tp: int) -> None:
 @pytest.mark.parametrize(
     ("name", "tp", "message"),
     [
-        ("qwen2.5-7b", 8, "qwen2.5-7b --tp 8: 28 query heads don't divide by 8"),
-        ("qwen2.5-7b", 14, "qwen2.5-7b --tp 14: 4 KV heads can't be replicated evenly: 14 is no multiple of 4"),
-        ("llama-3.1-8b", 64, "llama-3.1-8b --tp 64: 32 query heads don't divide by 64"),
-        ("deepseek-v3.2", 3, "deepseek-v3.2 --tp 3: 128 query heads don't divide by 3"),
+        ("qwen2.5-7b", 8, "qwen2.5-7b tp=8: 28 query heads don't divide by 8"),
+        ("qwen2.5-7b", 14, "qwen2.5-7b tp=14: 4 KV heads can't be replicated evenly: 14 is no multiple of 4"),
+        ("llama-3.1-8b", 64, "llama-3.1-8b tp=64: 32 query heads don't divide by 64"),
+        ("deepseek-v3.2", 3, "deepseek-v3.2 tp=3: 128 query heads don't divide by 3"),
     ],
 )
 def test_heads_that_cannot_be_shared_out(name: str, tp: int, message: str) -> None:
@@ -118,7 +118,7 @@ def test_kv_heads_that_cannot_be_shared_out() -> None:
 
 @pytest.mark.parametrize("tp", [0, -1, "x", 1.5, True, None, "1,2"])
 def test_bad_tp(tp: object) -> None:
-    with pytest.raises(BadOption, match="--tp"):
+    with pytest.raises(BadField, match="tp"):
         load_model("qwen3-8b").geometries(tp)  # type: ignore[arg-type]
 
 

@@ -1,0 +1,1 @@
+"""Results in Python: what ``from autotune_cli import ...`` gives (docs/api.md)."""

@@ -1,0 +1,65 @@
+"""Options that several commands have, each declared once. A command says otherwise by :class:`.Said`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from autotune_cli.commands.helping import complete_model, complete_words, list_models
+from autotune_cli.commands.kinds import SEED, TIMEOUT, Count, FormatOf
+from autotune_cli.render.formats import format_names
+
+Model = Annotated[
+    str | None,
+    typer.Option(
+        help="A known model; '?' lists them.",
+        metavar="NAME",
+        callback=list_models,
+        is_eager=True,
+        autocompletion=complete_model,
+    ),
+]
+Config = Annotated[
+    Path | None, typer.Option(help="A Hugging Face config.json on disk, instead of --model.", metavar="FILE")
+]
+TensorParallel = Annotated[
+    int, typer.Option(help="Tensor parallelism: the shapes one of TP GPUs sees.", metavar="TP"), Count()
+]
+DTypeName = Annotated[
+    str | None, typer.Option(help="bfloat16, float16 or float32 instead of the model's.", metavar="TYPE")
+]
+KvDType = Annotated[str | None, typer.Option(help="Type of the KV cache, such as float8_e4m3fn.", metavar="TYPE")]
+KernelFiles = Annotated[
+    list[Path] | None, typer.Option(help="A Python file that registers your own backends.", metavar="FILE")
+]
+Device = Annotated[
+    str,
+    typer.Option(help="auto, cuda or cpu.", metavar="DEVICE", autocompletion=complete_words("auto", "cuda", "cpu")),
+]
+Timeout = Annotated[
+    float, typer.Option(help="Seconds a candidate may take; builds count apart.", metavar="SECONDS"), TIMEOUT
+]
+Seed = Annotated[int, typer.Option(help="Seed of the inputs.", metavar="N"), SEED]
+Root = Annotated[
+    Path,
+    typer.Option(
+        envvar="AUTOTUNE_ROOT", help="Folder of cache/ and runs/.", show_default="current folder", metavar="FOLDER"
+    ),
+]
+OfName = Annotated[str | None, typer.Option(help="The name whose runs 'latest' and 'previous' mean.", metavar="NAME")]
+Every = Annotated[bool, typer.Option("--all", help="Show every candidate of every workload.")]
+Output = Annotated[Path | None, typer.Option(help="Write to this file instead of the terminal.", metavar="FILE")]
+
+
+def _formats(kind: str) -> Any:
+    *names, last = format_names(kind)
+    words = f"{', '.join(names)} or {last}."
+    return typer.Option(help=words, metavar="FORMAT", autocompletion=complete_words(*names, last))
+
+
+RunFormat = Annotated[str, _formats("run"), FormatOf("run")]
+DiffFormat = Annotated[str, _formats("diff"), FormatOf("diff")]
+ProfileFormat = Annotated[str, _formats("profile"), FormatOf("profile")]
+KernelsFormat = Annotated[str, _formats("kernels"), FormatOf("kernels")]

@@ -1,0 +1,88 @@
+"""``autotune profile --from-trace``: a recorded trace, judged or listed."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from rich.text import Text
+
+from autotune_cli.commands.options.profile import ProfileOptions
+from autotune_cli.commands.profile_expected import expectation
+from autotune_cli.errors import EXIT_NOT_COMPARABLE, EXIT_OK, BadField
+from autotune_cli.plain_text import shown
+from autotune_cli.profiling.attribute import split_into_phases
+from autotune_cli.profiling.checks import self_check
+from autotune_cli.profiling.classify import Classifier, load_classifier
+from autotune_cli.profiling.phases import Recording, make_use
+from autotune_cli.profiling.readers.finding import find_trace, read_trace, sources_of_rank
+from autotune_cli.profiling.resolve import forced_paged
+from autotune_cli.profiling.trace import Trace
+from autotune_cli.profiling.verdict import Verdict, judge
+from autotune_cli.render.console import Console
+from autotune_cli.render.profile_listing import fired
+
+
+def judge_trace(options: ProfileOptions) -> tuple[Verdict, list[str]]:
+    """The verdict, and what the self-check tried.
+
+    Raises:
+        AutotuneError: no such trace, or bad options.
+    """
+    errors = Console(stderr=True)
+    expected, warning = expectation(options)
+    _warn(errors, warning)
+    recording, classify = _recorded(options, errors)
+    verdict = judge(recording, expected)
+    if not options.self_check:
+        return verdict, []
+    checked, faults = self_check(recording, expected, lambda name: make_use(name, 1, 0.0, classify))
+    return Verdict(verdict.recording, expected, verdict.phases, (*verdict.problems, *faults)), checked
+
+
+def list_trace(options: ProfileOptions) -> tuple[Recording, int]:
+    """What fired, without a verdict, and the exit code.
+
+    Raises:
+        AutotuneError: no such trace; a self-check, which needs something to judge.
+    """
+    if options.self_check:
+        raise BadField("self_check", "needs something to expect, such as --paged or --no-paged")
+    errors = Console(stderr=True)
+    _warn(errors, forced_paged(None, os.environ).warning)
+    recording, _ = _recorded(options, errors)
+    return recording, EXIT_OK if fired(recording) else EXIT_NOT_COMPARABLE
+
+
+def _recorded(options: ProfileOptions, errors: Console) -> tuple[Recording, Classifier]:
+    """The trace in phases, and the rules by which its kernels were told apart."""
+    assert options.from_trace is not None
+    classify = load_classifier(options.rules or ())
+    trace = _read(find_trace(Path(options.from_trace), options.rank), errors)
+    trace.path = options.from_trace
+    # A folder's file was chosen by its rank already.
+    rank = None if os.path.isdir(options.from_trace) else options.rank
+    sources = sources_of_rank(trace, rank)
+    return split_into_phases(trace, classify, options.range or (), sources), classify
+
+
+def _warn(errors: Console, warning: str | None) -> None:
+    if warning:
+        errors.print(Text(f"note: {shown(warning)}", style="yellow"), soft_wrap=True)
+
+
+def _read(path: Path, errors: Console) -> Trace:
+    """Reads the trace; on a terminal with a bar."""
+    if not errors.is_terminal:
+        return read_trace(path)
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    words = TextColumn("reading {task.description}", markup=False)
+    columns = (words, BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=errors, transient=True) as bar:
+        task = bar.add_task(shown(path.name))
+
+        def report(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        return read_trace(path, report)

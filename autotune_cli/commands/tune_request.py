@@ -1,0 +1,121 @@
+"""From the options of ``autotune tune`` to the engine's request."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from rich.text import Text
+
+from autotune_cli.commands.baselines import chosen_baselines
+from autotune_cli.commands.devices import DeviceKind, choose_device, require_torch
+from autotune_cli.commands.flags import with_flags
+from autotune_cli.commands.names import backends
+from autotune_cli.commands.options.tune import TuneOptions
+from autotune_cli.errors import BadField
+from autotune_cli.kernels.models import build_suite, choose_model
+from autotune_cli.kernels.models.suite import Suite
+from autotune_cli.measure.timers import check_timer
+from autotune_cli.plain_text import shown
+from autotune_cli.render.console import Console
+from autotune_cli.results.default_name import default_name
+from autotune_cli.results.runs import check_name
+from autotune_cli.results.toggles import cache_toggle
+from autotune_cli.tuning.focus import MINE, Focus, focus_on
+from autotune_cli.tuning.race import RacePolicy
+from autotune_cli.tuning.request import Request
+from autotune_cli.worker.guard import refuse_slow_builds
+from autotune_cli.worker.protocol import WorkerSettings
+
+
+def tune_request(options: TuneOptions, errors: Console) -> tuple[Request, str | None]:
+    """The request, and the name of the baseline to show (None: the default). Notes go to ``errors``.
+
+    Raises:
+        AutotuneError: something in the options makes no sense here.
+    """
+    kind, gpus = choose_device(options.device, options.gpus)
+    refuse_slow_builds(os.environ, kind)
+    suite = _suite(options, kind)
+    use_cache = cache_toggle(options.cache, os.environ).on
+    for note in suite.notes:
+        _note(errors, note)
+    name = options.name
+    if name is None:
+        name, beside = default_name(options.root, suite.name, kind) if use_cache else (suite.name, None)
+        if beside is not None:
+            _note(errors, beside)
+    check_name(name)
+    files = tuple(str(path.resolve()) for path in options.kernels or ())
+    if options.timer is not None:
+        check_timer(options.timer, kind)
+    require_torch(kind)
+    held, column = chosen_baselines(options.engine, options.baseline, kind, os.environ)
+    request = Request(
+        name=name,
+        workloads=suite.workloads,
+        worker=WorkerSettings(kind, options.timer, "warm" if options.warm_l2 else "cold", options.seed, files),
+        policy=_policy(options, kind),
+        root=options.root,
+        use_cache=use_cache,
+        gpus=gpus,
+        backends=backends(options.backend, has_own=bool(files)),
+        baselines=held,
+        model_type=suite.model_type,
+        focus=_focus(options, name, use_cache, [workload.key for workload in suite.workloads]),
+        page_sizes=options.page_size or (),
+        timeout_s=options.timeout,
+        budget_s=options.budget,
+        resume=options.resume,
+        explain_miss=options.explain_miss,
+        keep_noisy=options.keep_noisy,
+        command=("autotune", *sys.argv[1:]),
+    )
+    return request, column
+
+
+def _suite(options: TuneOptions, kind: DeviceKind) -> Suite:
+    return build_suite(
+        choose_model(options.model, options.config, kind, options.op),
+        kind,
+        tp=options.tp,
+        operations=options.op,
+        modes=options.mode,
+        batches=options.batch,
+        contexts=options.context,
+        new=options.new,
+        dtype=options.dtype,
+        kv_dtype=options.kv_dtype,
+        q_dtype=options.q_dtype,
+        scores=options.scores,
+        spread=options.spread,
+    )
+
+
+def _policy(options: TuneOptions, kind: DeviceKind) -> RacePolicy:
+    policy = RacePolicy(exhaustive=options.exhaustive)
+    if kind == "cpu":
+        policy = RacePolicy.for_cpu(options.exhaustive)
+    return policy if options.rounds is None else policy.with_rounds(options.rounds)
+
+
+def _focus(options: TuneOptions, name: str, use_cache: bool, workloads: list[str]) -> Focus | None:
+    """The candidates that are raced beside the baselines; None: all.
+
+    Raises:
+        BadField: a focus goes neither with the cache nor, as ``mine``, without files of kernels.
+    """
+    if options.focus is None:
+        return None
+    wanted = options.focus.strip()
+    if not wanted:
+        raise BadField("focus", "is empty")
+    if use_cache:
+        raise BadField("focus", "goes with --no-cache: the cache keeps whole races")
+    if wanted == MINE and not options.kernels:
+        raise BadField("focus", f"{MINE} means what --kernels registers, and there is none")
+    return focus_on(wanted, options.root, name, workloads)
+
+
+def _note(errors: Console, text: str) -> None:
+    errors.print(Text(f"note: {shown(with_flags(text))}", style="yellow"), soft_wrap=True)

@@ -1,0 +1,65 @@
+"""The formats in which commands print results: each is a file of this folder (docs/contributing.md, "Adding an output
+format"), found by the kind of result and the file's name. Asking what formats there are imports no renderer.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import pkgutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+
+from autotune_cli.errors import MissingPackage, UnknownName
+from autotune_cli.fields import Field
+from autotune_cli.render.formats.base import About, Page, Renderer, later
+
+__all__ = ["KINDS", "About", "Format", "Page", "Renderer", "find_format", "format_names", "later"]
+
+KINDS = ("run", "diff", "profile", "listing", "kernels")
+"""Results of tune and show, of diff, of profile with a verdict and without one, of kernels. The view of each, which is
+what its renderers take, is in ``render/<kind>_formats.py``."""
+_NO_FORMAT = "base"
+
+
+@dataclass(frozen=True)
+class Format:
+    """One way to write one kind of result."""
+
+    name: str
+    render: Renderer
+    about: About
+
+    def check_packages(self) -> None:
+        """Are the packages there that it needs? They are looked for, and not imported.
+
+        Raises:
+            MissingPackage: no.
+        """
+        for package in self.about.needs:
+            found = None
+            with contextlib.suppress(ImportError, ValueError):  # a hook that forbids it; a module put in its place
+                found = importlib.util.find_spec(package)
+            if found is None:
+                raise MissingPackage(what=Field("format", self.name), package=package, fix=self.about.fix)
+
+
+def find_format(kind: str, name: str) -> Format:
+    """Raises :class:`UnknownName` for a format that results of this kind don't have."""
+    about = _formats().get(name)
+    if about is None or kind not in about.renderers:
+        raise UnknownName("format", name, format_names(kind))
+    return Format(name, about.renderers[kind], about)
+
+
+def format_names(kind: str) -> tuple[str, ...]:
+    """The default first."""
+    return tuple(name for name, about in _formats().items() if kind in about.renderers)
+
+
+@cache
+def _formats() -> Mapping[str, About]:
+    names = [module.name for module in pkgutil.iter_modules(__path__) if module.name != _NO_FORMAT]
+    found: dict[str, About] = {name: importlib.import_module(f"{__name__}.{name}").ABOUT for name in names}
+    return dict(sorted(found.items(), key=lambda item: (item[1].rank, item[0])))

@@ -1,0 +1,17 @@
+"""CSV for spreadsheets: a row a candidate, kernel or backend; no cell is a formula."""
+
+from __future__ import annotations
+
+from autotune_cli.render.formats.base import About, later
+
+ABOUT = About(
+    extension=".csv",
+    rank=30,
+    renderers={
+        "run": later("run_formats", "run_csv"),
+        "diff": later("diff_formats", "diff_csv"),
+        "profile": later("profile_formats", "profile_csv"),
+        "listing": later("listing_formats", "listing_csv"),
+        "kernels": later("kernels_formats", "kernels_csv"),
+    },
+)

@@ -1,0 +1,17 @@
+"""JSON for scripts; numbers that JSON doesn't have are null."""
+
+from __future__ import annotations
+
+from autotune_cli.render.formats.base import About, later
+
+ABOUT = About(
+    extension=".json",
+    rank=20,
+    renderers={
+        "run": later("run_formats", "run_json"),
+        "diff": later("diff_formats", "diff_json"),
+        "profile": later("profile_formats", "profile_json"),
+        "listing": later("listing_formats", "listing_json"),
+        "kernels": later("kernels_formats", "kernels_json"),
+    },
+)

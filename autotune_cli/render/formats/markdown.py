@@ -1,0 +1,17 @@
+"""GitHub's Markdown, for pull requests and issues; nothing in a result is markup of it."""
+
+from __future__ import annotations
+
+from autotune_cli.render.formats.base import About, later
+
+ABOUT = About(
+    extension=".md",
+    rank=10,
+    renderers={
+        "run": later("run_formats", "run_markdown"),
+        "diff": later("diff_formats", "diff_markdown"),
+        "profile": later("profile_formats", "profile_markdown"),
+        "listing": later("listing_formats", "listing_markdown"),
+        "kernels": later("kernels_formats", "kernels_markdown"),
+    },
+)

@@ -1,0 +1,17 @@
+"""Tables for people: coloured and as wide as a terminal, or plain text."""
+
+from __future__ import annotations
+
+from autotune_cli.render.formats.base import About, later
+
+ABOUT = About(
+    extension=".txt",
+    rank=0,
+    renderers={
+        "run": later("run_formats", "run_table"),
+        "diff": later("diff_formats", "diff_table"),
+        "profile": later("profile_formats", "profile_table"),
+        "listing": later("listing_formats", "listing_table"),
+        "kernels": later("kernels_formats", "kernels_table"),
+    },
+)

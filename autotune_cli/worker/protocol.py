@@ -1,0 +1,64 @@
+"""What all jobs of a worker share, on both sides of the connection: small picklable records, no tensors.
+
+The parent never imports torch, a kernel library or a user's kernel file.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from autotune_cli.results.schema import Environment
+
+Job = Any
+"""Called in the worker with what its program serves jobs with; returns something that can be pickled."""
+
+REFERENCE_PHASE = "reference"
+"""The phase in which a worker draws inputs and computes the exact output: no candidate's time."""
+
+JUDGE_PHASE = "judge"
+"""The phase in which an output is judged and inputs are looked at for changes: no candidate's time either."""
+
+BUILD_PHASES = ("build", "modules")
+"""Phases in which something may be compiled. Modules are there already, but that is for the library to find out."""
+
+KERNEL_FILE_ERROR = "kernel-file"
+NO_DEVICE_ERROR = "no-device"
+
+
+class Refusal(Exception):
+    """Why a worker can't serve: one of the two kinds above, and the details."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+@dataclass(frozen=True)
+class WorkerSettings:
+    """What a worker needs to know when it starts."""
+
+    device: str
+    """``cuda`` or ``cpu``."""
+    timer: str | None = None
+    """None: the best one for the device."""
+    l2: str = "cold"
+    seed: int = 0
+    kernel_files: tuple[str, ...] = ()
+    """Users' files that register backends."""
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A worker's greeting."""
+
+    environment: Environment
+    timer: str
+    l2: str
+    card: str | None = None
+    """UUID of the GPU."""
+
+
+@dataclass(frozen=True)
+class ReadyToBuild:
+    """A builder's greeting: it knows of no device."""
