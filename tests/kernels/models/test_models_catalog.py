@@ -85,7 +85,7 @@ def test_tensor_parallelism(name: str, tp: int) -> None:
         layer.num_kv_heads % tp == 0 or tp % layer.num_kv_heads == 0 for layer in model.layers
     )
     if not even:
-        with pytest.raises(BadGeometry, match=f"^{name} --tp {tp}: .* heads"):
+        with pytest.raises(BadGeometry, match=f"^{name} tp={tp}: .* heads"):
             model.geometries(tp)
         return
     for layer, geometry in zip(model.layers, model.geometries(tp), strict=True):
