@@ -75,7 +75,7 @@ def _memory(timer: Timer, events: Timer, gpu: Gpu, environment: Environment) -> 
 
 
 def _products(timer: Timer, gpu: Gpu, environment: Environment) -> None:
-    from autotune_cli.measure.ceilings.matrix import Shape, fp8_product, half_product, time_products
+    from autotune_cli.measure.ceilings.matrix import ProductShape, fp8_product, half_product, time_products
     from autotune_cli.measure.ceilings.trials import Timed, Trial, time_trials
 
     def row(dtype: str, what: str, bursts: Sequence[Timed]) -> None:
@@ -96,7 +96,7 @@ def _products(timer: Timer, gpu: Gpu, environment: Environment) -> None:
                 bursts.setdefault(entry.what, []).append(entry)
         for what, entries in bursts.items():
             row(dtype, what, entries)
-    shape = Shape(8192, 8192, 8192)
+    shape = ProductShape(8192, 8192, 8192)
     flops = 2.0 * shape.m * shape.n * shape.k
     row("bf16", f"{shape}, {SERIES} in a row",
         time_trials(timer, [Trial("", flops, half_product(shape, "cuda"))], SERIES, gpu))  # fmt: skip

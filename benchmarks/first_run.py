@@ -28,8 +28,9 @@ from contextlib import contextmanager
 from autotune_cli.commands.devices import choose_device
 from autotune_cli.kernels.models import build_suite, choose_model
 from autotune_cli.tuning.building import build
-from autotune_cli.tuning.jobs import ListToBuild, Plan, ToBuild
-from autotune_cli.tuning.progress import Progress
+from autotune_cli.tuning.jobs import ListToBuild, Plan
+from autotune_cli.tuning.messages import ToBuild
+from autotune_cli.tuning.progress import TuneProgress
 from autotune_cli.tuning.resources import cores, free_bytes
 from autotune_cli.worker.process import Worker
 from autotune_cli.worker.protocol import WorkerSettings
@@ -79,7 +80,7 @@ def alone(found: ToBuild) -> dict[str, float]:
     """Seconds of each module alone, with as many compilers as it can use."""
     times = {}
     for module in found.modules:
-        outcome = build(ToBuild((module,), {}), WorkerSettings("cuda"), Progress(), threading.Event())
+        outcome = build(ToBuild((module,), {}), WorkerSettings("cuda"), TuneProgress(), threading.Event())
         times[module.title] = outcome.seconds[module.name]
         print(
             f"  {times[module.title]:7.1f} s  {module.title}  {outcome.outcomes[module.name].reason or ''}", flush=True

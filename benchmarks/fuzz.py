@@ -92,7 +92,8 @@ def _load_cache(path: Path) -> None:
 
 
 def _load_journal(path: Path) -> None:
-    from autotune_cli.results.journal import Journal, find_resumable
+    from autotune_cli.results.journal import Journal
+    from autotune_cli.results.journal_files import find_resumable
 
     found = find_resumable(path.parents[1], "fuzz")
     if found is not None:

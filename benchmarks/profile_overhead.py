@@ -25,9 +25,11 @@ from autotune_cli.kernels.models import load_model
 from autotune_cli.kernels.registry import Device
 from autotune_cli.measure.statistics import median
 from autotune_cli.profiling.classify import load_classifier
-from autotune_cli.profiling.live.assemble import assemble
-from autotune_cli.profiling.live.plan import Ask, plan_path
-from autotune_cli.profiling.live.records import LiveRun, PathSpec, PhaseName, Recorded
+from autotune_cli.profiling.live_verdict import judge_live_run
+from autotune_cli.profiling.path import PathSpec
+from autotune_cli.profiling.planning import plan_path
+from autotune_cli.profiling.recording.recorded import LiveRun, Recorded
+from autotune_cli.profiling.request import PathRequest, PhaseName
 
 MODEL = "llama-3.1-8b"
 PHASES: tuple[PhaseName, ...] = ("eager", "replay")
@@ -55,7 +57,7 @@ def spec_of(index: int) -> PathSpec:
     """The path of a case, as `autotune profile --mode decode --phases eager,replay` plans it."""
     batch, context, calls = CASES[index]
     model = load_model(MODEL)
-    ask = Ask(mode="decode", batch=batch, context=context, calls=calls, phases=PHASES)
+    ask = PathRequest(mode="decode", batch=batch, context=context, calls=calls, phases=PHASES)
     return plan_path(ask, model, model.geometries())[0]
 
 
@@ -69,7 +71,7 @@ def device() -> Device:
 
 def measured(index: int) -> dict[str, Any]:
     """Plain steps, then sessions. Milliseconds: of each phase plain, and of each session all its parts."""
-    from autotune_cli.recording.run import Recorder, problem_of
+    from autotune_cli.profiling.recording.run import Recorder, problem_of
 
     spec = spec_of(index)
     problems = [problem_of(layer, spec.seed) for layer in spec.layers]
@@ -98,7 +100,7 @@ def plain(recorder: Any, phase: str) -> None:
 
 def recorded(recorder: Any, trace: Path) -> dict[str, float]:
     """One session as `profile` has it, and the verdict: milliseconds by part and by phase."""
-    from autotune_cli.recording.run import profiler
+    from autotune_cli.profiling.recording.run import profiler
 
     session = profiler()
     spent = {"start": clocked(session.start)}
@@ -109,7 +111,7 @@ def recorded(recorder: Any, trace: Path) -> dict[str, float]:
     spent["write"] = clocked(partial(session.export_chrome_trace, str(trace)))
     done = LiveRun(recorder.device.name, Recorded(str(trace), tuple(recorder.runs.values())))
     begin = time.perf_counter_ns()
-    verdict, _ = assemble(done, load_classifier(), "decode")
+    verdict, _ = judge_live_run(done, load_classifier(), "decode")
     spent["judge"] = (time.perf_counter_ns() - begin) / 1e6
     return {**spent, "kB": trace.stat().st_size / 1e3, "exit code": verdict.exit_code}
 

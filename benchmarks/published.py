@@ -22,7 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from autotune_cli.kernels.attention.workload import AttentionWorkload, Geometry
+from autotune_cli.kernels.attention.workload import AttentionWorkload
+from autotune_cli.kernels.geometry import Geometry
 from autotune_cli.measure.statistics import median
 from autotune_cli.results.files import read_run
 from autotune_cli.results.naming import find_all
@@ -141,7 +142,7 @@ def run_all(budget: str | None) -> int:
 
     from autotune_cli.commands.kinds import Duration
     from autotune_cli.render.watch_lines import Lines
-    from autotune_cli.tuning.race import RacePolicy
+    from autotune_cli.tuning.policy import RacePolicy
     from autotune_cli.tuning.request import Request
     from autotune_cli.tuning.run import tune
     from autotune_cli.worker.protocol import WorkerSettings

@@ -14,7 +14,8 @@ import subprocess
 import sys
 from typing import Any
 
-from autotune_cli.kernels.attention.workload import AttentionWorkload, Geometry
+from autotune_cli.kernels.attention.workload import AttentionWorkload
+from autotune_cli.kernels.geometry import Geometry
 from autotune_cli.kernels.registry import REGISTRY, Candidate
 from autotune_cli.kernels.topk.workload import TopkWorkload
 from autotune_cli.measure.statistics import median

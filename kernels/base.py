@@ -14,6 +14,10 @@ Mode = Literal["eager", "graph"]
 Spread = Literal["uneven", "even"]
 DeviceKind = Literal["cuda", "cpu"]
 
+Distribution = Literal["normal", "tie_free", "equal", "relu", "narrow", "infinite"]
+"""How scores that are selected from are distributed."""
+DISTRIBUTIONS: tuple[Distribution, ...] = ("normal", "tie_free", "equal", "relu", "narrow", "infinite")
+
 BYTES: dict[str, int] = {"bfloat16": 2, "float16": 2, "float32": 4, "float8_e4m3fn": 1}
 
 # Fractional part of the golden ratio: i * PHI mod 1 fills [0, 1) evenly for every batch size.

@@ -14,25 +14,19 @@ from __future__ import annotations
 
 import importlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar, cast
 
-from autotune_cli.kernels.base import BaseWorkload, Cost, DeviceKind, Mode, Spread
+from autotune_cli.kernels.base import BaseWorkload, Cost, DeviceKind, Distribution, Mode, Spread
+from autotune_cli.kernels.geometry import Geometry
 from autotune_cli.kernels.shapes import Wanted
-from autotune_cli.kernels.workload import family_names, operations_of
+from autotune_cli.kernels.workload import AnyWorkload, family_names, operations_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import torch
-
-    from autotune_cli.kernels.attention.workload import Geometry
-    from autotune_cli.kernels.models.model import Model
-    from autotune_cli.kernels.topk.workload import Distribution
-    from autotune_cli.kernels.workload import AnyWorkload
 
 _PACKAGE = __name__.rpartition(".")[0]
 # Files of a family that describe its operations and decide neither what is computed nor what is right.
@@ -89,6 +83,29 @@ class Problems(Protocol):
         ...
 
 
+class SuiteLayer(Protocol):
+    """What a suite asks of a kind of layer; see :class:`~autotune_cli.kernels.models.model.LayerKind`."""
+
+    @property
+    def window(self) -> int | None: ...
+
+
+class SuiteModel(Protocol):
+    """What a suite asks of a model; see :class:`~autotune_cli.kernels.models.model.Model`."""
+
+    @property
+    def layers(self) -> Sequence[SuiteLayer]: ...
+
+    @property
+    def has_full_layers(self) -> bool: ...
+
+    @property
+    def topk(self) -> int | None: ...
+
+    @property
+    def max_context(self) -> int | None: ...
+
+
 @dataclass(frozen=True)
 class SuiteRequest:
     """What a family makes a suite's workloads from, beside the model."""
@@ -135,11 +152,11 @@ class Family(ABC, Generic[W]):
         """Bytes on the device, about. ``page_layouts``: copies of a paged cache; None: as many as backends try."""
 
     @abstractmethod
-    def workloads(self, model: Model, operation: str, mode: Mode, request: SuiteRequest) -> Sequence[W]:
+    def workloads(self, model: SuiteModel, operation: str, mode: Mode, request: SuiteRequest) -> Sequence[W]:
         """A suite's workloads of one operation in one mode; none where the model has no such thing, or nothing fits."""
 
     @abstractmethod
-    def why_none(self, model: Model, operation: str) -> str:
+    def why_none(self, model: SuiteModel, operation: str) -> str:
         """For people: why :meth:`workloads` found none. Options are named as fields (:mod:`autotune_cli.fields`)."""
 
     @property

@@ -15,29 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Union, get_args
 
 from pydantic import Field
 
-from autotune_cli.kernels.attention.workload import AttentionWorkload, Geometry, Lengths
-from autotune_cli.kernels.base import BaseWorkload, DType, Mode, Spread, spread_lengths
-from autotune_cli.kernels.topk.workload import DISTRIBUTIONS, Distribution, TopkWorkload
-
-# Those of the first two families are here as well, for whoever only makes workloads.
-__all__ = [
-    "DISTRIBUTIONS",
-    "OPERATIONS",
-    "AnyWorkload",
-    "AttentionWorkload",
-    "DType",
-    "Distribution",
-    "Geometry",
-    "Lengths",
-    "Mode",
-    "Spread",
-    "TopkWorkload",
-    "Workload",
-    "family_names",
-    "operations_of",
-    "spread_lengths",
-    "workload_model",
-]
+from autotune_cli.kernels.base import BaseWorkload
 
 _PACKAGE = __name__.rpartition(".")[0]
 

@@ -196,6 +196,16 @@ def is_running(pid: int) -> bool:
     return state_of(pid) not in ("Z", "X")
 
 
+def in_session(leader: int) -> list[int]:
+    """Ids of the living processes whose session ``leader`` leads or led, itself among them."""
+    found = []
+    for entry in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(ProcessLookupError):
+            if os.getsid(int(entry)) == leader and is_running(int(entry)):
+                found.append(int(entry))
+    return found
+
+
 def wait_until(condition: Callable[[], object], what: str = "it") -> None:
     """Wait for something that another process does."""
     deadline = time.monotonic() + PATIENCE_S
@@ -204,4 +214,4 @@ def wait_until(condition: Callable[[], object], what: str = "it") -> None:
         time.sleep(0.02)
 
 
-__all__ = ["Autotune", "Finished", "candidates", "is_running", "signal", "wait_until"]
+__all__ = ["Autotune", "Finished", "candidates", "in_session", "is_running", "signal", "wait_until"]

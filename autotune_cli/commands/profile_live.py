@@ -6,13 +6,17 @@ import gzip
 import os
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from autotune_cli.commands.options.profile import ProfileOptions
-    from autotune_cli.profiling.live.plan import Ask
-    from autotune_cli.profiling.live.records import LiveRun, PathSpec
+    from autotune_cli.kernels.geometry import Geometry
+    from autotune_cli.kernels.models.model import Model
+    from autotune_cli.profiling.path import PathSpec
+    from autotune_cli.profiling.recording.recorded import LiveRun
+    from autotune_cli.profiling.request import PathRequest
     from autotune_cli.profiling.verdict import Verdict
     from autotune_cli.render.console import Console
 
@@ -27,70 +31,46 @@ def run_live(options: ProfileOptions) -> tuple[Verdict, list[str]]:
     Raises:
         AutotuneError: bad options, no GPU, a worker that doesn't come to an end.
     """
-    from rich.text import Text
-
-    from autotune_cli.commands.devices import require_torch, visible_gpus
-    from autotune_cli.commands.flags import with_flags
     from autotune_cli.commands.profile_expected import patterns
-    from autotune_cli.kernels.models import choose_model
-    from autotune_cli.kernels.models.options import parse_dtype
-    from autotune_cli.plain_text import shown
     from autotune_cli.profiling.classify import load_classifier
-    from autotune_cli.profiling.errors import CannotRun
-    from autotune_cli.profiling.live.assemble import assemble
-    from autotune_cli.profiling.live.plan import TOPK, plan_path
-    from autotune_cli.profiling.live.records import PLANTS
+    from autotune_cli.profiling.live_verdict import judge_live_run
+    from autotune_cli.profiling.planning import plan_path
     from autotune_cli.render.console import Console
-    from autotune_cli.worker.guard import refuse_slow_builds
-    from autotune_cli.worker.protocol import WorkerSettings
     from autotune_cli.worker.temporary import temporary_folder
 
     errors = Console(stderr=True)
-    ask, notes = _ask(options)
+    request, notes = _request(options)
     expects, forbids = patterns(options)
     classify = load_classifier(options.rules or ())
-    model = choose_model(options.model, options.config, "cuda", "topk" if ask.mode == TOPK else "decode")
-    dtype, kv_dtype = parse_dtype(options.dtype), parse_dtype(options.kv_dtype)
-    geometries = model.geometries(options.tp or 1, dtype, kv_dtype)
-    if any(geometry.sinks for geometry in geometries):
-        geometries = tuple(geometry.model_copy(update={"sinks": False}) for geometry in geometries)
-        notes.append("attention sinks are left out: the kernels of this path have none")
-    seed = options.seed or 0
-    timeout = _TIMEOUT_S if options.timeout is None else options.timeout
-    spec, more = plan_path(ask, model, geometries, seed, PLANTS if options.self_check else ())
+    model, geometries = _model(options, request)
+    spec, more = plan_path(request, model, geometries)
     _check_target(options.trace)
-    gpus = visible_gpus()
-    if not gpus:
-        raise CannotRun(detail="no NVIDIA GPU on this machine to run a path on")
-    require_torch("cuda")
-    refuse_slow_builds(os.environ, "cuda")
-    for note in map(with_flags, (*notes, *more)):
-        errors.print(Text(f"note: {shown(note)}", style="yellow"), soft_wrap=True)
-    files = tuple(str(path.resolve()) for path in options.kernels or ())
+    gpu = _gpu()
+    _print_notes([*notes, *more], errors)
     with tempfile.TemporaryDirectory(prefix="autotune-profile-", dir=temporary_folder()) as folder:
-        run = _run(spec, folder, WorkerSettings("cuda", seed=seed, kernel_files=files), gpus[0], timeout, errors)
+        run = _record(spec, folder, options, gpu, errors)
         if options.trace is not None:
             _keep(Path(run.recording.trace), options.trace)
-        return assemble(run, classify, spec.title, expects, forbids)
+        return judge_live_run(run, classify, spec.title, expects, forbids)
 
 
-def _ask(options: ProfileOptions) -> tuple[Ask, list[str]]:
+def _request(options: ProfileOptions) -> tuple[PathRequest, list[str]]:
     """What is asked for, and warnings.
 
     Raises:
         AutotuneError: an unknown mode, phase or padding.
     """
     from autotune_cli.commands.profile_expected import DEFAULT_MODE
-    from autotune_cli.profiling.live.plan import KERNELS, SGLANG, TOPK, Ask, parse_phases
-    from autotune_cli.profiling.padding import PAD_MODES
-    from autotune_cli.profiling.resolve import forced_paged, parse_mode
+    from autotune_cli.profiling.request import INJECTED, KERNELS, SGLANG, TOPK, PathRequest, parse_phases
+    from autotune_cli.sglang.padding import PAD_MODES
+    from autotune_cli.sglang.resolve import forced_paged, parse_mode
 
     # It is read once: everything that is planned, captured and replayed follows it.
     toggle = forced_paged(options.paged, os.environ)
     kernels = _one_of("FlashInfer kernel", KERNELS, "auto" if options.fa is None else options.fa)
-    pad_mode = _one_of("padding", PAD_MODES, "fake-request" if options.pad_mode is None else options.pad_mode)
+    pad_mode = None if options.pad_mode is None else _one_of("padding", PAD_MODES, options.pad_mode)
     mode = DEFAULT_MODE if options.mode is None else options.mode
-    ask = Ask(
+    request = PathRequest(
         mode="topk" if mode.lower() == TOPK else parse_mode(mode, (TOPK,)),
         prefix=options.prefix is not False,
         forced_paged=toggle.on,
@@ -100,14 +80,16 @@ def _ask(options: ProfileOptions) -> tuple[Ask, list[str]]:
         backend=SGLANG if options.backend is None else options.backend,
         kernels=kernels,
         phases=parse_phases(options.phases),
-        pad_mode=pad_mode,
-        bitwise=options.bitwise,
         batch=options.batch,
         new=options.new,
         context=options.context,
         calls=options.calls,
+        pad_mode=pad_mode,
+        bitwise=options.bitwise,
+        injected=INJECTED if options.self_check else (),
+        seed=options.seed or 0,
     )
-    return ask, [toggle.warning] if toggle.warning else []
+    return request, [toggle.warning] if toggle.warning else []
 
 
 def _one_of(what: str, known: tuple[Name, ...], text: str) -> Name:
@@ -120,37 +102,65 @@ def _one_of(what: str, known: tuple[Name, ...], text: str) -> Name:
     raise UnknownName(what, text, known)
 
 
-def _run(spec: PathSpec, folder: str, settings: Any, gpu: str, timeout_s: float, errors: Console) -> LiveRun:
-    """Runs the path in a worker, as a fault of a kernel ends the process that it happens in.
+def _model(options: ProfileOptions, request: PathRequest) -> tuple[Model, tuple[Geometry, ...]]:
+    """The model, and the geometries of its kinds of layers.
 
     Raises:
-        PathFailed: it crashed or took too long.
-        CannotRun: torch sees no GPU.
+        AutotuneError: no such model or dtype, heads that can't be split.
     """
+    from autotune_cli.kernels.models import choose_model
+    from autotune_cli.kernels.models.options import parse_dtype
+    from autotune_cli.profiling.request import TOPK
+
+    model = choose_model(options.model, options.config, "cuda", "topk" if request.mode == TOPK else "decode")
+    return model, model.geometries(options.tp or 1, parse_dtype(options.dtype), parse_dtype(options.kv_dtype))
+
+
+def _gpu() -> str:
+    """The GPU to run on: the first that is visible.
+
+    Raises:
+        AutotuneError: there is none, or no torch that could use it, or builds would mean nothing.
+    """
+    from autotune_cli.commands.devices import require_torch, visible_gpus
+    from autotune_cli.profiling.errors import CannotRun
+    from autotune_cli.worker.guard import refuse_slow_builds
+
+    gpus = visible_gpus()
+    if not gpus:
+        raise CannotRun(detail="no NVIDIA GPU on this machine to run a path on")
+    require_torch("cuda")
+    refuse_slow_builds(os.environ, "cuda")
+    return gpus[0]
+
+
+def _print_notes(notes: Sequence[str], errors: Console) -> None:
     from rich.text import Text
 
-    from autotune_cli.errors import NoDevice
+    from autotune_cli.commands.flags import with_flags
     from autotune_cli.plain_text import shown
-    from autotune_cli.profiling.errors import CannotRun, PathFailed
-    from autotune_cli.recording.job import RunPath
-    from autotune_cli.worker.process import Worker, WorkerDied, WorkerRaised, WorkerTimeout
 
-    worker = Worker(settings, gpu)
-    try:
-        with errors.status("starting") as status:
-            run: LiveRun = worker.ask(
-                RunPath(spec, folder), timeout_s, lambda name, subject: status.update(Text(shown(f"{name} {subject}")))
-            )
-            return run
-    except (WorkerDied, WorkerTimeout) as error:
-        where = " ".join(worker.phase).strip()
-        raise PathFailed(detail=f"{where}: {error}" if where else str(error)) from error
-    except NoDevice as error:
-        raise CannotRun(detail=str(error)) from error
-    except WorkerRaised as error:
-        raise PathFailed(detail=str(error).splitlines()[0]) from error
-    finally:
-        worker.kill()
+    for note in map(with_flags, notes):
+        errors.print(Text(f"note: {shown(note)}", style="yellow"), soft_wrap=True)
+
+
+def _record(spec: PathSpec, folder: str, options: ProfileOptions, gpu: str, errors: Console) -> LiveRun:
+    """Records the path in a worker, and says on a terminal what is going on."""
+    from rich.text import Text
+
+    from autotune_cli.plain_text import shown
+    from autotune_cli.profiling.recording.asking import record_in_worker
+    from autotune_cli.worker.protocol import WorkerSettings
+
+    files = tuple(str(path.resolve()) for path in options.kernels or ())
+    settings = WorkerSettings("cuda", seed=spec.seed, kernel_files=files)
+    timeout = _TIMEOUT_S if options.timeout is None else options.timeout
+    with errors.status("starting") as status:
+
+        def report(name: str, subject: str) -> None:
+            status.update(Text(shown(f"{name} {subject}")))
+
+        return record_in_worker(spec, folder, settings, gpu, timeout, report)
 
 
 def _check_target(path: Path | None) -> None:

@@ -16,11 +16,11 @@ from autotune_cli.profiling.checks import self_check
 from autotune_cli.profiling.classify import Classifier, load_classifier
 from autotune_cli.profiling.phases import Recording, make_use
 from autotune_cli.profiling.readers.finding import find_trace, read_trace, sources_of_rank
-from autotune_cli.profiling.resolve import forced_paged
 from autotune_cli.profiling.trace import Trace
 from autotune_cli.profiling.verdict import Verdict, judge
 from autotune_cli.render.console import Console
 from autotune_cli.render.profile_listing import fired
+from autotune_cli.sglang.resolve import forced_paged
 
 
 def judge_trace(options: ProfileOptions) -> tuple[Verdict, list[str]]:

@@ -11,7 +11,7 @@ import typer
 if TYPE_CHECKING:
     from autotune_cli.commands.options.tune import TuneOptions
     from autotune_cli.render.console import Console
-    from autotune_cli.tuning.request import Outcome, Request
+    from autotune_cli.tuning.request import Request, RunOutcome
 
 EXAMPLES = """
 autotune tune --model llama-3.1-8b --op decode --budget 5m
@@ -76,7 +76,7 @@ def _format(options: TuneOptions) -> str:
     return "json"
 
 
-def _run(request: Request, errors: Console, live: bool) -> tuple[Outcome, int | None]:
+def _run(request: Request, errors: Console, live: bool) -> tuple[RunOutcome, int | None]:
     """The engine's run, watched on stderr; and the signal that stopped it, if one did.
 
     Args:

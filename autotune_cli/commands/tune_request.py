@@ -22,7 +22,7 @@ from autotune_cli.results.default_name import default_name
 from autotune_cli.results.runs import check_name
 from autotune_cli.results.toggles import cache_toggle
 from autotune_cli.tuning.focus import MINE, Focus, focus_on
-from autotune_cli.tuning.race import RacePolicy
+from autotune_cli.tuning.policy import RacePolicy
 from autotune_cli.tuning.request import Request
 from autotune_cli.worker.guard import refuse_slow_builds
 from autotune_cli.worker.protocol import WorkerSettings

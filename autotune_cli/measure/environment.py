@@ -81,7 +81,7 @@ def cpu_name() -> str:
 
 def collect(device: str) -> tuple[Environment, Gpu | None]:
     """The environment of ``cuda`` (the first visible GPU) or ``cpu``. Its ceilings are not measured here: that takes
-    seconds with CUPTI, and whoever lists backends or finds everything in the cache needs none.
+    seconds with CUPTI, and none is needed to list backends, or where everything is in the cache.
     """
     common = {
         "python": platform.python_version(),

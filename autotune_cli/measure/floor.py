@@ -1,4 +1,7 @@
-"""The floor: no kernel for a workload can be faster on this device. And who seems to be. Imports no torch."""
+"""The roofline's floor: the least time of a workload on this device, and kernels that seem to be below it.
+
+Imports no torch.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +48,7 @@ def at_highest_clock(rate: float | None, clock_mhz: float | None, highest_mhz: f
     """A matrix rate that was measured at one SM clock, at the highest one.
 
     Tensor cores do a fixed number of operations a clock, so a kernel that draws less power than the product that was
-    measured may run at a higher clock and pass its rate. Where somebody has locked the clock, kernels have no other
+    measured may run at a higher clock and pass its rate. Where the clock is locked, kernels have no other
     either, and the rate comes out higher than it need be: the floor is one all the same. A clock below half of the
     highest was read in an idle moment, and the rate stays as it is.
     """

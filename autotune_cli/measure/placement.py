@@ -1,8 +1,8 @@
 """Where tensors lie in a GPU's memory, which a kernel's time depends on.
 
-H200, decode 8 x 1024 of Llama-3.1-8B: medians at one place repeat within 0.2 %, at another place they are 0.6 % away
-(standard deviation); 0.2 % for kernels over 60 us. The place differs between processes, so a run that measures at one
-only can't be repeated. docs/benchmarks-diff.md has the figures.
+H200, decode 8 x 1024 of Llama-3.1-8B: medians at one placement repeat within 0.2 %, at another one they are 0.6 % away
+(standard deviation); 0.2 % for kernels over 60 us. The placement differs between processes, so a run that measures at
+one only can't be repeated. docs/benchmarks-diff.md has the figures.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import random
 
 import torch
 
-# Up to here a round measures at several places. Larger inputs take long to move and lie at many places at once: decode
-# 64 x 8192 of the same model (6 GB with three page sizes) scatters by 0.2 to 0.3 %.
+# Up to here a round measures at several placements. Larger inputs take long to move, and one placement of them covers
+# much of the memory: decode 64 x 8192 of the same model (6 GB with three page sizes) scatters by 0.2 to 0.3 %.
 SMALL_BYTES = 4 << 30
 # A filler's size: enough to reach other physical pages, and with odd sizes other offsets within one.
 _MOST_MIB = 400
@@ -36,8 +36,9 @@ class Placement:
         """Can ``size`` bytes be held twice for a while?"""
         return self._device != "cuda" or torch.cuda.mem_get_info()[0] > _SPARE * size
 
-    def stir(self) -> None:
-        """Give unused memory back and take some, at random; the fillers of the call before are freed."""
+    def perturb(self) -> None:
+        """Perturb the allocator: give unused memory back and take some, at random; the fillers of the call before are
+        freed."""
         if self._device != "cuda":
             return
         self._fillers.clear()

@@ -15,12 +15,12 @@ from autotune_cli.profiling.correlate import Correlated, Flags, Ints
 from autotune_cli.profiling.phases import Demand, KernelUse, Phase, PlanCost, Recording, make_use
 from autotune_cli.profiling.ranges import NOWHERE, PLAN, Phases, Timeline, choose_phases
 from autotune_cli.profiling.trace import Trace
+from autotune_cli.profiling.unfused import MATMUL, SOFTMAX, role_code, softmax_between_matmuls
 
 # Phases of a trace without ranges.
 _EAGER, _REPLAY = 0, 1
 _BY_LAUNCH = ("eager", "replay")
 _OUTSIDE = "outside the ranges"
-_MATMUL, _SOFTMAX, _ELEMENTWISE = 1, 2, 3
 
 
 def split_into_phases(
@@ -142,21 +142,17 @@ class _Splitter:
         return tuple(uses)
 
     def _softmax_between_matmuls(self, rows: Flags) -> Flags:
-        """Attention without an attention kernel: scores by a matmul, softmax, a matmul with the values."""
+        """See :mod:`autotune_cli.profiling.unfused`."""
         data = self.data
         found = np.zeros(len(rows), dtype=np.bool_)
         code = np.zeros(max(1, len(data.names)), dtype=np.int64)
         for number in np.unique(data.name[rows]):
-            role = self.classify(data.names[number]).role
-            code[number] = {"matmul": _MATMUL, "softmax": _SOFTMAX, "elementwise": _ELEMENTWISE}.get(role, 0)
-        if not {_MATMUL, _SOFTMAX} <= set(code.tolist()):
+            code[number] = role_code(self.classify(data.names[number]).role)
+        if not {MATMUL, SOFTMAX} <= set(code.tolist()):
             return found
-        order = np.flatnonzero(rows & (code[data.name] != _ELEMENTWISE))
+        order = np.flatnonzero(rows)
         order = order[np.lexsort((data.start[order], data.stream[order]))]
-        kinds, streams = code[data.name[order]], data.stream[order]
-        middle = (kinds[1:-1] == _SOFTMAX) & (kinds[:-2] == _MATMUL) & (kinds[2:] == _MATMUL)
-        middle &= (streams[:-2] == streams[1:-1]) & (streams[1:-1] == streams[2:])
-        found[order[1:-1][middle]] = True
+        found[order[softmax_between_matmuls(code[data.name[order]], data.stream[order])]] = True
         return found
 
     def _plan_cost(self, work: Flags, calls: Flags) -> PlanCost | None:

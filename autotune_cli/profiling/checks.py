@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from autotune_cli.errors import EXIT_FAILED, EXIT_NOT_COMPARABLE
+from autotune_cli.errors import EXIT_FAILED
 from autotune_cli.profiling.classify import ATTENTION
+from autotune_cli.profiling.emptied import check_emptied
 from autotune_cli.profiling.names import demangle, short_name
 from autotune_cli.profiling.phases import KernelUse, Phase, Recording
 from autotune_cli.profiling.verdict import Expectation, Problem, judge, judge_phase
@@ -84,16 +85,8 @@ def self_check(
                 tried.append(f"a ragged kernel planted in {phase.title}: allowed, as it must be")
             else:
                 problems.append(Problem("self_check", f"a {family} kernel planted in {phase.title} was not stopped"))
-    emptied = judge(_with(recording, tuple(_emptied(phase) for phase in recording.phases)), expectation)
-    if emptied.exit_code == EXIT_NOT_COMPARABLE:
-        tried.append("all kernels taken away: nothing to judge, exit 3")
-    else:
-        problems.append(Problem("self_check", f"without any kernel the exit code is {emptied.exit_code}, not 3"))
-    return tried, problems
-
-
-def _emptied(phase: Phase) -> Phase:
-    return Phase(phase.name, phase.demand, where=phase.where)
+    lines, faults = check_emptied(recording, expectation)
+    return [*tried, *lines], [*problems, *faults]
 
 
 def _with(recording: Recording, phases: tuple[Phase, ...]) -> Recording:

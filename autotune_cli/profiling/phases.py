@@ -6,7 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+import numpy as np
+
 from autotune_cli.profiling.classify import Classifier, Family
+from autotune_cli.profiling.unfused import role_code, softmax_between_matmuls
 
 Demand = Literal["strict", "lenient", "ignored"]
 """``strict``: a phase that was asked for, attention must have run in it. ``lenient``: one that was found, it must hold
@@ -103,15 +106,11 @@ def phase_of_names(name: str, kernels: Sequence[str], classify: Classifier, capt
 
     With ``captured`` the launches count as captured. A softmax between two matmuls is dense attention here too.
     """
-    roles = [classify(kernel).role for kernel in kernels]
-    solid = [index for index, role in enumerate(roles) if role != "elementwise"]
-    dense = set()
-    for before, index, after in zip(solid, solid[1:], solid[2:], strict=False):
-        if (roles[before], roles[index], roles[after]) == ("matmul", "softmax", "matmul"):
-            dense.add(index)
+    codes = np.array([role_code(classify(kernel).role) for kernel in kernels], dtype=np.int64)
+    dense = softmax_between_matmuls(codes, np.zeros_like(codes)).tolist()
     counted: dict[tuple[str, bool], int] = {}
-    for index, kernel in enumerate(kernels):
-        counted[kernel, index in dense] = counted.get((kernel, index in dense), 0) + 1
+    for key in zip(kernels, dense, strict=True):
+        counted[key] = counted.get(key, 0) + 1
     uses = tuple(make_use(kernel, launches, 0.0, classify, odd) for (kernel, odd), launches in counted.items())
     return Phase(name, "strict", uses, captured=len(kernels) if captured else 0)
 

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from autotune_cli.render.folding import Record, folded
 from autotune_cli.render.plain_records import shown_record
-from autotune_cli.tuning.jobs import BackendInfo
+from autotune_cli.tuning.messages import BackendInfo
 
 # Operations are folded into a column no narrower than this; three gaps of two spaces.
 _OPERATIONS = 24

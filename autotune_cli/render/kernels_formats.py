@@ -11,7 +11,7 @@ from autotune_cli.plain_text import csv_cell, json_text, markdown
 from autotune_cli.render.backends import backends_view, here
 from autotune_cli.render.console import Console, drawn
 from autotune_cli.render.formats import Page
-from autotune_cli.tuning.jobs import BackendInfo
+from autotune_cli.tuning.messages import BackendInfo
 
 _COLUMNS = ("backend", "operations", "knobs", "here")
 

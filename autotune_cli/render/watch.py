@@ -13,7 +13,7 @@ from autotune_cli.plain_text import shown
 from autotune_cli.render.plain_records import shown_record
 from autotune_cli.render.text import plural
 from autotune_cli.results.schema import CandidateResult, Environment, Settings, WorkloadResult
-from autotune_cli.tuning.progress import BuildsState, Progress
+from autotune_cli.tuning.progress import BuildsState, TuneProgress
 from autotune_cli.tuning.race import Race
 
 PHASES = {
@@ -40,7 +40,7 @@ class Opened:
         self.phase = ""
 
 
-class Watcher(Progress):
+class Watcher(TuneProgress):
     """What is known of a run so far; subclasses show it.
 
     Nothing here prints while it holds ``lock``: rich holds the live table's lock while it draws, and drawing takes

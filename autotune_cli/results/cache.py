@@ -19,7 +19,7 @@ from autotune_cli.results.runs import check_name
 from autotune_cli.results.schema import RunFile, WorkloadResult
 
 CACHE = "cache"
-# A save takes well under a second; whoever holds the lock longer is stopped or stuck.
+# A save takes well under a second; a process that holds the lock longer is stopped or stuck.
 LOCK_TIMEOUT_S = 60.0
 UNFINISHED = {
     "budget": "the cached race ran out of budget",

@@ -15,8 +15,8 @@ _SUFFIX = "-cpu"
 def default_name(root: Path, name: str, device_kind: str) -> tuple[str, str | None]:
     """The name for results of this machine, and a note where it is not the suite's.
 
-    A cache that holds a GPU's results, and none of a processor, is likely to be one that somebody measured elsewhere
-    and keeps in version control. A run on a CPU, which is a trial, goes beside it. Who names that file gets it.
+    A cache that holds a GPU's results, and none of a processor, is likely to be one that was measured elsewhere and
+    is kept in version control. A run on a CPU, which is a trial, goes beside it, unless that file is asked for by name.
 
     Args:
         name: the suite's.

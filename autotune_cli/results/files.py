@@ -57,10 +57,13 @@ def read_file(path: Path) -> bytes:
 
 
 def parse_run(data: bytes, path: Path) -> RunFile:
-    """The run or cache in the bytes of a file. Raises as :func:`read_run`.
+    """The run or cache in the bytes of a file.
 
     Args:
         path: for messages.
+
+    Raises:
+        NewerSchema, BadFile: see :func:`read_run`.
     """
     if not data.strip():
         raise BadFile(path=path, detail="the file is empty")

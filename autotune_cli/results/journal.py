@@ -1,20 +1,15 @@
 """A run in progress on disk, so that one killed at any moment resumes: ``runs/.<name>.<timestamp>.journal``.
 
 JSON, one record a line (:mod:`autotune_cli.results.records`), only ever appended to. It also reserves the name of the
-run's own file, ``runs/<name>.<timestamp>.json``: whoever resumes it writes that same file. The owner holds an exclusive
-``flock`` on the file as long as it lives, so a journal that can be locked belongs to nobody. Processes made by
-``fork`` without ``exec`` share the lock and would keep it alive: start workers with ``spawn``.
+run's own file, ``runs/<name>.<timestamp>.json``: a resumed run writes that same file. Its owner holds a lock
+(:mod:`autotune_cli.results.journal_files`). Processes made by ``fork`` without ``exec`` share the lock and would keep
+it alive: start workers with ``spawn``.
 """
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import os
-import re
-import stat
 import threading
-import time
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -22,26 +17,20 @@ from types import TracebackType
 
 from pydantic import BaseModel
 
-from autotune_cli.errors import BadFile, NothingToResume
-from autotune_cli.reading import MOST_BYTES
+from autotune_cli.errors import NothingToResume
 from autotune_cli.results.files import cannot_write, dump_line, make_folder, read_file, sync_folder
+from autotune_cli.results.journal_files import SUFFIX, create_locked, is_at, lock_exclusively, remove_unbegun
 from autotune_cli.results.records import (
-    Done,
+    DoneLine,
     JournalHeader,
     JournalState,
-    Round,
+    RoundLine,
     RoundRecord,
-    Vetted,
-    read_header,
+    VettedLine,
     read_state,
 )
-from autotune_cli.results.runs import RUNS, check_name, numbered, time_stamp
+from autotune_cli.results.runs import RUNS, check_name, time_stamp
 from autotune_cli.results.schema import CandidateResult, WorkloadResult
-
-_SUFFIX = ".journal"
-_JOURNAL = re.compile(r"\.(?P<name>.+)\.(?P<stamp>\d{8}_\d{6})(?:\.(?P<number>[1-9]\d*))?\.journal", re.ASCII)
-# find_resumable() holds a shared lock for microseconds; an owner holds its lock for the whole run.
-_LOCK_TRIES, _LOCK_WAIT_S = 20, 0.01
 
 
 class Journal:
@@ -59,8 +48,8 @@ class Journal:
 
     @property
     def run_path(self) -> Path:
-        """Of the file in which a run without the cache ends; nobody else is given it."""
-        return self.path.with_name(f"{self.path.name.removeprefix('.').removesuffix(_SUFFIX)}.json")
+        """Of the file in which a run without the cache ends; no other run is given it."""
+        return self.path.with_name(f"{self.path.name.removeprefix('.').removesuffix(SUFFIX)}.json")
 
     @classmethod
     def create(cls, root: Path, header: JournalHeader, now: datetime) -> Journal:
@@ -75,8 +64,8 @@ class Journal:
         folder = root / RUNS
         try:
             make_folder(folder)
-            _remove_unbegun(folder)
-            path, descriptor = _create(folder, f"{header.name}.{time_stamp(now)}")
+            remove_unbegun(folder)
+            path, descriptor = create_locked(folder, f"{header.name}.{time_stamp(now)}")
         except OSError as error:
             cannot_write(folder, error)
         journal = cls(path, descriptor, 0)
@@ -93,7 +82,7 @@ class Journal:
 
     @classmethod
     def resume(cls, path: Path) -> tuple[Journal, JournalState]:
-        """Take over a journal that nobody owns; a last line that is cut off is removed.
+        """Take over a journal that no process owns; a last line that is cut off is removed.
 
         Raises:
             NothingToResume: it is gone, or a live process owns it.
@@ -107,9 +96,9 @@ class Journal:
         except OSError as error:
             cannot_write(path, error)
         try:
-            if not _lock_exclusively(descriptor):
+            if not lock_exclusively(descriptor):
                 raise NothingToResume(detail=f"another process is running {path}")
-            if not _is_at(descriptor, path):
+            if not is_at(descriptor, path):
                 raise NothingToResume(detail=f"{path} is gone")
             state = load(path)
             os.ftruncate(descriptor, state.end)
@@ -122,27 +111,35 @@ class Journal:
         return cls(path, descriptor, state.end), state
 
     def vetted(self, workload: str, candidate: CandidateResult) -> None:
-        """Record a candidate's vetting; on disk when this returns, as with the two below.
+        """Record a candidate's vetting; it is on disk when this returns.
 
         Raises:
             CannotWrite: a full disk ... The journal stays whole and lacks this record.
             ValueError: the journal is closed.
         """
-        self._append(Vetted(workload=workload, candidate=candidate))
+        self._append(VettedLine(workload=workload, candidate=candidate))
 
     def round(self, workload: str, record: RoundRecord) -> None:
-        """Record a round of a race. Raises as :meth:`vetted`."""
-        self._append(Round(workload=workload, round=record))
+        """Record a round of a race; it is on disk when this returns.
+
+        Raises:
+            CannotWrite, ValueError: see :meth:`vetted`.
+        """
+        self._append(RoundLine(workload=workload, round=record))
 
     def done(self, result: WorkloadResult) -> None:
-        """Record a workload's final result. Raises as :meth:`vetted`."""
-        self._append(Done(result=result))
+        """Record a workload's final result; it is on disk when this returns.
+
+        Raises:
+            CannotWrite, ValueError: see :meth:`vetted`.
+        """
+        self._append(DoneLine(result=result))
 
     def finish(self) -> None:
         """Remove the journal: the result file is written."""
         with self._lock:
             if self._descriptor >= 0:
-                # Before the lock is given back, so that nobody resumes a finished run.
+                # Before the lock is given back, so that no process resumes a finished run.
                 with suppress(OSError):
                     self.path.unlink()
                 self._close()
@@ -192,18 +189,6 @@ class Journal:
             self._close()
 
 
-def find_resumable(root: Path, name: str) -> Path | None:
-    """The newest journal of a name that no live process owns and that has a header, or None."""
-    folder = root / RUNS
-    try:
-        entries = os.listdir(folder)
-    except OSError:
-        return None
-    matches = [match for entry in entries if (match := _JOURNAL.fullmatch(entry)) and match["name"] == name]
-    matches.sort(key=lambda match: (match["stamp"], int(match["number"] or 1)), reverse=True)
-    return next((folder / match[0] for match in matches if _is_resumable(folder / match[0])), None)
-
-
 def load(path: Path) -> JournalState:
     """What a journal holds; its owner may be alive.
 
@@ -212,87 +197,3 @@ def load(path: Path) -> JournalState:
         BadFile: unreadable, no header, or garbage before the last line; the message says in which line.
     """
     return read_state(read_file(path), path)
-
-
-def _create(folder: Path, stem: str) -> tuple[Path, int]:
-    """An empty journal, locked."""
-    for candidate in numbered(stem):
-        path = folder / f".{candidate}{_SUFFIX}"
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
-        try:
-            descriptor = os.open(path, flags, 0o666)
-        except FileExistsError:
-            continue
-        try:
-            # A shared lock of find_resumable() may be in the way for a moment, an exclusive one never is for long.
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            # Between the two lines above another process may have taken it for one that was left behind.
-            if _is_at(descriptor, path):
-                # Looked at under the lock: an owner removes its journal only once its run is there.
-                if not os.path.lexists(folder / f"{candidate}.json"):
-                    return path, descriptor
-                path.unlink()
-        except BaseException:
-            os.close(descriptor)
-            raise
-        os.close(descriptor)
-    raise AssertionError("numbered() never ends")
-
-
-def _remove_unbegun(folder: Path) -> None:
-    """Remove journals without a whole first line that nobody owns."""
-    for entry in os.listdir(folder):
-        if _JOURNAL.fullmatch(entry):
-            with suppress(OSError):
-                _remove_if_unbegun(folder / entry)
-
-
-def _remove_if_unbegun(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        with open(descriptor, "rb", closefd=False) as stream:
-            begun = stream.readline().endswith(b"\n")
-        if not begun and _is_at(descriptor, path):
-            path.unlink()
-    finally:
-        os.close(descriptor)
-
-
-def _is_resumable(path: Path) -> bool:
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a pipe would have it wait
-    except OSError:
-        return False
-    try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            return False
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shared: several may look at once
-        with open(descriptor, "rb", closefd=False) as stream:
-            read_header(stream.readline(MOST_BYTES), path)
-    except (OSError, BadFile):
-        return False  # owned, or killed before its first line was whole
-    finally:
-        os.close(descriptor)
-    return True
-
-
-def _lock_exclusively(descriptor: int) -> bool:
-    for attempt in range(_LOCK_TRIES):
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno not in (errno.EAGAIN, errno.EACCES):
-                raise
-            time.sleep(_LOCK_WAIT_S if attempt < _LOCK_TRIES - 1 else 0.0)
-        else:
-            return True
-    return False
-
-
-def _is_at(descriptor: int, path: Path) -> bool:
-    """Is it still the file of that name? Its owner may have removed it before giving the lock back."""
-    try:
-        return os.path.samestat(os.fstat(descriptor), path.stat())
-    except FileNotFoundError:
-        return False

@@ -34,7 +34,7 @@ class JournalHeader(Record):
     """Identity of each workload by its key, in the order of the plan."""
 
 
-class Vetted(Record):
+class VettedLine(Record):
     """A candidate's result of the vetting."""
 
     record: Literal["vetted"] = "vetted"
@@ -61,7 +61,7 @@ class RoundRecord(Record):
         return self
 
 
-class Round(Record):
+class RoundLine(Record):
     """A round of a workload's race."""
 
     record: Literal["round"] = "round"
@@ -69,14 +69,14 @@ class Round(Record):
     round: RoundRecord
 
 
-class Done(Record):
+class DoneLine(Record):
     """A workload's final result."""
 
     record: Literal["done"] = "done"
     result: WorkloadResult
 
 
-Line = JournalHeader | Vetted | Round | Done
+Line = JournalHeader | VettedLine | RoundLine | DoneLine
 _LINE: TypeAdapter[Line] = TypeAdapter(Annotated[Line, Field(discriminator="record")])
 
 
@@ -107,12 +107,12 @@ class JournalState:
         """
         if isinstance(line, JournalHeader):
             raise ValueError("a second header")
-        key = line.result.key if isinstance(line, Done) else line.workload
+        key = line.result.key if isinstance(line, DoneLine) else line.workload
         if key not in self.header.workloads:
             raise ValueError(f"the header names no workload {key!r}")
-        if isinstance(line, Vetted):
+        if isinstance(line, VettedLine):
             self.vetted.setdefault(key, {})[line.candidate.key] = line.candidate
-        elif isinstance(line, Round):
+        elif isinstance(line, RoundLine):
             self.rounds.setdefault(key, {}).setdefault(line.round.conditions.round, line.round)
         else:
             self.done[key] = line.result

@@ -83,7 +83,7 @@ def write_run(path: Path, run: RunFile) -> RunFile:
     Raises:
         CannotWrite: see :func:`autotune_cli.results.files.write_atomic`.
     """
-    # Nobody else writes a file of this name, so what a killed writer left is in nobody's use.
+    # No other process writes a file of this name, so what a killed writer left is not in use.
     remove_temporaries(path)
     with suppress(BadFile):
         written = read_run(path)

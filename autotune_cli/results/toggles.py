@@ -51,7 +51,7 @@ def cache_toggle(option: bool | None, environ: Mapping[str, str]) -> Toggle:
         if not value:
             continue
         parsed = parse_bool(value)
-        # Not SGLang's default with a warning: who writes AUTOTUNE_CACHE=off means something by it.
+        # Not SGLang's default with a warning: AUTOTUNE_CACHE=off is written for a purpose.
         if parsed is None:
             raise BadVariable(variable=name, value=value, detail=f"is {NEITHER}")
         return Toggle(parsed, name)

@@ -10,7 +10,7 @@ from autotune_cli.kernels.registry import REGISTRY, Candidate, Device, parse_key
 from autotune_cli.kernels.workload import AnyWorkload
 from autotune_cli.measure.statistics import paired_ratio
 from autotune_cli.results.schema import MEASURED, BaselineResult, CandidateResult
-from autotune_cli.tuning.jobs import Planned
+from autotune_cli.tuning.messages import Planned
 
 
 def planned_baselines(

@@ -21,7 +21,7 @@ class Budget:
     """A deadline for all, and one for each workload: what is left, divided by the workloads left.
 
     ``workers`` of them run side by side, so each gets that many times its share. A workload that ends early leaves
-    its time to the others. ``reserve``: relative; what is left at the end, and shared out to nobody.
+    its time to the others. ``reserve``: relative; what is left at the end, and isn't shared out.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class Share:
         self.vetting_end = vetting_end
         """Of vetting, once there is a right candidate."""
         self.first_end = first_end
-        """The same, for those whose turn comes first."""
+        """The same, for candidates that are vetted first."""
         self.end = end
         """Of the race, once it has a round."""
         self.grace_end = grace_end
@@ -97,10 +97,6 @@ class Share:
 
     def vetting_is_over(self, is_first: bool = False) -> bool:
         return self._now() >= (self.first_end if is_first else self.vetting_end)
-
-    def left_s(self) -> float:
-        """Seconds left, at least 0; infinite without a budget."""
-        return max(0.0, self.end - self._now())
 
     def is_over(self) -> bool:
         return self._now() >= self.end

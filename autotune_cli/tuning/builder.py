@@ -5,15 +5,12 @@ Started like a worker (see :mod:`autotune_cli.worker.serving`), one for each mod
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from autotune_cli.kernels.modules import Module
 from autotune_cli.kernels.registry import REGISTRY
-from autotune_cli.tuning.jobs import ModuleBuilt, ModuleToBuild
-from autotune_cli.worker.channel import WorkerChannel
+from autotune_cli.tuning.messages import ModuleBuilt, ModuleToBuild, ReadyToBuild
 from autotune_cli.worker.compiler_errors import reason_of, was_killed
 from autotune_cli.worker.kernel_files import load_kernel_files
-from autotune_cli.worker.protocol import ReadyToBuild, WorkerSettings
+from autotune_cli.worker.protocol import Phase, WorkerSettings
 from autotune_cli.worker.serving import serve
 
 
@@ -25,7 +22,7 @@ def main() -> None:
 class Builder:
     """Builds modules by name."""
 
-    def __init__(self, phase: Callable[[str, str], None]) -> None:
+    def __init__(self, phase: Phase) -> None:
         self._phase = phase
 
     def build(self, wanted: ModuleToBuild) -> ModuleBuilt:
@@ -51,8 +48,7 @@ class Builder:
         raise LookupError(f"{wanted.candidate.key} names other modules in the process that builds them")
 
 
-def _start(settings: WorkerSettings, channel: WorkerChannel) -> Builder:
+def _start(settings: WorkerSettings, phase: Phase) -> tuple[ReadyToBuild, Builder]:
     REGISTRY.discover()
-    load_kernel_files(settings, channel)
-    channel.send(("result", ReadyToBuild()))
-    return Builder(lambda name, subject: channel.send(("phase", name, subject)))
+    load_kernel_files(settings.kernel_files, phase)
+    return ReadyToBuild(), Builder(phase)

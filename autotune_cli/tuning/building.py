@@ -18,23 +18,17 @@ import os
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from autotune_cli.errors import AutotuneError
-from autotune_cli.tuning.jobs import BuildModule, ModuleBuilt, ModuleToBuild, ToBuild, Vetted
-from autotune_cli.tuning.progress import BuildsState, Progress
+from autotune_cli.tuning.builds import Builds
+from autotune_cli.tuning.jobs import BuildModule
+from autotune_cli.tuning.messages import ModuleBuilt, ModuleToBuild, ToBuild
+from autotune_cli.tuning.progress import BuildsState, TuneProgress
 from autotune_cli.tuning.resources import cores, free_bytes
+from autotune_cli.worker.failures import OutOfTime, Stopped, WorkerDied, WorkerKilled, WorkerRaised, WorkerTimeout
 from autotune_cli.worker.guard import most_compilers
-from autotune_cli.worker.process import (
-    BUILD_TIMEOUT_S,
-    OutOfTime,
-    Stopped,
-    Worker,
-    WorkerDied,
-    WorkerKilled,
-    WorkerRaised,
-    WorkerTimeout,
-)
+from autotune_cli.worker.process import BUILD_TIMEOUT_S, Worker
 from autotune_cli.worker.protocol import WorkerSettings
 
 # The compilers' estimates are rough, and a run needs memory itself.
@@ -54,35 +48,10 @@ class BuilderProcess(Worker):
         super().__init__(replace(settings, device="cpu"), None, stop, variables)
 
 
-@dataclass
-class Builds:
-    """What came of the builds of a run."""
-
-    needs: Mapping[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
-    outcomes: dict[str, ModuleBuilt] = field(default_factory=dict)
-    """By module."""
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    def failure(self, workload: str, candidate: str) -> Vetted | None:
-        """What becomes of a candidate (keys) one of whose modules couldn't be built; None: it can be vetted."""
-        for name in self.needs.get((workload, candidate), ()):
-            outcome = self.outcomes[name]
-            if outcome.status != "ok":
-                return Vetted(
-                    outcome.status, outcome.reason, build_s=self.spent(workload, candidate), killed=outcome.killed
-                )
-        return None
-
-    def spent(self, workload: str, candidate: str) -> float | None:
-        """Seconds that this run spent on the modules of a candidate, one after another; None: it built none."""
-        names = self.needs.get((workload, candidate), ())
-        return round(sum(self.seconds.get(name, 0.0) for name in names), 3) if names else None
-
-
 def build(
     wanted: ToBuild,
     settings: WorkerSettings,
-    progress: Progress,
+    progress: TuneProgress,
     stop: threading.Event,
     budget_s: float | None = None,
     timeout_s: float = BUILD_TIMEOUT_S,
@@ -120,7 +89,7 @@ class _Site:
         self,
         wanted: ToBuild,
         settings: WorkerSettings,
-        progress: Progress,
+        progress: TuneProgress,
         stop: threading.Event,
         budget_s: float | None,
         timeout_s: float,
@@ -230,7 +199,7 @@ class _Site:
     def _build(self, running: _Running) -> ModuleBuilt:
         module, limit = running.module, self._timeout_s
         variables = {**module.variables, "MAX_JOBS": str(running.jobs)}
-        # What the user says of the target is more than what we guess.
+        # What the user has set of the target counts more than what is guessed here.
         variables = {name: value for name, value in variables.items() if name == "MAX_JOBS" or name not in os.environ}
         builder = BuilderProcess(self._settings, self._stop, variables)
         try:

@@ -15,7 +15,6 @@ def choose(
     order: Sequence[str],
     default: str | None,
     margin: float,
-    default_is_right: bool = True,
     over: str = "default",
     held: Collection[str] = (),
     compared: int = 1,
@@ -31,13 +30,12 @@ def choose(
         order: all candidates in the order of preference (the default first).
         default: what runs without tuning, or None.
         margin: relative; closer than this to the best is a tie.
-        default_is_right: False: the default was measured but must not run.
         over: name of the baseline that ``default`` is.
         held: candidates of further baselines.
         compared: how many candidates were raced, those that dropped out of the race among them.
 
     Returns:
-        None when nobody was measured.
+        None where no candidate was measured.
     """
     measured = [key for key in order if times.get(key)]
     if not measured:
@@ -45,7 +43,7 @@ def choose(
     middle = {key: median(list(times[key].values())) for key in measured}
     best = min(measured, key=lambda key: (middle[key], measured.index(key)))
     ties = []
-    usable_default = default if default in measured and default_is_right else None
+    usable_default = default if default in measured else None
     for key in measured:
         ratio = paired_ratio(times[key], times[best], compared if key == usable_default else 1)
         # Without a common round, or with one only, nothing tells them apart.
@@ -55,7 +53,7 @@ def choose(
     if usable_default is not None:
         beats_default = {key for key in ties if _is_slower(times[usable_default], times[key], compared)}
     else:
-        # Nobody to be held to: whom nothing tells from the best is no choice before it.
+        # There is no default to be held to: a candidate that nothing tells from the best is no choice before it.
         beats_default = {key for key in ties if _has_interval(times[key], times[best])}
     winner, reason = _pick(ties, best, usable_default, beats_default, clearly_slower)
     if winner == usable_default and winner != best and not _has_interval(times[winner], times[best]):

@@ -1,4 +1,4 @@
-"""Candidates that launch exactly the same thing are one candidate: say so, and race only one of them."""
+"""Candidates that launch exactly the same thing are one candidate: the others are marked, and not raced."""
 
 from __future__ import annotations
 

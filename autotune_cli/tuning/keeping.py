@@ -10,7 +10,7 @@ from autotune_cli.results.schema import RunFile
 def split_noisy(run: RunFile) -> tuple[RunFile, tuple[str, ...]]:
     """The run as the cache keeps it, and the keys of workloads that it doesn't keep.
 
-    What the run took from the cache is in there already, so somebody asked for it.
+    What the run took from the cache is in there already: the user asked for that.
     """
     left_out = tuple(result.key for result in run.workloads if not result.reused and why_noisy(result) is not None)
     kept = tuple(result for result in run.workloads if result.key not in left_out)

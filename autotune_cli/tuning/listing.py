@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from autotune_cli.kernels.modules import Module
 from autotune_cli.kernels.registry import REGISTRY, Candidate
 from autotune_cli.kernels.workload import AnyWorkload
-from autotune_cli.tuning.jobs import ModuleToBuild, ToBuild
+from autotune_cli.tuning.messages import ModuleToBuild, ToBuild
 
 
 def to_build(wanted: Sequence[tuple[AnyWorkload, Sequence[Candidate]]]) -> ToBuild:
@@ -48,7 +48,7 @@ def to_build(wanted: Sequence[tuple[AnyWorkload, Sequence[Candidate]]]) -> ToBui
 def _is_compiled(module: Module) -> bool:
     try:
         return bool(module.is_compiled())
-    except Exception:  # whatever is wrong, its build says it better
+    except Exception:  # whatever is wrong, the error of its build is clearer
         return False
 
 

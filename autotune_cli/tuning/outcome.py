@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from autotune_cli.measure.statistics import median, median_interval
 from autotune_cli.results.schema import CandidateResult
-from autotune_cli.tuning.jobs import Planned, Vetted
+from autotune_cli.tuning.messages import Planned, Vetted
 from autotune_cli.tuning.race import Race
 
 

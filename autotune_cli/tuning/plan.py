@@ -15,7 +15,7 @@ from autotune_cli.kernels.registering import MOST_CANDIDATES
 from autotune_cli.kernels.registry import REGISTRY, Backend, Candidate, Device, source_hash
 from autotune_cli.kernels.workload import AnyWorkload
 from autotune_cli.tuning.baselines import planned_baselines, with_status
-from autotune_cli.tuning.jobs import BackendInfo, Planned, PlannedWorkload
+from autotune_cli.tuning.messages import BackendInfo, Planned, PlannedWorkload
 
 
 def plan(

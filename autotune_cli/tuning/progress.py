@@ -1,4 +1,4 @@
-"""What a run tells whoever watches it. The engine knows nothing of tables or terminals."""
+"""What a run tells its renderer. The engine has no code for tables or terminals."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class BuildsState:
         return len(self.built) + len(self.failed) + self.skipped
 
 
-class Progress:
+class TuneProgress:
     """Does nothing; renderers override what they show. May be called from several threads."""
 
     def begin(self, environment: Environment, settings: Settings, keys: Sequence[str]) -> None:

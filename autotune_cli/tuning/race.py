@@ -1,4 +1,4 @@
-"""The race of one workload: who is measured next, who drops out, when it ends. Numbers only; no processes.
+"""The race of one workload: what is measured next, which candidates drop out, when it ends. Numbers only; no processes.
 
 Rounds are interleaved: every candidate still in the race is measured once a round, in an order that changes. A
 candidate drops out when the interval of its ratio to the best lies above 1 + the tie margin.
@@ -9,61 +9,13 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from autotune_cli.measure.statistics import Ratio, median, paired_ratio
+from autotune_cli.tuning.policy import RacePolicy
 
 # With fewer rounds than this a candidate dropped out because of one or two numbers.
 _FEW_ROUNDS = 3
-
-
-@dataclass(frozen=True)
-class RacePolicy:
-    """How precise a race is. Defaults: measured on an H200, see docs/benchmarks.md."""
-
-    rounds: int = 9
-    """Rounds of a candidate that stays in."""
-    most_rounds: int = 14
-    """When intervals are still wide after ``rounds``. A power cap makes them so, and more rounds don't help."""
-    separated_rounds: int = 7
-    """Before a race with only one candidate left may end early."""
-    iterations: int = 30
-    """Timed calls a round."""
-    places: int = 3
-    """At how many places in memory a round's calls are made, in turn."""
-    rough_iterations: int = 5
-    """Timed calls in the vetting."""
-    rough_margin: float = 1.3
-    """A candidate whose rough time is beyond this times the best rough time isn't raced: clocks move times by 15 %."""
-    heats: int = 2
-    """Rounds before the others that only knock out: at one place in memory, with a place's share of the calls."""
-    early_margins: tuple[float, ...] = (0.15, 0.06)
-    """A candidate that is slower by more than this after 1, 2 ... heats (without heats: rounds) drops out: two copies
-    were 4 % apart."""
-    tie_margin: float = 0.005
-    """Closer than this to the best is a tie; never below the workload's own A/A noise."""
-    precision: float = 0.005
-    """Half-width of a ratio's interval, relative, at which more rounds are of no use."""
-    harmless: float = 0.01
-    """More rounds are of no use either to tell candidates apart that are certainly closer to the best than this."""
-    exhaustive: bool = False
-    """Nobody drops out."""
-
-    @classmethod
-    def for_cpu(cls, exhaustive: bool = False) -> RacePolicy:
-        """On a CPU other processes disturb: ties are wider, and precision of half a percent can't be had."""
-        return cls(iterations=10, places=1, heats=0, rough_iterations=3, most_rounds=12, rough_margin=2.0,
-                   early_margins=(0.5, 0.2), tie_margin=0.03, precision=0.03, harmless=0.06,
-                   exhaustive=exhaustive)  # fmt: skip
-
-    def with_rounds(self, rounds: int) -> RacePolicy:
-        """The same with another number of rounds."""
-        return replace(
-            self,
-            rounds=rounds,
-            most_rounds=max(rounds, min(self.most_rounds, 2 * rounds)),
-            separated_rounds=min(self.separated_rounds, rounds),
-        )
 
 
 @dataclass
@@ -77,7 +29,7 @@ class Race:
     held: frozenset[str] = frozenset()
     """Candidates of further baselines."""
     kept: frozenset[str] = frozenset()
-    """Others that are never dropped for being slow: the user's own, where a kernel of theirs is what the run is for."""
+    """Others that are never dropped for being slow: the user's own, where the run is for a kernel of the user's."""
     times: dict[str, dict[int, float]] = field(default_factory=dict)
     """By round; heats are not among them."""
     heats: dict[int, dict[str, float]] = field(default_factory=dict)
@@ -127,15 +79,16 @@ class Race:
     def order(self, number: int) -> list[str]:
         """The running candidates in an order of this round's own, always the same for a number.
 
-        Not a rotation: there everybody keeps its predecessor. Two copies of one candidate came out 4 % apart in a run
-        under the power cap (H200, decode 64 x 8192, exhaustive); what the one before leaves behind is a likely reason.
+        Not a rotation: there each candidate keeps its predecessor. Two copies of one candidate came out 4 % apart in a
+        run under the power cap (H200, decode 64 x 8192, exhaustive); what the one before leaves behind is a likely
+        reason.
         """
         running = self.running
         random.Random(number).shuffle(running)
         return running
 
     def add(self, number: int, times: Mapping[str, float], copy: float | None) -> None:
-        """Take in a round, with the time of the anchor's second copy, and drop who is now clearly slower."""
+        """Take in a round, with the time of the anchor's second copy, and drop what is now clearly slower."""
         if self.is_heat(number):
             self.heats[number] = dict(times)
             self._knock_out()
@@ -149,14 +102,16 @@ class Race:
         self._eliminate()
 
     def is_heat(self, number: int) -> bool:
-        """Heats come first; nobody is knocked out where everybody is to be measured."""
+        """Heats come first. There are none where all candidates are to be measured to the end."""
         return number < self.policy.heats and not self.policy.exhaustive
 
     def drop(self, key: str, why: str) -> None:
         self.dropped[key] = why
 
     def fail(self, key: str, why: str) -> None:
-        """Take out who is not right after all. Whom it had beaten is in again, unless another one beats it too."""
+        """Take out a candidate that is not right after all. Those that dropped out because of its times are in again,
+        unless those of another one drop them too.
+        """
         self.failed.add(key)
         self.dropped = {name: self.dropped.get(name, why) for name in self.keys if name in self.failed}
         self.dropped[key] = why
@@ -201,7 +156,7 @@ class Race:
                 self.drop(key, f"its rough time is over {self.policy.rough_margin:g} times the best one's")
 
     def _knock_out(self) -> None:
-        """Drop who is far behind in the heats so far: by the geometric mean of its ratios to the best one's times."""
+        """Drop what is far behind in the heats so far, by the geometric mean of its ratios to the best one's times."""
         for count in range(1, len(self.heats) + 1):
             seen = [self.heats[number] for number in sorted(self.heats)[:count]]
             logs = {

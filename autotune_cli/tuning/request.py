@@ -9,7 +9,7 @@ from autotune_cli.kernels.engines import Baseline
 from autotune_cli.kernels.workload import AnyWorkload
 from autotune_cli.results.schema import RunFile
 from autotune_cli.tuning.focus import Focus
-from autotune_cli.tuning.race import RacePolicy
+from autotune_cli.tuning.policy import RacePolicy
 from autotune_cli.worker.process import BUILD_TIMEOUT_S
 from autotune_cli.worker.protocol import WorkerSettings
 
@@ -47,7 +47,7 @@ class Request:
 
 
 @dataclass
-class Outcome:
+class RunOutcome:
     """What a run came to."""
 
     path: Path

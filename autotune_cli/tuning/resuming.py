@@ -5,13 +5,14 @@ from __future__ import annotations
 from autotune_cli.errors import NothingToResume
 from autotune_cli.fields import Field, Message, joined
 from autotune_cli.results.identity import explain
-from autotune_cli.results.journal import Journal, find_resumable
+from autotune_cli.results.journal import Journal
+from autotune_cli.results.journal_files import find_resumable
 from autotune_cli.results.records import JournalHeader, JournalState
 from autotune_cli.tuning.request import Request
 
 
 def resume_journal(request: Request, header: JournalHeader) -> tuple[Journal, JournalState]:
-    """The newest unfinished journal of the request's name, and what it knows.
+    """The newest unfinished journal of the request's name, and what it holds.
 
     Raises:
         NothingToResume: there is none, or it was begun under other conditions, which are named.

@@ -8,9 +8,11 @@ from dataclasses import replace
 from autotune_cli.errors import BadKernels, EmptySuite, LostWorker
 from autotune_cli.fields import Field, Message
 from autotune_cli.results.records import JournalState
-from autotune_cli.tuning.jobs import ListToBuild, Plan, Planned, PlannedWorkload, ToBuild
+from autotune_cli.tuning.jobs import ListToBuild, Plan
+from autotune_cli.tuning.messages import Planned, PlannedWorkload, ToBuild
 from autotune_cli.tuning.request import Request
-from autotune_cli.worker.process import OutOfTime, Worker, WorkerDied, WorkerKilled, WorkerRaised, WorkerTimeout
+from autotune_cli.worker.failures import OutOfTime, WorkerDied, WorkerKilled, WorkerRaised, WorkerTimeout
+from autotune_cli.worker.process import Worker
 
 # Planning imports kernel files only; a user's file may take its time. So may a library's import, for its modules.
 _PLAN_TIMEOUT_S = 120.0

@@ -3,87 +3,64 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 
 from autotune_cli.kernels.registry import Candidate
-from autotune_cli.results.journal import Journal
 from autotune_cli.results.schema import CandidateResult
-from autotune_cli.tuning.budget import Share
-from autotune_cli.tuning.building import Builds
 from autotune_cli.tuning.duplicates import mark_duplicates
-from autotune_cli.tuning.jobs import Planned, PlannedWorkload, Vet, Vetted
+from autotune_cli.tuning.jobs import Vet
+from autotune_cli.tuning.messages import Planned, Vetted
 from autotune_cli.tuning.outcome import candidate_result, planned_result
-from autotune_cli.tuning.progress import Progress
-from autotune_cli.worker.process import OutOfTime, Worker, WorkerDied, WorkerKilled, WorkerTimeout
+from autotune_cli.tuning.task import Findings, Task
+from autotune_cli.worker.failures import OutOfTime, WorkerDied, WorkerKilled, WorkerTimeout
 from autotune_cli.worker.protocol import BUILD_PHASES, REFERENCE_PHASE
 
 # Inputs that can't be made in a process that other candidates have been in are tried once more in a fresh one.
 _REFERENCE_TRIES = 2
-# In units of the longest vetting so far: who takes longer beyond the time for vetting is likely to hang.
+# In units of the longest vetting so far: a candidate that takes longer beyond the time for vetting is likely to hang.
 _LATE = 3.0
 _NO_TURN = "the budget was spent before its turn"
 
 
 class Vetting:
-    """One thread; the worker may be replaced underneath.
-
-    Args:
-        first: keys of candidates whose turn comes before all others', and who have more of a budget.
-        check_stop: raises when the user wants to stop.
+    """Vets all candidates of a workload. Those of the baselines, and the user's own, come first and have more of a
+    budget.
     """
 
-    def __init__(
-        self,
-        planned: PlannedWorkload,
-        worker: Worker,
-        journal: Journal,
-        progress: Progress,
-        share: Share,
-        known: Mapping[str, CandidateResult],
-        builds: Builds,
-        timeout_s: float,
-        rough_iterations: int,
-        first: Collection[str],
-        check_stop: Callable[[], None],
-    ) -> None:
-        self._planned = planned
-        self._workload = planned.workload
-        self._key = planned.workload.key
-        self._worker = worker
-        self._journal = journal
-        self._progress = progress
-        self._share = share
-        self._known = known
-        self._builds = builds
-        self._timeout_s = timeout_s
-        self._rough_iterations = rough_iterations
-        self._first = first
-        self._check_stop = check_stop
+    def __init__(self, task: Task, findings: Findings) -> None:
+        self._task = task
+        self._findings = findings
+        self._planned = task.planned
+        self._key = task.key
+        self._worker = task.worker
+        self._share = task.share
+        self._builds = task.builds
+        self._first = {*task.held, *task.own}
         self._results: dict[str, CandidateResult] = {}
         self._some_right = False
         self._longest_s = 0.0
-        self.killed: set[str] = set()
-        """Candidates whose worker was killed from outside each time: their statuses are nothing to keep."""
-        self.unjudged: str | None = None
-        """Why no candidate can be judged: inputs or reference can't be made."""
-        self.device_s = 0.0
 
-    def run(self) -> dict[str, CandidateResult]:
-        """The result of each candidate by key, in the order of the plan; duplicates are marked."""
+    def run(self) -> None:
+        """Put the result of each candidate into the findings, in the order of the plan; duplicates are marked.
+
+        Raises:
+            Interrupted, Stopped: the user wants to stop.
+        """
         ready = [planned for planned in self._planned.candidates if planned.status is None]
         for planned in self._planned.candidates:
             if planned.status is not None:
                 self._results[planned.candidate.key] = planned_result(planned)
-        self._progress.open(self._key, list(self._results.values()), [planned.candidate.label for planned in ready])
+        self._task.progress.open(
+            self._key, list(self._results.values()), [planned.candidate.label for planned in ready]
+        )
         for planned in sorted(ready, key=self._turn):
-            self._check_stop()
+            self._task.check_stop()
             self._take(planned)
         results = {planned.candidate.key: self._results[planned.candidate.key] for planned in self._planned.candidates}
-        return mark_duplicates(results, self._workload.mode, self._planned.launch_knobs)
+        self._findings.results = mark_duplicates(results, self._task.workload.mode, self._planned.launch_knobs)
 
     def _turn(self, planned: Planned) -> tuple[bool, bool, bool]:
-        """Whose modules the budget left unbuilt comes last: it is built after all if nobody else is right."""
+        """A candidate whose modules the budget left unbuilt comes last: it is built if no other one is right."""
         key = planned.candidate.key
         unbuilt = self._builds.failure(self._key, key)
         is_costly = self._share.is_bounded and key in self._share.costly
@@ -91,7 +68,7 @@ class Vetting:
 
     def _take(self, planned: Planned) -> None:
         key = planned.candidate.key
-        known = self._known.get(key)
+        known = self._task.known.vetted.get(key)
         if known is None:
             vetted = self._without_asking(key)
             if vetted is not None and vetted.status == "skipped":
@@ -99,30 +76,30 @@ class Vetting:
                 return
             vetted = vetted or self._vet(planned.candidate)
             if vetted.killed:
-                self.killed.add(key)
+                self._findings.killed.add(key)
             known = candidate_result(planned, vetted)
-            # Whom only the budget stopped, or a kill from outside, gets another turn when the run is resumed.
+            # One that only the budget stopped, or a kill from outside, gets another turn when the run is resumed.
             if known.status != "skipped" and not vetted.killed:
-                self._journal.vetted(self._key, known)
+                self._task.journal.vetted(self._key, known)
         self._results[key] = known
         if known.status == "ok" and known.rough_us is not None:
             self._some_right = True
-        self._progress.vetted(self._key, known)
+        self._task.progress.vetted(self._key, known)
 
     def _without_asking(self, key: str) -> Vetted | None:
         """What is clear before the candidate is run."""
         unbuilt = self._builds.failure(self._key, key)
         if unbuilt is not None and unbuilt.status != "skipped":
             return unbuilt
-        if self.unjudged is not None:
-            return Vetted("skipped", self.unjudged)
+        if self._findings.unjudged is not None:
+            return Vetted("skipped", self._findings.unjudged)
         over = self._share.vetting_is_over(key in self._first)
         if self._share.is_out_of_grace() or (self._some_right and (unbuilt is not None or over)):
             return unbuilt or Vetted("skipped", _NO_TURN)
         return None
 
     def _vet(self, candidate: Candidate) -> Vetted:
-        # Without a right candidate the workload may take more than its share, as one without a winner helps nobody.
+        # Without a right candidate the workload may take more than its share, as one without a winner is of no use.
         end = self._share.grace_end
         if self._some_right:
             # To cut off a candidate that is only late costs more than it saves: the next worker's start.
@@ -138,11 +115,11 @@ class Vetting:
                 break
             self._worker.kill()
             if not left or not again:
-                self.unjudged = vetted.reason
+                self._findings.unjudged = vetted.reason
                 return replace(vetted, status="skipped")
         if vetted.status != "skipped":
             self._longest_s = max(self._longest_s, time.monotonic() - begin)
-        self.device_s += vetted.device_s
+        self._findings.device_s += vetted.device_s
         spent = self._builds.spent(self._key, candidate.key)
         return vetted if spent is None else replace(vetted, build_s=spent + (vetted.build_s or 0.0))
 
@@ -151,7 +128,10 @@ class Vetting:
         worker = self._worker
         try:
             vetted: Vetted = worker.ask(
-                Vet(self._workload, candidate, self._rough_iterations), self._timeout_s, self._phase, end=end
+                Vet(self._task.workload, candidate, self._task.policy.rough_iterations),
+                self._task.settings.timeout_s,
+                self._task.phase,
+                end=end,
             )
         except OutOfTime:
             name, subject = worker.phase
@@ -171,6 +151,3 @@ class Vetting:
             self._share.costly.add(candidate.key)
             return Vetted("timeout" if late else "crashed", str(error), killed=killed), False
         return vetted, True
-
-    def _phase(self, name: str, subject: str) -> None:
-        self._progress.phase(self._key, name, subject)

@@ -1,7 +1,7 @@
 """Messages between the parent and a worker, over a socket that candidates can reach too.
 
 A candidate runs in the worker's process: it may write into any descriptor, close all of them, or fork a copy of the
-worker. So each message carries a keyed digest of itself, its direction and its number; what doesn't fit is nobody's
+worker. So each message carries a keyed digest of itself, its direction and its number; what doesn't fit is no
 message, however well it reads. A length is believed only after its own digest, so none can ask for memory.
 
     length (8 bytes) | digest of the length (16) | pickled message | digest of the message (16)
@@ -72,7 +72,7 @@ class Reader:
         """The next whole message, pickled; None: more bytes are needed.
 
         Raises:
-            Spoilt: see the class.
+            Spoilt: the bytes are not the other side's next message.
         """
         if self._length is None:
             if len(self._bytes) < _HEAD_BYTES:
@@ -147,7 +147,7 @@ class WorkerChannel:
 
     def _stay_or_go(self) -> None:
         """A copy that a candidate forked, and that came back from its function, is no worker. Nor can one go on whose
-        descriptor was closed: by now it may be a file of somebody else's.
+        descriptor was closed: by now it may be another file's.
         """
         if os.getpid() != self._pid:
             os._exit(0)

@@ -1,4 +1,4 @@
-"""Ending everything that a process of ours has started: compilers and daemons don't die with who called them.
+"""Ending everything that a process of ours has started: compilers and daemons don't die with their caller.
 
 ninja puts each compiler into a process group of its own, so that Ctrl-C doesn't reach it, but all stay in the session
 of the process that we started as a session's leader. A candidate's daemon leaves the session too. It is found by its
@@ -33,11 +33,6 @@ def adopt_orphans() -> None:
     """Have the orphans among this process's descendants become its children, not those of process 1 (Linux)."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-
-
-def in_session(leader: int) -> list[int]:
-    """Ids of the living processes whose session ``leader`` leads or led, itself among them."""
-    return [pid for pid, process in _living().items() if process.session == leader]
 
 
 def descendants(leader: int, mark: str | None = None) -> list[int]:
@@ -91,6 +86,6 @@ def _has_mark(pid: int, mark: str) -> bool:
     try:
         with open(f"/proc/{pid}/environ", "rb") as file:
             variables = file.read()
-    except OSError:  # it is gone, or somebody else's
+    except OSError:  # it is gone, or another user's
         return False
     return f"{MARK}={mark}".encode() in variables.split(b"\0")

@@ -6,26 +6,30 @@ import importlib.util
 import sys
 import time
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 
 from autotune_cli.kernels import own_files
 from autotune_cli.kernels.registry import REGISTRY
-from autotune_cli.worker.channel import WorkerChannel
-from autotune_cli.worker.protocol import KERNEL_FILE_ERROR, Refusal, WorkerSettings
+from autotune_cli.worker.protocol import KERNEL_FILE_ERROR, Phase, Refusal
 
 # Of a message; some hold whole sources or logs of compilers.
 _LONGEST_MESSAGE = 400
 
 
-def load_kernel_files(settings: WorkerSettings, channel: WorkerChannel) -> None:
-    """Run the users' files, each under a phase of its own."""
+def load_kernel_files(paths: Sequence[str], phase: Phase) -> None:
+    """Run the users' files, each under a phase of its own.
+
+    Raises:
+        Refusal: see :func:`load_kernel_file`.
+    """
     begin = time.time()
-    if settings.kernel_files:
+    if paths:
         own_files.watch(begin)
-        # Built-in backends first, so that a file that takes one's name is the one to be told.
+        # Built-in backends first, so that the error is of the file that takes the name of one.
         REGISTRY.discover()
-    for path in settings.kernel_files:
-        channel.send(("phase", "load", path))
+    for path in paths:
+        phase("load", path)
         REGISTRY.own_files.append(Path(path))
         load_kernel_file(path)
 

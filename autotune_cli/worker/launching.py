@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 from autotune_cli.kernels.family import Problem
-from autotune_cli.kernels.registry import Candidate, Prepared, prepared
+from autotune_cli.kernels.registry import Candidate, prepared
 
-# Elements of a row of the digest's table: at most a thousandth of the input is held beside it.
-_ROW = 4096
-# torch asks for a few eager runs on a side stream before a capture, so that lazy allocations are over.
-_RUNS_BEFORE_CAPTURE = 2
+RUNS_BEFORE_CAPTURE = 2
+"""torch asks for a few eager runs on a side stream before a capture, so that lazy allocations are over."""
 
 
 @dataclass
-class Launch:
+class Launchable:
     """``run`` launches and returns the output; ``plan`` is the host work of a new batch, where there is any."""
 
     run: Callable[[], Any]
@@ -28,93 +26,68 @@ class Launch:
     """What must stay alive as long as ``run``."""
 
 
+class Captured(NamedTuple):
+    """A CUDA graph, and what the captured work returned: the output that each replay writes."""
+
+    graph: torch.cuda.CUDAGraph
+    output: Any
+
+
 def prepare(
     candidate: Candidate, problem: Problem, captured: bool, before_run: Callable[[], None] = lambda: None
-) -> Launch:
+) -> Launchable:
     """Prepare a candidate on a problem, and capture it if asked. ``before_run`` is called before its first run."""
     ready = prepared(candidate, problem)
     before_run()
     if not captured:
-        return Launch(ready.run, ready.plan, ready)
-    return _capture(ready)
-
-
-def _capture(ready: Prepared) -> Launch:
-    side = torch.cuda.Stream()
-    side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):
-        for _ in range(_RUNS_BEFORE_CAPTURE):
-            ready.run()
-    torch.cuda.current_stream().wait_stream(side)
-    torch.cuda.synchronize()
-    graph = torch.cuda.CUDAGraph()
-    # torch.cuda.graph would also give back all unused memory of GPU and host, for the next candidate to ask for anew.
-    with torch.cuda.stream(side):
-        graph.capture_begin()
-        try:
-            output = ready.run()
-        except BaseException:
-            # The fault is told, not that it spoilt the capture.
-            with suppress(Exception):
-                graph.capture_end()
-            raise
-        graph.capture_end()
+        return Launchable(ready.run, ready.plan, ready)
+    graph, output = capture(ready.run, stream=warm_up(ready.run))
 
     def replay() -> Any:
         graph.replay()
         return output
 
-    return Launch(replay, ready.plan, (graph, ready))
+    return Launchable(replay, ready.plan, (graph, ready))
 
 
-def tensors_of(output: Any) -> Iterator[torch.Tensor]:
-    """The tensors of an output: a tensor or a tuple of them."""
-    if isinstance(output, torch.Tensor):
-        yield output
-    elif isinstance(output, tuple | list):
-        for part in output:
-            yield from tensors_of(part)
+def warm_up(work: Callable[[], Any], runs: int = RUNS_BEFORE_CAPTURE) -> torch.cuda.Stream:
+    """Run some work eagerly on a side stream, as before a capture, and wait for the device.
 
-
-def poison(output: Any) -> None:
-    """Fill an output with what no right answer holds, so that elements left unwritten show.
-
-    A candidate that allocates its output anew gets, most likely, a block that was poisoned here and freed.
+    Returns:
+        That stream.
     """
-    for tensor in tensors_of(output):
-        value = float("nan") if tensor.is_floating_point() else -7
-        if tensor.dtype == torch.bool:
-            continue
-        tensor.fill_(value)
-        torch.empty_like(tensor).fill_(value)
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        for _ in range(runs):
+            work()
+    torch.cuda.current_stream().wait_stream(side)
+    torch.cuda.synchronize()
+    return side
 
 
-class InputGuard:
-    """Notices a candidate that changes its inputs."""
+def capture(work: Callable[[], Any], *, stream: torch.cuda.Stream | None = None, keep_graph: bool = False) -> Captured:
+    """Capture some work, which was run before (:func:`warm_up`), in a CUDA graph.
 
-    def __init__(self, problem: Problem) -> None:
-        self._problem = problem
-        self._sums: dict[int, int] = {}
-        self.learn()
-
-    def learn(self) -> None:
-        """Take the sums of inputs that weren't there before: page layouts are made when first asked for."""
-        for tensor in self._problem.inputs():
-            if tensor.data_ptr() not in self._sums:
-                self._sums[tensor.data_ptr()] = _digest(tensor)
-
-    def unchanged(self) -> bool:
-        return all(self._sums.get(tensor.data_ptr()) in (None, _digest(tensor)) for tensor in self._problem.inputs())
-
-
-def _digest(tensor: torch.Tensor) -> int:
-    """A sum that also changes when elements change places (sorting in place), without a copy as large as the input."""
-    bits = tensor.detach().reshape(-1).view(torch.uint8)
-    if bits.numel() % 4 == 0 and bits.data_ptr() % 4 == 0:
-        bits = bits.view(torch.int32)
-    rows = bits[: bits.numel() // _ROW * _ROW].view(-1, _ROW)
-    tail = bits[rows.numel() :].long()
-    sums = (rows.sum(0, dtype=torch.int64), rows.sum(1, dtype=torch.int64), tail)
-    # Odd weights: no change of one element is lost where the sum overflows.
-    weighted = [(part * (2 * torch.arange(part.numel(), device=part.device) + 1)).sum() for part in sums]
-    return int(weighted[0] + 3 * weighted[1] + 5 * weighted[2])
+    Args:
+        stream: where it is captured. None: as ``torch.cuda.graph`` does it, which first gives back all unused memory of
+            GPU and host, for the next work to ask for anew.
+        keep_graph: keep the graph itself beside what is instantiated of it, so that its nodes can be listed; the caller
+            then instantiates it.
+    """
+    graph = torch.cuda.CUDAGraph(keep_graph=keep_graph)
+    if stream is None:
+        with torch.cuda.graph(graph):
+            output = work()
+        return Captured(graph, output)
+    with torch.cuda.stream(stream):
+        graph.capture_begin()
+        try:
+            output = work()
+        except BaseException:
+            # The work's own fault is raised, not that the capture is spoilt by it.
+            with suppress(Exception):
+                graph.capture_end()
+            raise
+        graph.capture_end()
+    return Captured(graph, output)

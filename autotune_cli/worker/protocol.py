@@ -5,10 +5,14 @@ The parent never imports torch, a kernel library or a user's kernel file.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from autotune_cli.results.schema import Environment
+
+Phase = Callable[[str, str], None]
+"""Tells the parent what a worker does, and sets its clock anew: a phase's name and its subject."""
 
 Job = Any
 """Called in the worker with what its program serves jobs with; returns something that can be pickled."""
@@ -50,15 +54,8 @@ class WorkerSettings:
 
 @dataclass(frozen=True)
 class Ready:
-    """A worker's greeting."""
+    """The greeting of a worker that has a device."""
 
     environment: Environment
-    timer: str
-    l2: str
-    card: str | None = None
-    """UUID of the GPU."""
-
-
-@dataclass(frozen=True)
-class ReadyToBuild:
-    """A builder's greeting: it knows of no device."""
+    card: str | None
+    """UUID of the GPU; None: a CPU."""

@@ -19,24 +19,30 @@ from typing import Any
 
 from autotune_cli.worker.channel import WorkerChannel
 from autotune_cli.worker.descendants import MARK, adopt_orphans, end_descendants
-from autotune_cli.worker.protocol import Refusal, WorkerSettings
+from autotune_cli.worker.protocol import Phase, Refusal, WorkerSettings
 
 _PR_SET_PDEATHSIG = 1
 
 
-def serve(start: Callable[[WorkerSettings, WorkerChannel], Any]) -> None:
-    """Call jobs with what ``start`` returns until the parent closes the connection."""
+def serve(start: Callable[[WorkerSettings, Phase], tuple[Any, Any]]) -> None:
+    """Call jobs until the parent closes the connection.
+
+    Args:
+        start: prepares this process. It returns the greeting to the parent, and what jobs are called with; it may raise
+            :class:`autotune_cli.worker.protocol.Refusal`.
+    """
     faulthandler.enable()
     # The parent asks with SIGUSR1 where a hanging worker hangs.
     faulthandler.register(signal.SIGUSR1, all_threads=False)
     if not die_with(int(sys.argv[2]), signal.SIGKILL):
         os._exit(1)
     adopt_orphans()
-    leave_nobody()
+    start_reaper()
     channel = WorkerChannel(int(sys.argv[1]))
     settings: WorkerSettings = channel.receive()
     try:
-        bench = start(settings, channel)
+        greeting, context = start(settings, lambda name, subject: channel.send(("phase", name, subject)))
+        channel.send(("result", greeting))
     except Refusal as refusal:
         channel.send(("raised", refusal.kind, str(refusal), ""))
         return
@@ -49,7 +55,7 @@ def serve(start: Callable[[WorkerSettings, WorkerChannel], Any]) -> None:
         except EOFError:
             return
         try:
-            result = job(bench)
+            result = job(context)
             if isinstance(result, Iterator):
                 for part in result:
                     channel.send(("part", part))
@@ -75,7 +81,7 @@ def die_with(parent: int, with_signal: signal.Signals) -> bool:
     return os.getppid() == parent
 
 
-def leave_nobody() -> None:
+def start_reaper() -> None:
     """Start a process that waits for the end of this one, however it ends, and then kills what it has started.
 
     It is forked before any library is loaded that starts threads, and does nothing but wait.

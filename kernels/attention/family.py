@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from autotune_cli.fields import Message
 from autotune_cli.kernels.attention import cost as costs
 from autotune_cli.kernels.attention.grids import grid_for
-from autotune_cli.kernels.attention.workload import AttentionOperation, AttentionWorkload, Geometry
+from autotune_cli.kernels.attention.workload import AttentionOperation, AttentionWorkload
 from autotune_cli.kernels.base import Cost, Mode
-from autotune_cli.kernels.family import Family, SuiteRequest
+from autotune_cli.kernels.family import Family, SuiteLayer, SuiteModel, SuiteRequest
+from autotune_cli.kernels.geometry import Geometry
 from autotune_cli.kernels.shapes import Grid, Shape, Wanted, flat, narrow
-
-if TYPE_CHECKING:
-    from autotune_cli.kernels.models.model import LayerKind, Model
 
 # New tokens of an extend that the grid doesn't have: a quarter of its keys, at most a usual chunk.
 _MOST_NEW = 512
@@ -34,7 +32,9 @@ class AttentionFamily(Family[AttentionWorkload]):
     def memory_bytes(self, workload: AttentionWorkload, page_layouts: int | None = None) -> int:
         return costs.memory_bytes(workload, page_layouts)
 
-    def workloads(self, model: Model, operation: str, mode: Mode, request: SuiteRequest) -> list[AttentionWorkload]:
+    def workloads(
+        self, model: SuiteModel, operation: str, mode: Mode, request: SuiteRequest
+    ) -> list[AttentionWorkload]:
         """The layers' grid, one kind of layers after the other."""
         attention = cast("AttentionOperation", operation)
         return [
@@ -43,7 +43,7 @@ class AttentionFamily(Family[AttentionWorkload]):
             for shape in shapes(model, layer, attention, request)
         ]
 
-    def why_none(self, model: Model, operation: str) -> str:
+    def why_none(self, model: SuiteModel, operation: str) -> str:
         if not model.layers:
             return "its attention isn't tuned yet, only its top-k"
         if operation == "attention.extend":
@@ -54,7 +54,7 @@ class AttentionFamily(Family[AttentionWorkload]):
 FAMILY = AttentionFamily()
 
 
-def shapes(model: Model, layer: LayerKind, operation: AttentionOperation, request: SuiteRequest) -> list[Shape]:
+def shapes(model: SuiteModel, layer: SuiteLayer, operation: AttentionOperation, request: SuiteRequest) -> list[Shape]:
     """The batch shapes of a kind of layer that the user wants."""
     wanted = request.wanted
     beside_full = layer.window is not None and model.has_full_layers
@@ -97,7 +97,7 @@ def _renewed(shape: Shape, new: int, keep_context: bool) -> Shape:
 
 
 def _workload(
-    model: Model,
+    model: SuiteModel,
     operation: AttentionOperation,
     geometry: Geometry,
     shape: Shape,

@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 
 from autotune_cli.kernels.attention.reference import Reference, compute_reference, judge
-from autotune_cli.kernels.attention.workload import AttentionWorkload, Geometry, Lengths
+from autotune_cli.kernels.attention.workload import AttentionWorkload, Lengths
 from autotune_cli.kernels.family import Verdict
+from autotune_cli.kernels.geometry import Geometry
 
 if TYPE_CHECKING:
     from autotune_cli.kernels.workload import AnyWorkload

@@ -6,8 +6,8 @@ from pydantic import PositiveFloat, PositiveInt, SkipValidation
 
 from autotune_cli.errors import BadGeometry
 from autotune_cli.fields import Field, Message, joined
-from autotune_cli.kernels.attention.workload import Geometry
 from autotune_cli.kernels.base import DType, Frozen
+from autotune_cli.kernels.geometry import Geometry
 from autotune_cli.kernels.models.options import check_tp
 
 

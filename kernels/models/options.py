@@ -8,9 +8,8 @@ from typing import cast, get_args
 
 from autotune_cli.errors import BadField, UnknownName
 from autotune_cli.fields import Message
-from autotune_cli.kernels.base import DType, Mode, Spread
+from autotune_cli.kernels.base import DISTRIBUTIONS, Distribution, DType, Mode, Spread
 from autotune_cli.kernels.family import short_names
-from autotune_cli.kernels.topk.workload import DISTRIBUTIONS, Distribution
 from autotune_cli.kernels.workload import OPERATIONS
 
 MOST = 10_000_000

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from autotune_cli.kernels.base import Cost, DeviceKind, Mode, Spread
-from autotune_cli.kernels.family import Family, SuiteRequest
+from autotune_cli.kernels.family import Family, SuiteModel, SuiteRequest
 from autotune_cli.kernels.shapes import Grid, Shape, narrow
 from autotune_cli.kernels.topk import cost as costs
 from autotune_cli.kernels.topk.workload import TopkWorkload
-
-if TYPE_CHECKING:
-    from autotune_cli.kernels.models.model import Model
 
 
 def _rows(rows: int, width: int, spread: Spread = "even") -> Shape:
@@ -41,7 +36,7 @@ class TopkFamily(Family[TopkWorkload]):
     def memory_bytes(self, workload: TopkWorkload, page_layouts: int | None = None) -> int:
         return costs.memory_bytes(workload)
 
-    def workloads(self, model: Model, operation: str, mode: Mode, request: SuiteRequest) -> list[TopkWorkload]:
+    def workloads(self, model: SuiteModel, operation: str, mode: Mode, request: SuiteRequest) -> list[TopkWorkload]:
         if model.topk is None:
             return []
         return [
@@ -57,7 +52,7 @@ class TopkFamily(Family[TopkWorkload]):
             for shape in narrow(GRIDS[request.device_kind], request.wanted)
         ]
 
-    def why_none(self, model: Model, operation: str) -> str:
+    def why_none(self, model: SuiteModel, operation: str) -> str:
         return "it has no sparse indexer, so no top-k; deepseek-v3.2 has"
 
 

@@ -7,12 +7,18 @@ from typing import Any, Literal
 
 from pydantic import PositiveInt, model_validator
 
-from autotune_cli.kernels.base import LENGTHS_RULE, BaseWorkload, DType, Mode, Spread, spread_lengths
+from autotune_cli.kernels.base import (
+    DISTRIBUTIONS,
+    LENGTHS_RULE,
+    BaseWorkload,
+    Distribution,
+    DType,
+    Mode,
+    Spread,
+    spread_lengths,
+)
 
 TopkOperation = Literal["topk.select"]
-
-Distribution = Literal["normal", "tie_free", "equal", "relu", "narrow", "infinite"]
-DISTRIBUTIONS: tuple[Distribution, ...] = ("normal", "tie_free", "equal", "relu", "narrow", "infinite")
 
 
 class TopkWorkload(BaseWorkload):

@@ -14,23 +14,24 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "profiling"))
 from live_builders import RAGGED, live, recorded, right
 from trace_builders import CUDNN, FA2_RAGGED, TOPK
 
-from autotune_cli.profiling.live.records import LiveRun, PathSpec
-from autotune_cli.recording.job import RunPath
+from autotune_cli.profiling.path import PathSpec
+from autotune_cli.profiling.recording.job import RecordPath
+from autotune_cli.profiling.recording.recorded import LiveRun
 from autotune_cli.worker.protocol import WorkerSettings
 
 FLAG = "SGLANG_FLASHINFER_USE_PAGED"
 
 
 def fine(spec: PathSpec, folder: Path) -> LiveRun:
-    """Every phase shows what it must, and what was planted."""
+    """Every phase shows what it must, and what was injected."""
     is_topk = spec.phases[0].shape == "topk"
     ran = {plan.name: (TOPK,) for plan in spec.phases} if is_topk else right(spec)
-    plants = {"ragged": FA2_RAGGED, "dense": CUDNN}
-    planted = []
-    for family in spec.plants:
-        more = {name: (*names, plants[family]) for name, names in ran.items()}
-        planted.append(recorded(folder / f"{family}.json.gz", spec, more, plant=family))
-    return live(folder, spec, ran, planted)
+    kernels = {"ragged": FA2_RAGGED, "dense": CUDNN}
+    other = []
+    for family in spec.injected:
+        more = {name: (*names, kernels[family]) for name, names in ran.items()}
+        other.append(recorded(folder / f"{family}.json.gz", spec, more, injected=family))
+    return live(folder, spec, ran, other)
 
 
 def ragged(spec: PathSpec, folder: Path) -> LiveRun:
@@ -47,7 +48,7 @@ class Made:
     phase: tuple[str, str] = ("", "")
     settings: WorkerSettings | None = None
     gpu: str | None = None
-    job: RunPath | None = None
+    job: RecordPath | None = None
     timeout_s: float = 0.0
     killed: int = 0
     reports: list[tuple[str, str]] = field(default_factory=lambda: [("prepare", "eager"), ("run", "replay")])
@@ -56,7 +57,7 @@ class Made:
         self.settings, self.gpu = settings, gpu
         return self
 
-    def ask(self, job: RunPath, timeout_s: float, on_phase: Callable[[str, str], None]) -> LiveRun:
+    def ask(self, job: RecordPath, timeout_s: float, on_phase: Callable[[str, str], None]) -> LiveRun:
         # It crosses to another process.
         self.job, self.timeout_s = pickle.loads(pickle.dumps(job)), timeout_s
         for report in self.reports:

@@ -17,8 +17,8 @@ from autotune_cli.errors import CannotWrite, UnknownName
 from autotune_cli.render.formats import KINDS, find_format, format_names
 from autotune_cli.render.kernels_formats import KernelsView
 from autotune_cli.results.files import read_run
-from autotune_cli.tuning.jobs import BackendInfo
-from autotune_cli.tuning.request import Outcome
+from autotune_cli.tuning.messages import BackendInfo
+from autotune_cli.tuning.request import RunOutcome
 
 Usage = Callable[..., Any]
 RUN = Path(__file__).parents[1] / "data" / "diff" / "h200.20261121_073639.json"
@@ -117,7 +117,7 @@ def test_every_kind_has_the_same_first_formats(kind: str) -> None:
 @pytest.fixture
 def tuned(usage: Usage, monkeypatch: pytest.MonkeyPatch) -> Usage:
     """``tune`` whose engine has a recorded result at once."""
-    outcome = Outcome(RUN, read_run(RUN), measured=1)
+    outcome = RunOutcome(RUN, read_run(RUN), measured=1)
     monkeypatch.setattr("autotune_cli.tuning.run.tune", lambda request, progress, stop: outcome)
     return lambda *options: usage("tune", "--device", "cpu", "--op", "topk", "--no-cache", *options)
 

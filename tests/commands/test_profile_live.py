@@ -10,7 +10,11 @@ from live_builders import PAGED, live, recorded, right
 from made_worker import FLAG, Made, fine, ragged
 from running import Finished
 
-from autotune_cli.profiling.live.records import LiveRun, PathSpec
+from autotune_cli.profiling import planning
+from autotune_cli.profiling.path import PathSpec, PhasePlan
+from autotune_cli.profiling.paths.rules import PathRules
+from autotune_cli.profiling.recording.recorded import LiveRun
+from autotune_cli.profiling.request import CandidateSpec, PathRequest, PhaseName
 from autotune_cli.worker.protocol import WorkerSettings
 
 Usage = Callable[..., Finished]
@@ -44,7 +48,7 @@ def test_what_is_asked_for_reaches_the_worker(usage: Usage, worker: Made, tmp_pa
     assert [(plan.name, str(plan.wanted)) for plan in spec.phases] == [
         (name, "flashinfer.paged(path=fa3,page_size=1)") for name in ("eager", "capture", "replay")
     ]
-    assert (spec.calls, spec.pad_mode, spec.bitwise, spec.seed) == (3, "narrow", True, 9)
+    assert (spec.calls, spec.bitwise, spec.seed) == (3, True, 9)
     geometry = spec.layers[0].workload.geometry  # type: ignore[union-attr]
     assert (geometry.num_qo_heads, geometry.num_kv_heads, geometry.dtype, geometry.kv_dtype) == (
         16,
@@ -62,6 +66,33 @@ def test_sinks_are_left_out_with_a_note(usage: Usage, worker: Made) -> None:
     assert "note: attention sinks are left out" in done.err
     geometries = [layer.workload.geometry for layer in worker.spec.layers]  # type: ignore[union-attr]
     assert [(geometry.window_left, geometry.sinks) for geometry in geometries] == [(None, False), (127, False)]
+
+
+def test_sglangs_default_on_hopper(usage: Usage, worker: Made) -> None:
+    """FlashAttention-3 has sinks, and pads in its one way."""
+    done = usage("profile", "--backend", "fa3", "--model", "gpt-oss-120b")
+    assert (done.code, done.err) == (0, "")
+    assert done.out.splitlines()[-1].startswith("PASS: only paged attention in eager (2 kernels), capture")
+    assert [(plan.name, str(plan.wanted)) for plan in worker.spec.phases] == [
+        (name, "sglang --attention-backend fa3") for name in ("eager", "capture", "replay", "breakable")
+    ]
+    geometries = [layer.workload.geometry for layer in worker.spec.layers]  # type: ignore[union-attr]
+    assert [geometry.sinks for geometry in geometries] == [True, True]
+
+
+def test_a_new_path_is_a_file_and_a_line(usage: Usage, worker: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As docs/contributing.md says."""
+
+    def plan(phase: PhaseName, request: PathRequest) -> PhasePlan:
+        return PhasePlan(phase, CandidateSpec("torch.sdpa"), "paged", writes="before")
+
+    toy = PathRules(plan, ("eager", "breakable"), {"breakable": ("narrow",)})
+    monkeypatch.setitem(planning._PATHS, "toy", toy)
+    done = usage("profile", "--backend", "toy")
+    assert (done.code, done.err) == (0, "")
+    assert done.out.splitlines()[-1] == "PASS: only paged attention in eager (2 kernels), breakable (2 kernels)"
+    assert [(plan.name, plan.in_pieces) for plan in worker.spec.phases] == [("eager", False), ("breakable", True)]
+    assert usage("profile", "--backend", "toy", "--mode", "decode").out.splitlines()[-1].endswith("eager (2 kernels)")
 
 
 def test_the_first_visible_gpu_is_taken(usage: Usage, worker: Made) -> None:
@@ -155,7 +186,7 @@ def test_a_selection(usage: Usage, worker: Made) -> None:
 def test_the_self_check_is_shown_and_can_fail(usage: Usage, worker: Made) -> None:
     done = usage("profile", "--paged", "--self-check", "--phases", "eager")
     assert done.code == 0
-    assert worker.spec.plants == ("ragged", "dense")
+    assert worker.spec.injected == ("ragged", "dense")
     assert [line.strip() for line in done.out.splitlines() if "self-check" in line] == [
         "self-check: a ragged kernel run in eager: stopped",
         "self-check: a dense kernel run in eager: stopped",
@@ -163,15 +194,15 @@ def test_the_self_check_is_shown_and_can_fail(usage: Usage, worker: Made) -> Non
     ]
 
     def lame(spec: PathSpec, folder: Path) -> LiveRun:
-        """What was planted doesn't show."""
-        return live(folder, spec, planted=[recorded(folder / "p.json.gz", spec, right(spec), plant="dense")])
+        """What was injected doesn't show."""
+        return live(folder, spec, injected=[recorded(folder / "p.json.gz", spec, right(spec), injected="dense")])
 
     worker.does = lame
     done = usage("profile", "--paged", "--self-check", "--phases", "eager")
     assert done.code == 1
     assert done.out.splitlines()[-1] == "FAIL: a dense kernel run in eager does not show in the recording"
     usage("profile", "--paged")
-    assert worker.spec.plants == ()
+    assert worker.spec.injected == ()
 
 
 @pytest.mark.parametrize(

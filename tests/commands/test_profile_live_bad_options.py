@@ -12,7 +12,7 @@ from running import Finished
 
 from autotune_cli.commands.declaring import in_panel
 from autotune_cli.commands.options.profile import ProfileOptions
-from autotune_cli.profiling.live.plan import TOPK
+from autotune_cli.profiling.request import TOPK
 from autotune_cli.worker import process
 
 Usage = Callable[..., Finished]
@@ -51,12 +51,16 @@ BAD = {
         "--phases",
         "piecewise",
     ): "--phases: piecewise graphs are for SGLang's extend and mixed",
+    ("--backend", "fa3", "--fa", "fa2"): "--fa: chooses FlashInfer's kernels; --backend fa3 runs FlashAttention-3",
+    ("--backend", "fa3", "--mode", "dllm_extend"): r"--mode: dllm_extend is no mode of --backend fa3 \(known: decode",
+    ("--backend", "fa3", "--mode", "topk"): "--backend: fa3 is a path of attention, --mode topk has none",
+    ("--backend", "fa3", "--pad-mode", "fake-request", "--phases", "piecewise"): "--pad-mode: fake-request is not how ",
     # Numbers.
     **{(f"--{name}", "0"): f"--{name}: 0 must be at least 1" for name in ("batch", "new", "context", "calls")},
     **{(f"--{name}", "-3"): f"--{name}: -3 must be at least 1" for name in ("batch", "new", "context", "calls")},
     **{(f"--{name}", "10000001"): f"--{name}: 10000001 is more than" for name in ("batch", "new", "context", "calls")},
     ("--tp", "0"): "--tp: 0 must be at least 1",
-    ("--tp", "3"): "--tp 3: 32 query heads don't divide by 3",
+    ("--tp", "3"): "llama-3.1-8b --tp 3: 32 query heads don't divide by 3",
     ("--timeout", "0"): "--timeout: 0.0 is below 0.1",
     ("--timeout", "-1"): "--timeout: -1.0 is below 0.1",
     ("--timeout", "nan"): "--timeout: nan is below 0.1",

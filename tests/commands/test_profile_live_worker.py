@@ -16,7 +16,7 @@ from running import Finished
 from trace_builders import FA2_RAGGED
 
 from autotune_cli.errors import BadKernels, NoDevice, NoWorker
-from autotune_cli.worker.process import WorkerDied, WorkerRaised, WorkerTimeout
+from autotune_cli.worker.failures import WorkerDied, WorkerRaised, WorkerTimeout
 
 Usage = Callable[..., Finished]
 
@@ -144,7 +144,7 @@ def test_the_command_imports_no_torch() -> None:
         "import sys; sys.argv = ['autotune', 'profile', '--paged', '--self-check']\n"
         "from autotune_cli.commands import devices\n"
         "devices._nvml_count = lambda: 0\n"
-        "import autotune_cli.recording.job\n"
+        "import autotune_cli.profiling.recording.job\n"
         "from autotune_cli.app import main\n"
         "try: main()\n"
         "except SystemExit as end: assert end.code == 4, end.code\n"

@@ -11,19 +11,23 @@ from typing import Any
 
 import torch
 
+from autotune_cli.kernels.attention.workload import AttentionWorkload, Lengths
+from autotune_cli.kernels.geometry import Geometry
 from autotune_cli.kernels.models import choose_model
 from autotune_cli.kernels.registry import Device
-from autotune_cli.kernels.workload import AttentionWorkload, Geometry, Lengths
 from autotune_cli.profiling.attribute import split_into_phases
 from autotune_cli.profiling.classify import Family, load_classifier
-from autotune_cli.profiling.live.assemble import assemble
-from autotune_cli.profiling.live.plan import Ask, plan_path
-from autotune_cli.profiling.live.records import Check, Layer, LiveRun, PathSpec, Plant
-from autotune_cli.profiling.padding import PadMode, capture_sizes, captured_size
+from autotune_cli.profiling.layers import PathLayer
+from autotune_cli.profiling.live_verdict import judge_live_run
+from autotune_cli.profiling.path import PathSpec
 from autotune_cli.profiling.phases import Recording
+from autotune_cli.profiling.planning import plan_path
 from autotune_cli.profiling.readers.finding import read_trace
+from autotune_cli.profiling.recording.recorded import Check, LiveRun
+from autotune_cli.profiling.recording.run import record_path
+from autotune_cli.profiling.request import PathRequest
 from autotune_cli.profiling.verdict import PhaseVerdict, Verdict
-from autotune_cli.recording.run import run_path
+from autotune_cli.sglang.padding import PadMode, capture_sizes, captured_size
 
 LLAMA = Geometry(num_qo_heads=32, num_kv_heads=8, head_dim=128)
 GRAPHED = ("eager", "capture", "replay")
@@ -101,7 +105,6 @@ def spec_of(
     *,
     model: str = "llama-3.1-8b",
     kv_dtype: Any = None,
-    plants: tuple[Plant, ...] = (),
     **ask: Any,
 ) -> PathSpec:
     """The path as the command plans it, over a small batch unless ``ask`` gives sizes of its own."""
@@ -111,7 +114,7 @@ def spec_of(
     if {"batch", "new", "context"} & set(ask):
         sizes = {}
     known = choose_model(model, None, "cuda", "topk" if mode == "topk" else "decode")
-    return plan_path(Ask(mode=mode, **sizes, **ask), known, known.geometries(kv_dtype=kv_dtype), plants=plants)[0]
+    return plan_path(PathRequest(mode=mode, **sizes, **ask), known, known.geometries(kv_dtype=kv_dtype))[0]
 
 
 def of_layer(spec: PathSpec, geometry: Geometry) -> PathSpec:
@@ -140,7 +143,8 @@ def padded_spec(
     spec = spec_of(prefix=cached, phases=phases, pad_mode=pad_mode, **ask)
     static = captured_size(sum(qo), capture_sizes())
     assert static is not None
-    return dataclasses.replace(spec, layers=(Layer(workload, lengths),), static_tokens=static)
+    plans = tuple(dataclasses.replace(p, static_tokens=static) if p.in_pieces else p for p in spec.phases)
+    return dataclasses.replace(spec, layers=(PathLayer(workload, lengths),), phases=plans)
 
 
 def run(
@@ -152,6 +156,6 @@ def run(
     report: Report = lambda name, subject: None,
 ) -> Session:
     """Record and judge a path."""
-    done = run_path(spec, str(folder), device(), report)
-    verdict, tried = assemble(done, CLASSIFY, spec.title, expects, forbids)
+    done = record_path(spec, str(folder), device(), report)
+    verdict, tried = judge_live_run(done, CLASSIFY, spec.title, expects, forbids)
     return Session(done, verdict, tried)

@@ -17,7 +17,7 @@ import pytest
 import torch
 from running import Autotune
 
-from autotune_cli.profiling.resolve import FORCE_PAGED
+from autotune_cli.sglang.resolve import FORCE_PAGED
 
 pytestmark = [
     pytest.mark.gpu,

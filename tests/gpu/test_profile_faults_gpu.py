@@ -1,4 +1,4 @@
-"""What must be noticed on a real GPU: padding, planted kernels, other bits, wrong graphs, plans that wait."""
+"""What must be noticed on a real GPU: padding, injected kernels, other bits, wrong graphs, plans that wait."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ import pytest
 import torch
 from live_sessions import ALL, GRAPHED, padded_spec, run, spec_of
 
-from autotune_cli.profiling.live.records import PLANTS, PhasePlan
-from autotune_cli.profiling.padding import PAD_MODES, PadMode
-from autotune_cli.recording.inputs import CacheWrite, Padded
-from autotune_cli.recording.plants import plant
-from autotune_cli.recording.run import Recorder
-from autotune_cli.recording.step import Step
+from autotune_cli.profiling.path import PhasePlan
+from autotune_cli.profiling.recording.cache_write import CacheWrite
+from autotune_cli.profiling.recording.inject import injected
+from autotune_cli.profiling.recording.padded import Padded
+from autotune_cli.profiling.recording.run import Recorder
+from autotune_cli.profiling.recording.step import Step
+from autotune_cli.profiling.request import INJECTED
+from autotune_cli.sglang.padding import PAD_MODES, PadMode
 
 pytestmark = [
     pytest.mark.gpu,
@@ -45,21 +47,22 @@ BY_KERNELS = [("fa2", name) for name in BATCHES] + [("fa3", name) for name in ("
 def test_piecewise_padding(tmp_path: Path, kernels: str, name: str, pad_mode: PadMode) -> None:
     qo, prefix, padding = BATCHES[name]
     spec = padded_spec(qo, prefix, pad_mode, kernels=kernels)
-    assert spec.static_tokens - sum(qo) == padding
+    static = spec.phases[-1].static_tokens
+    assert static - sum(qo) == padding
     session = run(spec, tmp_path)
     assert (session.code, session.problems) == (0, [])
     assert session.families("piecewise") == {"paged"}
     assert session.libraries("piecewise", "paged") == {f"flashinfer {kernels}"}
     said = session.check("piecewise", "bad_padding").text
     if pad_mode == "narrow":
-        assert said.startswith(f"narrowed to {sum(qo)} of {spec.static_tokens} tokens")
+        assert said.startswith(f"narrowed to {sum(qo)} of {static} tokens")
     elif padding:
         assert said.startswith(f"{sum(qo)} tokens and {padding} tokens of a fake request on scratch slot 0")
         assert "metadata of the real rows bit-identical" in said
     else:
         assert said == f"{sum(qo)} tokens fit exactly: no fake request"
     rows = session.check("piecewise", "padding_changes_rows").text
-    explained = re.search(r"rows differ, by up to \S+ \(KV .*; KV .*\)$", rows)
+    explained = re.search(r"rows differ, by up to \S+, first token \d+ of .* \(KV .*; KV .*\)$", rows)
     assert rows == "real rows padded and not: bit-equal" or (explained and kernels == "fa2" and padding), rows
     plan = session.judged("piecewise").phase.plan
     assert plan is not None
@@ -88,18 +91,18 @@ def test_some_requests_without_a_prefix_on_the_free_path(tmp_path: Path, pad_mod
     ],
     ids=str,
 )
-def test_planted_kernels_are_stopped_in_every_phase(
+def test_injected_kernels_are_stopped_in_every_phase(
     tmp_path: Path, mode: str, asked: dict[str, Any], phases: tuple[str, ...]
 ) -> None:
     """A real ragged kernel, and a real dense one, run beside those that belong there."""
-    session = run(spec_of(mode, plants=PLANTS, **asked), tmp_path)
+    session = run(spec_of(mode, injected=INJECTED, **asked), tmp_path)
     assert (session.code, session.problems) == (0, [])
-    stopped = [f"a {family} kernel run in {phase}: stopped" for family in PLANTS for phase in phases]
+    stopped = [f"a {family} kernel run in {phase}: stopped" for family in INJECTED for phase in phases]
     assert session.tried == [*stopped, "all kernels taken away: nothing to judge, exit 3"]
 
 
 def test_without_a_prefix_one_ragged_kernel_more_is_allowed(tmp_path: Path) -> None:
-    session = run(spec_of(prefix=False, phases=("eager",), plants=PLANTS), tmp_path)
+    session = run(spec_of(prefix=False, phases=("eager",), injected=INJECTED), tmp_path)
     assert session.code == 0
     assert session.tried[:2] == [
         "a ragged kernel run in eager: allowed, as it must be",
@@ -122,7 +125,7 @@ def test_fa2_gives_other_bits_in_another_batch_and_says_how_each_was_split(tmp_p
     session = run(spec_of(forced_paged=True, bitwise=True, phases=GRAPHED, **sizes), tmp_path)
     assert (session.code, session.problems) == (1, [("eager", "bits_differ")])
     work = r"KV split, \d+ work items of 128 queries"
-    assert re.search(rf"\d+ of 237 rows differ, by up to \S+ \({work}; {work}\)$", session.text)
+    assert re.search(rf"\d+ of 237 rows differ, by up to \S+, first token \d+ of .* \({work}; {work}\)$", session.text)
     assert "eager and replay: bit-equal" in "; ".join(session.judged("replay").phase.facts)
 
 
@@ -130,7 +133,7 @@ def test_fa2_gives_other_bits_in_another_batch_and_says_how_each_was_split(tmp_p
 def test_a_replay_of_another_graph_than_the_listed_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: str
 ) -> None:
-    """After the nodes are listed somebody captures again, with something more; the output is right all the same."""
+    """After the nodes are listed the graph is captured again, with something more; the output is right all the same."""
     listed = Recorder._list_nodes
 
     def list_and_capture_again(self: Recorder, plan: PhasePlan) -> None:
@@ -138,7 +141,7 @@ def test_a_replay_of_another_graph_than_the_listed_one(
         step = self.steps["capture"]
         self._capture(Step(step.kinds, step.count + (more == "a call"), extra if more == "a ragged kernel" else None))
 
-    extra = plant("ragged", None)
+    extra = injected("ragged", None)
     extra()
     monkeypatch.setattr(Recorder, "_list_nodes", list_and_capture_again)
     session = run(spec_of(forced_paged=True, phases=GRAPHED), tmp_path)

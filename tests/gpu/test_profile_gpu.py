@@ -1,6 +1,6 @@
 """SGLang's paths and other candidates on a real GPU, in every phase, each with the verdict it must get.
 
-In this process, a session for all four phases of a path. Padding and planted faults: test_profile_faults_gpu.py; the
+In this process, a session for all four phases of a path. Padding and injected faults: test_profile_faults_gpu.py; the
 command itself: test_profile_command_gpu.py.
 """
 
@@ -15,15 +15,18 @@ import pytest
 import torch
 from live_sessions import ALL, GRAPHED, LLAMA, Session, of_layer, run, spec_of
 
-from autotune_cli.profiling.live.records import PhaseName
-from autotune_cli.profiling.resolve import FORCE_PAGED, forced_paged
+from autotune_cli.kernels.registry import REGISTRY
+from autotune_cli.profiling.request import PhaseName
 from autotune_cli.profiling.verdict import Expectation, Shape, judge
+from autotune_cli.sglang.resolve import FORCE_PAGED, forced_paged
 
 pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU"),
 ]
 
+FA3 = REGISTRY.get("sgl_kernel.fa3")
+FA3_ONLY = pytest.mark.skipif(FA3.missing() is not None, reason=f"sgl_kernel is not installed: {FA3.install}")
 Key = tuple[str, bool, bool]
 MATRIX: list[Key] = list(itertools.product(("fa2", "fa3"), (True, False), (True, False)))
 FAMILIES: dict[Shape, set[str]] = {"paged": {"paged"}, "ragged": {"ragged"}, "pair": {"ragged", "paged", "merge"}}
@@ -96,7 +99,7 @@ def test_the_trace_alone_gets_the_verdict_of_forced_paged(matrix: Callable[[Key]
 
 
 def test_the_variable_is_read_once_and_never_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Somebody changes it after the path is built, and again and again while its phases are prepared and run."""
+    """It is changed after the path is built, and again and again while its phases are prepared and run."""
     monkeypatch.setenv(FORCE_PAGED, "1")
     spec = spec_of(forced_paged=forced_paged(None, {FORCE_PAGED: "1"}).on, phases=GRAPHED)
     values = itertools.cycle(("0", "1"))
@@ -233,6 +236,44 @@ def test_another_topk_than_the_selected_one_fails(tmp_path: Path, names: dict[st
     session = run(spec, tmp_path, **names)
     assert session.code == 1
     assert session.problems == [(phase, code) for phase in GRAPHED]
+
+
+@FA3_ONLY
+@pytest.mark.parametrize("mode", ["decode", "extend", "mixed", "target_verify", "draft_extend"])
+def test_sglangs_default_on_hopper(tmp_path: Path, mode: str) -> None:
+    """One paged FlashAttention-3 call in every phase; of decode its schedule is made before each step."""
+    session = run(spec_of(mode, backend="fa3"), tmp_path)
+    assert (session.code, session.problems) == (0, [])
+    phases = (*GRAPHED, "breakable") if mode in ("extend", "mixed") else GRAPHED
+    assert list(session.states) == list(phases)
+    for phase in phases:
+        assert {"paged"} <= session.families(phase) <= {"paged", "index"}
+        assert session.judged(phase).phase.launches("paged") == 2
+        assert session.libraries(phase, "paged") == {"flash-attention 3"}
+
+
+@FA3_ONLY
+@pytest.mark.parametrize("mode", ["decode", "extend"])
+def test_deterministic_fa3_gives_the_same_bits(tmp_path: Path, mode: str) -> None:
+    session = run(spec_of(mode, backend="fa3", deterministic=True, bitwise=True), tmp_path)
+    assert (session.code, session.problems) == (0, [])
+    assert not any(session.judged(phase).phase.launches("split_merge") for phase in GRAPHED)
+
+
+@FA3_ONLY
+def test_fa3_with_sinks_and_windows(tmp_path: Path) -> None:
+    spec = spec_of(model="gpt-oss-120b", backend="fa3")
+    assert all(layer.workload.geometry.sinks for layer in spec.layers)
+    session = run(spec, tmp_path)
+    assert (session.code, session.problems) == (0, [])
+
+
+@pytest.mark.parametrize("prefix", [True, False])
+def test_a_breakable_graph_takes_the_eager_route(tmp_path: Path, prefix: bool) -> None:
+    session = run(spec_of(prefix=prefix, phases=("eager", "piecewise", "breakable")), tmp_path)
+    assert (session.code, session.problems) == (0, [])
+    assert session.families("breakable") == session.families("eager") == FAMILIES["pair" if prefix else "ragged"]
+    assert session.families("piecewise") == {"paged"}
 
 
 def test_a_replay_without_a_capture_phase(tmp_path: Path) -> None:

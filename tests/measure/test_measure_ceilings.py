@@ -11,7 +11,7 @@ import torch
 from autotune_cli.kernels.registry import Device
 from autotune_cli.measure import roofline
 from autotune_cli.measure.ceilings import matrix, memory
-from autotune_cli.measure.ceilings.matrix import Shape, fp8_product, half_product, shapes, time_products
+from autotune_cli.measure.ceilings.matrix import ProductShape, fp8_product, half_product, shapes, time_products
 from autotune_cli.measure.ceilings.memory import ACCESSES, GIB, SIZES, Access, time_accesses
 from autotune_cli.measure.ceilings.trials import Timed, Trial, time_trials
 from autotune_cli.measure.conditions import Gpu
@@ -245,7 +245,9 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Small shapes, and rests that are noted and not taken."""
     rests: list[float] = []
     monkeypatch.setattr(matrix.time, "sleep", rests.append)
-    monkeypatch.setattr(matrix, "shapes", lambda device, multiprocessors: (Shape(64, 32, 16), Shape(32, 32, 32)))
+    monkeypatch.setattr(
+        matrix, "shapes", lambda device, multiprocessors: (ProductShape(64, 32, 16), ProductShape(32, 32, 32))
+    )
     return rests
 
 
@@ -264,17 +266,17 @@ def test_every_burst_comes_after_a_rest(quick: list[float]) -> None:
 def test_products_are_what_they_say() -> None:
     torch.manual_seed(0)
     for product, dtype in ((half_product, torch.float32), (fp8_product, torch.bfloat16)):
-        out = result_of(product(Shape(48, 32, 64), "cpu"))
+        out = result_of(product(ProductShape(48, 32, 64), "cpu"))
         assert (out.shape, out.dtype) == ((48, 32), dtype)
         # Random data: k products of normal numbers.
         assert 4.0 < out.float().std() < 12.0
 
 
 def test_a_device_that_cannot_do_it_has_no_rate(quick: list[float]) -> None:
-    def missing(shape: Shape, device: str) -> Callable[[], object]:
+    def missing(shape: ProductShape, device: str) -> Callable[[], object]:
         return torch.no_such_function  # type: ignore[no-any-return,attr-defined]
 
-    def unsupported(shape: Shape, device: str) -> Callable[[], object]:
+    def unsupported(shape: ProductShape, device: str) -> Callable[[], object]:
         raise RuntimeError("FP8 needs compute capability 8.9")
 
     assert time_products(missing, "cpu", Steady()) == []

@@ -46,7 +46,7 @@ def test_a_cpu_has_room_and_nothing_to_stir(monkeypatch: pytest.MonkeyPatch) -> 
     refuse(monkeypatch, "mem_get_info", "empty_cache")
     place = Placement("cpu", 0)
     assert place.has_room(1 << 62)
-    place.stir()
+    place.perturb()
     assert place._fillers == []
     place.clear()
 
@@ -61,7 +61,7 @@ def test_room_is_needed_for_the_move(gpu: dict[str, Any]) -> None:
 
 def test_unused_memory_is_given_back_before_some_is_taken(gpu: dict[str, Any]) -> None:
     place = Placement("cuda", 0)
-    place.stir()
+    place.perturb()
     assert gpu["calls"][0] == "empty"
     large, *small = sizes(gpu)
     assert MIB <= large <= 400 * MIB
@@ -73,10 +73,10 @@ def test_unused_memory_is_given_back_before_some_is_taken(gpu: dict[str, Any]) -
 
 def test_the_fillers_before_are_freed_first(gpu: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     place = Placement("cuda", 0)
-    place.stir()
+    place.perturb()
     held: list[int] = []
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: held.append(len(place._fillers)))
-    place.stir()
+    place.perturb()
     assert held == [0]
     place.clear()
     assert place._fillers == []
@@ -86,7 +86,7 @@ def many(gpu: dict[str, Any], seed: int, times: int = 8) -> list[int]:
     gpu["calls"].clear()
     place = Placement("cuda", seed)
     for _ in range(times):
-        place.stir()
+        place.perturb()
     return sizes(gpu)
 
 
@@ -101,7 +101,7 @@ def test_each_move_leads_elsewhere_and_a_seed_repeats_them(gpu: dict[str, Any]) 
 @pytest.mark.parametrize("free", [5 * MIB, 9 * MIB])
 def test_a_full_gpu_is_left_alone(gpu: dict[str, Any], free: int) -> None:
     gpu["free"] = free
-    Placement("cuda", 0).stir()
+    Placement("cuda", 0).perturb()
     assert sizes(gpu) == []
 
 

@@ -11,9 +11,11 @@ from trace_builders import FA2_DECODE, FA2_PAGED, FA2_RAGGED, FILL, MERGE, SPLIT
 
 from autotune_cli.kernels.models import Model, load_model
 from autotune_cli.profiling.classify import load_classifier
-from autotune_cli.profiling.live.assemble import assemble
-from autotune_cli.profiling.live.plan import Ask, plan_path
-from autotune_cli.profiling.live.records import LiveRun, PathSpec, PhasePlan, PhaseRun, Plant, Recorded
+from autotune_cli.profiling.live_verdict import judge_live_run
+from autotune_cli.profiling.path import PathSpec, PhasePlan
+from autotune_cli.profiling.planning import plan_path
+from autotune_cli.profiling.recording.recorded import LiveRun, PhaseRun, Recorded
+from autotune_cli.profiling.request import Injected, PathRequest
 from autotune_cli.profiling.verdict import Verdict
 
 CLASSIFY = load_classifier()
@@ -33,7 +35,7 @@ def path(mode: str = "extend", model: str | Model = "llama-3.1-8b", **values: An
     """``autotune profile --mode MODE``, one layer of a small batch."""
     chosen = load_model(model) if isinstance(model, str) else model
     sizes = {} if mode == "topk" else {"batch": 2}
-    return plan_path(Ask(mode, **(sizes | values)), chosen, chosen.geometries())[0]  # type: ignore[arg-type]
+    return plan_path(PathRequest(mode, **(sizes | values)), chosen, chosen.geometries())[0]  # type: ignore[arg-type]
 
 
 def right(spec: PathSpec) -> dict[str, tuple[str, ...]]:
@@ -73,7 +75,7 @@ def recorded(
     spec: PathSpec,
     ran: Kernels,
     nodes: Sequence[str] | None = None,
-    plant: Plant | None = None,
+    injected: Injected | None = None,
     beside: Kernels | None = None,
     **changed: dict[str, Any],
 ) -> Recorded:
@@ -88,20 +90,20 @@ def recorded(
         if plan.name == "capture":
             run = replace(run, nodes=tuple(ran.get("capture", ()) if nodes is None else nodes))
         runs.append(replace(run, **changed.get(plan.name, {})))
-    return Recorded(str(write_trace(file, spec.phases, ran, beside)), tuple(runs), plant)
+    return Recorded(str(write_trace(file, spec.phases, ran, beside)), tuple(runs), injected)
 
 
 def live(
-    folder: Path, spec: PathSpec, ran: Kernels | None = None, planted: Sequence[Recorded] = (), **more: Any
+    folder: Path, spec: PathSpec, ran: Kernels | None = None, injected: Sequence[Recorded] = (), **more: Any
 ) -> LiveRun:
     """A run whose phases show what they must, unless told otherwise."""
     plain = recorded(folder / "trace.json.gz", spec, right(spec) if ran is None else ran, **more)
-    return LiveRun("NVIDIA H200", plain, tuple(planted))
+    return LiveRun("NVIDIA H200", plain, tuple(injected))
 
 
 def judged(run: LiveRun, **names: Any) -> Verdict:
     """The verdict by the program's rules."""
-    return assemble(run, CLASSIFY, "llama", **names)[0]
+    return judge_live_run(run, CLASSIFY, "llama", **names)[0]
 
 
 def problems(verdict: Verdict) -> list[tuple[str, str]]:

@@ -7,18 +7,19 @@ from typing import Any
 import pytest
 
 from autotune_cli.errors import BadField, UnknownName
+from autotune_cli.kernels.attention.workload import Lengths
 from autotune_cli.kernels.models import load_model
-from autotune_cli.kernels.workload import Lengths
 from autotune_cli.profiling.errors import NothingToRun
-from autotune_cli.profiling.live.plan import Ask, parse_backend, parse_phases, plan_path
-from autotune_cli.profiling.live.records import PathSpec, Wanted
+from autotune_cli.profiling.path import PathSpec
+from autotune_cli.profiling.planning import plan_path
+from autotune_cli.profiling.request import CandidateSpec, PathRequest, parse_backend, parse_phases
 
 LLAMA = load_model("llama-3.1-8b")
 
 
 def planned(mode: str = "extend", model: str = "llama-3.1-8b", **values: Any) -> tuple[PathSpec, list[str]]:
     chosen = load_model(model)
-    ask = Ask(mode, **{"batch": 4, **values})  # type: ignore[arg-type]
+    ask = PathRequest(mode, **{"batch": 4, **values})  # type: ignore[arg-type]
     return plan_path(ask, chosen, chosen.geometries())
 
 
@@ -128,12 +129,13 @@ def test_the_captured_size(tokens: int, pad_mode: str, static: int, note: str) -
     assert sum(spec.layers[0].lengths.qo) == tokens
     names = [plan.name for plan in spec.phases]
     assert names == ["eager", "capture", "replay", *(["piecewise"] if static else [])]
-    assert spec.static_tokens == static
+    assert [plan.static_tokens for plan in spec.phases] == [0, 0, 0, *([static] if static else [])]
+    assert {plan.pad_mode for plan in spec.phases if plan.in_pieces} <= {pad_mode}
     assert len(notes) == bool(note)
     assert note in "".join(notes)
 
 
-def test_a_note_on_a_phase_that_nobody_asked_for_is_left_out() -> None:
+def test_a_note_on_a_phase_that_was_not_asked_for_is_left_out() -> None:
     assert sized(4097, phases=("eager",))[1] == []
     assert sized(64, phases=("eager", "replay"))[1] == []
 
@@ -152,7 +154,7 @@ def test_phases_run_in_their_order() -> None:
     with pytest.raises(UnknownName, match="unknown phase 'repaly'; did you mean 'replay'"):
         parse_phases("eager,repaly")
     for text in ("", " ", ",,"):
-        with pytest.raises(BadField, match=r"phases: names no phase \(known: eager, capture, replay, piecewise\)"):
+        with pytest.raises(BadField, match=r"phases: names no phase \(known: eager, capture, .*, breakable\)"):
             parse_phases(text)
 
 
@@ -197,16 +199,16 @@ def test_nothing_to_run(mode: str, model: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("text", "wanted"),
     [
-        ("torch.sdpa", Wanted("torch.sdpa")),
-        ("my-own.back_end", Wanted("my-own.back_end")),
+        ("torch.sdpa", CandidateSpec("torch.sdpa")),
+        ("my-own.back_end", CandidateSpec("my-own.back_end")),
         (" flashinfer.decode ( path = fa3 , page_size=16 ) ", None),
         ("flashinfer.decode(path=fa3,page_size=16)", None),
-        ("x()", Wanted("x")),
-        ("x(a=)", Wanted("x", (("a", ""),))),
+        ("x()", CandidateSpec("x")),
+        ("x(a=)", CandidateSpec("x", (("a", ""),))),
     ],
 )
-def test_a_candidate_by_name(text: str, wanted: Wanted | None) -> None:
-    decode = Wanted("flashinfer.decode", (("path", "fa3"), ("page_size", "16")))
+def test_a_candidate_by_name(text: str, wanted: CandidateSpec | None) -> None:
+    decode = CandidateSpec("flashinfer.decode", (("path", "fa3"), ("page_size", "16")))
     assert parse_backend(text) == (wanted or decode)
     assert parse_backend(str(parse_backend(text))) == parse_backend(text)
 

@@ -9,8 +9,8 @@ import pytest
 from live_builders import PAGED, judged, live, path, problems, right, states, texts
 from trace_builders import CUDNN, FA2_DECODE, FA2_PAGED, FA2_RAGGED, FA3_RAGGED, FILL
 
-from autotune_cli.profiling.live.records import Check
 from autotune_cli.profiling.names import demangle
+from autotune_cli.profiling.recording.recorded import Check
 
 FORCED = path(forced_paged=True)
 

@@ -11,8 +11,8 @@ from live_builders import CLASSIFY, PAGED, RAGGED, live, path, recorded, right
 from rich.console import Console
 from trace_builders import CUDNN, FA3_RAGGED
 
-from autotune_cli.profiling.live.assemble import assemble
-from autotune_cli.profiling.live.records import Check, LiveRun
+from autotune_cli.profiling.live_verdict import judge_live_run
+from autotune_cli.profiling.recording.recorded import Check, LiveRun
 from autotune_cli.render.profile_files import profile_json_text, profile_markdown
 from autotune_cli.render.profile_table import print_profile
 
@@ -20,7 +20,7 @@ FORCED = path(forced_paged=True)
 
 
 def table(run: LiveRun, **names: Any) -> list[str]:
-    verdict, tried = assemble(run, CLASSIFY, "llama-3.1-8b extend", **names)
+    verdict, tried = judge_live_run(run, CLASSIFY, "llama-3.1-8b extend", **names)
     console = Console(width=160, record=True, quiet=True)
     with console.capture() as caught:
         console.quiet = False
@@ -29,14 +29,14 @@ def table(run: LiveRun, **names: Any) -> list[str]:
 
 
 def document(run: LiveRun) -> dict[str, Any]:
-    verdict, tried = assemble(run, CLASSIFY, "llama-3.1-8b extend")
+    verdict, tried = judge_live_run(run, CLASSIFY, "llama-3.1-8b extend")
     found = json.loads(profile_json_text(verdict, tried))
     assert isinstance(found, dict)
     return found
 
 
 def markdown(run: LiveRun) -> str:
-    return profile_markdown(*assemble(run, CLASSIFY, "llama-3.1-8b extend"))
+    return profile_markdown(*judge_live_run(run, CLASSIFY, "llama-3.1-8b extend"))
 
 
 def rows(lines: list[str]) -> list[list[str]]:
@@ -123,10 +123,13 @@ def test_nothing_to_judge(tmp_path: Path) -> None:
 
 
 def test_what_the_self_check_tried(tmp_path: Path) -> None:
-    planted = recorded(
-        tmp_path / "p.json.gz", FORCED, {name: (*names, CUDNN) for name, names in right(FORCED).items()}, plant="dense"
+    other = recorded(
+        tmp_path / "p.json.gz",
+        FORCED,
+        {name: (*names, CUDNN) for name, names in right(FORCED).items()},
+        injected="dense",
     )
-    run = live(tmp_path, FORCED, planted=[planted])
+    run = live(tmp_path, FORCED, injected=[other])
     tried = [f"a dense kernel run in {plan.name}: stopped" for plan in FORCED.phases]
     tried.append("all kernels taken away: nothing to judge, exit 3")
     assert [line for line in table(run) if "self-check" in line] == [f"  self-check: {line}" for line in tried]

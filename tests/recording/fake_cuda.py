@@ -18,8 +18,8 @@ import torch
 
 from autotune_cli.kernels.attention.problem import AttentionProblem
 from autotune_cli.kernels.registry import Device
-from autotune_cli.profiling.live.records import Layer
-from autotune_cli.recording import run, step
+from autotune_cli.profiling.layers import PathLayer
+from autotune_cli.profiling.recording import run, step
 
 DEVICE = Device("cuda", "a GPU that is made up", (9, 0), 132)
 
@@ -129,6 +129,6 @@ class Session:
         Path(path).write_bytes(b"")
 
 
-def problem_of(layer: Layer, seed: int) -> AttentionProblem:
+def problem_of(layer: PathLayer, seed: int) -> AttentionProblem:
     assert layer.lengths is not None
     return AttentionProblem(layer.workload, layer.lengths, "cpu", seed)  # type: ignore[arg-type]

@@ -9,9 +9,11 @@ import fake_cuda
 
 from autotune_cli.kernels.models import Model
 from autotune_cli.kernels.models.model import LayerKind
-from autotune_cli.profiling.live.plan import Ask, plan_path
-from autotune_cli.profiling.live.records import LiveRun, PathSpec, PhaseRun
-from autotune_cli.recording import run
+from autotune_cli.profiling.path import PathSpec
+from autotune_cli.profiling.planning import plan_path
+from autotune_cli.profiling.recording import run
+from autotune_cli.profiling.recording.recorded import LiveRun, PhaseRun
+from autotune_cli.profiling.request import PathRequest
 
 SMALL = Model(
     name="small",
@@ -28,14 +30,14 @@ RIGHT = {"wrong_output": True}
 PADDED = {"padding_changes_rows": True, "wrong_output": True, "bad_padding": True, "plan_waits": True}
 
 
-def spec(mode: Any = "extend", model: Model = SMALL, plants: Any = (), **values: Any) -> PathSpec:
+def spec(mode: Any = "extend", model: Model = SMALL, **values: Any) -> PathSpec:
     sizes = {"batch": 3, "new": 9, "context": 40} if mode != "decode" else {"batch": 3, "context": 40}
-    return plan_path(Ask(mode, **(sizes | values)), model, model.geometries(), plants=plants)[0]
+    return plan_path(PathRequest(mode, **(sizes | values)), model, model.geometries())[0]
 
 
 def ran(path: PathSpec, folder: Path, reports: list[str] | None = None) -> LiveRun:
     told = [] if reports is None else reports
-    return run.run_path(path, str(folder), fake_cuda.DEVICE, lambda name, subject: told.append(f"{name} {subject}"))
+    return run.record_path(path, str(folder), fake_cuda.DEVICE, lambda name, subject: told.append(f"{name} {subject}"))
 
 
 def phases(path: PathSpec, folder: Path) -> dict[str, PhaseRun]:

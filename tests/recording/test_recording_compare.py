@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,17 +10,24 @@ import pytest
 import torch
 from recording_cases import CPU
 
+from autotune_cli.kernels.attention.workload import Lengths
 from autotune_cli.kernels.family import Verdict
 from autotune_cli.kernels.models import load_model
-from autotune_cli.profiling.live.plan import Ask, plan_path
-from autotune_cli.profiling.live.records import Check, PathSpec, PhaseRun, Wanted
-from autotune_cli.recording import compare
-from autotune_cli.recording.compare import Outputs, compare_phases
+from autotune_cli.profiling.path import PathSpec
+from autotune_cli.profiling.planning import plan_path
+from autotune_cli.profiling.recording import compare
+from autotune_cli.profiling.recording.compare import Outputs, compare_phases
+from autotune_cli.profiling.recording.recorded import Check, PhaseRun
+from autotune_cli.profiling.request import CandidateSpec, PathRequest
+
+WHAT = "eager and replay"
+TWO_REQUESTS = Lengths((1, 1), (2, 3))
 
 
 def same_bits(*pairs: tuple[torch.Tensor, torch.Tensor], **more: Any) -> Check:
     first, second = more.pop("policies", ([""] * len(pairs), [""] * len(pairs)))
-    return compare._same_bits("replay", pairs, "eager and replay", first, second, **more)
+    names = [[f"row {row}" for row in range(len(one))] for one, _ in pairs]
+    return compare._same_bits("replay", pairs, "eager and replay", first, second, names, **more)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32, torch.int32, torch.float8_e4m3fn])
@@ -33,12 +40,15 @@ def test_equal_bits(dtype: torch.dtype) -> None:
     assert same_bits((one, one.t().contiguous().t())).ok
 
 
-def test_a_difference_says_how_many_rows_and_by_how_much() -> None:
+def test_a_difference_says_how_many_rows_by_how_much_and_which_is_the_first() -> None:
     one = torch.zeros(4, 2, 3)
     other = one.clone()
     other[1, 0, 0], other[3] = 0.25, -0.5
     check = same_bits((one, one), (one, other))
-    assert check == Check("replay", "bits_differ", False, "eager and replay: 2 of 8 rows differ, by up to 0.5")
+    assert check == Check(
+        "replay", "bits_differ", False, f"{WHAT}: 2 of 8 rows differ, by up to 0.5, first row 1 in layer 1"
+    )
+    assert same_bits((one, other)).text.endswith("2 of 4 rows differ, by up to 0.5, first row 1")
 
 
 def test_bits_not_values() -> None:
@@ -57,7 +67,7 @@ def test_where_the_work_was_split_otherwise_it_is_said() -> None:
         "replay",
         "padding_changes_rows",
         True,
-        "eager and replay: 1 of 2 rows differ, by up to 1 (KV split; KV not split)",
+        "eager and replay: 1 of 2 rows differ, by up to 1, first row 0 in layer 1 (KV split; KV not split)",
     )
     assert not same_bits((one, one), (one, other), policies=policies).ok
 
@@ -86,7 +96,7 @@ class Judged:
     """A problem that knows its right output."""
 
     right: torch.Tensor
-    lengths: Any = field(default_factory=lambda: SimpleNamespace(qo=(1, 1), kv=(2, 2)))
+    lengths: Any = TWO_REQUESTS
 
     @property
     def q(self) -> torch.Tensor:
@@ -103,7 +113,7 @@ LLAMA = load_model("llama-3.1-8b")
 
 
 def spec(bitwise: bool = False, mode: Any = "extend", **values: Any) -> PathSpec:
-    return plan_path(Ask(mode, batch=2, bitwise=bitwise, **values), LLAMA, LLAMA.geometries())[0]
+    return plan_path(PathRequest(mode, batch=2, bitwise=bitwise, **values), LLAMA, LLAMA.geometries())[0]
 
 
 def compared(path: PathSpec, policy: str = "", **outputs: torch.Tensor) -> list[Check]:
@@ -131,11 +141,40 @@ def test_bit_for_bit_only_where_it_is_asked_for() -> None:
     assert {check.code for check in compared(spec(), eager=zero, replay=near)} == {"wrong_output"}
     (found,) = [one for one in compared(spec(bitwise=True), eager=zero, replay=near) if one.code == "bits_differ"]
     assert (found.phase, found.ok) == ("replay", False)
-    assert found.text == "eager and replay: 2 of 2 rows differ, by up to 0.001"
+    assert found.text == (
+        "eager and replay: 2 of 2 rows differ, by up to 0.001, first token 0 of request 0 (1 new of 2 keys)"
+    )
     (same,) = [one for one in compared(spec(bitwise=True), eager=zero, replay=zero) if one.code == "bits_differ"]
     assert same.ok
     # With only one of the phases there is nothing to compare.
     assert {check.code for check in compared(spec(bitwise=True), replay=zero)} == {"wrong_output"}
+
+
+def test_another_kernel_is_named_before_another_split() -> None:
+    """An extend is ragged when eager, and paged in a graph."""
+    path, out = spec(bitwise=True), torch.zeros(2, 3)
+    ran = {"eager": ("flashinfer.ragged",), "replay": ("flashinfer.paged",)}
+    runs = {plan.name: replace(PhaseRun(plan), candidates=ran.get(plan.name, ())) for plan in path.phases}
+    found = {"eager": Outputs((out,)), "replay": Outputs((out + 1e-3,))}
+    policies = {name: ["KV split" if name == "eager" else "KV not split"] for name in runs}
+    checks = compare_phases(path, [Judged(out)], found, runs, policies, CPU)
+    assert checks[-1].text.endswith(" (flashinfer.ragged; flashinfer.paged)")
+    same = {name: replace(run, candidates=("flashinfer.paged",)) for name, run in runs.items()}
+    checks = compare_phases(path, [Judged(out)], found, same, policies, CPU)
+    assert checks[-1].text.endswith(" (KV split; KV not split)")
+
+
+def test_whose_row_it_is() -> None:
+    batch = Judged(torch.zeros(0), Lengths((2, 1, 1), (2, 9, 40)))
+    assert compare.row_names(batch) == [
+        "token 0 of request 0 (2 new of 2 keys)",
+        "token 1 of request 0 (2 new of 2 keys)",
+        "token 0 of request 1 (1 new of 9 keys)",
+        "token 0 of request 2 (1 new of 40 keys)",
+    ]
+    assert [name.split()[4] for name in compare.row_names(batch, [0, 2])] == ["0", "0", "2"]
+    selection = SimpleNamespace(lengths=torch.tensor([5, 7]), workload=SimpleNamespace(rows=2))
+    assert compare.row_names(selection) == ["row 0", "row 1"]
 
 
 @pytest.fixture
@@ -143,7 +182,7 @@ def plain(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """What a run without padding, or of a part of the batch, gives."""
     found: dict[str, Any] = {"out": torch.zeros(2, 3), "policy": "", "wanted": []}
 
-    def prepared(candidate: Wanted, problem: Any) -> Any:
+    def prepared(candidate: CandidateSpec, problem: Any) -> Any:
         found["wanted"].append(candidate)
         return SimpleNamespace(run=lambda: found["out"])
 
@@ -194,7 +233,8 @@ def test_every_second_request_alone(plain: dict[str, Any], monkeypatch: pytest.M
     plain["out"] = torch.full((1, 3), 2e-3)
     plain["policy"] = "KV split"
     assert compared(path, eager=torch.zeros(2, 3))[-1].text == (
-        "the batch and every second request of it alone: 1 of 1 rows differ, by up to 0.002 (; KV split)"
+        "the batch and every second request of it alone: 1 of 1 rows differ, by up to 0.002, "
+        "first token 0 of request 0 (1 new of 2 keys) (; KV split)"
     )
     # The ragged path isn't paged against paged, and another backend is no path of SGLang's.
     for other in (spec(bitwise=True, phases=("eager",)), spec(bitwise=True, backend="torch.sdpa", phases=("eager",))):

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from autotune_cli.recording.graph_nodes import NodesUnavailable, kernel_nodes
+from autotune_cli.profiling.recording.graph_nodes import NodesUnavailable, kernel_nodes
 
 
 class Status(IntEnum):

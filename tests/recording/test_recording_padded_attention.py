@@ -10,13 +10,14 @@ import torch
 from recording_cases import EXTEND, PAGE_SIZES, problem
 
 from autotune_cli.kernels.attention.problem import AttentionProblem
+from autotune_cli.kernels.attention.workload import AttentionWorkload
 from autotune_cli.kernels.registry import Candidate, Prepared
-from autotune_cli.kernels.workload import AttentionWorkload
-from autotune_cli.profiling.live.records import PLANTS
-from autotune_cli.recording import plants
-from autotune_cli.recording.inputs import Padded, narrowed, part
-from autotune_cli.recording.plants import plant
-from autotune_cli.recording.step import prepared
+from autotune_cli.profiling.recording import inject
+from autotune_cli.profiling.recording.batches import narrowed, part
+from autotune_cli.profiling.recording.inject import injected
+from autotune_cli.profiling.recording.padded import Padded
+from autotune_cli.profiling.recording.step import prepared
+from autotune_cli.profiling.request import INJECTED
 
 GEOMETRIES: list[dict[str, Any]] = [{}, {"window_left": 20}, {"kv_dtype": "float8_e4m3fn"}]
 
@@ -39,7 +40,7 @@ def test_real_rows_are_those_of_the_batch_without_padding(page_size: int, values
     assert made.check(plain).ok
     static = torch.zeros(real + 17, 4, 64, dtype=made.dtype)
     padded = Padded(made, static, page_size, pool=len(EXTEND.qo))
-    ready = paged(padded.view, page_size)
+    ready = paged(padded.batch, page_size)
     static[:real] = made.q
     assert torch.equal(ready.run()[:real], plain)
     # The fake request's own rows see a key each: finite, whatever the scratch page holds.
@@ -59,7 +60,7 @@ def test_it_is_planned_from_the_buffers(page_size: int, values: dict[str, Any]) 
     real = made.q.shape[0]
     static = torch.zeros(real + 3, 4, 64, dtype=made.dtype)
     padded = Padded(made, static, page_size, pool=len(EXTEND.qo))
-    ready = paged(padded.view, page_size)
+    ready = paged(padded.batch, page_size)
     static[:real] = made.q
     padded._buffers.kv_indices[:7] = 0
     assert ready.plan is not None
@@ -88,9 +89,11 @@ def test_every_second_request_alone(values: dict[str, Any]) -> None:
     assert torch.equal(paged(view, 16).run(), whole[rows])
 
 
-@pytest.mark.parametrize("family", PLANTS)
+@pytest.mark.parametrize("family", INJECTED)
 @pytest.mark.parametrize("has_heads", [True, False], ids=["attention", "selection"])
-def test_a_planted_kernel_has_the_problems_heads(monkeypatch: pytest.MonkeyPatch, family: Any, has_heads: bool) -> None:
+def test_an_injected_kernel_has_the_problems_heads(
+    monkeypatch: pytest.MonkeyPatch, family: Any, has_heads: bool
+) -> None:
     """A selection has none: then eight of 128."""
     asked: list[Any] = []
     given = problem(kv_dtype="float8_e4m3fn") if has_heads else object()
@@ -106,12 +109,12 @@ def test_a_planted_kernel_has_the_problems_heads(monkeypatch: pytest.MonkeyPatch
         return AttentionProblem(workload, lengths, "cpu", seed)
 
     if family == "dense":
-        monkeypatch.setattr(plants.torch, "randn", drawn)
-    monkeypatch.setattr(plants, "AttentionProblem", made)
+        monkeypatch.setattr(inject.torch, "randn", drawn)
+    monkeypatch.setattr(inject, "AttentionProblem", made)
     candidates: list[str] = []
-    real = plants.prepared
-    monkeypatch.setattr(plants, "prepared", lambda one, two: candidates.append(one.key) or real(one, two))
-    output = plant(family, given)()
+    real = inject.prepared
+    monkeypatch.setattr(inject, "prepared", lambda one, two: candidates.append(one.key) or real(one, two))
+    output = injected(family, given)()
     assert set(asked) == {("cuda", *((4, 64) if has_heads else (8, 128)))}
     assert bool(output.isfinite().all())
     assert candidates == ([] if family == "dense" else ["flashinfer.ragged(path=fa2)"])

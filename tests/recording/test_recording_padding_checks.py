@@ -9,13 +9,15 @@ import pytest
 import torch
 from recording_cases import problem
 
-from autotune_cli.profiling.live.records import Check
-from autotune_cli.recording.compare import padding_checks
-from autotune_cli.recording.inputs import Padded
+from autotune_cli.profiling.path import PhasePlan
+from autotune_cli.profiling.recording.compare import padding_checks
+from autotune_cli.profiling.recording.padded import Padded
+from autotune_cli.profiling.recording.recorded import Check
+from autotune_cli.profiling.request import CandidateSpec
 
 
 def piece(padding: int, mode: str, rest: float = 0.0) -> Any:
-    """What is left of :class:`autotune_cli.recording.step.Pieces` after a run."""
+    """What is left of :class:`autotune_cli.profiling.recording.step.Pieces` after a run."""
     made = problem()
     real = made.q.shape[0]
     padded = None
@@ -30,8 +32,8 @@ def padding(padding: int, mode: Any, rest: float = 0.0, break_it: Any = None) ->
     one = piece(padding, mode, rest)
     if break_it is not None:
         break_it(one)
-    path = SimpleNamespace(static_tokens=one.real + padding, pad_mode=mode)
-    return padding_checks(path, [one])  # type: ignore[arg-type]
+    plan = PhasePlan("piecewise", CandidateSpec(), "paged", pad_mode=mode, static_tokens=one.real + padding)
+    return padding_checks(plan, [one])
 
 
 @pytest.mark.parametrize(
@@ -52,9 +54,9 @@ def test_padding_that_is_right(count: int, mode: str, text: str) -> None:
     assert checks[0].text.startswith(text)
 
 
-def faulty(name: str, place: int, value: int) -> Any:
+def faulty(name: str, index: int, value: int) -> Any:
     def change(one: Any) -> None:
-        getattr(one.padded._buffers, name)[place] = value
+        getattr(one.padded._buffers, name)[index] = value
 
     return change
 

@@ -11,7 +11,7 @@ from recording_cases import bits, problem
 
 from autotune_cli.kernels.attention.problem import AttentionProblem
 from autotune_cli.kernels.registry import Candidate
-from autotune_cli.recording.step import Pieces
+from autotune_cli.profiling.recording.step import Pieces
 
 PAGED = Candidate("flashinfer.paged", (("path", "fa2"), ("page_size", 1)))
 

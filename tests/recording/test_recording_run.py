@@ -12,10 +12,10 @@ from recording_paths import PADDED, RIGHT, TWO, checks, phases, ran, spec
 from autotune_cli.kernels.models import load_model
 from autotune_cli.kernels.topk.problem import make_problem
 from autotune_cli.profiling.classify import load_classifier
-from autotune_cli.profiling.live.assemble import assemble
+from autotune_cli.profiling.live_verdict import judge_live_run
 from autotune_cli.profiling.ranges import PLAN
 from autotune_cli.profiling.readers.finding import read_trace
-from autotune_cli.recording import run
+from autotune_cli.profiling.recording import run
 
 # Of torch, before it is made up.
 PROFILER = run.profiler
@@ -102,7 +102,7 @@ def test_the_trace_has_the_phases_ranges_and_nothing_is_no_pass(
     names = [span.name for span in trace.spans]
     assert {name for name in names if name.startswith("phase.")} == {f"phase.{plan.name}" for plan in path.phases}
     assert names.count(PLAN) == len(path.phases)
-    verdict, _ = assemble(live, load_classifier(), path.title)
+    verdict, _ = judge_live_run(live, load_classifier(), path.title)
     assert verdict.exit_code == 3
     assert {problem.code for phase in verdict.phases for problem in phase.problems} == {"nothing_recorded"}
     assert verdict.recording.devices == (fake_cuda.DEVICE.name,)
@@ -125,24 +125,24 @@ def test_a_replay_alone_captures_before_the_recording(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("family", ["ragged", "dense"])
-def test_a_planted_kernel_runs_in_every_phase(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, family: Any) -> None:
+def test_an_injected_kernel_runs_in_every_phase(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, family: Any) -> None:
     launched: list[str] = []
     reports: list[str] = []
-    monkeypatch.setattr(run, "plant", lambda name, problem: lambda: launched.append(name))
-    live = ran(spec(forced_paged=True, plants=(family,)), tmp_path, reports)
-    (planted,) = live.planted
-    assert (planted.plant, live.recording.plant) == (family, None)
-    assert Path(planted.trace).name == f"planted-{family}.json.gz"
-    assert {done.plan.name: done.error for done in planted.phases} == dict.fromkeys(
+    monkeypatch.setattr(run, "injected", lambda name, problem: lambda: launched.append(name))
+    live = ran(spec(forced_paged=True, injected=(family,)), tmp_path, reports)
+    (other,) = live.injected
+    assert (other.injected, live.recording.injected) == (family, None)
+    assert Path(other.trace).name == f"injected-{family}.json.gz"
+    assert {done.plan.name: done.error for done in other.phases} == dict.fromkeys(
         ("eager", "capture", "replay", "piecewise"), ""
     )
     # Two warm runs, and one in the recording, of three steps; a capture is run by its replay.
     assert launched == [family] * len(launched)
     assert len(launched) >= 9
     # Outputs are those of the plain recording.
-    assert all(done.checks == () for done in planted.phases)
+    assert all(done.checks == () for done in other.phases)
     # What it compiles has a build's time.
-    assert f"build a {family} kernel to plant" in reports
+    assert f"build a {family} kernel to inject" in reports
 
 
 def test_a_selection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,9 +10,9 @@ import pytest
 import torch
 from recording_paths import PADDED, RIGHT, checks, phases, spec
 
-from autotune_cli.recording import inputs, run, step
-from autotune_cli.recording.graph_nodes import NodesUnavailable
-from autotune_cli.recording.step import PlanWaits
+from autotune_cli.profiling.recording import cache_write, padded, run, step
+from autotune_cli.profiling.recording.graph_nodes import NodesUnavailable
+from autotune_cli.profiling.recording.step import PlanWaits
 
 
 @pytest.fixture(autouse=True)
@@ -27,13 +27,13 @@ def test_a_path_that_does_not_write_its_keys_is_wrong(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forced: bool, phase: Any
 ) -> None:
     """Before each phase the new tokens' keys are forgotten: a paged call over all keys must find them written."""
-    monkeypatch.setattr(inputs.CacheWrite, "__call__", lambda self: None)
+    monkeypatch.setattr(cache_write.CacheWrite, "__call__", lambda self: None)
     found = phases(spec(forced_paged=forced, phases=(phase,)), tmp_path)
     assert checks(found[phase])["wrong_output"] is False
 
 
 def test_a_ragged_path_does_not_need_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inputs.CacheWrite, "__call__", lambda self: None)
+    monkeypatch.setattr(cache_write.CacheWrite, "__call__", lambda self: None)
     assert checks(phases(spec(phases=("eager",)), tmp_path)["eager"]) == RIGHT
 
 
@@ -45,13 +45,13 @@ def test_what_is_left_behind_the_real_rows_is_found(tmp_path: Path, monkeypatch:
 
 def test_padding_that_touches_the_real_rows_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By its metadata, by the rows' bits and by the judge."""
-    real = inputs.write_fake_request
+    real = padded.write_fake_request
 
     def spoil(buffers: Any, *numbers: int) -> tuple[int, int]:
         buffers.kv_indices[0:1] = 0
         return real(buffers, *numbers)
 
-    monkeypatch.setattr(inputs, "write_fake_request", spoil)
+    monkeypatch.setattr(padded, "write_fake_request", spoil)
     found = phases(spec(forced_paged=True, phases=("eager", "piecewise")), tmp_path)
     assert checks(found["piecewise"]) == {"padding_changes_rows": False, "wrong_output": False, "bad_padding": False}
     assert checks(found["eager"]) == RIGHT

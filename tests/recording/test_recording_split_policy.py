@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from autotune_cli.kernels.registry import LaunchPlan, Prepared
-from autotune_cli.recording.step import split_policy
+from autotune_cli.profiling.recording.step import split_policy
 
 
 @pytest.mark.parametrize(

@@ -8,13 +8,13 @@ import pytest
 import torch
 from recording_cases import CPU, DECODE, problem
 
-from autotune_cli.profiling.live.records import Wanted
-from autotune_cli.recording import step as module
-from autotune_cli.recording.inputs import CacheWrite
-from autotune_cli.recording.step import Call, PlanWaits, Step, choose, prepared
+from autotune_cli.profiling.recording import step as module
+from autotune_cli.profiling.recording.cache_write import CacheWrite
+from autotune_cli.profiling.recording.step import LayerCall, PlanWaits, Step, choose, prepared
+from autotune_cli.profiling.request import CandidateSpec
 
 
-def call(log: list[str], name: str, write: str = "", before: bool = True) -> Call:
+def call(log: list[str], name: str, write: str = "", before: bool = True) -> LayerCall:
     class Write(CacheWrite):
         def __init__(self) -> None:
             pass
@@ -29,7 +29,7 @@ def call(log: list[str], name: str, write: str = "", before: bool = True) -> Cal
         log.append(f"run {name}")
         return f"{name}{len(log)}"
 
-    return Call(None, run, lambda: log.append(f"plan {name}"), Write() if write else None, before)
+    return LayerCall(None, run, lambda: log.append(f"plan {name}"), Write() if write else None, before)
 
 
 def test_a_paged_call_reads_what_was_written_and_a_ragged_one_writes_afterwards() -> None:
@@ -48,15 +48,15 @@ def test_kinds_of_layers_take_turns() -> None:
     assert log == ["run a", "run b", "run a", "run b", "run a"]
 
 
-def test_a_planted_kernel_runs_after_the_layers() -> None:
+def test_an_injected_kernel_runs_after_the_layers() -> None:
     log: list[str] = []
-    Step([call(log, "a")], 2, lambda: log.append("planted")).run()
-    assert log == ["run a", "run a", "planted"]
+    Step([call(log, "a")], 2, lambda: log.append("injected")).run()
+    assert log == ["run a", "run a", "injected"]
 
 
 def test_each_kind_is_planned_and_forgotten_once() -> None:
     log: list[str] = []
-    step = Step([call(log, "a", "write"), Call(None, lambda: None), call(log, "b")], 9)
+    step = Step([call(log, "a", "write"), LayerCall(None, lambda: None), call(log, "b")], 9)
     step.plan()
     step.forget()
     assert log == ["plan a", "plan b", "forget a"]
@@ -78,13 +78,13 @@ def test_a_plan_that_waits_is_told_with_its_place(monkeypatch: pytest.MonkeyPatc
             entered.append("out")
 
     monkeypatch.setattr(module, "no_waiting", Guard)
-    step = Step([Call(None, lambda: None, waiting, forbid_waiting=True)], 1)
+    step = Step([LayerCall(None, lambda: None, waiting, forbid_waiting=True)], 1)
     with pytest.raises(PlanWaits, match=r"planning waits for the device: test_recording_step\.py, line \d+"):
         step.plan()
     assert entered == ["in", "out"]
     # Not while warming up, and not where a plan may wait.
-    Step([Call(None, lambda: None, lambda: entered.append("plan"), forbid_waiting=True)], 1).plan(guarded=False)
-    Step([Call(None, lambda: None, lambda: entered.append("plan"))], 1).plan()
+    Step([LayerCall(None, lambda: None, lambda: entered.append("plan"), forbid_waiting=True)], 1).plan(guarded=False)
+    Step([LayerCall(None, lambda: None, lambda: entered.append("plan"))], 1).plan()
     assert entered == ["in", "out", "plan", "plan"]
 
 
@@ -93,7 +93,7 @@ def test_another_error_of_a_plan_is_its_own() -> None:
         raise RuntimeError("Buffer overflow when allocating memory for batch_prefill_tmp_v")
 
     with pytest.raises(RuntimeError, match="Buffer overflow"):
-        Step([Call(None, lambda: None, broken)], 1).plan()
+        Step([LayerCall(None, lambda: None, broken)], 1).plan()
 
 
 @pytest.mark.parametrize("before", [0, 1])
@@ -115,9 +115,9 @@ def test_the_sync_debug_mode_is_put_back(monkeypatch: pytest.MonkeyPatch, before
 def test_a_step_on_a_cpu() -> None:
     """The real parts together: what is forgotten is written, attended to, and right."""
     made = problem(DECODE)
-    candidate = choose(Wanted("torch.eager"), made.workload, CPU)
+    candidate = choose(CandidateSpec("torch.eager"), made.workload, CPU)
     ready = prepared(candidate, made)
-    step = Step([Call(made, ready.run, ready.plan, CacheWrite(made, 1), True, ready=ready)], 2)
+    step = Step([LayerCall(made, ready.run, ready.plan, CacheWrite(made, 1), True, ready=ready)], 2)
     step.forget()
     step.plan()
     (output,) = step.run()

@@ -29,8 +29,9 @@ from autotune_cli.render.summary import print_run
 from autotune_cli.render.watch_lines import Lines
 from autotune_cli.render.watch_table import LiveTable
 from autotune_cli.results.schema import Conditions, RunFile
+from autotune_cli.tuning.policy import RacePolicy
 from autotune_cli.tuning.progress import BuildsState
-from autotune_cli.tuning.race import Race, RacePolicy
+from autotune_cli.tuning.race import Race
 
 
 def console(width: int = 160, height: int = 40, **options: Any) -> Console:

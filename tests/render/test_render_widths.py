@@ -38,7 +38,7 @@ from autotune_cli.render.watch_table import LiveTable
 from autotune_cli.results.files import dump_run
 from autotune_cli.results.identity import environment_key
 from autotune_cli.results.schema import RunFile, WorkloadResult
-from autotune_cli.tuning.jobs import BackendInfo
+from autotune_cli.tuning.messages import BackendInfo
 
 WIDTHS = (60, 80, 100, 120, 200)
 # As long as real names are.

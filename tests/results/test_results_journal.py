@@ -22,7 +22,8 @@ from running import PATIENCE_S
 
 from autotune_cli.errors import BadFile, BadName, CannotWrite, NewerSchema, NothingToResume
 from autotune_cli.results import journal as module
-from autotune_cli.results.journal import Journal, find_resumable, load
+from autotune_cli.results.journal import Journal, load
+from autotune_cli.results.journal_files import find_resumable, remove_unbegun
 from autotune_cli.results.records import JournalState, RoundRecord
 from autotune_cli.results.runs import write_run
 from autotune_cli.results.schema import Conditions
@@ -346,8 +347,8 @@ def test_an_owned_journal_is_not_resumed(tmp_path: Path) -> None:
 
 def test_one_that_is_finished_while_we_wait_is_not_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     owner = Journal.create(tmp_path, header(), NOW)
-    lock = module._lock_exclusively
-    monkeypatch.setattr(module, "_lock_exclusively", lambda descriptor: (owner.finish(), lock(descriptor))[1])
+    lock = module.lock_exclusively
+    monkeypatch.setattr(module, "lock_exclusively", lambda descriptor: (owner.finish(), lock(descriptor))[1])
     with pytest.raises(NothingToResume, match="is gone"):
         Journal.resume(owner.path)
 
@@ -538,7 +539,7 @@ def test_a_journal_that_is_taken_for_a_left_one_is_made_again(tmp_path: Path, mo
     def late(descriptor: int, operation: int) -> None:
         if waiting and operation == fcntl.LOCK_EX:
             waiting.clear()
-            module._remove_unbegun(tmp_path / "runs")
+            remove_unbegun(tmp_path / "runs")
             assert os.listdir(tmp_path / "runs") == []
         lock(descriptor, operation)
 

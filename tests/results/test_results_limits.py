@@ -20,7 +20,8 @@ from autotune_cli.errors import BadFile
 from autotune_cli.reading import MOST_BYTES, Unreadable, open_input, parse_json, parse_toml, read_bytes
 from autotune_cli.results.cache import CacheStore
 from autotune_cli.results.files import dump_line, dump_run, read_run
-from autotune_cli.results.journal import find_resumable, load
+from autotune_cli.results.journal import load
+from autotune_cli.results.journal_files import find_resumable
 
 RUN = run_file(result(decode(1)), result(decode(2)))
 Usage = Callable[..., Any]

@@ -12,8 +12,8 @@ from running import PATIENCE_S, Autotune, Finished, candidates
 
 from autotune_cli.kernels.models import build_suite
 from autotune_cli.results.schema import RunFile
-from autotune_cli.tuning.progress import Progress
-from autotune_cli.tuning.race import RacePolicy
+from autotune_cli.tuning.policy import RacePolicy
+from autotune_cli.tuning.progress import TuneProgress
 from autotune_cli.tuning.request import Request
 from autotune_cli.tuning.run import tune
 from autotune_cli.worker import process
@@ -144,7 +144,7 @@ def run_with(workers: int, root: Path, *files: Path) -> RunFile:
         gpus=(None,) * workers,
         timeout_s=PATIENCE_S,
     )
-    outcome = tune(request, Progress(), threading.Event())
+    outcome = tune(request, TuneProgress(), threading.Event())
     assert not outcome.interrupted
     return outcome.run
 

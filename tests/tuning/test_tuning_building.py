@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 from clocks import HangClock, ticking
-from running import candidates
+from running import candidates, in_session
 
 from autotune_cli.kernels.models import build_suite
 from autotune_cli.results.schema import CandidateResult, RunFile
 from autotune_cli.tuning import building
-from autotune_cli.tuning.progress import BuildsState, Progress
-from autotune_cli.tuning.race import RacePolicy
+from autotune_cli.tuning.policy import RacePolicy
+from autotune_cli.tuning.progress import BuildsState, TuneProgress
 from autotune_cli.tuning.request import Request
 from autotune_cli.tuning.run import tune
 from autotune_cli.worker.protocol import WorkerSettings
@@ -26,7 +26,7 @@ LEAP_S = 600.0
 BUDGET_S = 1000.0
 
 
-class Seen(Progress):
+class Seen(TuneProgress):
     """What a watcher is told of the builds."""
 
     def __init__(self) -> None:
@@ -97,9 +97,9 @@ def test_modules_are_built_side_by_side_each_in_a_process_of_its_own(site: Site)
     last = site.seen.states[-1]
     assert set(last.built) == {"left", "right", "first", "second"}
     assert max(len(state.running) for state in site.seen.states) == 4
-    # And the time that loading them takes.
-    assert (found["left(n=0)"].build_s or 0.0) >= last.built["left"] - 1e-6
-    assert (found["pair(n=0)"].build_s or 0.0) >= last.built["first"] + last.built["second"] - 1e-6
+    # And the time that loading them takes. What was built is counted in whole milliseconds.
+    assert (found["left(n=0)"].build_s or 0.0) >= last.built["left"] - 1e-3
+    assert (found["pair(n=0)"].build_s or 0.0) >= last.built["first"] + last.built["second"] - 1e-3
 
 
 FAILURES: dict[str, tuple[str, str, int, str]] = {
@@ -132,8 +132,6 @@ def test_what_can_not_be_built_is_a_status_of_all_who_need_it(site: Site) -> Non
 
 
 def test_a_build_that_hangs_is_killed_at_its_time_limit(site: Site) -> None:
-    from autotune_cli.worker.descendants import in_session
-
     found = built(site.tune("hangs", build_timeout_s=500.0))
     assert [result.status for result in found.values()] == ["timeout", "timeout"]
     assert all(

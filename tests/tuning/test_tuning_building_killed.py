@@ -9,10 +9,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from running import PROMPT_S, TINY, Autotune, is_running, wait_until
+from running import PROMPT_S, TINY, Autotune, in_session, is_running, wait_until
 
 from autotune_cli.results.files import read_run
-from autotune_cli.worker.descendants import MARK, end_descendants, in_session
+from autotune_cli.worker.descendants import MARK, end_descendants
 
 KERNELS = Path(__file__).with_name("building_kernels.py")
 OPTIONS = ("tune", "--json", "--device", "cpu", *TINY, "--no-cache", "--kernels", KERNELS, "--backend", "built")

@@ -45,14 +45,6 @@ def test_first_in_order_wins_a_tie_without_the_default() -> None:
     assert (choice.winner, choice.reason) == ("a", "first of the tie set")
 
 
-def test_wrong_default_is_not_chosen_and_gives_no_speedup() -> None:
-    choice = choose(
-        {"default": times(50.0), "a": times(100.0)}, ["default", "a"], "default", MARGIN, default_is_right=False
-    )
-    assert choice is not None
-    assert choice.speedup is None
-
-
 def test_missing_default_gives_no_speedup() -> None:
     choice = choose({"a": times(100.0)}, ["a"], None, MARGIN)
     assert choice is not None

@@ -12,11 +12,11 @@ import torch
 
 from autotune_cli.kernels.registry import REGISTRY, Candidate, Prepared, register
 from autotune_cli.kernels.topk.problem import TopkProblem
-from autotune_cli.kernels.workload import TopkWorkload
+from autotune_cli.kernels.topk.workload import TopkWorkload
 from autotune_cli.measure.timers.cpu_clock import CpuClock
 from autotune_cli.results.schema import Environment
 from autotune_cli.tuning.bench import Bench
-from autotune_cli.tuning.jobs import Entry, RoundDone
+from autotune_cli.tuning.messages import RoundDone, RoundEntry
 
 SMALL = TopkWorkload(operation="topk.select", rows=2, width=512, k=8, mode="eager", distributions=("normal",))
 
@@ -76,7 +76,7 @@ def bench() -> Bench:
 
 
 def race(table: Bench, rounds: int, *names: str, places: int = 1) -> None:
-    entries = tuple(Entry(Candidate(name)) for name in names)
+    entries = tuple(RoundEntry(Candidate(name)) for name in names)
     for number in range(rounds):
         done = table.round(SMALL, number, entries, 2, places)
         assert isinstance(done, RoundDone), done
@@ -119,7 +119,7 @@ def test_only_those_that_take_part_are_asked(backends: Callable[..., Seen]) -> N
 def test_the_second_copy_of_a_candidate_is_told_once(backends: Callable[..., Seen]) -> None:
     seen = backends("tests.keeps")
     candidate = Candidate("tests.keeps")
-    done = bench().round(SMALL, 0, (Entry(candidate), Entry(candidate, 1)), 2, 1)
+    done = bench().round(SMALL, 0, (RoundEntry(candidate), RoundEntry(candidate, 1)), 2, 1)
     assert isinstance(done, RoundDone)
     assert seen.log == ["forget", "prepare", "prepare"]
 

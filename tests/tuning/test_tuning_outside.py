@@ -19,8 +19,8 @@ from autotune_cli.results.cache import lookup
 from autotune_cli.results.schema import FAILED, MEASURED, RunFile
 from autotune_cli.tuning import run as running
 from autotune_cli.tuning.jobs import Plan, Vet
-from autotune_cli.tuning.progress import Progress
-from autotune_cli.tuning.race import RacePolicy
+from autotune_cli.tuning.policy import RacePolicy
+from autotune_cli.tuning.progress import TuneProgress
 from autotune_cli.tuning.request import Request
 from autotune_cli.worker.process import Worker
 from autotune_cli.worker.protocol import WorkerSettings
@@ -113,7 +113,7 @@ def tune(tmp_path: Path) -> Tune:
             root=tmp_path,
             **options,
         )
-        return running.tune(request, Progress(), threading.Event()).run
+        return running.tune(request, TuneProgress(), threading.Event()).run
 
     return call
 
@@ -125,9 +125,9 @@ def kill_at(monkeypatch: pytest.MonkeyPatch, job: type, times: int) -> list[int]
 
     def killing(self: Worker, message: Any, limit: float, end: float) -> None:
         if isinstance(message, job) and len(killed) < times:
-            assert self._process is not None
-            killed.append(self._process.pid)
-            os.kill(self._process.pid, signal.SIGKILL)
+            assert self.pid is not None
+            killed.append(self.pid)
+            os.kill(self.pid, signal.SIGKILL)
         send(self, message, limit, end)
 
     monkeypatch.setattr(Worker, "_send", killing)

@@ -11,7 +11,8 @@ import pytest
 from autotune_cli.measure.statistics import median
 from autotune_cli.tuning.choose import choose
 from autotune_cli.tuning.pace import Pace
-from autotune_cli.tuning.race import Race, RacePolicy, usual_clock
+from autotune_cli.tuning.policy import RacePolicy
+from autotune_cli.tuning.race import Race, usual_clock
 
 POLICY = RacePolicy()
 NO_HEATS = replace(POLICY, heats=0)

@@ -13,7 +13,8 @@ from autotune_cli.tuning.budget import VETTING_SHARE, Budget
 from autotune_cli.tuning.duplicates import mark_duplicates
 from autotune_cli.worker.faults import fault_of
 from autotune_cli.worker.guard import most_compilers, refuse_slow_builds
-from autotune_cli.worker.launching import InputGuard, poison
+from autotune_cli.worker.input_guard import InputGuard
+from autotune_cli.worker.poison import poison
 
 # --- budget ----------------------------------------------------------------------------------------------------------
 
@@ -29,11 +30,11 @@ class Clock:
 def test_budget_is_shared_evenly_and_what_is_saved_goes_to_the_others() -> None:
     clock = Clock()
     budget = Budget(60.0, 3, now=clock)
-    assert budget.share().left_s() == pytest.approx(20.0)
+    assert budget.share().end - clock.now == pytest.approx(20.0)
     clock.now += 4.0  # of 20
-    assert budget.share().left_s() == pytest.approx(28.0)
+    assert budget.share().end - clock.now == pytest.approx(28.0)
     clock.now += 28.0
-    assert budget.share().left_s() == pytest.approx(28.0)
+    assert budget.share().end - clock.now == pytest.approx(28.0)
 
 
 def test_an_overrun_is_paid_by_all_that_follow() -> None:
@@ -41,7 +42,7 @@ def test_an_overrun_is_paid_by_all_that_follow() -> None:
     budget = Budget(60.0, 3, now=clock)
     budget.share()
     clock.now += 40.0
-    assert budget.share().left_s() == pytest.approx(10.0)
+    assert budget.share().end - clock.now == pytest.approx(10.0)
 
 
 def test_a_share_has_time_for_vetting_and_for_racing() -> None:
@@ -54,7 +55,6 @@ def test_a_share_has_time_for_vetting_and_for_racing() -> None:
     assert not share.is_over()
     clock.now += 5.0
     assert share.is_over()
-    assert share.left_s() == 0.0
 
 
 def test_nothing_lasts_beyond_the_whole_budget() -> None:
@@ -74,15 +74,15 @@ def test_nothing_lasts_beyond_the_whole_budget() -> None:
 
 
 def test_workers_side_by_side_get_as_many_shares() -> None:
-    assert Budget(60.0, 6, workers=2, now=Clock()).share().left_s() == pytest.approx(20.0)
-    assert Budget(60.0, 1, workers=4, now=Clock()).share().left_s() == pytest.approx(60.0)
+    assert Budget(60.0, 6, workers=2, now=Clock()).share().end - Clock().now == pytest.approx(20.0)
+    assert Budget(60.0, 1, workers=4, now=Clock()).share().end - Clock().now == pytest.approx(60.0)
 
 
 def test_without_a_budget_nothing_ends() -> None:
     share = Budget(None, 3, now=Clock()).share()
     assert not share.vetting_is_over()
     assert not share.is_over()
-    assert share.left_s() == float("inf")
+    assert share.end == float("inf")
 
 
 # --- duplicates ------------------------------------------------------------------------------------------------------

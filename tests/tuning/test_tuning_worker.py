@@ -13,8 +13,9 @@ from running import PATIENCE_S, PROMPT_S, is_running, wait_until
 
 from autotune_cli.errors import NoDevice, NoWorker
 from autotune_cli.tuning.jobs import ListBackends, Plan
-from autotune_cli.worker import process
-from autotune_cli.worker.process import Stopped, Worker, WorkerRaised, WorkerTimeout
+from autotune_cli.worker import child
+from autotune_cli.worker.failures import Stopped, WorkerRaised, WorkerTimeout
+from autotune_cli.worker.process import Worker
 from autotune_cli.worker.protocol import WorkerSettings
 
 
@@ -31,8 +32,8 @@ def worker(stop: threading.Event) -> Iterator[Worker]:
 
 
 def pid(worker: Worker) -> int:
-    assert worker._process is not None
-    return worker._process.pid
+    assert worker.pid is not None
+    return worker.pid
 
 
 def test_a_dead_worker_is_replaced_by_the_next_question(worker: Worker) -> None:
@@ -95,6 +96,6 @@ def test_no_gpu_is_said_so() -> None:
 
 
 def test_a_worker_that_does_not_start(monkeypatch: pytest.MonkeyPatch, worker: Worker) -> None:
-    monkeypatch.setattr(process, "_BOOT", "import sys; sys.exit('no libcudart.so')")
+    monkeypatch.setattr(child, "_BOOT", "import sys; sys.exit('no libcudart.so')")
     with pytest.raises(NoWorker, match=r"exited with code 1: no libcudart\.so"):
         worker.start()

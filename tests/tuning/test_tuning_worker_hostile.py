@@ -17,11 +17,12 @@ import pytest
 import worker_jobs
 from clocks import HangClock, ticking
 from running import PATIENCE_S, is_running, wait_until
-from worker_jobs import Answer, Daemon, Flood, Parts, Raise, Unpicklable, Write, framed
+from worker_jobs import Answer, Daemon, Flood, Parts, Raise, Unpicklable, Wait, Write, framed
 
 from autotune_cli.errors import BadKernels, NoWorker
 from autotune_cli.worker.channel import Reader, Spoilt, Writer
-from autotune_cli.worker.process import OutOfTime, Worker, WorkerDied, WorkerKilled, WorkerRaised, WorkerTimeout
+from autotune_cli.worker.failures import OutOfTime, Stopped, WorkerDied, WorkerKilled, WorkerRaised, WorkerTimeout
+from autotune_cli.worker.process import Worker
 from autotune_cli.worker.protocol import WorkerSettings
 
 JOBS = {"PYTHONPATH": str(Path(worker_jobs.__file__).parent)}
@@ -41,8 +42,8 @@ def worker() -> Iterator[Worker]:
 
 
 def pid(worker: Worker) -> int:
-    assert worker._process is not None
-    return worker._process.pid
+    assert worker.pid is not None
+    return worker.pid
 
 
 # --- killed ----------------------------------------------------------------------------------------------------------
@@ -91,7 +92,7 @@ def test_a_kernel_file_that_kills_its_process_is_told(tmp_path: Path) -> None:
     file.write_text("import os\nos.kill(os.getpid(), 9)\n")
     worker = Light(WorkerSettings("cpu", kernel_files=(str(file),)))
     with pytest.raises(BadKernels, match="loading it ends the process: killed by SIGKILL twice"):
-        worker.bring_up()
+        worker.start()
 
 
 # --- the connection --------------------------------------------------------------------------------------------------
@@ -161,27 +162,53 @@ def test_what_can_not_cross_is_raised_and_the_worker_lives(worker: Worker) -> No
 
 
 def test_a_large_job_to_a_worker_that_does_not_read_ends_at_the_limit(worker: Worker) -> None:
-    worker.bring_up()
+    worker.start()
     os.kill(pid(worker), signal.SIGSTOP)
     with pytest.raises(WorkerTimeout, match=r"takes no job, stopped by a signal"):
         worker.ask(Answer(b"x" * (8 << 20)), 0.3)
 
 
 def test_a_flood_on_stdout_costs_neither_memory_nor_disk(worker: Worker) -> None:
-    worker.bring_up()
+    worker.start()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     assert worker.ask(Flood(300), PATIENCE_S) == "done"
-    assert worker._log is not None
-    assert worker._log.tail().endswith("xthe end")
-    assert len(worker._log.tail()) < 1 << 16
+    assert worker._child is not None
+    log = worker._child.log
+    assert log.tail().endswith("xthe end")
+    assert len(log.tail()) < 1 << 16
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # kB
+
+
+# --- threads ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_worker_that_another_thread_kills_is_stopped_and_not_begun_again(worker: Worker) -> None:
+    """As a second SIGTERM does: the main thread ends the workers while others wait for them."""
+    worker.start()
+    waiting = threading.Event()
+    raised: list[BaseException] = []
+
+    def ask() -> None:
+        try:
+            worker.ask(Wait(), PATIENCE_S, on_phase=lambda *phase: waiting.set())
+        except BaseException as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    assert waiting.wait(PATIENCE_S)
+    worker.kill()
+    thread.join(PATIENCE_S)
+    assert [type(error) for error in raised] == [Stopped]
+    assert worker.starts == 1
+    assert worker.pid is None
 
 
 # --- limits ----------------------------------------------------------------------------------------------------------
 
 
 def test_the_callers_end_comes_before_all_limits(worker: Worker) -> None:
-    worker.bring_up()
+    worker.start()
     with pytest.raises(OutOfTime):
         worker.ask(Write(b"", then="waits"), 1000.0, end=time.monotonic() + 0.3)
     with pytest.raises(OutOfTime):
@@ -224,12 +251,12 @@ def test_a_daemon_ends_though_everybody_else_was_killed(tmp_path: Path) -> None:
 
 
 def test_the_log_s_pipe_and_the_socket_are_closed(worker: Worker) -> None:
-    worker.bring_up()
+    worker.start()
     worker.kill()
     before = len(os.listdir("/proc/self/fd"))
     threads = threading.active_count()
     for _ in range(3):
-        worker.bring_up()
+        worker.start()
         worker.kill()
     assert len(os.listdir("/proc/self/fd")) == before
     assert threading.active_count() == threads

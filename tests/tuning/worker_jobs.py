@@ -74,6 +74,15 @@ class Write:
 
 
 @dataclass(frozen=True)
+class Wait:
+    """Says so, and goes on until the process is killed."""
+
+    def __call__(self, builder: Any) -> None:
+        builder._phase("waits", "")
+        time.sleep(600.0)
+
+
+@dataclass(frozen=True)
 class Flood:
     """Text on stdout."""
 

@@ -112,7 +112,8 @@ class ProfileOptions:
     backend: Annotated[
         str | None,
         typer.Option(
-            help="flashinfer: SGLang's path, the default. Or a candidate as `tune` names it, such as torch.sdpa.",
+            help="SGLang's path over flashinfer, the default, or over fa3. Or a candidate as `tune` names it, such as "
+            "torch.sdpa.",
             metavar="NAME",
             rich_help_panel=LIVE,
         ),
@@ -126,7 +127,7 @@ class ProfileOptions:
     phases: Annotated[
         str | None,
         typer.Option(
-            help="eager, capture, replay, piecewise; commas between. Default: all.",
+            help="eager, capture, replay, piecewise, breakable; commas between. Default: by --backend.",
             metavar="WORDS",
             rich_help_panel=LIVE,
         ),

@@ -25,7 +25,7 @@ _REST_S = 0.02
 _TILE = 128
 
 
-class Shape(NamedTuple):
+class ProductShape(NamedTuple):
     """[m, k] times [k, n]."""
 
     m: int
@@ -36,18 +36,18 @@ class Shape(NamedTuple):
         return f"{self.m} x {self.n} x {self.k}"
 
 
-Product = Callable[[Shape, str], Callable[[], object]]
+Product = Callable[[ProductShape, str], Callable[[], object]]
 
 
-def shapes(device: str, multiprocessors: int) -> tuple[Shape, ...]:
+def shapes(device: str, multiprocessors: int) -> tuple[ProductShape, ...]:
     """What to multiply on ``cuda`` or ``cpu``."""
     if device == "cpu":
-        return (Shape(1024, 1024, 1024),)
-    even = Shape(_TILE * multiprocessors, 4096, 4096) if multiprocessors else Shape(8192, 4096, 4096)
-    return Shape(4096, 4096, 4096), Shape(8192, 8192, 8192), Shape(16384, 4096, 4096), even
+        return (ProductShape(1024, 1024, 1024),)
+    even = ProductShape(_TILE * multiprocessors, 4096, 4096) if multiprocessors else ProductShape(8192, 4096, 4096)
+    return ProductShape(4096, 4096, 4096), ProductShape(8192, 8192, 8192), ProductShape(16384, 4096, 4096), even
 
 
-def half_product(shape: Shape, device: str) -> Callable[[], object]:
+def half_product(shape: ProductShape, device: str) -> Callable[[], object]:
     """bfloat16 (CPU: float32), which float16 is as fast as."""
     dtype = torch.bfloat16 if device == "cuda" else torch.float32
     a = torch.randn(shape.m, shape.k, device=device).to(dtype)
@@ -56,7 +56,7 @@ def half_product(shape: Shape, device: str) -> Callable[[], object]:
     return lambda: torch.mm(a, b, out=out)
 
 
-def fp8_product(shape: Shape, device: str) -> Callable[[], object]:
+def fp8_product(shape: ProductShape, device: str) -> Callable[[], object]:
     """float8_e4m3fn with a bfloat16 result, A by rows and B by columns (what cuBLAS takes), fast accumulation."""
     a = torch.randn(shape.m, shape.k, device=device).to(torch.float8_e4m3fn)
     b = torch.randn(shape.n, shape.k, device=device).to(torch.float8_e4m3fn).t()

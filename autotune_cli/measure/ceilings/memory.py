@@ -1,6 +1,6 @@
 """Memory bandwidth: several ways to read or copy buffers far larger than any cache.
 
-Nobody knows beforehand which way is the fastest on a card. On an H200 a copy stayed a few percent below a read, and a
+It isn't known beforehand which way is the fastest on a card. On an H200 a copy stayed a few percent below a read, and a
 decode kernel reached 103 % of the copy's bandwidth; on an H100 reading 1 GiB stayed 4 % below reading 4 GiB.
 """
 

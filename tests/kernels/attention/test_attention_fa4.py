@@ -168,7 +168,8 @@ def test_tiles_of_hopper(head_dim: int, window: int | None, keys: int) -> None:
 # In a process of its own: FA4 reads these variables once, and takes the architecture from them where there is no GPU.
 _COMPILE = """
 from autotune_cli.kernels.registry import REGISTRY, Device
-from autotune_cli.kernels.attention.workload import AttentionWorkload, Geometry
+from autotune_cli.kernels.attention.workload import AttentionWorkload
+from autotune_cli.kernels.geometry import Geometry
 from flash_attn.cute.interface import _flash_attn_fwd
 
 cases = (("decode", 1, {}), ("prefill", 512, {"softcap": 30.0}), ("extend", 64, {"window_left": 9}))

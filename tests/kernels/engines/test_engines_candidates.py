@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from autotune_cli.errors import BadField, UnknownName
-from autotune_cli.kernels.attention.workload import AttentionWorkload, Geometry
+from autotune_cli.kernels.attention.workload import AttentionWorkload
 from autotune_cli.kernels.engines import (
     engine_names,
     load_engine,
@@ -16,6 +16,7 @@ from autotune_cli.kernels.engines import (
     situation_of,
     standard_baselines,
 )
+from autotune_cli.kernels.geometry import Geometry
 from autotune_cli.kernels.registry import REGISTRY, Candidate, Device, parse_key
 from autotune_cli.kernels.topk.workload import TopkWorkload
 from autotune_cli.tuning.plan import plan

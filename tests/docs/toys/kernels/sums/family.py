@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from autotune_cli.kernels.sums.workload import SumsWorkload
 
 from autotune_cli.kernels.base import Cost, Mode
-from autotune_cli.kernels.family import Family, SuiteRequest
+from autotune_cli.kernels.family import Family, SuiteModel, SuiteRequest
 from autotune_cli.kernels.shapes import Shape, narrow
-
-if TYPE_CHECKING:
-    from autotune_cli.kernels.models.model import Model
 
 GRID = (Shape(2, 4096), Shape(8, 1024))
 
@@ -28,13 +23,13 @@ class SumsFamily(Family[SumsWorkload]):
     def memory_bytes(self, workload: SumsWorkload, page_layouts: int | None = None) -> int:
         return 4 * workload.rows * (workload.width + 3)
 
-    def workloads(self, model: Model, operation: str, mode: Mode, request: SuiteRequest) -> list[SumsWorkload]:
+    def workloads(self, model: SuiteModel, operation: str, mode: Mode, request: SuiteRequest) -> list[SumsWorkload]:
         return [
             SumsWorkload(operation="sums.rows", rows=shape.batch, width=shape.context, mode=mode)
             for shape in narrow(GRID, request.wanted)
         ]
 
-    def why_none(self, model: Model, operation: str) -> str:
+    def why_none(self, model: SuiteModel, operation: str) -> str:
         return "nothing to sum"
 
 

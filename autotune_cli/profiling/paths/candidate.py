@@ -1,0 +1,23 @@
+"""A backend of the registry, run as it is: nothing of SGLang's is planned or padded."""
+
+from __future__ import annotations
+
+from autotune_cli.profiling.path import PhasePlan
+from autotune_cli.profiling.paths.rules import PathRules
+from autotune_cli.profiling.request import SGLANG, TOPK, CandidateSpec, PathRequest, PhaseName, parse_backend
+from autotune_cli.profiling.verdict import Shape
+
+
+def plan(phase: PhaseName, request: PathRequest) -> PhasePlan:
+    """A phase with the named candidate.
+
+    Raises:
+        BadField: the backend's name is none.
+    """
+    # Top-k has no path of SGLang's to choose: a backend must be named, or the default of `tune` is taken.
+    wanted = CandidateSpec() if request.backend == SGLANG else parse_backend(request.backend)
+    shape: Shape = "topk" if request.mode == TOPK else "paged" if request.forced_paged else "any"
+    return PhasePlan(phase, wanted, shape)
+
+
+RULES = PathRules(plan, ("eager", "capture", "replay"), {})

@@ -1,0 +1,121 @@
+"""From a request to the path that a worker runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from autotune_cli.errors import BadField
+from autotune_cli.fields import Field, Message
+from autotune_cli.kernels.geometry import Geometry
+from autotune_cli.kernels.models.model import Model
+from autotune_cli.profiling.layers import layers_of
+from autotune_cli.profiling.path import PathSpec, PhasePlan
+from autotune_cli.profiling.paths import candidate, fa3, flashinfer
+from autotune_cli.profiling.paths.rules import PADDED_MODES, PathRules
+from autotune_cli.profiling.request import FA3, IN_PIECES, SGLANG, TOPK, PathRequest, PhaseName
+from autotune_cli.sglang.padding import PadMode, capture_sizes, captured_size
+
+# What `--backend` calls a path; anything else is a candidate's name.
+_PATHS = {SGLANG: flashinfer.RULES, FA3: fa3.RULES}
+
+
+def plan_path(request: PathRequest, model: Model, geometries: Sequence[Geometry]) -> tuple[PathSpec, list[str]]:
+    """The path to run, and notes for people.
+
+    Args:
+        geometries: of the model's kinds of attention layers.
+
+    Raises:
+        BadField: phases or sizes that don't fit the mode.
+        NothingToRun: the mode runs no attention, or the model has none.
+    """
+    rules = _rules(request)
+    notes: list[str] = []
+    if not rules.has_sinks and any(geometry.sinks for geometry in geometries):
+        geometries = [geometry.model_copy(update={"sinks": False}) for geometry in geometries]
+        notes.append("attention sinks are left out: the kernels of this path have none")
+    layers = layers_of(request, model, geometries)
+    calls = max(2, len(layers)) if request.calls is None else request.calls
+    if calls < len(layers):
+        raise BadField(field="calls", detail=f"{calls} is below {len(layers)}, the number of kinds of layers")
+    phases, more = _phases(request, rules, layers[0].new_tokens)
+    notes += more
+    if request.deterministic and rules is flashinfer.RULES:
+        notes.append("deterministic: the path is chosen so; fixed split sizes are left out")
+    spec = PathSpec(
+        title=f"{model.name} {request.mode} {layers[0].workload.shape}",
+        layers=layers,
+        phases=phases,
+        calls=calls,
+        bitwise=request.bitwise,
+        injected=request.injected,
+        seed=request.seed,
+    )
+    return spec, notes
+
+
+def _rules(request: PathRequest) -> PathRules:
+    """Those of the path that is asked for.
+
+    Raises:
+        BadField: a path of attention, for a selection of keys.
+    """
+    if request.mode != TOPK:
+        return _PATHS.get(request.backend, candidate.RULES)
+    if request.backend in _PATHS and request.backend != SGLANG:
+        text = "{backend} is a path of attention, {mode} has none"
+        detail = Message(text, backend=request.backend, mode=Field("mode", TOPK))
+        raise BadField(field="backend", detail=detail)
+    return candidate.RULES
+
+
+def _phases(request: PathRequest, rules: PathRules, tokens: int) -> tuple[tuple[PhasePlan, ...], list[str]]:
+    """The phases to run, and notes.
+
+    Args:
+        tokens: new tokens of all requests.
+
+    Raises:
+        BadField: a phase that was asked for can't be, or a way of padding that it doesn't have.
+    """
+    plans: list[PhasePlan] = []
+    notes: list[str] = []
+    pads = rules.pads(request)
+    for name in request.phases or rules.phases:
+        if name not in IN_PIECES:
+            plans.append(rules.plan(name, request))
+            continue
+        if name not in pads:
+            if request.phases is None:
+                continue
+            what = Field("backend", request.backend) if request.mode in PADDED_MODES else Field("mode", request.mode)
+            text = "{graphs} graphs are for SGLang's extend and mixed, not for {what}"
+            raise BadField(field="phases", detail=Message(text, graphs=name, what=what))
+        mode = _pad_mode(name, pads[name], request)
+        static = captured_size(tokens, capture_sizes(), at_most_double=mode == "narrow")
+        if static is not None:
+            notes += [f"{tokens} tokens are a captured size: nothing is padded"] if static == tokens else []
+            plans.append(replace(rules.plan(name, request), pad_mode=mode, static_tokens=static))
+        elif request.phases is None:
+            notes.append(f"{tokens} tokens fit no captured size: no {name} phase, as in SGLang")
+        else:
+            detail = f"{tokens} tokens fit no captured size (SGLang runs them eagerly): leave {name} out"
+            raise BadField(field="phases", detail=detail)
+    return tuple(plans), list(dict.fromkeys(notes))
+
+
+def _pad_mode(phase: PhaseName, known: Sequence[PadMode], request: PathRequest) -> PadMode:
+    """How a phase is padded: as asked for, or as the path usually does. Breakable graphs have one way.
+
+    Raises:
+        BadField: a piecewise graph has no such way on this path.
+    """
+    asked = request.pad_mode
+    if asked is not None and asked in known:
+        return asked
+    if asked is None or phase != "piecewise":
+        return known[0]
+    text = "{asked} is not how {backend} pads (known: {known})"
+    backend = Field("backend", request.backend)
+    raise BadField(field="pad_mode", detail=Message(text, asked=asked, backend=backend, known=", ".join(known)))

@@ -1,0 +1,44 @@
+"""The result file: one JSON document a run. Validated on read; published as docs/run.schema.json.
+
+Times are microseconds unless a field's name says otherwise. Illegal states can't be written: a candidate that was
+measured has rounds, one that wasn't has a reason.
+"""
+
+from __future__ import annotations
+
+from autotune_cli.results.schema.base import Record
+from autotune_cli.results.schema.candidate import (
+    FAILED,
+    MEASURED,
+    CandidateResult,
+    CaseEvidence,
+    HostTime,
+    Kernel,
+    KnobValue,
+    Status,
+)
+from autotune_cli.results.schema.conditions import Ceilings, Conditions, Environment, Settings
+from autotune_cli.results.schema.run import SCHEMA_VERSION, RunFile, schema_text
+from autotune_cli.results.schema.workload import BaselineResult, Choice, WorkloadResult
+
+__all__ = [
+    "FAILED",
+    "MEASURED",
+    "SCHEMA_VERSION",
+    "BaselineResult",
+    "CandidateResult",
+    "CaseEvidence",
+    "Ceilings",
+    "Choice",
+    "Conditions",
+    "Environment",
+    "HostTime",
+    "Kernel",
+    "KnobValue",
+    "Record",
+    "RunFile",
+    "Settings",
+    "Status",
+    "WorkloadResult",
+    "schema_text",
+]

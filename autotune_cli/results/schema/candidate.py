@@ -1,0 +1,104 @@
+"""What is known of one candidate on one workload."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+
+from autotune_cli.results.schema.base import Record
+
+KnobValue = bool | int | float | str | None
+Status = Literal[
+    "ok",  # right, and raced to the end
+    "eliminated",  # right, and dropped from the race because it is slower
+    "duplicate",  # right, and launches exactly the kernels of another candidate (same_as)
+    "skipped",  # not measured: the budget was spent
+    "unsupported",  # doesn't apply to this workload or device
+    "unavailable",  # its library is not installed
+    "incorrect",
+    "error",
+    "timeout",
+    "crashed",
+    "out_of_memory",
+]
+MEASURED: tuple[Status, ...] = ("ok", "eliminated")
+FAILED: tuple[Status, ...] = ("incorrect", "error", "timeout", "crashed", "out_of_memory")
+
+
+class Kernel(Record):
+    """A kernel that fired, with its launch shape."""
+
+    name: str
+    grid: tuple[int, int, int] | None = None
+    """None: no kernel but a copy or a fill, or launched with several shapes."""
+    block: tuple[int, int, int] | None = None
+    count: PositiveInt = 1
+    """Launches of it with this shape in one iteration."""
+    us: NonNegativeFloat | None = None
+    """Of all of them together, in one rough iteration."""
+
+
+class CaseEvidence(Record):
+    """How right a candidate was on one case of its workload."""
+
+    case: str
+    ok: bool
+    measure: str
+    """What ``error`` and ``limit`` are: ``error norm``, ``wrong indices in the worst row`` ..."""
+    error: float | None = None
+    """None: not a number."""
+    limit: float | None = None
+    message: str = ""
+
+
+class HostTime(Record):
+    """Median host time of preparing and launching, apart from the kernels."""
+
+    plan_us: NonNegativeFloat | None = None
+    launch_us: NonNegativeFloat | None = None
+
+
+class CandidateResult(Record):
+    """What is known of one candidate on one workload."""
+
+    key: str
+    backend: str
+    knobs: dict[str, KnobValue] = Field({})
+    label: str
+    default: bool = False
+    """Is it what the first of the workload's baselines runs?"""
+    status: Status
+    reason: str | None = None
+    fix: str | None = None
+    """A command that makes an unavailable candidate available."""
+    kernels: tuple[Kernel, ...] = ()
+    evidence: tuple[CaseEvidence, ...] = ()
+    rough_us: PositiveFloat | None = None
+    """One rough time from the vetting, also of wrong candidates."""
+    rounds: tuple[NonNegativeInt, ...] = ()
+    """Numbers of the rounds it was measured in."""
+    rounds_us: tuple[PositiveFloat, ...] = ()
+    """Median of the iterations of each of ``rounds``."""
+    median_us: PositiveFloat | None = None
+    interval_us: tuple[PositiveFloat, PositiveFloat] | None = None
+    """95 % interval of the median; None: one round gives none."""
+    host: HostTime = HostTime()
+    build_s: NonNegativeFloat | None = None
+    same_as: str | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> CandidateResult:
+        if len(self.rounds) != len(self.rounds_us):
+            raise ValueError(f"{self.key}: {len(self.rounds)} round numbers for {len(self.rounds_us)} times")
+        if len(set(self.rounds)) != len(self.rounds):
+            raise ValueError(f"{self.key}: a round is there twice")
+        if self.rounds_us and self.median_us is None:
+            raise ValueError(f"{self.key}: rounds without a median")
+        if self.status in ("unsupported", "unavailable", "skipped", *FAILED) and not self.reason:
+            raise ValueError(f"{self.key}: status {self.status} without a reason")
+        if self.status == "duplicate" and not self.same_as:
+            raise ValueError(f"{self.key}: a duplicate of nothing")
+        if self.status in MEASURED and any(not case.ok for case in self.evidence):
+            raise ValueError(f"{self.key}: status {self.status} with a wrong output")
+        return self

@@ -1,0 +1,59 @@
+"""One run, or the cache of a name: the whole file."""
+
+from __future__ import annotations
+
+import json
+from typing import Final, Literal
+
+from pydantic import NonNegativeFloat, model_validator
+
+from autotune_cli.results.schema.base import Record
+from autotune_cli.results.schema.conditions import Environment, Settings
+from autotune_cli.results.schema.workload import WorkloadResult
+
+SCHEMA_VERSION: Final = 2
+
+
+class RunFile(Record):
+    """One run, or the cache of a name."""
+
+    schema_version: Literal[2] = SCHEMA_VERSION
+    kind: Literal["run", "cache"]
+    name: str
+    created: str
+    """ISO 8601, UTC."""
+    program: str
+    """``kernel-autotune 0.1.0``."""
+    command: tuple[str, ...]
+    environments: dict[str, Environment]
+    """By short hash. A run has one; a cache may hold results of several devices."""
+    environment: str
+    """That of the run which wrote the file."""
+    settings: Settings
+    noise_floor: NonNegativeFloat | None = None
+    """95th percentile of the workloads' A/A differences."""
+    complete: bool = True
+    """False: interrupted or out of budget before every workload was judged."""
+    wall_s: NonNegativeFloat = 0.0
+    workloads: tuple[WorkloadResult, ...]
+
+    @model_validator(mode="after")
+    def _workloads_are_unique(self) -> RunFile:
+        """One result a workload and device."""
+        missing = {self.environment, *(workload.environment for workload in self.workloads)} - set(self.environments)
+        if missing:
+            raise ValueError(f"environment {min(missing)} is named but not there")
+        seen = [(workload.key, self.environments[workload.environment].device) for workload in self.workloads]
+        if len(set(seen)) != len(seen):
+            raise ValueError("a workload is there twice for one device")
+        return self
+
+    @property
+    def device(self) -> Environment:
+        """The environment of the run which wrote the file."""
+        return self.environments[self.environment]
+
+
+def schema_text() -> str:
+    """What docs/run.schema.json holds."""
+    return json.dumps(RunFile.model_json_schema(), indent=2) + "\n"

@@ -1,0 +1,159 @@
+"""What is known of one workload: its candidates, the winner, and what the winner gains."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, model_validator
+
+from autotune_cli.kernels.workload import Workload
+from autotune_cli.results.schema.base import Record
+from autotune_cli.results.schema.candidate import MEASURED, CandidateResult
+from autotune_cli.results.schema.conditions import Conditions
+
+
+class Choice(Record):
+    """The winner of one workload."""
+
+    winner: str
+    """Key of the candidate."""
+    tie_set: tuple[str, ...]
+    """Candidates that can't be told from the best, the winner among them."""
+    best: str
+    """Key of the candidate with the lowest time; the winner is a tie away from it at most."""
+    default: str | None
+    """Key of the candidate that the default baseline runs, if it is one that was planned."""
+    over: str | None = None
+    """Name of that baseline, which ``speedup`` is over."""
+    speedup: PositiveFloat | None = None
+    """Time of the default over the time of the winner; None where the default is missing or wrong."""
+    speedup_interval: tuple[PositiveFloat, PositiveFloat] | None = None
+    reason: str
+    """Why this one: ``separated``, ``default within the tie set``, ``first of the tie set`` ..."""
+
+    @model_validator(mode="after")
+    def _winner_is_tied(self) -> Choice:
+        if self.winner not in self.tie_set:
+            raise ValueError(f"the winner {self.winner} is not in the tie set")
+        if self.speedup is not None and self.over is None:
+            raise ValueError("a speed-up over nothing: the baseline's name is missing")
+        return self
+
+
+class BaselineResult(Record):
+    """What an engine, with named options, runs for a workload on this GPU, and what the winner gains over it."""
+
+    name: str
+    """Words that name it: ``sglang``, ``sglang --attention-backend flashinfer``."""
+    engine: str
+    """Empty: a candidate that the user named."""
+    version: str | None = None
+    """The engine's; None: not known."""
+    version_from: Literal["installed", "newest known", "not recorded"] = "newest known"
+    backend: str | None = None
+    """In the engine's words: ``fa3``."""
+    candidate: str | None = None
+    """Key of the candidate that stands for it, measured or not."""
+    missing: str | None = None
+    """Why it was not measured; its place is never taken by another."""
+    source: str = ""
+    """Where the rule was read."""
+    speedup: PositiveFloat | None = None
+    """Its time over the winner's time; None where it is missing or not right."""
+    speedup_interval: tuple[PositiveFloat, PositiveFloat] | None = None
+    """99 % interval."""
+
+    @model_validator(mode="after")
+    def _is_there_or_missing(self) -> BaselineResult:
+        if self.candidate is None and self.missing is None:
+            raise ValueError(f"baseline {self.name}: neither a candidate nor a reason why there is none")
+        if self.speedup is not None and (self.candidate is None or self.missing is not None):
+            raise ValueError(f"baseline {self.name}: a speed-up over what was not measured")
+        return self
+
+
+class WorkloadResult(Record):
+    """What is known of one workload."""
+
+    workload: Workload
+    key: str
+    environment: str
+    """Key of the file's ``environments`` in which it was measured."""
+    identity: dict[str, str]
+    """Everything the times depend on, by field; equal identities may be reused."""
+    candidates: tuple[CandidateResult, ...]
+    choice: Choice | None = None
+    """None: no candidate was right."""
+    baselines: tuple[BaselineResult, ...] = ()
+    """The default first; then others that the winner is held to."""
+    conditions: tuple[Conditions, ...] = ()
+    floor_us: PositiveFloat | None = None
+    """Roofline: the least time the device needs for the workload's bytes and flops, at the ceilings of the run that
+    measured it."""
+    noise: NonNegativeFloat | None = None
+    """A/A: |ratio - 1| of two copies of the same candidate in this workload."""
+    noise_rounds: tuple[NonNegativeInt, ...] = ()
+    noise_rounds_us: tuple[PositiveFloat, ...] = ()
+    """Times of the second copy of ``noise_of`` by round."""
+    noise_of: str | None = None
+    stopped: str = ""
+    """Why the race ended: ``separated``, ``precise``, ``rounds``, ``budget``, ``interrupted``. ``killed``: a candidate
+    was not measured, as its worker was killed from outside each time; ``reference``: none was judged, as the exact
+    output was not computed."""
+    warnings: tuple[str, ...] = ()
+    """What casts doubt on the choice, in words: a candidate that was far faster before the race than its winner ..."""
+    device_s: NonNegativeFloat = 0.0
+    """Device time spent on vetting and racing, flushes included, in seconds."""
+    wall_s: NonNegativeFloat = 0.0
+    measured_at: str
+    """ISO 8601, UTC."""
+    card: str | None = None
+    """UUID of the GPU, as another one of the same product may be 2 or 3 % apart. None: not recorded, or a CPU."""
+    reused: bool = False
+    """Taken from the cache in this run."""
+
+    @model_validator(mode="after")
+    def _keys_resolve(self) -> WorkloadResult:
+        if self.key != self.workload.key:
+            raise ValueError(f"the key {self.key!r} is not that of the workload, {self.workload.key!r}")
+        keys = [candidate.key for candidate in self.candidates]
+        if len(set(keys)) != len(keys):
+            raise ValueError(f"{self.key}: a candidate is there twice")
+        for candidate in self.candidates:
+            if candidate.status == "ok" and not candidate.rounds_us:
+                raise ValueError(f"{candidate.key}: status ok without rounds")
+        names = [baseline.name for baseline in self.baselines]
+        if len(set(names)) != len(names):
+            raise ValueError(f"{self.key}: a baseline is there twice")
+        for baseline in self.baselines:
+            key = baseline.candidate
+            if key is not None and baseline.missing is None and key not in keys:
+                raise ValueError(f"{self.key}: the baseline {baseline.name} names {key}, which is no candidate")
+        if self.choice is not None and self.choice.over is not None and self.choice.over not in names:
+            raise ValueError(f"{self.key}: a speed-up over {self.choice.over}, which is none of its baselines")
+        if self.choice is not None:
+            by_key = {candidate.key: candidate for candidate in self.candidates}
+            for key in (*self.choice.tie_set, self.choice.best):
+                if key not in by_key:
+                    raise ValueError(f"{self.key}: the choice names {key}, which is not a candidate")
+                if by_key[key].status not in MEASURED:
+                    raise ValueError(f"{self.key}: the choice names {key}, which is {by_key[key].status}")
+        return self
+
+    def baseline(self, name: str | None = None) -> BaselineResult | None:
+        """The baseline of that name (None: the default), or None."""
+        for baseline in self.baselines:
+            if name is None or baseline.name == name:
+                return baseline
+        return None
+
+    def candidate(self, key: str) -> CandidateResult:
+        """The candidate of that key.
+
+        Raises:
+            KeyError: there is none.
+        """
+        for candidate in self.candidates:
+            if candidate.key == key:
+                return candidate
+        raise KeyError(key)

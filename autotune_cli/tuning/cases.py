@@ -1,0 +1,92 @@
+"""The inputs that a workload's candidates are judged and timed on. Lives in the worker process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from autotune_cli.kernels.family import Problem, family
+from autotune_cli.kernels.workload import AnyWorkload
+from autotune_cli.tuning.phases import Phases
+from autotune_cli.worker.input_guard import InputGuard
+
+
+class Cases:
+    """The cases of one workload at a time: each one's problem with its reference, and a guard of its inputs."""
+
+    def __init__(self, device_kind: str, seed: int, phases: Phases) -> None:
+        self._device_kind = device_kind
+        self._seed = seed
+        self._phases = phases
+        self._workload: AnyWorkload | None = None
+        self._problems: dict[str, Problem] = {}
+        self._guards: dict[str, InputGuard] = {}
+
+    @property
+    def workload(self) -> AnyWorkload:
+        """The one whose cases are held.
+
+        Raises:
+            AssertionError: none was opened.
+        """
+        assert self._workload is not None
+        return self._workload
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return family(self.workload.operation).cases(self.workload)
+
+    @property
+    def timed(self) -> str:
+        """The case on which candidates are timed."""
+        return self.names[0]
+
+    def is_open(self, workload: AnyWorkload) -> bool:
+        return self._workload == workload
+
+    def open(self, workload: AnyWorkload) -> None:
+        """Drop the cases of another workload; those of this one are made when they are asked for."""
+        self._problems.clear()
+        self._guards.clear()
+        self._workload = workload
+
+    def missing(self) -> list[str]:
+        """Cases whose inputs and reference aren't there."""
+        return [name for name in self.names if name not in self._problems]
+
+    def problem(self, case: str) -> Problem:
+        """The case's problem, made unless it is there; its reference is computed."""
+        if case not in self._problems:
+            problem = family(self.workload.operation).make_problem(self.workload, case, self._device_kind, self._seed)
+            # Attention's is computed when it is first asked for.
+            getattr(problem, "reference", None)
+            self._guards[case] = InputGuard(problem)
+            self._problems[case] = problem
+        return self._problems[case]
+
+    def size(self) -> int:
+        """Bytes of the timed case's inputs, in all page sizes that were asked for."""
+        return sum(tensor.nbytes for tensor in self.problem(self.timed).inputs())
+
+    def move(self) -> None:
+        """Put the timed case's inputs into new tensors; the reference stays."""
+        case = self.timed
+        self._problems[case] = self.problem(case).moved()
+        self._guards[case] = InputGuard(self._problems[case])
+
+    def is_unchanged(self, case: str) -> bool:
+        """Are the case's inputs what they were when they were made? True for a case that isn't there."""
+        return case not in self._guards or self._guards[case].unchanged()
+
+    def drop(self, case: str) -> None:
+        """Forget a case, whose inputs a candidate has changed or whose reference could not be computed."""
+        self._problems.pop(case, None)
+        self._guards.pop(case, None)
+
+    def learner(self, case: str) -> Callable[[], None]:
+        """Called between a candidate's preparation and its first run: page layouts are made when first asked for."""
+
+        def learn() -> None:
+            with self._phases.aside():
+                self._guards[case].learn()
+
+        return learn

@@ -1,0 +1,55 @@
+"""Is a candidate right? It runs on the cases of its workload, and its outputs are judged. In the worker process."""
+
+from __future__ import annotations
+
+from autotune_cli.kernels.registry import Candidate
+from autotune_cli.results.schema import CaseEvidence
+from autotune_cli.tuning.cases import Cases
+from autotune_cli.tuning.launches import Launches
+from autotune_cli.tuning.phases import Phases
+from autotune_cli.worker.launching import Launchable
+from autotune_cli.worker.poison import poison
+
+
+class Checker:
+    """Judges candidates by the outputs of their launches."""
+
+    def __init__(self, cases: Cases, launches: Launches, phases: Phases) -> None:
+        self._cases = cases
+        self._launches = launches
+        self._phases = phases
+
+    def check_all(self, candidate: Candidate, launch: Launchable) -> tuple[CaseEvidence, ...]:
+        """The evidence of every case; ``launch`` is the candidate on the timed one."""
+        first, *others = self._cases.names
+        # Captured once, on the timed case.
+        evidence = [self.check(first, launch)]
+        evidence += [self.check(case, self._launches.on_case(candidate, case)) for case in others]
+        return tuple(evidence)
+
+    def check(self, case: str, launch: Launchable) -> CaseEvidence:
+        """Run on poisoned outputs, judge the output, and see that the inputs are what they were."""
+        problem = self._cases.problem(case)
+        poison(launch.run())
+        output = launch.run()
+        self._phases.synchronize()
+        with self._phases.aside():
+            verdict = problem.check(output)
+            unchanged = self._cases.is_unchanged(case)
+        if not unchanged:
+            self.drop(case)
+            return CaseEvidence(case=case, ok=False, measure="inputs", message="it changes its inputs")
+        finite = verdict.error == verdict.error and abs(verdict.error) != float("inf")
+        return CaseEvidence(
+            case=case,
+            ok=verdict.ok,
+            measure=verdict.measure,
+            error=verdict.error if finite else None,
+            limit=verdict.limit,
+            message=verdict.message,
+        )
+
+    def drop(self, case: str) -> None:
+        """Forget changed inputs, and all candidates that were prepared on them."""
+        self._cases.drop(case)
+        self._launches.clear()

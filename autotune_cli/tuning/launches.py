@@ -1,0 +1,43 @@
+"""A workload's candidates as they can be launched at one placement of its inputs. Lives in the worker process."""
+
+from __future__ import annotations
+
+from autotune_cli.kernels.registry import Candidate
+from autotune_cli.tuning.cases import Cases
+from autotune_cli.tuning.messages import RoundEntry
+from autotune_cli.worker.launching import Launchable, prepare
+
+
+class Launches:
+    """Prepared candidates on the timed case, captured where the workload says graph. Each is prepared once, until it
+    or all of them are dropped: a candidate holds addresses of the inputs that it was prepared on.
+    """
+
+    def __init__(self, cases: Cases) -> None:
+        self._cases = cases
+        self._launches: dict[RoundEntry, Launchable] = {}
+
+    def get(self, entry: RoundEntry) -> Launchable:
+        """The candidate on the timed case, prepared unless it is there."""
+        if entry not in self._launches:
+            case = self._cases.timed
+            problem = self._cases.problem(case)
+            self._launches[entry] = prepare(
+                entry.candidate, problem, captured=problem.graph, before_run=self._cases.learner(case)
+            )
+        return self._launches[entry]
+
+    def on_case(self, candidate: Candidate, case: str) -> Launchable:
+        """The candidate on another case. It runs eagerly, planned as the captured one is; it isn't kept."""
+        return prepare(candidate, self._cases.problem(case), captured=False, before_run=self._cases.learner(case))
+
+    def drop(self, entry: RoundEntry) -> None:
+        self._launches.pop(entry, None)
+
+    def clear(self) -> None:
+        self._launches.clear()
+
+    def release(self) -> dict[RoundEntry, Launchable]:
+        """Hand over all of them; the next ones are prepared anew."""
+        launches, self._launches = self._launches, {}
+        return launches

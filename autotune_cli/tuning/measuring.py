@@ -1,0 +1,191 @@
+"""Measures what a run must measure: builds modules, then shares the workloads out to the workers."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Mapping, Sequence
+
+from autotune_cli.errors import BadField, BudgetTooSmall
+from autotune_cli.kernels.family import cost
+from autotune_cli.measure.floor import floor_us
+from autotune_cli.results.journal import Journal
+from autotune_cli.results.records import JournalState
+from autotune_cli.results.schema import Ceilings, Environment
+from autotune_cli.tuning.bench_process import BenchProcess
+from autotune_cli.tuning.budget import RESERVE, VETTING_SHARE, Budget
+from autotune_cli.tuning.building import build
+from autotune_cli.tuning.builds import Builds
+from autotune_cli.tuning.jobs import MeasureCeilings
+from autotune_cli.tuning.messages import PlannedWorkload, ReadyToMeasure
+from autotune_cli.tuning.run_state import RunState
+from autotune_cli.tuning.selection import to_build
+from autotune_cli.tuning.task import Interrupted, Known, Task, TaskSettings
+from autotune_cli.tuning.workload import tune_workload
+from autotune_cli.worker.failures import OutOfTime, Stopped, WorkerDied, WorkerRaised, WorkerTimeout
+
+# It takes a second; CUPTI's first session up to 4 s more.
+_CEILINGS_TIMEOUT_S = 60.0
+# Less of a budget than this would suffer from it.
+_CEILINGS_LEAST_LEFT_S = 15.0
+# To write a candidate down, in the journal and in the file, and to show it: 0.09 ms. Millions of them take minutes.
+_WRITE_S = 1e-4
+
+
+class Measuring:
+    """The part of a run in which its workers measure, one thread each."""
+
+    def __init__(
+        self,
+        state: RunState,
+        workers: Sequence[BenchProcess],
+        journal: Journal,
+        known: JournalState | None,
+        identities: Mapping[str, Mapping[str, str]],
+    ) -> None:
+        self._state = state
+        self._workers = workers
+        self._journal = journal
+        self._known = known
+        self._identities = identities
+        self._waiting: queue.SimpleQueue[PlannedWorkload] = queue.SimpleQueue()
+
+    def run(self, todo: Sequence[PlannedWorkload], candidates: int) -> None:
+        """Put the results of ``todo`` into the state; and what went wrong, or that the user wants to stop.
+
+        Args:
+            candidates: how many the whole run has, which take their time to be written down.
+
+        Raises:
+            BudgetTooSmall: there is no time left to measure anything.
+        """
+        state = self._state
+        for plan in todo:
+            self._waiting.put(plan)
+        try:
+            builds = self._build(todo)
+        except Stopped:
+            state.interrupted = True
+            return
+        except OutOfTime:
+            builds = Builds()
+        left = state.budget_left_s(_WRITE_S * candidates)
+        if todo and left == 0.0:
+            detail = f"starting and planning took {time.monotonic() - state.begin:.1f} s"
+            raise BudgetTooSmall(budget_s=state.request.budget_s, detail=detail)
+        count = min(len(self._workers), max(1, len(todo)))
+        budget = Budget(left, len(todo), count, reserve=RESERVE)
+        # A process dies with the thread that has started it, so each worker has a thread to the end.
+        threads = [
+            threading.Thread(target=self._work, args=(worker, budget, builds), name=f"gpu-{i}")
+            for i, worker in enumerate(self._workers[:count])
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        if state.stop.is_set() and not state.errors:
+            state.interrupted = True
+
+    def _build(self, todo: Sequence[PlannedWorkload]) -> Builds:
+        """Compile what isn't, for all workloads and GPUs at once. It is a part of the vetting, whose time bounds it."""
+        if not todo:
+            return Builds()
+        state, request = self._state, self._state.request
+        wanted = to_build(todo, self._known, self._workers[0], state.end)
+        left = state.budget_left_s()
+        share = None if left is None else VETTING_SHARE * left
+        return build(wanted, request.worker, state.progress, state.stop, share, request.build_timeout_s)
+
+    def _work(self, worker: BenchProcess, budget: Budget, builds: Builds) -> None:
+        """Tune workloads with one worker until none waits."""
+        state = self._state
+        try:
+            self._tune_all(worker, budget, builds)
+        except Interrupted as error:
+            with state.lock:
+                state.interrupted = True
+                if error.partial is not None:
+                    state.results[error.partial.key] = error.partial
+        except Stopped:
+            return
+        except OutOfTime:
+            # One of several GPUs came up too late to help.
+            return
+        except BaseException as error:  # handed to the main thread, which raises it
+            with state.lock:
+                state.errors.append(error)
+            state.stop.set()
+
+    def _tune_all(self, worker: BenchProcess, budget: Budget, builds: Builds) -> None:
+        state, request = self._state, self._state.request
+        keep_own = bool(request.worker.kernel_files) and not request.use_cache
+        settings = TaskSettings(request.policy, request.timeout_s, state.environment_key, keep_own)
+        ready = worker.start(state.end)
+        self._check_same_device(ready)
+        environment: Environment | None = None
+        while not state.stop.is_set():
+            try:
+                plan = self._waiting.get_nowait()
+            except queue.Empty:
+                return
+            if environment is None:
+                environment = self._with_ceilings(worker, ready.environment)
+            task = Task(
+                planned=plan,
+                identity=self._identities[plan.workload.key],
+                settings=settings,
+                worker=worker,
+                journal=self._journal,
+                progress=state.progress,
+                share=budget.share(),
+                stop=state.stop,
+                known=self._known_of(plan.workload.key),
+                floor_us=floor_us(cost(plan.workload), environment, state.settings.l2),
+                card=ready.card,
+                builds=builds,
+            )
+            result = state.own_files.settled(tune_workload(task), plan, worker, state.progress)
+            self._journal.done(result)
+            with state.lock:
+                state.results[result.key] = result
+            state.progress.done(result)
+
+    def _known_of(self, key: str) -> Known:
+        known = self._known
+        return Known() if known is None else Known(known.vetted.get(key, {}), known.rounds.get(key, {}))
+
+    def _check_same_device(self, ready: ReadyToMeasure) -> None:
+        """All results of a run are one device's.
+
+        Raises:
+            BadField: the worker's GPU is another product than the first one's.
+        """
+        ours, other = self._state.environment, ready.environment
+        if (other.device, other.memory_bytes) != (ours.device, ours.memory_bytes):
+            detail = f"{ours.device} and {other.device} differ; tune them in runs of their own"
+            raise BadField(field="gpus", detail=detail)
+
+    def _with_ceilings(self, worker: BenchProcess, environment: Environment) -> Environment:
+        """A worker's environment with the ceilings of its card, which may be 2 or 3 % from another's; without them,
+        and a note, where they can't be measured: then its workloads have no floor, and everything else.
+        """
+        state = self._state
+        left = state.budget_left_s()
+        if left is not None and left < _CEILINGS_LEAST_LEFT_S:
+            state.progress.note(f"no floors, as measuring bandwidth and matrix rate takes too much of {left:.0f} s")
+            return environment
+        try:
+            ceilings: Ceilings = worker.ask(MeasureCeilings(), _CEILINGS_TIMEOUT_S)
+        except (WorkerDied, WorkerTimeout, WorkerRaised) as error:
+            state.progress.note(
+                f"no floors, as bandwidth and matrix rate can't be measured: {str(error).splitlines()[0]}"
+            )
+            return environment
+        measured = environment.model_copy(update=ceilings.model_dump())
+        with state.lock:
+            # The file shows those of the first card.
+            if state.environment.memory_gb_per_s is None:
+                state.environment = measured
+        return measured

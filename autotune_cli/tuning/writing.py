@@ -1,0 +1,62 @@
+"""The file of a run: put together, and written where it belongs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from autotune_cli import __version__
+from autotune_cli.measure.statistics import percentile
+from autotune_cli.results.journal import Journal
+from autotune_cli.results.runs import write_run
+from autotune_cli.results.schema import RunFile
+from autotune_cli.tuning.keeping import noisy_note, split_noisy
+from autotune_cli.tuning.messages import PlannedWorkload
+from autotune_cli.tuning.resources import cores, load_average
+from autotune_cli.tuning.run_state import RunState
+
+# Why races ended before everything was judged.
+_INCOMPLETE = ("budget", "reference")
+
+
+def run_file(state: RunState, planned: Sequence[PlannedWorkload]) -> RunFile:
+    """What the run has come to, its workloads in the order of the plan."""
+    results = [state.results[plan.workload.key] for plan in planned if plan.workload.key in state.results]
+    noises = [result.noise for result in results if result.noise is not None]
+    return RunFile(
+        kind="cache" if state.request.use_cache else "run",
+        name=state.request.name,
+        created=state.created.isoformat(timespec="seconds"),
+        program=f"kernel-autotune {__version__}",
+        command=state.request.command,
+        environments={state.environment_key: state.environment},
+        environment=state.environment_key,
+        settings=state.settings,
+        noise_floor=percentile(noises, 95.0),
+        complete=not state.interrupted and all(result.stopped not in _INCOMPLETE for result in results),
+        wall_s=round(time.monotonic() - state.begin, 3),
+        workloads=tuple(results),
+    )
+
+
+def write(state: RunState, journal: Journal, run: RunFile) -> tuple[Path, RunFile]:
+    """Write the run, and return where all of it is.
+
+    Raises:
+        CannotWrite: a full disk, a read-only folder ...
+    """
+    request, progress = state.request, state.progress
+    if not request.use_cache:
+        return journal.run_path, write_run(journal.run_path, run)
+    kept, left_out = (run, ()) if request.keep_noisy else split_noisy(run)
+    # An interrupted run is whole in its journal.
+    elsewhere = bool(left_out) and not state.interrupted
+    if kept.workloads or not elsewhere:
+        for note in state.store.save(kept):
+            progress.note(note)
+    if not elsewhere:
+        return state.store.path, run
+    written = write_run(journal.run_path, run.model_copy(update={"kind": "run"}))
+    progress.note(noisy_note(run, left_out, str(journal.run_path), load_average(), cores()))
+    return journal.run_path, written
