@@ -20,7 +20,8 @@ class Library:
     variables: tuple[str, ...] = ()
     """What environment variables that change its kernels begin with."""
     always: bool = False
-    """Is it in results as "not installed" too? Older results have these, so that others are new to none of them."""
+    """Is it recorded where it isn't installed, too? Any other is left out then, and older results, which lack it, stay
+    comparable."""
     module: str = ""
     """Imported as; empty: the first word of the name."""
 
