@@ -16,7 +16,7 @@ from autotune_cli.profiling.paths.rules import PADDED_MODES, PathRules
 from autotune_cli.profiling.request import FA3, IN_PIECES, SGLANG, TOPK, PathRequest, PhaseName
 from autotune_cli.sglang.padding import PadMode, capture_sizes, captured_size
 
-# What `--backend` calls a path; anything else is a candidate's name.
+# What the field ``backend`` calls a path; anything else is a candidate's name.
 _PATHS = {SGLANG: flashinfer.RULES, FA3: fa3.RULES}
 
 

@@ -57,7 +57,7 @@ def test_the_calls_ask_for_just_these_workloads(published: ModuleType, tmp_path:
             spread=options["--spread"],
             kv_dtype=options.get("--kv-dtype"),
         )
-        assert all("--q-dtype" in note for note in suite.notes)
+        assert all("q_dtype" in note for note in suite.notes)
         asked += suite.workloads
     assert sorted(w.key for w in asked) == sorted(w.key for w in published.to_run())
     assert "attention.decode 1 x 262144 even graph h32/4 d128 bfloat16 kv float8_e4m3fn q float8_e4m3fn" in {

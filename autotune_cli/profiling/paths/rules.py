@@ -15,7 +15,7 @@ PADDED_MODES = ("extend", "mixed")
 
 @dataclass(frozen=True)
 class PathRules:
-    """A path that ``--backend`` names."""
+    """A path that the field ``backend`` names."""
 
     plan: Callable[[PhaseName, PathRequest], PhasePlan]
     """What a phase runs; refuses with BadField what the path doesn't have."""
