@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Sequence
 
-from autotune_cli.kernels.workload import cost
+from autotune_cli.kernels.family import cost
 from autotune_cli.measure.conditions import Gpu
 from autotune_cli.measure.floor import above_floor, at_highest_clock, floor_us, is_above_floor
 from autotune_cli.measure.statistics import median

@@ -22,7 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from autotune_cli.kernels.workload import AttentionWorkload, Geometry
+from autotune_cli.kernels.attention.workload import AttentionWorkload
+from autotune_cli.kernels.geometry import Geometry
 from autotune_cli.measure.statistics import median
 from autotune_cli.results.files import read_run
 from autotune_cli.results.naming import find_all

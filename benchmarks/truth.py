@@ -14,8 +14,10 @@ import subprocess
 import sys
 from typing import Any
 
+from autotune_cli.kernels.attention.workload import AttentionWorkload
+from autotune_cli.kernels.geometry import Geometry
 from autotune_cli.kernels.registry import REGISTRY, Candidate
-from autotune_cli.kernels.workload import AttentionWorkload, Geometry, TopkWorkload
+from autotune_cli.kernels.topk.workload import TopkWorkload
 from autotune_cli.measure.statistics import median
 
 LLAMA = Geometry(num_qo_heads=32, num_kv_heads=8, head_dim=128)

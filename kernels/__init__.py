@@ -6,6 +6,6 @@ Imported as ``autotune_cli.kernels``. Importing it loads neither torch nor a ker
 from __future__ import annotations
 
 from autotune_cli.kernels.modules import Module
-from autotune_cli.kernels.registry import Prepared, register
+from autotune_cli.kernels.registry import LaunchPlan, Prepared, register
 
-__all__ = ["Module", "Prepared", "register"]
+__all__ = ["LaunchPlan", "Module", "Prepared", "register"]

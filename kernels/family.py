@@ -1,19 +1,36 @@
-"""What an operation family gives the engine: problems to run on, and a judge of their outputs.
+"""What an operation family is: its workloads, what they cost, their inputs and the judge of their outputs.
 
-A family is a package of :mod:`autotune_cli.kernels` with a module ``problem`` that has the two functions of
-:class:`Family`. Importing this module loads no torch; :func:`family` does.
+A family is a package of :mod:`autotune_cli.kernels`; all that the program knows of its operations it asks of that:
+
+- ``workload``: the one model of its workloads, with their names and table cells (:class:`.base.BaseWorkload`);
+- ``family``: ``FAMILY``, a :class:`Family`: suites, cost and memory;
+- ``problem``: the functions of :class:`Problems`, which need torch;
+- ``backends``: a file each.
+
+Importing this module, or a family's ``workload`` and ``family``, loads no torch; :meth:`Family.problems` does.
 """
 
 from __future__ import annotations
 
 import importlib
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar, cast
+
+from autotune_cli.kernels.base import BaseWorkload, Cost, DeviceKind, Distribution, Mode, Spread
+from autotune_cli.kernels.geometry import Geometry
+from autotune_cli.kernels.shapes import Wanted
+from autotune_cli.kernels.workload import AnyWorkload, family_names, operations_of
 
 if TYPE_CHECKING:
     import torch
 
-    from autotune_cli.kernels.workload import AnyWorkload
+_PACKAGE = __name__.rpartition(".")[0]
+# Files of a family that describe its operations and decide neither what is computed nor what is right.
+_DESCRIPTION = ("workload.py", "family.py", "cost.py", "grids.py")
 
 
 @dataclass(frozen=True)
@@ -49,8 +66,14 @@ class Problem(Protocol):
         """The same inputs in other tensors, with the reference as far as it was computed."""
         ...
 
+    def for_graphs(self) -> Problem:
+        """The same tensors, for candidates that will be captured."""
+        ...
 
-class Family(Protocol):
+
+class Problems(Protocol):
+    """The module ``problem`` of a family."""
+
     def cases(self, workload: AnyWorkload) -> tuple[str, ...]:
         """Names of the inputs on which a candidate must be right; it is timed on the first."""
         ...
@@ -60,7 +83,139 @@ class Family(Protocol):
         ...
 
 
-def family(operation: str) -> Family:
-    """The family of ``attention.decode`` is the package ``autotune_cli.kernels.attention``."""
-    module = importlib.import_module(f"autotune_cli.kernels.{operation.split('.')[0]}.problem")
-    return cast(Family, module)
+class SuiteLayer(Protocol):
+    """What a suite asks of a kind of layer; see :class:`~autotune_cli.kernels.models.model.LayerKind`."""
+
+    @property
+    def window(self) -> int | None: ...
+
+
+class SuiteModel(Protocol):
+    """What a suite asks of a model; see :class:`~autotune_cli.kernels.models.model.Model`."""
+
+    @property
+    def layers(self) -> Sequence[SuiteLayer]: ...
+
+    @property
+    def has_full_layers(self) -> bool: ...
+
+    @property
+    def topk(self) -> int | None: ...
+
+    @property
+    def max_context(self) -> int | None: ...
+
+
+@dataclass(frozen=True)
+class SuiteRequest:
+    """What a family makes a suite's workloads from, beside the model."""
+
+    device_kind: DeviceKind
+    wanted: Wanted
+    """Batches and contexts that the user gave."""
+    geometries: tuple[Geometry, ...]
+    """Of the model's kinds of attention layers on one GPU, in their order."""
+    spread: Spread | None
+    """None: as the grid has it."""
+    scores: tuple[Distribution, ...]
+    """Distributions on which a selection must be right."""
+
+
+W = TypeVar("W", bound=BaseWorkload)
+
+
+class Family(ABC, Generic[W]):
+    """A family's operations, as far as they can be described without torch."""
+
+    name: ClassVar[str]
+    """Of its package, and the first word of its operations. Users name all its operations by it."""
+    default_model: ClassVar[str]
+    """What is tuned on a GPU when only operations of this family are asked for."""
+    short_names: ClassVar[tuple[str, ...]] = ()
+    """Last words of operations that users may type alone; no two families may have the same."""
+
+    @property
+    def operations(self) -> tuple[str, ...]:
+        """In the order in which a suite has them."""
+        return operations_of(self.name)
+
+    def default_mode(self, operation: str) -> Mode:
+        """How a server on a GPU runs the operation."""
+        return "eager"
+
+    @abstractmethod
+    def cost(self, workload: W) -> Cost:
+        """The least that any kernel must do."""
+
+    @abstractmethod
+    def memory_bytes(self, workload: W, page_layouts: int | None = None) -> int:
+        """Bytes on the device, about. ``page_layouts``: copies of a paged cache; None: as many as backends try."""
+
+    @abstractmethod
+    def workloads(self, model: SuiteModel, operation: str, mode: Mode, request: SuiteRequest) -> Sequence[W]:
+        """A suite's workloads of one operation in one mode; none where the model has no such thing, or nothing fits."""
+
+    @abstractmethod
+    def why_none(self, model: SuiteModel, operation: str) -> str:
+        """For people: why :meth:`workloads` found none. Options are named as fields (:mod:`autotune_cli.fields`)."""
+
+    @property
+    def problems(self) -> Problems:
+        """The family's module ``problem``; imports torch."""
+        return cast(Problems, importlib.import_module(f"{_PACKAGE}.{self.name}.problem"))
+
+    def cases(self, workload: W) -> tuple[str, ...]:
+        """See :meth:`Problems.cases`."""
+        return self.problems.cases(workload)
+
+    def make_problem(self, workload: W, case: str, device: str, seed: int) -> Problem:
+        """See :meth:`Problems.make_problem`."""
+        return self.problems.make_problem(workload, case, device, seed)
+
+    def sources(self) -> list[Path]:
+        """The files that decide inputs, reference and judge, sorted: part of a result's identity."""
+        folder = Path(__file__).parent / self.name
+        return sorted(path for path in folder.glob("*.py") if path.name not in _DESCRIPTION)
+
+
+@cache
+def families() -> Mapping[str, Family[Any]]:
+    """All families by name, sorted.
+
+    Raises:
+        TypeError: a module ``family`` has no ``FAMILY``, or one of another name.
+    """
+    found = {}
+    for name in family_names():
+        made = getattr(importlib.import_module(f"{_PACKAGE}.{name}.family"), "FAMILY", None)
+        if not isinstance(made, Family) or made.name != name:
+            raise TypeError(f"{_PACKAGE}.{name}.family must have FAMILY, a Family named {name!r}")
+        found[name] = made
+    return found
+
+
+def family(operation: str) -> Family[Any]:
+    """The family of ``attention.decode`` is that of the package ``autotune_cli.kernels.attention``."""
+    return families()[operation.partition(".")[0]]
+
+
+def short_names() -> dict[str, tuple[str, ...]]:
+    """What users may type for operations: a family's name, or an operation's last word."""
+    names: dict[str, tuple[str, ...]] = {}
+    for each in families().values():
+        names[each.name] = each.operations
+        names |= {word: (f"{each.name}.{word}",) for word in each.short_names}
+    return names
+
+
+def cost(workload: AnyWorkload) -> Cost:
+    """The least that any kernel for a workload must do; see its family."""
+    return family(workload.operation).cost(workload)
+
+
+def memory_bytes(workload: AnyWorkload, page_layouts: int | None = None) -> int:
+    """About how much device memory a workload needs, so that a suite that fits none is refused before it starts.
+
+    ``page_layouts``: copies of a paged cache; None: as many as backends try.
+    """
+    return family(workload.operation).memory_bytes(workload, page_layouts)

@@ -19,12 +19,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from autotune_cli.kernels.libraries import imported_libraries
 from autotune_cli.kernels.source_references import BINARIES, forget_folders, references, temporary
 
 CHANGED = "changed while it was measured"
 _DIGITS = 16
 # Libraries whose version an identity names; a checkout of them is no part of a kernel file either.
-_LIBRARIES = ("torch", "triton", "flashinfer", "sgl_kernel", "flash_attn", "numpy")
+_LIBRARIES = ("torch", *imported_libraries(), "numpy")
 _SYSTEM = ("/proc", "/sys", "/dev", "/etc", "/usr", "/lib", "/lib64", "/bin", "/sbin", "/run", "/var")
 _PARTS = {"site-packages", "dist-packages", "__pycache__"}
 # Variables that say where compilers and libraries keep what they make.

@@ -6,12 +6,36 @@ A text is a sequence of its letters to Python, so ``knobs={"mode": "fast"}`` wou
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 # More than a run could ever vet, and some 700 MB in each of two processes: what is above may have no end.
 MOST_CANDIDATES = 1_000_000
 _DEVICES = ("cuda", "cpu")
+
+
+def checked_operations(operations: Iterable[Any], known: Collection[str]) -> tuple[str, ...]:
+    """The operations of a backend.
+
+    Raises:
+        ValueError: an unknown one, or none.
+    """
+    named = tuple(operations)
+    unknown = [str(operation) for operation in named if operation not in known]
+    if unknown or not named:
+        raise ValueError(f"unknown operation {', '.join(unknown) or '(none)'}; known: {', '.join(known)}")
+    return named
+
+
+def checked_name(name: Any) -> str:
+    """A backend's name.
+
+    Raises:
+        ValueError: no text.
+    """
+    if not isinstance(name, str) or not name.strip():
+        raise ValueError(f"the name of a backend is a text, not {name!r}")
+    return name
 
 
 def checked_knobs(backend: str, knobs: Any) -> Mapping[str, tuple[Any, ...]] | Callable[..., Any]:

@@ -10,123 +10,110 @@ import inspect
 import itertools
 import pkgutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, Protocol, TypeVar
 
+from autotune_cli.kernels.candidate import Candidate, Device, Knob, LaunchPlan, Prepared, parse_key
 from autotune_cli.kernels.modules import Module
 from autotune_cli.kernels.own_files import closure, digest
 from autotune_cli.kernels.registering import (
     checked_devices,
     checked_knobs,
+    checked_name,
+    checked_operations,
     checked_reason,
     checked_texts,
     yielded_knobs,
 )
-from autotune_cli.kernels.workload import OPERATIONS, AnyWorkload
+from autotune_cli.kernels.workload import OPERATIONS, AnyWorkload, family_names
 
-Knob = bool | int | float | str | None
-FAMILIES = ("attention", "topk")
-
-
-@dataclass(frozen=True)
-class Device:
-    """What candidates are planned for. ``capability`` is CUDA's (9, 0) for an H200; None on a CPU."""
-
-    kind: str
-    name: str
-    capability: tuple[int, int] | None = None
-    multiprocessors: int = 0
-    memory_bytes: int = 0
-    l2_bytes: int = 0
-    cuda: str = ""
-    """CUDA version of torch, such as ``13.0``; empty on a CPU."""
+__all__ = [
+    "REGISTRY",
+    "Backend",
+    "Candidate",
+    "Device",
+    "Knob",
+    "LaunchPlan",
+    "Prepared",
+    "Registry",
+    "parse_key",
+    "prepared",
+    "register",
+    "source_hash",
+]
 
 
-@dataclass(frozen=True)
-class Candidate:
-    """A backend with fixed knobs."""
-
-    backend: str
-    knobs: tuple[tuple[str, Knob], ...] = ()
-
-    @property
-    def key(self) -> str:
-        """``flashinfer.decode(path=fa3,page_size=16)``; stable across runs."""
-        inner = ",".join(f"{name}={_text(value)}" for name, value in self.knobs)
-        return f"{self.backend}({inner})" if inner else self.backend
-
-    @property
-    def label(self) -> str:
-        """Short text for tables: ``flashinfer.decode fa3 page 16``; knobs left at None are not shown."""
-        parts = [self.backend]
-        for name, value in self.knobs:
-            word = name.removesuffix("_size").replace("_", " ")
-            if value is None:
-                continue
-            if isinstance(value, bool):
-                parts.append(word if value else f"{word} off")
-            else:
-                parts.append(value if isinstance(value, str) else f"{word} {value:g}")
-        return " ".join(parts)
+KnobsOf = Callable[[Any, Device], Iterable[Mapping[str, Knob]]]
+"""Workload and device to the knobs of each candidate."""
+WhyNot = Callable[[Any, Device, Mapping[str, Knob]], str | None]
+"""Workload, device and knobs to the reason why a candidate doesn't apply, or None."""
 
 
-def _text(value: Knob) -> str:
-    return str(value).lower() if isinstance(value, bool) or value is None else f"{value}"
+class Backend:
+    """A library's kernel behind one Python call. :func:`register` takes the same arguments.
 
+    The function is called as ``prepare(problem, **knobs)`` in a worker process and returns a callable that launches
+    the kernel and returns its output, or a :class:`Prepared`. It imports its library itself.
 
-def parse_key(key: str) -> tuple[str, tuple[tuple[str, Knob], ...]]:
-    """Backend and knobs of a candidate's key, the inverse of :attr:`Candidate.key`."""
-    backend, _, inner = key.partition("(")
-    pairs = [part.partition("=") for part in inner.removesuffix(")").split(",") if part]
-    return backend.strip(), tuple((name.strip(), _value(text.strip())) for name, _, text in pairs)
+    Args:
+        operations: such as ``"attention.decode"``.
+        name: unique, ``library.variant``.
+        knobs: values to try by name (their product), or a function ``(workload, device)`` that yields one mapping a
+            candidate.
+        requires: modules that must be there, such as ``library.module``; otherwise its candidates are ``unavailable``.
+            They are looked for, not imported.
+        install: the command that installs them.
+        devices: ``"cuda"``, ``"cpu"`` or both.
+        unsupported: ``(workload, device, knobs)`` to the reason why a candidate doesn't apply, or None.
+        build: ``(workload, **knobs)``: compiles what the candidate needs, outside its time limit, when its turn comes.
+        launch_knobs: knobs that only decide which kernels run with how many blocks. Candidates that differ in nothing
+            else and fire the same kernels with the same launch shape are one candidate.
+        forget: drops buffers that the library keeps between calls. Called while nothing of the backend is prepared,
+            so that they come to lie elsewhere: times depend on where.
+        modules: ``(workload, **knobs)`` to the :class:`~autotune_cli.kernels.modules.Module` objects that the candidate
+            needs, in the order in which they are loaded; instead of ``build``. What isn't compiled yet is then built
+            before the first candidate's turn, several at a time. Names them and compiles nothing.
 
-
-def _value(text: str) -> Knob:
-    words: dict[str, Knob] = {"true": True, "false": False, "none": None}
-    if text in words:
-        return words[text]
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
-
-
-@dataclass
-class Prepared:
-    """A candidate ready to be launched.
-
-    ``run`` launches the kernels on the current stream and returns the output: a tensor, or ``(out, lse)`` with the
-    base-2 log-sum-exp. It is called many times, may be captured into a CUDA graph, and must not synchronise.
-    ``plan`` is the host work of a new batch (FlashInfer's ``plan``), timed apart.
+    Raises:
+        ValueError: an unknown operation, a name that another file has taken, both ``build`` and ``modules``, or one
+            value where a list of values is meant.
     """
 
-    run: Callable[[], Any]
-    plan: Callable[[], None] | None = None
-
-
-@dataclass(frozen=True)
-class Backend:
-    """A library's kernel behind one Python call; see :func:`register` for the fields."""
-
-    name: str
-    operations: tuple[str, ...]
     prepare: Callable[..., Prepared | Callable[[], Any]]
-    knobs: Mapping[str, tuple[Knob, ...]] | Callable[[Any, Device], Iterable[Mapping[str, Knob]]]
-    requires: tuple[str, ...] = ()
-    install: str = ""
-    devices: tuple[str, ...] = ("cuda",)
-    unsupported: Callable[[Any, Device, Mapping[str, Knob]], str | None] | None = None
-    build: Callable[..., None] | None = None
-    launch_knobs: tuple[str, ...] = ()
-    forget: Callable[[], None] | None = None
-    source: Path = field(default=Path())
-    modules: Callable[..., Iterable[Module]] | None = None
-    own: bool = False
+    """The function that was registered."""
+    source: Path = Path()
+    """Its file."""
+    own = False
     """Registered by a user's file."""
+
+    def __init__(
+        self,
+        *operations: str,
+        name: str,
+        knobs: Mapping[str, Iterable[Knob]] | KnobsOf | None = None,
+        requires: Iterable[str] = (),
+        install: str = "",
+        devices: Iterable[str] = ("cuda",),
+        unsupported: WhyNot | None = None,
+        build: Callable[..., None] | None = None,
+        launch_knobs: Iterable[str] = (),
+        forget: Callable[[], None] | None = None,
+        modules: Callable[..., Iterable[Module]] | None = None,
+    ) -> None:
+        self.operations = checked_operations(operations, OPERATIONS)
+        self.name = checked_name(name)
+        self.knobs = checked_knobs(name, knobs)
+        self.requires = checked_texts(name, "requires", requires)
+        self.launch_knobs = checked_texts(name, "launch_knobs", launch_knobs)
+        self.devices = checked_devices(name, devices)
+        if build is not None and modules is not None:
+            raise ValueError(f"{name}: modules are built one by one, so there is no build besides")
+        self.install = install
+        self.unsupported = unsupported
+        self.modules = modules
+        self.build = build if modules is None else _build_all(modules)
+        self.forget = forget
 
     def candidates(self, workload: AnyWorkload, device: Device) -> Iterator[Candidate]:
         """Every setting of the knobs worth a name for this workload, supported or not."""
@@ -201,7 +188,7 @@ class Registry:
         if self._discovered:
             return
         self._discovered = True
-        for family in FAMILIES:
+        for family in family_names():
             package = importlib.import_module(f"autotune_cli.kernels.{family}.backends")
             for module in sorted(info.name for info in pkgutil.iter_modules(package.__path__)):
                 importlib.import_module(f"{package.__name__}.{module}")
@@ -235,85 +222,48 @@ class Registry:
 REGISTRY = Registry()
 
 
-def register(
-    *operations: str,
-    name: str,
-    knobs: Mapping[str, Iterable[Knob]] | Callable[[Any, Device], Iterable[Mapping[str, Knob]]] | None = None,
-    requires: tuple[str, ...] = (),
-    install: str = "",
-    devices: tuple[str, ...] = ("cuda",),
-    unsupported: Callable[[Any, Device, Mapping[str, Knob]], str | None] | None = None,
-    build: Callable[..., None] | None = None,
-    launch_knobs: tuple[str, ...] = (),
-    forget: Callable[[], None] | None = None,
-    modules: Callable[..., Iterable[Module]] | None = None,
-) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Register the decorated function as a backend of the named operations.
+P = ParamSpec("P")
+F = TypeVar("F", bound=Callable[..., Any])
 
-    The function is called as ``prepare(problem, **knobs)`` in a worker process and returns a callable that launches
-    the kernel and returns its output, or a :class:`Prepared`. It imports its library itself.
 
-    Args:
-        operations: such as ``"attention.decode"``.
-        name: unique, ``library.variant``.
-        knobs: values to try by name (their product), or a function ``(workload, device)`` that yields one mapping a
-            candidate.
-        requires: modules that must be there, such as ``library.module``; otherwise its candidates are ``unavailable``.
-            They are looked for, not imported.
-        install: the command that installs them.
-        devices: ``"cuda"``, ``"cpu"`` or both.
-        unsupported: ``(workload, device, knobs)`` to the reason why a candidate doesn't apply, or None.
-        build: ``(workload, **knobs)``: compiles what the candidate needs, outside its time limit, when its turn comes.
-        launch_knobs: knobs that only decide which kernels run with how many blocks. Candidates that differ in nothing
-            else and fire the same kernels with the same launch shape are one candidate.
-        forget: drops buffers that the library keeps between calls. Called while nothing of the backend is prepared,
-            so that they come to lie elsewhere: times depend on where.
-        modules: ``(workload, **knobs)`` to the :class:`~autotune_cli.kernels.modules.Module` objects that the candidate
-            needs, in the order in which they are loaded; instead of ``build``. What isn't compiled yet is then built
-            before the first candidate's turn, several at a time. Names them and compiles nothing.
+class Decorator(Protocol):
+    """Leaves the function as it is, its type included."""
+
+    def __call__(self, prepare: F) -> F: ...
+
+
+def _registering(make: Callable[P, Backend]) -> Callable[P, Decorator]:
+    @wraps(make, assigned=())
+    def register(*args: P.args, **kwargs: P.kwargs) -> Decorator:
+        backend = make(*args, **kwargs)
+
+        def decorate(prepare: F) -> F:
+            backend.prepare = prepare
+            backend.own = bool(REGISTRY.own_files)
+            try:
+                backend.source = Path(inspect.getsourcefile(prepare) or "").resolve()
+            except TypeError:  # a partial, an object that is called: what made it is in the user's files
+                backend.source = REGISTRY.own_files[-1] if REGISTRY.own_files else Path()
+            REGISTRY.add(backend)
+            return prepare
+
+        return decorate
+
+    register.__doc__ = f"Register the decorated function as a backend of the named operations.\n\n{make.__doc__}"
+    return register
+
+
+register = _registering(Backend)
+
+
+def prepared(candidate: Candidate, problem: Any) -> Prepared:
+    """The candidate on a problem; what it compiles was compiled before.
 
     Raises:
-        ValueError: an unknown operation, a name that another file has taken, both ``build`` and ``modules``, or one
-            value where a list of values is meant.
+        KeyError: no such backend.
     """
-    unknown = [str(operation) for operation in operations if operation not in OPERATIONS]
-    if unknown or not operations:
-        raise ValueError(f"unknown operation {', '.join(unknown) or '(none)'}; known: {', '.join(OPERATIONS)}")
-    if not isinstance(name, str) or not name.strip():
-        raise ValueError(f"the name of a backend is a text, not {name!r}")
-    table = checked_knobs(name, knobs)
-    requires = checked_texts(name, "requires", requires)
-    launch_knobs = checked_texts(name, "launch_knobs", launch_knobs)
-    devices = checked_devices(name, devices)
-    if build is not None and modules is not None:
-        raise ValueError(f"{name}: modules are built one by one, so there is no build besides")
-
-    def decorate(prepare: Callable[..., Any]) -> Callable[..., Any]:
-        try:
-            source = Path(inspect.getsourcefile(prepare) or "").resolve()
-        except TypeError:  # a partial, an object that is called: what made it is in the user's files
-            source = REGISTRY.own_files[-1] if REGISTRY.own_files else Path()
-        REGISTRY.add(
-            Backend(
-                name,
-                operations,
-                prepare,
-                table,
-                requires,
-                install,
-                devices,
-                unsupported,
-                build if modules is None else _build_all(modules),
-                launch_knobs,
-                forget,
-                source,
-                modules,
-                bool(REGISTRY.own_files),
-            )
-        )
-        return prepare
-
-    return decorate
+    result = REGISTRY.get(candidate.backend).prepare(problem, **dict(candidate.knobs))
+    return result if isinstance(result, Prepared) else Prepared(result)
 
 
 def _build_all(modules: Callable[..., Iterable[Module]]) -> Callable[..., None]:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from autotune_cli.commands.options.profile import ProfileOptions
+    from autotune_cli.kernels.geometry import Geometry
     from autotune_cli.kernels.models.model import Model
-    from autotune_cli.kernels.workload import Geometry
     from autotune_cli.profiling.path import PathSpec
     from autotune_cli.profiling.recording.recorded import LiveRun
     from autotune_cli.profiling.request import PathRequest

@@ -10,34 +10,15 @@ from pathlib import Path
 
 import torch
 
+from autotune_cli.kernels.libraries import LIBRARIES
 from autotune_cli.kernels.registry import Device
 from autotune_cli.measure.conditions import Gpu
 from autotune_cli.results.schema import Environment
 
-# Distribution names by what the libraries are called here; the first that is installed counts.
-LIBRARIES: dict[str, tuple[str, ...]] = {
-    "torch": ("torch",),
-    "triton": ("triton",),
-    "flashinfer": ("flashinfer-python",),
-    "sgl_kernel": ("sglang-kernel", "sgl-kernel"),
-}
-# Recorded only where they are installed. CuTe DSL and its helpers compile flash-attn-4's kernels.
-COMPILERS: dict[str, str] = {
-    "flash_attn.cute": "flash-attn-4",
-    "cutlass_dsl": "nvidia-cutlass-dsl",
-    "quack": "quack-kernels",
-}
 NOT_INSTALLED = "not installed"
-# Variables with these prefixes change which kernel runs, or how it is built.
+# Variables with these prefixes change which kernel runs, or how it is built, beside those of the libraries.
 _PREFIXES = (
-    "FLASHINFER_",
-    "FLASH_ATTENTION_",
-    "CUTE_DSL_",
-    "SGLANG_",
-    "TRITON_",
-    "TORCH_",
-    "CUBLAS_",
-    "CUDNN_",
+    *(prefix for library in LIBRARIES for prefix in library.variables),
     "NVIDIA_TF32",
     "OMP_",
     "MKL_",
@@ -63,13 +44,11 @@ _HARMLESS = (
 def library_versions() -> dict[str, str]:
     """Installed version of each kernel library."""
     versions = {}
-    for name, distributions in LIBRARIES.items():
-        found = (_version(distribution) for distribution in distributions)
-        versions[name] = next((version for version in found if version is not None), NOT_INSTALLED)
-    for name, distribution in COMPILERS.items():
-        version = _version(distribution)
-        if version is not None:
-            versions[name] = version
+    for library in LIBRARIES:
+        found = (_version(distribution) for distribution in library.distributions)
+        version = next((version for version in found if version is not None), None)
+        if version is not None or library.always:
+            versions[library.name] = version or NOT_INSTALLED
     # The build matters too: 2.11.0+cu130 and 2.11.0+cpu run different kernels.
     versions["torch"] = torch.__version__
     return versions

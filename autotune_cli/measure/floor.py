@@ -5,7 +5,7 @@ Imports no torch.
 
 from __future__ import annotations
 
-from autotune_cli.kernels.workload import Cost
+from autotune_cli.kernels.base import Cost
 from autotune_cli.results.schema import MEASURED, CandidateResult, Environment, WorkloadResult
 
 # The first compute capability whose tensor cores multiply FP8 (Ada; PTX ISA, mma with .e4m3).

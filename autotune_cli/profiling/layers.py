@@ -7,15 +7,11 @@ from dataclasses import dataclass
 
 from autotune_cli.errors import BadField
 from autotune_cli.fields import Field, Message
+from autotune_cli.kernels.attention.workload import AttentionWorkload, Lengths
+from autotune_cli.kernels.geometry import Geometry
 from autotune_cli.kernels.models.model import Model
-from autotune_cli.kernels.workload import (
-    AnyWorkload,
-    AttentionOperation,
-    AttentionWorkload,
-    Geometry,
-    Lengths,
-    TopkWorkload,
-)
+from autotune_cli.kernels.topk.workload import TopkWorkload
+from autotune_cli.kernels.workload import AnyWorkload
 from autotune_cli.profiling.errors import NothingToRun
 from autotune_cli.profiling.request import TOPK, PathRequest
 
@@ -65,21 +61,18 @@ def _topk_layers(request: PathRequest, model: Model) -> tuple[PathLayer, ...]:
     if request.new is not None:
         raise BadField(field="new", detail="a selection has no new tokens")
     rows, width = request.batch or _BATCH[TOPK], request.context or _CONTEXT[TOPK]
-    workload = TopkWorkload(operation="topk.select", rows=rows, width=width, k=model.topk, mode="eager")
-    return (PathLayer(workload),)
+    return (PathLayer(TopkWorkload.select(rows=rows, width=width, k=model.topk)),)
 
 
 def _attention_layers(request: PathRequest, model: Model, geometries: Sequence[Geometry]) -> tuple[PathLayer, ...]:
     batch = request.batch or _BATCH.get(request.mode, 4)
-    operation: AttentionOperation
     if request.mode == "decode":
         if request.new not in (None, 1):
             raise BadField(field="new", detail="a decode step has one new token a request")
-        operation, new, context = "attention.decode", 1, request.context or _CONTEXT["decode"]
+        new, context = 1, request.context or _CONTEXT["decode"]
     else:
         new = request.new or _NEW.get(request.mode, 128)
         context = request.context or (new + 1024 if request.prefix else new)
-        operation = "attention.extend" if request.prefix else "attention.prefill"
         if request.prefix and context <= new:
             text = "{keys} keys in all leave no prefix beside {new} new tokens ({without}: none)"
             detail = Message(text, keys=context, new=new, without=Field("prefix", False))
@@ -88,9 +81,8 @@ def _attention_layers(request: PathRequest, model: Model, geometries: Sequence[G
             raise BadField(field="context", detail=f"without a prefix it is the number of new tokens, {new}")
     found = []
     for geometry in geometries:
-        workload = AttentionWorkload(
-            operation=operation, geometry=geometry, batch=batch, new=new, context=context, mode="eager"
-        )
+        decode = request.mode == "decode"
+        workload = AttentionWorkload.step(geometry, batch=batch, new=new, context=context, decode=decode)
         # A server captures for the longest context that it serves; eager steps don't depend on it.
         served = {"served_context": max(model.max_context, context)} if model.max_context else {}
         found.append(PathLayer(workload.model_copy(update=served), _lengths(request.mode, workload)))

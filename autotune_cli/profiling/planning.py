@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from autotune_cli.errors import BadField
 from autotune_cli.fields import Field, Message
+from autotune_cli.kernels.geometry import Geometry
 from autotune_cli.kernels.models.model import Model
-from autotune_cli.kernels.workload import Geometry
 from autotune_cli.profiling.layers import layers_of
 from autotune_cli.profiling.path import PathSpec, PhasePlan
 from autotune_cli.profiling.paths import candidate, fa3, flashinfer

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from autotune_cli.kernels.workload import AttentionWorkload, TopkWorkload
+from autotune_cli.kernels.workload import AnyWorkload
 from autotune_cli.measure import floor
 from autotune_cli.results.schema import CandidateResult, WorkloadResult
 
@@ -59,21 +59,14 @@ def share_of_floor(result: WorkloadResult) -> float | None:
     return floor.share_of_floor(result, result.candidate(result.choice.winner))
 
 
-def operation(workload: AttentionWorkload | TopkWorkload) -> str:
-    """The operation, with the window that tells a model's layers apart."""
-    if isinstance(workload, AttentionWorkload) and workload.geometry.window_left is not None:
-        return f"{workload.operation} window {workload.geometry.window_left + 1}"
-    return workload.operation
+def operation(workload: AnyWorkload) -> str:
+    """The operation, with what tells a model's layers apart."""
+    return workload.title
 
 
-def batch_and_context(workload: AttentionWorkload | TopkWorkload) -> tuple[str, str]:
-    """The two columns of a batch shape; an extend's context is ``new+prefix``. ``≤``: lengths differ up to it."""
-    most = "" if workload.spread == "even" else "≤"
-    if isinstance(workload, TopkWorkload):
-        return str(workload.rows), f"{most}{workload.width}"
-    if workload.operation == "attention.extend":
-        return str(workload.batch), f"{most}{workload.new}+{workload.context - workload.new}"
-    return str(workload.batch), f"{most}{workload.context}"
+def batch_and_context(workload: AnyWorkload) -> tuple[str, str]:
+    """The two columns of a batch shape. ``≤``: lengths differ up to it."""
+    return workload.cells
 
 
 def plural(number: int, word: str) -> str:

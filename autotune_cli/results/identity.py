@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 
-from autotune_cli.kernels.workload import AttentionWorkload, TopkWorkload
+from autotune_cli.kernels.workload import AnyWorkload
 from autotune_cli.results.schema import Ceilings, Environment, Settings
 
 METHOD = 2
@@ -34,7 +34,7 @@ _ABSENT = {
 
 
 def identity(
-    workload: AttentionWorkload | TopkWorkload,
+    workload: AnyWorkload,
     environment: Environment,
     settings: Settings,
     sources: Mapping[str, str],
@@ -56,7 +56,7 @@ def identity(
         "workload": workload.key,
         # Not in the key's text, yet it decides every request's length.
         "lengths rule": str(workload.lengths_rule),
-        "served context": str(getattr(workload, "served_context", None) or ""),
+        **workload.beside_key,
         **environment_fields(environment),
         **settings_fields(settings),
         **{f"source {name}": digest for name, digest in sorted(sources.items())},

@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 
 from autotune_cli.errors import BadField, BudgetTooSmall
-from autotune_cli.kernels.workload import cost
+from autotune_cli.kernels.family import cost
 from autotune_cli.measure.floor import floor_us
 from autotune_cli.results.journal import Journal
 from autotune_cli.results.records import JournalState

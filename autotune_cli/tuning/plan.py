@@ -10,6 +10,7 @@ from pathlib import Path
 
 from autotune_cli import kernels
 from autotune_cli.kernels.engines import Baseline
+from autotune_cli.kernels.family import family
 from autotune_cli.kernels.registering import MOST_CANDIDATES
 from autotune_cli.kernels.registry import REGISTRY, Backend, Candidate, Device, source_hash
 from autotune_cli.kernels.workload import AnyWorkload
@@ -39,9 +40,8 @@ def plan(
     turns.sort(key=lambda planned: keys.index(planned.candidate.key) if planned.candidate.key in keys else len(keys))
     candidates = [replace(planned, default=planned.candidate.key == default) for planned in turns]
     names = sorted({planned.candidate.backend for planned in candidates if planned.status is None})
-    package = Path(kernels.__file__).parent / workload.operation.split(".")[0]
     sources = {name: REGISTRY.get(name).source_hash for name in names}
-    sources["problem"] = source_hash(sorted(package.glob("*.py")))
+    sources["problem"] = source_hash(family(workload.operation).sources())
     launch_knobs = {name: REGISTRY.get(name).launch_knobs for name in names}
     own = REGISTRY.own_hash if REGISTRY.own_files else ""
     return PlannedWorkload(workload, tuple(candidates), sources, launch_knobs, found, own, _own(names))

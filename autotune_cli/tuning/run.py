@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from autotune_cli.errors import BudgetTooSmall, NoMemory
-from autotune_cli.kernels.models.memory import PAGE_LAYOUTS, memory_bytes
+from autotune_cli.kernels.family import memory_bytes
 from autotune_cli.results.cache import CacheStore
 from autotune_cli.results.identity import environment_key, identity
 from autotune_cli.results.journal import Journal
@@ -128,7 +128,7 @@ def _check_memory(state: RunState) -> None:
         NoMemory: names one whose inputs don't.
     """
     device = state.environment
-    layouts = len(state.request.page_sizes) or PAGE_LAYOUTS
+    layouts = len(state.request.page_sizes) or None
     for workload in state.request.workloads:
         needed = memory_bytes(workload, layouts) + (_OVERHEAD_BYTES if device.device_kind == "cuda" else 0)
         if device.memory_bytes and needed > device.memory_bytes:

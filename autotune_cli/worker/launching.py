@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 
 from autotune_cli.kernels.family import Problem
-from autotune_cli.kernels.registry import REGISTRY, Candidate, Prepared
+from autotune_cli.kernels.registry import Candidate, prepared
 
 RUNS_BEFORE_CAPTURE = 2
 """torch asks for a few eager runs on a side stream before a capture, so that lazy allocations are over."""
@@ -37,18 +37,17 @@ def prepare(
     candidate: Candidate, problem: Problem, captured: bool, before_run: Callable[[], None] = lambda: None
 ) -> Launchable:
     """Prepare a candidate on a problem, and capture it if asked. ``before_run`` is called before its first run."""
-    result = REGISTRY.get(candidate.backend).prepare(problem, **dict(candidate.knobs))
-    prepared = result if isinstance(result, Prepared) else Prepared(result)
+    ready = prepared(candidate, problem)
     before_run()
     if not captured:
-        return Launchable(prepared.run, prepared.plan, prepared)
-    graph, output = capture(prepared.run, stream=warm_up(prepared.run))
+        return Launchable(ready.run, ready.plan, ready)
+    graph, output = capture(ready.run, stream=warm_up(ready.run))
 
     def replay() -> Any:
         graph.replay()
         return output
 
-    return Launchable(replay, prepared.plan, (graph, prepared))
+    return Launchable(replay, ready.plan, (graph, ready))
 
 
 def warm_up(work: Callable[[], Any], runs: int = RUNS_BEFORE_CAPTURE) -> torch.cuda.Stream:

@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 
 from autotune_cli.kernels.attention.reference import Reference, compute_reference, judge
+from autotune_cli.kernels.attention.workload import AttentionWorkload, Lengths
 from autotune_cli.kernels.family import Verdict
-from autotune_cli.kernels.workload import AttentionWorkload, Geometry, Lengths
+from autotune_cli.kernels.geometry import Geometry
 
 if TYPE_CHECKING:
     from autotune_cli.kernels.workload import AnyWorkload
@@ -261,6 +262,11 @@ class AttentionProblem:
         other.sinks = None if self.sinks is None else self.sinks.clone()
         other._pages, other._workspaces = {}, {}
         return other
+
+    def for_graphs(self) -> AttentionProblem:
+        view = copy.copy(self)
+        view.graph = True
+        return view
 
     def _normal(self, tokens: int, heads: int, dim: int, dtype: torch.dtype, scale: float) -> torch.Tensor:
         """Normal values, drawn in float32 a chunk at a time (64 MiB) so that a large cache fits."""

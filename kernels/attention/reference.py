@@ -12,8 +12,9 @@ from typing import Any
 
 import torch
 
+from autotune_cli.kernels.attention.workload import Lengths
 from autotune_cli.kernels.family import Verdict
-from autotune_cli.kernels.workload import Geometry, Lengths
+from autotune_cli.kernels.geometry import Geometry
 
 # Score elements held at once; about three copies of them exist (scores, weights, mask): below 1.6 GiB in float32.
 _SCORES = 1 << 27

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from autotune_cli.kernels.registry import Device
-from autotune_cli.kernels.workload import AnyWorkload, AttentionWorkload
+from autotune_cli.kernels.workload import AnyWorkload
 
 Attention = Literal["mha", "mla", "dsa", "dsv4"]
 """Kind of a model's attention: MHA and GQA; multi-head latent; DeepSeek sparse (``index_topk``); DeepSeek-V4's."""
@@ -54,17 +54,4 @@ def situation_of(
     gpu = device.kind if device.capability is None else f"sm{device.capability[0]}{device.capability[1]}"
     shared = {"gpu": gpu, "cuda": device.cuda, "model_type": model_type}
     given = {"options": dict(options or {}), "variables": dict(variables or {})}
-    if not isinstance(workload, AttentionWorkload):
-        return Situation(workload.operation, attention="dsa", k=workload.k, **shared, **given)  # type: ignore[arg-type]
-    g = workload.geometry
-    return Situation(
-        workload.operation,
-        sinks=g.sinks,
-        window=g.window_left is not None,
-        softcap=g.softcap is not None,
-        group=g.group,
-        kv_heads=g.num_kv_heads,
-        kv_dtype=g.cache_dtype,
-        **shared,  # type: ignore[arg-type]
-        **given,  # type: ignore[arg-type]
-    )
+    return Situation(workload.operation, **workload.situation, **shared, **given)  # type: ignore[arg-type]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from autotune_cli.kernels.models.catalog import load_model, model_names
 from autotune_cli.kernels.models.config import read_config
-from autotune_cli.kernels.models.memory import memory_bytes
 from autotune_cli.kernels.models.model import LayerKind, Model
 from autotune_cli.kernels.models.suite import CPU_MODEL, Suite, build_suite, choose_model
 
@@ -16,7 +15,6 @@ __all__ = [
     "build_suite",
     "choose_model",
     "load_model",
-    "memory_bytes",
     "model_names",
     "read_config",
 ]

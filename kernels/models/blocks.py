@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from autotune_cli.kernels.models.fields import MOST_SIZE, Fields
+from autotune_cli.kernels.models.fields import MOST_SIZE, Fields, Part
 from autotune_cli.kernels.models.heads import Heads
 
 
@@ -24,17 +24,17 @@ def _block(fields: Fields, heads: Heads, index: int, block: object) -> tuple[Hea
     name = f"block_configs[{index}]"
     if not isinstance(block, dict):
         raise fields.bad(name, "must be an object")
-    attention = Fields(fields.where, block, f"{fields.prefix}{name}.", "").section("attention")
-    if attention is None or attention.flag("no_op") or attention.flag("replace_with_linear"):
+    attention = Part.of(fields.where, block, f"{fields.prefix}{name}.", "").section("attention")
+    if attention is None or attention.no_op or attention.replace_with_linear:
         return None
-    group = attention.count("n_heads_in_group", MOST_SIZE)
-    kv = heads.query // group if group else attention.count("num_key_value_heads", MOST_SIZE) or heads.kv
+    group = attention.n_heads_in_group
+    kv = heads.query // group if group else attention.num_key_value_heads or heads.kv
     if group and heads.query % group:
         raise attention.bad("n_heads_in_group", f"is {group}, which doesn't divide {heads.query} query heads")
     if heads.query % kv:
         raise attention.bad("num_key_value_heads", f"is {kv}, which doesn't divide {heads.query} query heads")
-    window = attention.switchable("window_length")
-    longest = fields.count("max_position_embeddings")
+    window = attention.window_length
+    longest = fields.max_position_embeddings
     if window is not None and longest is not None and window >= longest:
         window = None
     return Heads(heads.query, kv, heads.dim), window

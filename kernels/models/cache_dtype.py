@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from autotune_cli.fields import Message
-from autotune_cli.kernels.workload import DType
+from autotune_cli.kernels.base import DType
 
 _FP8: DType = "float8_e4m3fn"
 _OFF = ("", "none", "auto")

@@ -23,11 +23,10 @@ def model_names() -> tuple[str, ...]:
 def load_model(name: str) -> Model:
     """A model by name, in any case, or by its Hugging Face repository id. Raises :class:`UnknownName`."""
     wanted = name.strip().lower()
+    if "/" in wanted:
+        wanted = next((known for known in model_names() if _read(known).source.lower() == wanted), wanted)
     if wanted not in model_names():
-        last = wanted.rpartition("/")[2]
-        if last not in model_names() or load_model(last).source.lower() != wanted:
-            raise UnknownName("model", name, model_names())
-        wanted = last
+        raise UnknownName("model", name, model_names())
     return _read(wanted)
 
 

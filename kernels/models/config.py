@@ -10,6 +10,7 @@ from typing import Any, cast
 
 from autotune_cli.errors import BadConfig
 from autotune_cli.fields import Message
+from autotune_cli.kernels.base import DType
 from autotune_cli.kernels.models.cache_dtype import read_cache_dtype
 from autotune_cli.kernels.models.fields import Fields
 from autotune_cli.kernels.models.heads import majority, read_heads
@@ -20,7 +21,6 @@ from autotune_cli.kernels.models.nested import text_fields
 from autotune_cli.kernels.models.options import DTYPES, SHORT_DTYPES
 from autotune_cli.kernels.models.refuse import not_a_model, refuse_mla, refuse_others
 from autotune_cli.kernels.models.sparse import sparse_notes
-from autotune_cli.kernels.workload import DType
 from autotune_cli.reading import Unreadable, read_bytes, shallow
 
 # The largest config.json seen has a few hundred kB (quantisation tables); a weights file given by mistake has GB.
@@ -78,12 +78,12 @@ def model_from_config(
     ``quantization``: what a file beside it says of the checkpoint's quantisation; its own ``quantization_config``
     counts first.
     """
-    outer, fields = Fields(where, config), text_fields(config, where)
+    outer, fields = Fields.of(where, config), text_fields(config, where)
     refuse_others(outer, fields)
-    if fields.per_layer("num_attention_heads") is None:
+    if fields.num_attention_heads is None:
         raise not_a_model(outer) or fields.missing("num_attention_heads")
     dtype, notes = _dtype(outer, fields)
-    topk = fields.count("index_topk")
+    topk = fields.index_topk
     if topk is None:
         refuse_mla(fields)
     model = Model(
@@ -93,7 +93,7 @@ def model_from_config(
         model_type=fields.model_type,
         num_attention_heads=_most_heads(fields),
         topk=topk,
-        max_context=fields.count("max_position_embeddings"),
+        max_context=fields.max_position_embeddings,
     )
     if topk is not None:
         kind = "MLA" if fields.value("kv_lora_rank") is not None else "sparse"
@@ -102,7 +102,7 @@ def model_from_config(
     heads = read_heads(fields)
     layers, left_out = read_layers(fields, heads)
     notes += left_out
-    scalar = fields.number("query_pre_attn_scalar")
+    scalar = fields.query_pre_attn_scalar
     if scalar is not None and any(scalar != layer.head_dim for layer in layers):
         dims = " and ".join(dict.fromkeys(f"1/sqrt({layer.head_dim})" for layer in layers))
         notes.append(f"softmax scale {dims} instead of the model's 1/sqrt({scalar:g}): no effect on time")
@@ -114,7 +114,7 @@ def model_from_config(
 
 def _most_heads(fields: Fields) -> int:
     """Query heads; of a list by layer the commonest number."""
-    heads = majority(fields.per_layer("num_attention_heads"))
+    heads = majority(fields.num_attention_heads)
     assert heads is not None
     return heads
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, replace
 
-from autotune_cli.kernels.models.fields import MOST_SIZE, Fields
+from autotune_cli.kernels.models.fields import MOST_SIZE, Fields, Part
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Heads:
 
 def read_heads(fields: Fields) -> Heads:
     """The heads that most layers have. Raises :class:`BadConfig` where they are missing or don't fit each other."""
-    query = majority(fields.per_layer("num_attention_heads"))
+    query = majority(fields.num_attention_heads)
     if query is None:
         raise fields.missing("num_attention_heads")
     name, kv = _kv_heads(fields, query)
@@ -30,28 +30,24 @@ def read_heads(fields: Fields) -> Heads:
 
 def windowed_heads(fields: Fields, heads: Heads) -> Heads:
     """Those of windowed layers, where they differ: MiMo-V2's swa_ fields, Baichuan-M1's, Step-3.5's nested ones."""
-    own = fields.section("attention_other_setting") or Fields(fields.where, {}, fields.prefix, "")
+    own = fields.section("attention_other_setting") or Part.of(fields.where, {}, fields.prefix, "")
     return checked(
         fields,
         "swa_num_key_value_heads",
         Heads(
-            _first(fields, "swa_num_attention_heads", "num_swa_attention_heads")
-            or own.count("num_attention_heads", MOST_SIZE)
-            or heads.query,
-            _first(fields, "swa_num_key_value_heads", "num_swa_key_value_heads")
-            or own.count("num_key_value_heads", MOST_SIZE)
-            or heads.kv,
-            _first(fields, "swa_head_dim") or own.count("head_dim", MOST_SIZE) or heads.dim,
+            fields.swa_num_attention_heads or own.num_attention_heads or heads.query,
+            fields.swa_num_key_value_heads or own.num_key_value_heads or heads.kv,
+            fields.swa_head_dim or own.head_dim or heads.dim,
         ),
     )
 
 
 def full_heads(fields: Fields, heads: Heads) -> Heads:
     """Those of full layers beside windowed ones, where they differ: Gemma 4's global_ fields."""
-    dim = fields.count("global_head_dim", MOST_SIZE)
-    kv = fields.count("num_global_key_value_heads", MOST_SIZE)
+    dim = fields.global_head_dim
+    kv = fields.num_global_key_value_heads
     # transformers' Gemma4TextConfig (5.24.0) takes the KV heads only of layers whose keys are their values.
-    if fields.flag("attention_k_eq_v") is False:
+    if fields.attention_k_eq_v is False:
         kv = None
     return checked(fields, "num_global_key_value_heads", replace(heads, kv=kv or heads.kv, dim=dim or heads.dim))
 
@@ -73,23 +69,23 @@ def majority(value: int | list[int] | None) -> int | None:
 def _kv_heads(fields: Fields, query: int) -> tuple[str, int]:
     """The number of KV heads, and the field that told it."""
     if fields.has("num_key_value_heads"):
-        return "num_key_value_heads", majority(fields.per_layer("num_key_value_heads")) or query
+        return "num_key_value_heads", majority(fields.num_key_value_heads) or query
     # Falcon and GPT-BigCode: one KV head, except in Falcon's newer architecture (SGLang, model_config.py).
-    if _multi_query(fields) and not fields.flag("new_decoder_architecture"):
+    if _multi_query(fields) and not fields.new_decoder_architecture:
         return "multi_query", 1
     # ChatGLM: the group number counts if the flag isn't off.
-    groups = fields.count("multi_query_group_num", MOST_SIZE)
-    if groups and fields.flag("multi_query_attention") is not False:
+    groups = fields.multi_query_group_num
+    if groups and fields.multi_query_attention is not False:
         return "multi_query_group_num", groups
     # DBRX and MPT nest it; MPT names one KV head by the kind of attention.
     nested = fields.section("attn_config")
     if nested is not None:
-        kv = nested.count("num_key_value_heads", MOST_SIZE)
+        kv = nested.num_key_value_heads
         if kv:
             return "attn_config.kv_n_heads", kv
         if nested.text("attn_type") == "multiquery_attention":
             return "attn_config.attn_type", 1
-    found = majority(fields.per_layer("num_key_value_heads"))
+    found = majority(fields.num_key_value_heads)
     return fields.name_of("num_key_value_heads"), found or query
 
 
@@ -97,27 +93,25 @@ def _multi_query(fields: Fields) -> bool:
     """The older RefinedWeb files name Falcon's KV heads and no flag."""
     if not fields.has("multi_query") and any(fields.has(name) for name in ("n_head_kv", "n_kv_heads", "num_kv_heads")):
         return False
-    return bool(fields.flag("multi_query"))
+    return bool(fields.multi_query)
 
 
 def _head_dim(fields: Fields, query: int) -> int:
-    dim = majority(fields.per_layer("head_dim"))
+    dim = majority(fields.head_dim)
     if dim is None:
         nested = fields.section("attn_config")
-        dim = nested.count("head_dim", MOST_SIZE) if nested is not None else None
+        dim = nested.head_dim if nested is not None else None
     if dim is None:
         name = fields.name_of("hidden_size")
-        hidden = fields.needed("hidden_size", MOST_SIZE * 100)
+        hidden = fields.hidden_size
+        if hidden is None:
+            raise fields.missing("hidden_size")
         if hidden % query:
             raise fields.bad(name, f"is {hidden}, not a multiple of {query} heads, and head_dim is missing")
         dim = hidden // query
         if dim > MOST_SIZE:
             raise fields.bad(name, f"is {hidden}: a head dim of {dim} is none that a model has")
-    value_dim = fields.switchable("v_head_dim")
+    value_dim = fields.v_head_dim
     if value_dim not in (None, dim):
         raise fields.bad("v_head_dim", f"is {value_dim}, unlike head_dim ({dim}): that isn't tuned yet")
     return dim
-
-
-def _first(fields: Fields, *names: str) -> int | None:
-    return next((value for name in names if (value := fields.count(name, MOST_SIZE))), None)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from autotune_cli.kernels.models.blocks import read_blocks
-from autotune_cli.kernels.models.fields import MOST_SIZE, Fields
+from autotune_cli.kernels.models.fields import MOST_SIZE, Fields, Part
 from autotune_cli.kernels.models.heads import Heads, checked, full_heads, windowed_heads
 from autotune_cli.kernels.models.model import LayerKind
 from autotune_cli.kernels.models.pattern import CHUNKED, FULL, SPARSE, TUNED, WINDOW, read_pattern
@@ -48,9 +48,9 @@ def read_layers(fields: Fields, heads: Heads) -> tuple[tuple[LayerKind, ...], li
 
 def count_layers(fields: Fields) -> int:
     """Layers in all. Nemotron-H saved by transformers 5 names each and doesn't count them."""
-    total = fields.count("num_hidden_layers", MOST_SIZE)
+    total = fields.num_hidden_layers
     if total is None:
-        named = next((value for name in ("layers_block_type", "layer_types") if (value := fields.names(name))), None)
+        named = fields.layers_block_type or fields.layer_types
         if named is None or len(named) > MOST_SIZE:
             raise fields.missing("num_hidden_layers")
         return len(named)
@@ -105,7 +105,7 @@ def _state_space_notes(fields: Fields, name: str, kinds: list[str]) -> list[str]
 
 def _has_window(fields: Fields) -> bool:
     """Does the file, or its class, have a window, if an unused one?"""
-    return read_window(fields) is not None or fields.flag("use_sliding_window") is False
+    return read_window(fields) is not None or fields.use_sliding_window is False
 
 
 def _windowed_from(fields: Fields, total: int) -> list[str]:
@@ -122,10 +122,11 @@ def _by_number(fields: Fields, layers: list[Layer | None]) -> list[Layer | None]
     changed = list(layers)
     for name, key in (("num_attention_heads", "query"), ("num_key_value_heads", "kv"), ("head_dim", "dim")):
         # Laguna has the number of most layers and a list beside it.
-        told = f"{name}_per_layer" if fields.has(f"{name}_per_layer") else fields.name_of(name)
-        numbers = fields.listed(told)
-        if numbers is None:
+        field = f"{name}_per_layer" if fields.has(f"{name}_per_layer") else name
+        told = fields.name_of(field)
+        if not isinstance(fields.values.get(told), list):
             continue
+        numbers: list[int] = getattr(fields, field)
         if len(numbers) != len(layers):
             raise fields.bad(told, f"has {len(numbers)} entries for {len(layers)} layers")
         for index, (layer, number) in enumerate(zip(changed, numbers, strict=True)):
@@ -142,23 +143,23 @@ def _by_number(fields: Fields, layers: list[Layer | None]) -> list[Layer | None]
             layer = changed[index] if index < len(changed) else None
             if own is not None and layer is not None:
                 changed[index] = _changed(own, layer)
-    for layer in set(changed):
+    for layer in dict.fromkeys(changed):
         if layer is not None:
             checked(fields, fields.name_of("num_key_value_heads"), layer.heads)
     return changed
 
 
-def _changed(own: Fields, layer: Layer) -> Layer:
+def _changed(own: Part, layer: Layer) -> Layer:
     heads = Heads(
-        own.count("num_attention_heads", MOST_SIZE) or layer.heads.query,
-        own.count("num_key_value_heads", MOST_SIZE) or layer.heads.kv,
-        own.count("head_dim", MOST_SIZE) or layer.heads.dim,
+        own.num_attention_heads or layer.heads.query,
+        own.num_key_value_heads or layer.heads.kv,
+        own.head_dim or layer.heads.dim,
     )
     given = any(name in own.values for name in ("sliding_window", "window_size"))
-    return Layer(heads, own.switchable("sliding_window") if given else layer.window)
+    return Layer(heads, own.sliding_window if given else layer.window)
 
 
-def _refuse_empty(fields: Fields, single: Fields, layers: list[Layer | None]) -> None:
+def _refuse_empty(fields: Fields, single: Part, layers: list[Layer | None]) -> None:
     """Gemma 4's full layers have heads of their own, which a file with an empty per_layer_config has lost."""
     windows = {layer.window is None for layer in layers if layer is not None}
     if not single.values and "global_head_dim" in fields.defaulted and len(windows) == 2:
@@ -172,14 +173,14 @@ def _refuse_empty(fields: Fields, single: Fields, layers: list[Layer | None]) ->
 
 def _without_cross_attention(fields: Fields, layers: list[Layer | None]) -> tuple[list[Layer | None], list[str]]:
     """Layers that attend to an image, not to the text (Llama 3.2 Vision)."""
-    crossing = set(fields.numbers("cross_attention_layers") or ())
+    crossing = set(fields.cross_attention_layers or ())
     kept = [None if index in crossing else layer for index, layer in enumerate(layers)]
     dropped = sum(layer is not None for layer in layers) - sum(layer is not None for layer in kept)
     return kept, [f"{dropped} layers of cross-attention are left out"] if dropped else []
 
 
 def _kinds(fields: Fields, counts: Counter[Layer]) -> tuple[tuple[LayerKind, ...], list[str]]:
-    softcap = fields.number("attn_logit_softcapping")
+    softcap = fields.attn_logit_softcapping
     common = [layer for layer, _ in counts.most_common(MOST_KINDS)]
     # Full ones first, then the commonest.
     order = sorted(common, key=lambda layer: (layer.window is not None, layer.window or 0, -counts[layer]))
@@ -206,5 +207,4 @@ def _sinks(fields: Fields, window: int | None) -> bool:
     """gpt-oss has sinks in every layer and no field for them; MiMo-V2 a field each for its two kinds of layers."""
     if fields.model_type == "gpt_oss":
         return True
-    kind = "full" if window is None else "swa"
-    return bool(fields.flag(f"add_{kind}_attention_sink_bias"))
+    return bool(fields.add_full_attention_sink_bias if window is None else fields.add_swa_attention_sink_bias)

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt, SkipValidation
+from pydantic import PositiveFloat, PositiveInt, SkipValidation
 
 from autotune_cli.errors import BadGeometry
 from autotune_cli.fields import Field, Message, joined
+from autotune_cli.kernels.base import DType, Frozen
+from autotune_cli.kernels.geometry import Geometry
 from autotune_cli.kernels.models.options import check_tp
-from autotune_cli.kernels.workload import DType, Geometry
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class LayerKind(_Frozen):
+class LayerKind(Frozen):
     """Attention layers of one shape in a model; heads are those of the whole model."""
 
     count: PositiveInt
@@ -58,7 +55,7 @@ class LayerKind(_Frozen):
         )
 
 
-class Model(_Frozen):
+class Model(Frozen):
     """A model's kinds of attention layers, and the top-k of its sparse indexer if it has one."""
 
     name: str

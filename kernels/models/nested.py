@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from autotune_cli.errors import BadConfig
-from autotune_cli.kernels.models.fields import ALIASES, Fields
+from autotune_cli.kernels.models.fields import Fields
 from autotune_cli.kernels.models.known import text_type
 
 # text_config: transformers; llm_config: InternVL, Ovis; language_config: DeepSeek-VL2, Janus; thinker_config:
@@ -27,7 +27,7 @@ def text_fields(config: Mapping[str, Any], where: str) -> Fields:
         prefix += f"{name}."
         # A part without a type is what the enclosing type says, or one of its parents.
         model_type = _type(values) or text_type(model_type) or model_type
-    return Fields(where, values, prefix, model_type)
+    return Fields.of(where, values, prefix, model_type)
 
 
 def _nested_name(values: Mapping[str, Any], where: str, prefix: str) -> str | None:
@@ -46,7 +46,7 @@ def _nested_name(values: Mapping[str, Any], where: str, prefix: str) -> str | No
 
 
 def _has_heads(values: Mapping[str, Any]) -> bool:
-    return any(values.get(name) is not None for name in ALIASES["num_attention_heads"])
+    return any(values.get(name) is not None for name in Fields.names_of("num_attention_heads"))
 
 
 def _type(values: Mapping[str, Any]) -> str:

@@ -8,18 +8,13 @@ from typing import cast, get_args
 
 from autotune_cli.errors import BadField, UnknownName
 from autotune_cli.fields import Message
-from autotune_cli.kernels.workload import DISTRIBUTIONS, OPERATIONS, Distribution, DType, Mode, Spread
+from autotune_cli.kernels.base import DISTRIBUTIONS, Distribution, DType, Mode, Spread
+from autotune_cli.kernels.family import short_names
+from autotune_cli.kernels.workload import OPERATIONS
 
 MOST = 10_000_000
 """The largest batch or context taken (tokens): ten times the longest contexts served today."""
 
-SHORT_OPERATIONS: dict[str, tuple[str, ...]] = {
-    "attention": ("attention.decode", "attention.prefill", "attention.extend"),
-    "decode": ("attention.decode",),
-    "prefill": ("attention.prefill",),
-    "extend": ("attention.extend",),
-    "topk": ("topk.select",),
-}
 SHORT_DTYPES: dict[str, DType] = {
     "bf16": "bfloat16",
     "fp16": "float16",
@@ -74,10 +69,11 @@ def parse_operations(value: Names) -> tuple[str, ...]:
     if names is None:
         return OPERATIONS
     chosen: set[str] = set()
+    short = short_names()
     for name in names:
-        known = SHORT_OPERATIONS.get(name, (name,))
+        known = short.get(name, (name,))
         if not set(known) <= set(OPERATIONS):
-            raise UnknownName("operation", name, (*OPERATIONS, *SHORT_OPERATIONS))
+            raise UnknownName("operation", name, (*OPERATIONS, *short))
         chosen.update(known)
     return tuple(operation for operation in OPERATIONS if operation in chosen)
 

@@ -40,13 +40,13 @@ def read_pattern(fields: Fields, total: int) -> tuple[str, list[str]]:
     Kinds are :data:`TUNED`, or the name of what has no attention. Raises :class:`BadConfig`.
     """
     for name in _LISTS:
-        kinds = fields.names(name)
+        kinds: list[str] | None = getattr(fields, name)
         if kinds is not None:
             kinds = [_NAMES.get(kind, kind) for kind in kinds]
             # Entries beyond the layers are those of a draft model (Step-3.5).
             if name == "block_types":
                 # RecurrentGemma's attention has a window, which its file calls attention_window_size.
-                window = fields.switchable("attention_window_size")
+                window = fields.attention_window_size
                 kinds = [WINDOW if kind == FULL and window else kind for kind in kinds]
                 return name, _repeat(kinds, total)
             return name, kinds[:total]
@@ -63,36 +63,36 @@ def read_pattern(fields: Fields, total: int) -> tuple[str, list[str]]:
     if "cycle" in default:
         kinds = _repeat([_CYCLE[letter] for letter in default["cycle"]], total)
         # Every later layer is windowed in Qwen's files; its class has none, as its window is off by default.
-        if not (set(kinds) == {FULL} and fields.flag("use_sliding_window")):
+        if not (set(kinds) == {FULL} and fields.use_sliding_window):
             return "", [*kinds[:-1], _CYCLE[default["last"]]] if "last" in default else kinds
     return "", []
 
 
 def _attention_among_others(fields: Fields, total: int) -> tuple[str, list[str]] | None:
     """Hybrids that tell which layers have attention; the others are linear or a state space's."""
-    interval = fields.switchable("full_attention_interval")
+    interval = fields.full_attention_interval
     if interval:  # Qwen3-Next, Qwen3.5
         return "full_attention_interval", _where((i for i in range(total) if (i + 1) % interval == 0), total)
-    period = fields.switchable("attn_layer_period")
+    period = fields.attn_layer_period
     if period:  # Jamba
-        offset = fields.switchable("attn_layer_offset") or 0
+        offset = fields.attn_layer_offset or 0
         return "attn_layer_period", _where((i for i in range(total) if i % period == offset % period), total)
-    step = fields.switchable("mamba_step")
+    step = fields.mamba_step
     if step and fields.values.get("mamba_enabled", True):  # PLaMo 2
         return "mamba_step", _where((i for i in range(total) if i % step == step // 2), total)
     for name in ("attn_layer_indices", "full_attn_idxs"):  # Bamba; LFM2
-        indices = fields.numbers(name)
+        indices: list[int] | None = getattr(fields, name)
         if indices is not None:
             return name, _where(indices, total)
-    flags = fields.numbers("attn_type_list")
+    flags = fields.attn_type_list
     if flags:  # MiniMax: 1 softmax, 0 linear
         return "attn_type_list", [FULL if flag else LINEAR for flag in flags[:total]]
     linear = fields.section("linear_attn_config")
     if linear is not None:  # Kimi Linear, counted from 1
-        layers = linear.numbers("full_attn_layers")
+        layers = linear.full_attn_layers
         if layers:
             return "linear_attn_config", _where((layer - 1 for layer in layers), total)
-    group = fields.switchable("layer_group_size")
+    group = fields.layer_group_size
     if group and group > 1:  # Ling and Ring linear
         return "layer_group_size", _where((i for i in range(total) if (i + 1) % group == 0), total)
     return None
@@ -100,18 +100,19 @@ def _attention_among_others(fields: Fields, total: int) -> tuple[str, list[str]]
 
 def _windows_among_full(fields: Fields, total: int) -> tuple[str, list[str]] | None:
     """Models that tell which layers have a window."""
-    flags = fields.numbers("hybrid_layer_pattern")
+    flags = fields.hybrid_layer_pattern
     if flags:  # MiMo-V2: 1 windowed
         return "hybrid_layer_pattern", [WINDOW if flag else FULL for flag in flags[:total]]
     for name in ("sliding_window_layers", "local_layer_ids"):  # Baichuan-M1; Inkling
-        windowed = fields.numbers(name)
+        windowed: list[int] | None = getattr(fields, name)
         if windowed:
             return name, _where(windowed, total, WINDOW, FULL)
-    for name in ("sliding_window_pattern", "_sliding_window_pattern", "global_attn_every_n_layers"):
+    for field in ("sliding_window_pattern", "own_sliding_window_pattern", "global_attn_every_n_layers"):
+        name = fields.name_of(field)
         value = fields.values.get(name)
         if isinstance(value, str) and value:  # EXAONE 4: "LLLG", repeated
             return name, _repeat(_letters(fields, name, value, _LOCAL, MOST_SIZE), total)
-        period = fields.switchable(name)
+        period: int | None = getattr(fields, field)
         if period:
             return name, [FULL if (i + 1) % period == 0 else WINDOW for i in range(total)]
     kinds = fields.values.get("attention_types")

@@ -58,7 +58,7 @@ def refuse_others(outer: Fields, fields: Fields) -> None:
 
 def refuse_mla(fields: Fields) -> None:
     """Raise :class:`BadConfig` for multi-head latent attention without an indexer."""
-    if fields.values.get("use_mla") is False or fields.switchable("kv_lora_rank") is None:
+    if fields.values.get("use_mla") is False or fields.kv_lora_rank is None:
         return
     said = "is set" if fields.has("kv_lora_rank") else f"is set by default in {fields.model_type}"
     raise fields.bad("kv_lora_rank", f"{said}: multi-head latent attention (MLA) isn't tuned yet")
@@ -75,7 +75,7 @@ def not_a_model(outer: Fields) -> BadConfig | None:
 def _refuse_type(fields: Fields) -> None:
     kind, known = fields.model_type, others()
     shown = f"is {kind[:40]!r}, "
-    if fields.flag("is_encoder_decoder"):
+    if fields.is_encoder_decoder:
         raise fields.bad("is_encoder_decoder", "is true: only decoder-only models are tuned")
     for pair in _PAIRS:
         if all(fields.has(name) for name in pair):
@@ -85,7 +85,7 @@ def _refuse_type(fields: Fields) -> None:
     if kind in known.recurrent:
         raise fields.bad("model_type", f"{shown}a recurrent or state-space model: it has no attention to tune")
     unknown_bert = "bert" in kind and "decoder" not in kind
-    if (kind in known.encoders or unknown_bert) and not fields.flag("is_decoder"):
+    if (kind in known.encoders or unknown_bert) and not fields.is_decoder:
         raise fields.bad("model_type", _encoder(kind))
 
 
@@ -94,8 +94,8 @@ def _encoder(kind: str) -> str:
 
 
 def _refuse_architectures(outer: Fields) -> None:
-    for name in outer.names("architectures") or []:
+    for name in outer.architectures or []:
         encoder = name.endswith(_ENCODER_ENDS) or any(part in name for part in _ENCODER_PARTS)
-        if encoder and not outer.flag("is_decoder"):
+        if encoder and not outer.is_decoder:
             detail = f"has {name[:60]!r}, which is an encoder, not a decoder: an encoder has no KV cache"
             raise outer.bad("architectures", detail)

@@ -40,7 +40,7 @@ def sparse_notes(fields: Fields, total: int) -> list[str]:
         sparse = _layers(value, total) or _other_than_dense(fields, total)
         some = f"{sparse} of {total} layers have" if sparse else "layers have"
         return [f"{some} {what} ({name}): tuned as dense attention"]
-    if fields.switchable("attention_chunk_size") is not None:
+    if fields.attention_chunk_size is not None:
         return ["chunked attention (attention_chunk_size) is tuned as full attention"]
     return []
 
@@ -65,5 +65,5 @@ def _layers(value: Any, total: int) -> int | None:
 
 def _other_than_dense(fields: Fields, total: int) -> int | None:
     """Phi-3-small: every n-th layer is dense."""
-    period = fields.switchable("dense_attention_every_n_layers")
+    period = fields.dense_attention_every_n_layers
     return None if period is None else total - total // period

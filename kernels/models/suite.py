@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import cast
 
 from pydantic import BaseModel, ConfigDict, SkipValidation
 
 from autotune_cli.errors import BadField, EmptySuite
 from autotune_cli.fields import Field, Message, joined
+from autotune_cli.kernels.base import DeviceKind
+from autotune_cli.kernels.family import SuiteRequest, family
 from autotune_cli.kernels.models.catalog import load_model
 from autotune_cli.kernels.models.config import read_config
-from autotune_cli.kernels.models.grids import DeviceKind, Shape, grid_for
 from autotune_cli.kernels.models.model import LayerKind, Model
-from autotune_cli.kernels.models.narrow import Wanted, narrow
 from autotune_cli.kernels.models.options import (
     Names,
     Numbers,
@@ -26,16 +25,8 @@ from autotune_cli.kernels.models.options import (
     parse_scores,
     parse_spread,
 )
-from autotune_cli.kernels.workload import (
-    AttentionOperation,
-    AttentionWorkload,
-    Distribution,
-    Geometry,
-    Mode,
-    Spread,
-    TopkWorkload,
-    Workload,
-)
+from autotune_cli.kernels.shapes import Wanted
+from autotune_cli.kernels.workload import AnyWorkload, Workload
 
 # The embedded default on a CPU: what one of eight GPUs has of Llama-3.1-8B, and DeepSeek-V3.2's top-k.
 CPU_MODEL = Model(
@@ -46,8 +37,6 @@ CPU_MODEL = Model(
     layers=(LayerKind(count=32, num_qo_heads=4, num_kv_heads=1, head_dim=128),),
     topk=2048,
 )
-# Decode runs from a CUDA graph in servers; prefill, extend and the indexer of a prefill don't.
-_DEFAULT_MODE: dict[str, Mode] = {"attention.decode": "graph"}
 
 
 class Suite(BaseModel):
@@ -69,7 +58,7 @@ def choose_model(
 ) -> Model:
     """The model of that name or config.json, or the default of the device when neither is given.
 
-    The default is ``cpu`` on a CPU; on a GPU ``llama-3.1-8b``, or ``deepseek-v3.2`` when only top-k is asked for.
+    The default is ``cpu`` on a CPU; on a GPU that of the first family of which an operation is asked for.
     Raises :class:`UnknownName`, :class:`BadConfig`, :class:`BadField`.
     """
     if name is not None and config is not None:
@@ -79,8 +68,7 @@ def choose_model(
     if name is None:
         if device_kind == "cpu":
             return CPU_MODEL
-        only_topk = parse_operations(operations) == ("topk.select",)
-        return load_model("deepseek-v3.2" if only_topk else "llama-3.1-8b")
+        return load_model(family(parse_operations(operations)[0]).default_model)
     if name.strip().lower() != CPU_MODEL.name:
         return load_model(name)
     if device_kind != "cpu":
@@ -135,23 +123,17 @@ def build_suite(
         notes.append(Message(said, rounded=rounded, keep=Field("q_dtype", compute or model.dtype)))
     geometries = model.geometries(tp, compute, cache, rounded)
 
-    workloads: dict[str, AttentionWorkload | TopkWorkload] = {}
+    request = SuiteRequest(device_kind, wanted, geometries, lengths, distributions)
+    workloads: dict[str, AnyWorkload] = {}
     for operation in chosen:
-        default = _DEFAULT_MODE.get(operation, "eager") if device_kind == "cuda" else "eager"
-        found: list[AttentionWorkload | TopkWorkload] = []
-        for mode in chosen_modes or (default,):
-            if operation == "topk.select":
-                found += _topk_workloads(model, device_kind, wanted, mode, distributions, lengths)
-                continue
-            for layer, geometry in zip(model.layers, geometries, strict=True):
-                shapes = _attention_shapes(model, layer, operation, device_kind, wanted)
-                longest = model.max_context
-                found += [_attention_workload(operation, geometry, shape, mode, lengths, longest) for shape in shapes]
+        of = family(operation)
+        default = of.default_mode(operation) if device_kind == "cuda" else "eager"
+        found = [each for mode in chosen_modes or (default,) for each in of.workloads(model, operation, mode, request)]
         if not found and operations is not None:
-            notes.append(joined(": ", (operation, _why_none(model, operation))))
+            notes.append(joined(": ", (operation, of.why_none(model, operation))))
         workloads.update((workload.key, workload) for workload in found)
     if not workloads:
-        reasons = dict.fromkeys(_why_none(model, operation) for operation in chosen)
+        reasons = dict.fromkeys(family(operation).why_none(model, operation) for operation in chosen)
         raise EmptySuite(detail=joined(": ", (model.name, joined("; ", reasons))))
     return Suite(
         name=model.name if tp == 1 else f"{model.name}-tp{tp}",
@@ -159,71 +141,3 @@ def build_suite(
         model_type=model.model_type,
         notes=tuple(dict.fromkeys(notes)),
     )
-
-
-def _attention_workload(
-    operation: str, geometry: Geometry, shape: Shape, mode: Mode, spread: Spread | None, longest: int | None
-) -> AttentionWorkload:
-    # Only a captured step depends on it.
-    served = max(longest, shape.context) if longest is not None and mode == "graph" else None
-    return AttentionWorkload(
-        operation=cast("AttentionOperation", operation),
-        geometry=geometry,
-        batch=shape.batch,
-        new=shape.new,
-        context=shape.context,
-        mode=mode,
-        spread=spread or shape.spread,
-        served_context=served,
-    )
-
-
-def _topk_workloads(
-    model: Model,
-    device_kind: DeviceKind,
-    wanted: Wanted,
-    mode: Mode,
-    distributions: tuple[Distribution, ...],
-    spread: Spread | None,
-) -> list[TopkWorkload]:
-    if model.topk is None:
-        return []
-    return [
-        TopkWorkload(
-            operation="topk.select",
-            rows=shape.batch,
-            width=shape.context,
-            k=model.topk,
-            mode=mode,
-            spread=spread or shape.spread,
-            distributions=distributions,
-        )
-        for shape in narrow("topk.select", grid_for(device_kind, False).topk, wanted)
-    ]
-
-
-def _attention_shapes(
-    model: Model, layer: LayerKind, operation: str, device_kind: DeviceKind, wanted: Wanted
-) -> list[Shape]:
-    beside_full = layer.window is not None and model.has_full_layers
-    shapes = narrow(operation, grid_for(device_kind, beside_full).of(operation), wanted)
-    kept = []
-    for shape in shapes:
-        # A model is not asked for more than it was made for, unless the user asks.
-        if wanted.contexts is None and model.max_context is not None and shape.context > model.max_context:
-            continue
-        # A context within the window is the same computation as in the full layers.
-        if beside_full and layer.window is not None and shape.context <= layer.window:
-            continue
-        kept.append(shape)
-    return kept
-
-
-def _why_none(model: Model, operation: str) -> str:
-    if operation == "topk.select":
-        return "it has no sparse indexer, so no top-k; deepseek-v3.2 has"
-    if not model.layers:
-        return "its attention isn't tuned yet, only its top-k"
-    if operation == "attention.extend":
-        return Message("no shape fits; an extend needs {fields.context} above {fields.new}")
-    return Message("no shape of the grid fits the model's longest context; give {fields.context}")

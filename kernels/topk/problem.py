@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from autotune_cli.kernels.topk.reference import Reference, judge, make_reference, row_chunks
-from autotune_cli.kernels.workload import TopkWorkload
+from autotune_cli.kernels.topk.workload import TopkWorkload
 
 if TYPE_CHECKING:
     from autotune_cli.kernels.family import Verdict
@@ -52,6 +52,9 @@ class TopkProblem:
 
     def moved(self) -> TopkProblem:
         return replace(self, scores=self.scores.clone(), lengths=self.lengths.clone())
+
+    def for_graphs(self) -> TopkProblem:
+        return replace(self, workload=self.workload.model_copy(update={"mode": "graph"}))
 
 
 def cases(workload: AnyWorkload) -> tuple[str, ...]:

@@ -64,7 +64,7 @@ BAD = {
     ("--seed", str(2**63)): "--seed: 9223372036854775808 is above 9223372036854775807",
     ("--tp", "0"): "--tp: 0 must be at least 1",
     ("--tp", "-8"): "--tp: -8 must be at least 1",
-    ("--tp", "3"): "3",  # heads that don't divide
+    ("--tp", "3"): "cpu --tp 3: 4 query heads don't divide by 3",
     ("--batch", "0"): "--batch: 0 must be at least 1",
     ("--batch", "1,-2"): "--batch: -2 must be at least 1",
     ("--batch", "many"): "--batch: 'many' is no whole number",

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from autotune_cli.kernels.workload import AttentionWorkload, Geometry
+from autotune_cli.kernels.attention.workload import AttentionWorkload
+from autotune_cli.kernels.geometry import Geometry
 from autotune_cli.results.files import dump_run
 from autotune_cli.results.schema import CandidateResult, Choice, Environment, RunFile, Settings, WorkloadResult
 

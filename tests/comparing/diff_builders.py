@@ -12,7 +12,8 @@ from autotune_cli.comparing.decisions import DecisionRule
 from autotune_cli.comparing.loading import LoadedFile
 from autotune_cli.comparing.records import Comparison, Report
 from autotune_cli.comparing.report import compare
-from autotune_cli.kernels.workload import AttentionWorkload, Geometry
+from autotune_cli.kernels.attention.workload import AttentionWorkload
+from autotune_cli.kernels.geometry import Geometry
 from autotune_cli.measure.statistics import median
 from autotune_cli.results.files import dump_run
 from autotune_cli.results.identity import environment_key, identity

@@ -31,7 +31,8 @@ INTERPRET = """
 import json, sys
 from autotune_cli.kernels.attention.problem import make_problem
 from autotune_cli.kernels.registry import REGISTRY, Device
-from autotune_cli.kernels.workload import AttentionWorkload, Geometry
+from autotune_cli.kernels.attention.workload import AttentionWorkload
+from autotune_cli.kernels.geometry import Geometry
 from autotune_cli.worker.kernel_files import load_kernel_file
 
 load_kernel_file(sys.argv[1])
@@ -220,8 +221,10 @@ def test_the_page_explains_every_argument_and_status() -> None:
 def test_the_page_names_fields_that_exist() -> None:
     from autotune_cli.kernels.attention.problem import AttentionProblem, PagedKV
     from autotune_cli.kernels.attention.problem import make_problem as make_attention
+    from autotune_cli.kernels.attention.workload import AttentionWorkload
+    from autotune_cli.kernels.geometry import Geometry
     from autotune_cli.kernels.topk.problem import make_problem as make_topk
-    from autotune_cli.kernels.workload import AttentionWorkload, Geometry, TopkWorkload
+    from autotune_cli.kernels.topk.workload import TopkWorkload
 
     heads = Geometry(num_qo_heads=2, num_kv_heads=1, head_dim=64, dtype="float32")
     decode = AttentionWorkload(operation="attention.decode", geometry=heads, batch=2, context=20, mode="eager")

@@ -11,9 +11,10 @@ from typing import Any
 
 import torch
 
+from autotune_cli.kernels.attention.workload import AttentionWorkload, Lengths
+from autotune_cli.kernels.geometry import Geometry
 from autotune_cli.kernels.models import choose_model
 from autotune_cli.kernels.registry import Device
-from autotune_cli.kernels.workload import AttentionWorkload, Geometry, Lengths
 from autotune_cli.profiling.attribute import split_into_phases
 from autotune_cli.profiling.classify import Family, load_classifier
 from autotune_cli.profiling.layers import PathLayer

@@ -14,8 +14,9 @@ import torch
 from running import Autotune
 
 from autotune_cli.kernels.attention.problem import AttentionProblem, make_problem
+from autotune_cli.kernels.attention.workload import AttentionWorkload
+from autotune_cli.kernels.geometry import Geometry
 from autotune_cli.kernels.registry import REGISTRY, Prepared
-from autotune_cli.kernels.workload import AttentionWorkload, Geometry
 from autotune_cli.results.schema import FAILED, MEASURED
 
 FA3 = REGISTRY.get("sgl_kernel.fa3")

@@ -13,7 +13,7 @@ import torch
 from autotune_cli.kernels.family import Verdict
 from autotune_cli.kernels.registry import REGISTRY, Candidate, Device, Prepared
 from autotune_cli.kernels.topk.problem import TopkProblem, cases, make_problem
-from autotune_cli.kernels.workload import TopkWorkload
+from autotune_cli.kernels.topk.workload import TopkWorkload
 
 pytestmark = [
     pytest.mark.gpu,

@@ -26,9 +26,10 @@ from flashinfer.prefill import (  # noqa: E402
 
 from autotune_cli.kernels.attention.backends import _flashinfer as common  # noqa: E402
 from autotune_cli.kernels.attention.backends import flashinfer_sink  # noqa: E402
+from autotune_cli.kernels.attention.workload import AttentionWorkload  # noqa: E402
+from autotune_cli.kernels.geometry import Geometry  # noqa: E402
 from autotune_cli.kernels.models import build_suite  # noqa: E402
 from autotune_cli.kernels.registry import REGISTRY, Backend, Device  # noqa: E402
-from autotune_cli.kernels.workload import AttentionWorkload, Geometry  # noqa: E402
 from autotune_cli.tuning.listing import to_build  # noqa: E402
 from autotune_cli.tuning.plan import plan  # noqa: E402
 

@@ -17,7 +17,7 @@ from autotune_cli.kernels.registering import (
     yielded_knobs,
 )
 from autotune_cli.kernels.registry import Backend, Device, register
-from autotune_cli.kernels.workload import TopkWorkload
+from autotune_cli.kernels.topk.workload import TopkWorkload
 from autotune_cli.tuning import plan
 from autotune_cli.tuning.plan import of_backend
 
@@ -57,7 +57,7 @@ WRONG: dict[str, tuple[Callable[[], Any], str]] = {
 
 def planned(*values: Any) -> list[str]:
     backend = Backend(
-        "a.b", ("topk.select",), print, lambda workload, device: ({"i": value} for value in values), devices=("cpu",)
+        "topk.select", name="a.b", knobs=lambda workload, device: ({"i": value} for value in values), devices=("cpu",)
     )
     return [each.candidate.key for each in of_backend(backend, W, CPU)]
 
@@ -74,7 +74,7 @@ def test_a_slip_names_the_backend(what: str) -> None:
 def test_candidates_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plan, "MOST_CANDIDATES", 1000)
     backend = Backend(
-        "a.b", ("topk.select",), print, lambda w, d: ({"i": i} for i in itertools.count()), devices=("cpu",)
+        "topk.select", name="a.b", knobs=lambda w, d: ({"i": i} for i in itertools.count()), devices=("cpu",)
     )
     with pytest.raises(ValueError, match=r"^backend a.b: more than 1,000 candidates for topk.select 2 x 64"):
         of_backend(backend, W, CPU)

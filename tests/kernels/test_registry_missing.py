@@ -11,7 +11,7 @@ from autotune_cli.kernels.registry import Backend
 
 
 def missing(*requires: str) -> str | None:
-    return Backend("made", ("attention.decode",), lambda problem: lambda: None, {}, requires).missing()
+    return Backend("attention.decode", name="made", requires=requires).missing()
 
 
 @pytest.fixture

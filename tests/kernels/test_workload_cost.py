@@ -6,7 +6,10 @@ from typing import Any
 
 import pytest
 
-from autotune_cli.kernels.workload import AttentionWorkload, Geometry, TopkWorkload, cost
+from autotune_cli.kernels.attention.workload import AttentionWorkload
+from autotune_cli.kernels.family import cost
+from autotune_cli.kernels.geometry import Geometry
+from autotune_cli.kernels.topk.workload import TopkWorkload
 
 GEOMETRY: dict[str, Any] = {"num_qo_heads": 8, "num_kv_heads": 2, "head_dim": 64}
 

@@ -6,7 +6,10 @@ from typing import Any
 
 import pytest
 
-from autotune_cli.kernels.workload import AttentionWorkload, Cost, Geometry, cost
+from autotune_cli.kernels.attention.workload import AttentionWorkload
+from autotune_cli.kernels.base import Cost
+from autotune_cli.kernels.family import cost
+from autotune_cli.kernels.geometry import Geometry
 from autotune_cli.measure.floor import above_floor, at_highest_clock, floor_us, share_of_floor, tflop_per_s
 from autotune_cli.results.schema import CandidateResult, Environment, WorkloadResult
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from autotune_cli.kernels.workload import TopkWorkload
+from autotune_cli.kernels.topk.workload import TopkWorkload
 from autotune_cli.measure.noise import NOISY_BAND, likely_cause, why_noisy
 from autotune_cli.results.schema import CandidateResult, Choice, Conditions, WorkloadResult
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 PACKAGED = ("autotune_cli", "kernels", "pyproject.toml", "setup.py", "README.md", "LICENSE", ".importlinter")
+CONTRACTS = "tests/packaging/import_contracts.py"
 
 
 def copy_of_the_project(target: Path) -> Path:
@@ -22,6 +23,8 @@ def copy_of_the_project(target: Path) -> Path:
             shutil.copytree(source, target / name, symlinks=True, ignore=ignore)
         elif source.exists():
             shutil.copy(source, target / name)
+    (target / CONTRACTS).parent.mkdir(parents=True)
+    shutil.copy(ROOT / CONTRACTS, target / CONTRACTS)
     return target
 
 

@@ -124,13 +124,26 @@ def test_an_editable_install_runs_the_checkout(environment: Path, tmp_path: Path
     assert run(environment, "-c", ask, cwd=tmp_path).strip() == "True"
 
 
+# A registered function stays what it was.
+ASKS = """
+from autotune_cli.kernels.registry import Device, register
+
+reveal_type(Device("cpu", "a CPU").capability)
+
+@register("topk.select", name="a.b", knobs={"block": (1, 2)})
+def prepare(problem: bytes, *, block: int) -> str:
+    return ""
+
+reveal_type(prepare)
+"""
+
+
 @pytest.mark.parametrize("place", ["checkout", "wheel"])
 def test_mypy_knows_the_kernels(
     built: tuple[Path, Path, Path], project: Path, environment: Path, tmp_path: Path, place: str
 ) -> None:
     pytest.importorskip("mypy", reason="mypy is not installed: pip install mypy")
-    text = "from autotune_cli.kernels.registry import Device\nreveal_type(Device('cpu', 'a CPU').capability)\n"
-    (tmp_path / "asks.py").write_text(text)
+    (tmp_path / "asks.py").write_text(ASKS)
     if place == "wheel":
         install(environment, built[0])
     cwd = project if place == "checkout" else tmp_path
@@ -139,3 +152,4 @@ def test_mypy_knows_the_kernels(
         sys.executable, "-m", "mypy", *options, "--python-executable", environment, tmp_path / "asks.py", cwd=cwd
     )
     assert 'Revealed type is "tuple[int, int] | None"' in said
+    assert 'Revealed type is "def (problem: bytes, *, block: int) -> str"' in said

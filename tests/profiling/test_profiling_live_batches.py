@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from autotune_cli.errors import BadField, UnknownName
+from autotune_cli.kernels.attention.workload import Lengths
 from autotune_cli.kernels.models import load_model
-from autotune_cli.kernels.workload import Lengths
 from autotune_cli.profiling.errors import NothingToRun
 from autotune_cli.profiling.path import PathSpec
 from autotune_cli.profiling.planning import plan_path

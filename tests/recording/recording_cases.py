@@ -7,8 +7,9 @@ from typing import Any
 import torch
 
 from autotune_cli.kernels.attention.problem import AttentionProblem
+from autotune_cli.kernels.attention.workload import AttentionWorkload, Lengths
+from autotune_cli.kernels.geometry import Geometry
 from autotune_cli.kernels.registry import Device
-from autotune_cli.kernels.workload import AttentionWorkload, Geometry, Lengths
 
 CPU = Device("cpu", "a CPU")
 PAGE_SIZES = (1, 16, 64)

@@ -7,7 +7,7 @@ import torch
 from recording_cases import DECODE, EXTEND, PAGE_SIZES, bits, problem
 
 from autotune_cli.kernels.attention.problem import AttentionProblem
-from autotune_cli.kernels.workload import Lengths
+from autotune_cli.kernels.attention.workload import Lengths
 from autotune_cli.profiling.recording.cache_write import CacheWrite
 from autotune_cli.sglang.padding import SCRATCH
 

@@ -6,7 +6,7 @@ import pytest
 from recording_cases import CPU, DECODE, workload
 
 from autotune_cli.kernels.registry import REGISTRY, Candidate, Device, Prepared, register
-from autotune_cli.kernels.workload import TopkWorkload
+from autotune_cli.kernels.topk.workload import TopkWorkload
 from autotune_cli.profiling.recording.step import NoCandidate, choose, prepared
 from autotune_cli.profiling.request import CandidateSpec
 

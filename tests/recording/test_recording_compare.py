@@ -10,9 +10,9 @@ import pytest
 import torch
 from recording_cases import CPU
 
+from autotune_cli.kernels.attention.workload import Lengths
 from autotune_cli.kernels.family import Verdict
 from autotune_cli.kernels.models import load_model
-from autotune_cli.kernels.workload import Lengths
 from autotune_cli.profiling.path import PathSpec
 from autotune_cli.profiling.planning import plan_path
 from autotune_cli.profiling.recording import compare

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from recording_cases import PAGE_SIZES, geometry, problem, workload
 
 from autotune_cli.kernels.attention.problem import AttentionProblem
-from autotune_cli.kernels.workload import Lengths
+from autotune_cli.kernels.attention.workload import Lengths
 from autotune_cli.profiling.recording.padded import Padded
 from autotune_cli.sglang.padding import (
     SCRATCH,

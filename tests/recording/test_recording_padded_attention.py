@@ -10,8 +10,8 @@ import torch
 from recording_cases import EXTEND, PAGE_SIZES, problem
 
 from autotune_cli.kernels.attention.problem import AttentionProblem
+from autotune_cli.kernels.attention.workload import AttentionWorkload
 from autotune_cli.kernels.registry import Candidate, Prepared
-from autotune_cli.kernels.workload import AttentionWorkload
 from autotune_cli.profiling.recording import inject
 from autotune_cli.profiling.recording.batches import narrowed, part
 from autotune_cli.profiling.recording.inject import injected

@@ -9,9 +9,10 @@ import torch
 from recording_cases import CPU, DECODE, EXTEND, PAGE_SIZES, problem, workload
 
 from autotune_cli.kernels.attention.problem import AttentionProblem
+from autotune_cli.kernels.attention.workload import Lengths
 from autotune_cli.kernels.registry import REGISTRY, Prepared
 from autotune_cli.kernels.topk.problem import make_problem
-from autotune_cli.kernels.workload import Lengths, TopkWorkload
+from autotune_cli.kernels.topk.workload import TopkWorkload
 from autotune_cli.profiling.recording.batches import Batch, for_graphs, narrowed, part
 from autotune_cli.profiling.recording.padded import Padded
 

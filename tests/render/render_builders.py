@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from autotune_cli.kernels.workload import AttentionWorkload, Geometry, TopkWorkload
+from autotune_cli.kernels.attention.workload import AttentionWorkload
+from autotune_cli.kernels.geometry import Geometry
+from autotune_cli.kernels.topk.workload import TopkWorkload
 from autotune_cli.results.schema import (
     BaselineResult,
     CandidateResult,

@@ -6,7 +6,9 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from autotune_cli.kernels.workload import AttentionWorkload, Geometry, TopkWorkload
+from autotune_cli.kernels.attention.workload import AttentionWorkload
+from autotune_cli.kernels.geometry import Geometry
+from autotune_cli.kernels.topk.workload import TopkWorkload
 from autotune_cli.results.identity import environment_key, identity
 from autotune_cli.results.journal import JournalHeader
 from autotune_cli.results.schema import (

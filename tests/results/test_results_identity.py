@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from result_builders import KEYS, SOURCES, decode, environment, settings
 
-from autotune_cli.kernels.workload import TopkWorkload
+from autotune_cli.kernels.topk.workload import TopkWorkload
 from autotune_cli.results import identity as module
 from autotune_cli.results.identity import environment_key, explain, identity
 from autotune_cli.results.schema import Ceilings

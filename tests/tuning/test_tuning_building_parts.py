@@ -10,7 +10,7 @@ import pytest
 
 from autotune_cli.kernels.modules import Module
 from autotune_cli.kernels.registry import REGISTRY, Candidate, register
-from autotune_cli.kernels.workload import TopkWorkload
+from autotune_cli.kernels.topk.workload import TopkWorkload
 from autotune_cli.tuning.listing import to_build
 from autotune_cli.tuning.resources import cores, free_bytes
 from autotune_cli.worker.compiler_errors import compiler_error, reason_of, was_killed

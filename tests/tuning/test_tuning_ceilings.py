@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from running import TINY, Autotune, Finished
 
-from autotune_cli.kernels.workload import cost
+from autotune_cli.kernels.family import cost
 from autotune_cli.measure.floor import floor_us
 
 # A user's file is loaded before the worker looks for its device: it may replace what measures the ceilings.

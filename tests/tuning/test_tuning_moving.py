@@ -12,7 +12,7 @@ import torch
 
 from autotune_cli.kernels.registry import REGISTRY, Candidate, Prepared, register
 from autotune_cli.kernels.topk.problem import TopkProblem
-from autotune_cli.kernels.workload import TopkWorkload
+from autotune_cli.kernels.topk.workload import TopkWorkload
 from autotune_cli.measure.timers.cpu_clock import CpuClock
 from autotune_cli.results.schema import Environment
 from autotune_cli.tuning.bench import Bench

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 
 from autotune_cli.kernels.attention.problem import AttentionProblem, PagedKV, indptr
-from autotune_cli.kernels.topk.problem import TopkProblem
-from autotune_cli.kernels.workload import Lengths
+from autotune_cli.kernels.attention.workload import Lengths
 
 
 class Batch:
@@ -59,11 +57,7 @@ class Batch:
 
 def for_graphs(problem: Any) -> Any:
     """The problem as one whose candidates will be captured."""
-    if isinstance(problem, TopkProblem):
-        return dataclasses.replace(problem, workload=problem.workload.model_copy(update={"mode": "graph"}))
-    view = copy.copy(problem)
-    view.graph = True
-    return view
+    return problem.for_graphs()
 
 
 def narrowed(problem: AttentionProblem, static: torch.Tensor) -> AttentionProblem:

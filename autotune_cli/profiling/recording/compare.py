@@ -8,12 +8,12 @@ from typing import Any
 
 import torch
 
-from autotune_cli.kernels.registry import Device
-from autotune_cli.kernels.workload import Lengths
+from autotune_cli.kernels.attention.workload import Lengths
+from autotune_cli.kernels.registry import Device, prepared
 from autotune_cli.profiling.path import PathSpec, PhasePlan
 from autotune_cli.profiling.recording.batches import part
 from autotune_cli.profiling.recording.recorded import Check, PhaseRun
-from autotune_cli.profiling.recording.step import Pieces, choose, prepared, split_policy
+from autotune_cli.profiling.recording.step import Pieces, choose, split_policy
 from autotune_cli.sglang.padding import padding_faults
 
 

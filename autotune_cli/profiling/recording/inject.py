@@ -8,9 +8,9 @@ from typing import Any
 import torch
 
 from autotune_cli.kernels.attention.problem import AttentionProblem
-from autotune_cli.kernels.registry import Candidate
-from autotune_cli.kernels.workload import AttentionWorkload, Geometry
-from autotune_cli.profiling.recording.step import prepared
+from autotune_cli.kernels.attention.workload import AttentionWorkload
+from autotune_cli.kernels.geometry import Geometry
+from autotune_cli.kernels.registry import Candidate, prepared
 from autotune_cli.profiling.request import Injected
 
 _TOKENS = 64
@@ -24,14 +24,8 @@ def injected(family: Injected, problem: Any) -> Callable[[], Any]:
     geometry = getattr(problem, "geometry", _GEOMETRY)
     if family == "dense":
         return _dense(geometry)
-    workload = AttentionWorkload(
-        operation="attention.prefill",
-        geometry=geometry.model_copy(update={"kv_dtype": None, "q_dtype": None, "sinks": False}),
-        batch=1,
-        new=_TOKENS,
-        context=_TOKENS,
-        mode="eager",
-    )
+    plain = geometry.model_copy(update={"kv_dtype": None, "q_dtype": None, "sinks": False})
+    workload = AttentionWorkload.step(plain, batch=1, new=_TOKENS, context=_TOKENS)
     return prepared(_RAGGED, AttentionProblem(workload, workload.lengths, "cuda", 0)).run
 
 

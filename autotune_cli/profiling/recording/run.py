@@ -13,8 +13,9 @@ import torch
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from autotune_cli.kernels.attention.problem import AttentionProblem
+from autotune_cli.kernels.attention.workload import AttentionWorkload
 from autotune_cli.kernels.family import family
-from autotune_cli.kernels.registry import REGISTRY, Candidate, Device
+from autotune_cli.kernels.registry import REGISTRY, Candidate, Device, prepared
 from autotune_cli.profiling.layers import PathLayer
 from autotune_cli.profiling.path import PathSpec, PhasePlan
 from autotune_cli.profiling.ranges import PHASE_PREFIX, PLAN
@@ -31,7 +32,6 @@ from autotune_cli.profiling.recording.step import (
     PlanWaits,
     Step,
     choose,
-    prepared,
     split_policy,
 )
 from autotune_cli.profiling.request import Injected
@@ -58,7 +58,7 @@ def record_path(spec: PathSpec, folder: str, device: Device, report: OnPhase) ->
 
 def problem_of(layer: PathLayer, seed: int) -> Any:
     """The inputs of a kind of layer."""
-    if layer.lengths is not None and layer.workload.operation != "topk.select":
+    if layer.lengths is not None and isinstance(layer.workload, AttentionWorkload):
         return AttentionProblem(layer.workload, layer.lengths, "cuda", seed)
     first = family(layer.workload.operation).cases(layer.workload)[0]
     return family(layer.workload.operation).make_problem(layer.workload, first, "cuda", seed)

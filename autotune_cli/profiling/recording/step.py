@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -14,7 +13,7 @@ import torch
 
 from autotune_cli.kernels.attention.problem import AttentionProblem
 from autotune_cli.kernels.engines import parse_baseline
-from autotune_cli.kernels.registry import REGISTRY, Candidate, Device, Prepared
+from autotune_cli.kernels.registry import Candidate, Device, Prepared, prepared
 from autotune_cli.kernels.workload import AnyWorkload
 from autotune_cli.profiling.recording.batches import narrowed
 from autotune_cli.profiling.recording.cache_write import CacheWrite
@@ -28,10 +27,6 @@ from autotune_cli.worker.launching import capture, warm_up
 _PATHS = ("sglang --attention-backend flashinfer", "sglang")
 # What torch says in the sync debug mode "error".
 _WAITS = "synchronizing CUDA operation"
-
-
-# Numbers in a plan of FlashInfer, by which its kinds are told.
-_FA2_NUMBERS, _DECODE_NUMBERS = 15, 10
 
 
 class PlanWaits(Exception):
@@ -55,8 +50,7 @@ def choose(wanted: CandidateSpec, workload: AnyWorkload, device: Device) -> Cand
     if not named:
         known = ", ".join(dict.fromkeys(entry.candidate.backend for entry in planned))
         raise NoCandidate(f"no backend {wanted.backend!r} for {workload.operation} (known: {known})")
-    asked = set(wanted.knobs)
-    fitting = [entry for entry in named if asked <= set(_texts(entry.candidate))]
+    fitting = [entry for entry in named if entry.candidate.matches(wanted.knobs)]
     if not fitting:
         raise NoCandidate(f"no candidate {wanted} for {workload.key}")
     able = [entry for entry in fitting if entry.status is None]
@@ -73,37 +67,9 @@ def _of_baseline(name: str, workload: AnyWorkload, device: Device) -> Candidate:
     return next(entry.candidate for entry in planned.candidates if entry.candidate.key == baseline.candidate)
 
 
-def _texts(candidate: Candidate) -> list[tuple[str, str]]:
-    inner = candidate.key.partition("(")[2].removesuffix(")")
-    pairs = [part.partition("=") for part in inner.split(",") if part]
-    return [(name, value) for name, _, value in pairs]
-
-
-def prepared(candidate: Candidate, problem: Any) -> Prepared:
-    """The candidate on a problem; what it compiles was compiled before."""
-    result = REGISTRY.get(candidate.backend).prepare(problem, **dict(candidate.knobs))
-    return result if isinstance(result, Prepared) else Prepared(result)
-
-
 def split_policy(ready: Prepared) -> str:
-    """How FlashInfer planned to split the work of what was prepared; empty where it doesn't say.
-
-    From the plan's numbers, as ``ToVector`` of scheduler.cuh orders them in 0.6.18 (fa2: 15, CUDA-core decode: 10).
-    """
-    try:
-        held = inspect.getclosurevars(ready.run).nonlocals.values()
-    except (TypeError, ValueError):
-        # A user's backend may hand over a callable object, or a function with a variable that isn't set.
-        return ""
-    plans = [list(plan) for plan in (getattr(value, "_plan_info", None) for value in held) if plan is not None]
-    found = []
-    for plan in plans:
-        if len(plan) == _FA2_NUMBERS:
-            how = "KV split" if plan[14] else "KV not split"
-            found.append(f"{how}, {plan[0]} work items of {plan[3]} queries")
-        elif len(plan) == _DECODE_NUMBERS:
-            found.append(f"{'KV split' if plan[9] else 'KV not split'}, {plan[0]} work items")
-    return " + ".join(found)
+    """How the library split the work of what was prepared; empty where it doesn't say."""
+    return " + ".join(str(planned) for planned in ready.describe())
 
 
 @dataclass

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from autotune_cli.kernels.attention.workload import AttentionWorkload
+from autotune_cli.kernels.base import DType
 from autotune_cli.kernels.registry import Device
-from autotune_cli.kernels.workload import AttentionWorkload, DType
 
 if TYPE_CHECKING:
     import torch

@@ -10,8 +10,10 @@ import warnings
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
+from autotune_cli.kernels.attention.workload import AttentionWorkload, Lengths
+from autotune_cli.kernels.base import DType
+from autotune_cli.kernels.geometry import Geometry
 from autotune_cli.kernels.registry import Device
-from autotune_cli.kernels.workload import AttentionWorkload, DType, Geometry, Lengths
 
 if TYPE_CHECKING:
     import torch

@@ -5,14 +5,15 @@ FlashInfer 0.6.10 and later. Rules marked [S] were read in the source of 0.6.18.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from autotune_cli.kernels.attention.backends._fp8 import fp8_queries
+from autotune_cli.kernels.attention.workload import AttentionWorkload
+from autotune_cli.kernels.base import DType
 from autotune_cli.kernels.flashinfer_jit import jit_module
 from autotune_cli.kernels.modules import Module
-from autotune_cli.kernels.registry import Device
-from autotune_cli.kernels.workload import AttentionWorkload, DType
+from autotune_cli.kernels.registry import Device, LaunchPlan
 
 if TYPE_CHECKING:
     import torch
@@ -32,6 +33,12 @@ _SHORT: dict[DType, str] = {"bfloat16": "bf16", "float16": "fp16", "float8_e4m3f
 _WORKSPACE = 384 << 20
 # fa2's plan spreads a batch over 2 blocks per multiprocessor; 160 covers Hopper (132) and Blackwell (148).
 _GRID = 2 * 160
+# Where a plan of FlashInfer's has its numbers, by the kernels that it is for: ``ToVector`` of PrefillPlanInfo and
+# DecodePlanInfo in scheduler.cuh [S]. fa3's plan never splits, and tells no grid.
+PLANS: dict[str, dict[str, int]] = {
+    "fa2": {"numbers": 15, "padded_batch_size": 0, "cta_tile_q": 3, "split_kv": 14},
+    "cuda_cores": {"numbers": 10, "padded_batch_size": 0, "split_kv": 9},
+}
 
 
 def why_not(
@@ -157,6 +164,27 @@ def _wrapper_arguments(problem: AttentionProblem, path: str) -> dict[str, Any]:
         "use_cuda_graph": problem.graph,
         "backend": path,
     }
+
+
+def describe(wrapper: Any, path: str, made: Mapping[str, Any]) -> Callable[[], tuple[LaunchPlan, ...]]:
+    """What a wrapper planned last. FlashInfer tells it nowhere but in the plan that the wrapper keeps for itself.
+
+    Args:
+        path: the kernels that were planned: ``fa2``, ``fa3`` or ``cuda_cores``.
+        made: the wrapper's arguments.
+    """
+
+    def planned() -> tuple[LaunchPlan, ...]:
+        places, kept = PLANS.get(path), getattr(wrapper, "_plan_info", None)
+        numbers = [] if kept is None else list(kept)
+        # A version that counts other numbers may have them elsewhere.
+        if places is None or len(numbers) != places["numbers"]:
+            return ()
+        tile = numbers[places["cta_tile_q"]] if "cta_tile_q" in places else None
+        held = {name: value.nbytes for name, value in made.items() if hasattr(value, "nbytes")}
+        return (LaunchPlan(bool(numbers[places["split_kv"]]), numbers[places["padded_batch_size"]], tile, held),)
+
+    return planned
 
 
 def workspace_bytes(problem: AttentionProblem, split_tokens: int | None = None) -> int:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from autotune_cli.kernels.workload import Geometry
+from autotune_cli.kernels.geometry import Geometry
 
 if TYPE_CHECKING:
     import torch

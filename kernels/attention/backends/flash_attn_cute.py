@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from autotune_cli.kernels.attention.backends import _flash_attn_cute as common
+from autotune_cli.kernels.attention.workload import AttentionWorkload, Lengths
+from autotune_cli.kernels.geometry import Geometry
 from autotune_cli.kernels.registry import Device, Knob, Prepared, register
-from autotune_cli.kernels.workload import AttentionWorkload, Geometry, Lengths
 
 if TYPE_CHECKING:
     import torch

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from autotune_cli.kernels.attention.backends import _flashinfer as common
 from autotune_cli.kernels.attention.backends import _fp8
+from autotune_cli.kernels.attention.workload import AttentionWorkload
 from autotune_cli.kernels.flashinfer_jit import jit_module
 from autotune_cli.kernels.modules import Module
 from autotune_cli.kernels.registry import Device, Knob, Prepared, register
-from autotune_cli.kernels.workload import AttentionWorkload
 
 if TYPE_CHECKING:
     from autotune_cli.kernels.attention.problem import AttentionProblem, PagedKV

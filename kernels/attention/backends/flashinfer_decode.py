@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from autotune_cli.kernels.attention.backends import _flashinfer as common
 from autotune_cli.kernels.attention.backends import _fp8
+from autotune_cli.kernels.attention.workload import AttentionWorkload
 from autotune_cli.kernels.flashinfer_jit import jit_module
 from autotune_cli.kernels.modules import Module
 from autotune_cli.kernels.registry import Device, Knob, Prepared, register
-from autotune_cli.kernels.workload import AttentionWorkload
 
 if TYPE_CHECKING:
     from autotune_cli.kernels.attention.problem import AttentionProblem, PagedKV
@@ -123,7 +123,8 @@ def prepare(problem: AttentionProblem, *, path: str, page_size: int, split: Any,
     from flashinfer.decode import BatchDecodeWithPagedKVCacheWrapper
 
     pages = common.in_window(problem, problem.paged(page_size))
-    wrapper = BatchDecodeWithPagedKVCacheWrapper(**wrapper_arguments(problem, pages, path, split))
+    made = wrapper_arguments(problem, pages, path, split)
+    wrapper = BatchDecodeWithPagedKVCacheWrapper(**made)
     arguments = plan_arguments(problem, pages, path, split)
     wrapper.plan(**arguments)
     out = torch.empty_like(problem.q)
@@ -132,4 +133,5 @@ def prepare(problem: AttentionProblem, *, path: str, page_size: int, split: Any,
     return Prepared(
         run=lambda: wrapper.run(call.queries(), cache, *call.scales, out=out, enable_pdl=pdl, **call.keywords),
         plan=lambda: wrapper.plan(**arguments),
+        describe=common.describe(wrapper, "fa2" if path == "tensor_cores" else path, made),
     )

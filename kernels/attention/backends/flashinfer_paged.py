@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from autotune_cli.kernels.attention.backends import _flashinfer as common
 from autotune_cli.kernels.attention.backends import _fp8
+from autotune_cli.kernels.attention.workload import AttentionWorkload
 from autotune_cli.kernels.modules import Module
 from autotune_cli.kernels.registry import Device, Knob, Prepared, register
-from autotune_cli.kernels.workload import AttentionWorkload
 
 if TYPE_CHECKING:
     from autotune_cli.kernels.attention.problem import AttentionProblem
@@ -38,7 +38,8 @@ def prepare(problem: AttentionProblem, *, path: str, page_size: int) -> Prepared
     from flashinfer.prefill import BatchPrefillWithPagedKVCacheWrapper
 
     pages = common.in_window(problem, problem.paged(page_size))
-    wrapper = BatchPrefillWithPagedKVCacheWrapper(**common.paged_wrapper_arguments(problem, pages, path))
+    made = common.paged_wrapper_arguments(problem, pages, path)
+    wrapper = BatchPrefillWithPagedKVCacheWrapper(**made)
     arguments = common.plan_paged(problem, pages, path, causal=True)
     wrapper.plan(**arguments)
     cache = (pages.k, pages.v)
@@ -48,4 +49,5 @@ def prepare(problem: AttentionProblem, *, path: str, page_size: int) -> Prepared
     return Prepared(
         run=lambda: wrapper.run(call.queries(), cache, *call.scales, out=out, **call.keywords),
         plan=lambda: wrapper.plan(**arguments),
+        describe=common.describe(wrapper, path, made),
     )

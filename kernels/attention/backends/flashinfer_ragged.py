@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from autotune_cli.kernels.attention.backends import _flashinfer as common
+from autotune_cli.kernels.attention.workload import AttentionWorkload
 from autotune_cli.kernels.modules import Module
 from autotune_cli.kernels.registry import Device, Knob, Prepared, register
-from autotune_cli.kernels.workload import AttentionWorkload
 
 if TYPE_CHECKING:
     from autotune_cli.kernels.attention.problem import AttentionProblem
@@ -36,9 +36,14 @@ def prepare(problem: AttentionProblem, *, path: str) -> Prepared:
     import torch
     from flashinfer.prefill import BatchPrefillWithRaggedKVCacheWrapper
 
-    wrapper = BatchPrefillWithRaggedKVCacheWrapper(**common.ragged_wrapper_arguments(problem, path))
+    made = common.ragged_wrapper_arguments(problem, path)
+    wrapper = BatchPrefillWithRaggedKVCacheWrapper(**made)
     arguments = common.plan_ragged(problem)
     wrapper.plan(**arguments)
     q, k, v = problem.q, problem.k, problem.v
     out = torch.empty_like(q)
-    return Prepared(run=lambda: wrapper.run(q, k, v, out=out), plan=lambda: wrapper.plan(**arguments))
+    return Prepared(
+        run=lambda: wrapper.run(q, k, v, out=out),
+        plan=lambda: wrapper.plan(**arguments),
+        describe=common.describe(wrapper, path, made),
+    )

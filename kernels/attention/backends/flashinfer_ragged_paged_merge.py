@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from autotune_cli.kernels.attention.backends import _flashinfer as common
 from autotune_cli.kernels.attention.backends import _fp8
+from autotune_cli.kernels.attention.workload import AttentionWorkload
 from autotune_cli.kernels.flashinfer_jit import jit_module
 from autotune_cli.kernels.modules import Module
 from autotune_cli.kernels.registry import Device, Knob, Prepared, register
-from autotune_cli.kernels.workload import AttentionWorkload
 
 if TYPE_CHECKING:
     import torch
@@ -96,8 +96,10 @@ def prepare(problem: AttentionProblem, *, ragged: str, paged: str, page_size: in
     g = problem.geometry
     # Of the prefix all keys are before all queries: no causal mask there.
     pages = problem.paged(page_size, "prefix")
-    over_new = BatchPrefillWithRaggedKVCacheWrapper(**common.ragged_wrapper_arguments(problem, ragged))
-    over_prefix = BatchPrefillWithPagedKVCacheWrapper(**common.paged_wrapper_arguments(problem, pages, paged))
+    for_new = common.ragged_wrapper_arguments(problem, ragged)
+    for_prefix = common.paged_wrapper_arguments(problem, pages, paged)
+    over_new = BatchPrefillWithRaggedKVCacheWrapper(**for_new)
+    over_prefix = BatchPrefillWithPagedKVCacheWrapper(**for_prefix)
     ragged_plan = common.plan_ragged(problem)
     paged_plan = common.plan_paged(problem, pages, paged, causal=False)
 
@@ -116,4 +118,5 @@ def prepare(problem: AttentionProblem, *, ragged: str, paged: str, page_size: in
         second = over_prefix.run(call.queries(), cache, *call.scales, **prefix_state, **call.keywords)
         return merge(heads, first, second)
 
-    return Prepared(run=run, plan=plan)
+    described = (common.describe(over_new, ragged, for_new), common.describe(over_prefix, paged, for_prefix))
+    return Prepared(run=run, plan=plan, describe=lambda: tuple(part for each in described for part in each()))

@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from autotune_cli.kernels.attention.backends import _flashinfer as common
+from autotune_cli.kernels.attention.workload import AttentionWorkload
 from autotune_cli.kernels.flashinfer_jit import jit_module
 from autotune_cli.kernels.modules import Module
 from autotune_cli.kernels.registry import Device, Knob, Prepared, register
-from autotune_cli.kernels.workload import AttentionWorkload
 
 if TYPE_CHECKING:
     from autotune_cli.kernels.attention.problem import AttentionProblem
@@ -101,9 +101,8 @@ def prepare(problem: AttentionProblem, *, path: str, page_size: int) -> Prepared
 
     g = problem.geometry
     pages = common.in_window(problem, problem.paged(page_size))
-    wrapper = BatchPrefillWithPagedKVCacheWrapper(
-        **common.paged_wrapper_arguments(problem, pages, path), **jit_arguments(problem.workload, path)
-    )
+    made = common.paged_wrapper_arguments(problem, pages, path)
+    wrapper = BatchPrefillWithPagedKVCacheWrapper(**made, **jit_arguments(problem.workload, path))
     arguments = common.plan_paged(problem, pages, path, causal=True)
     wrapper.plan(**arguments)
     cache = (pages.k, pages.v)
@@ -114,4 +113,5 @@ def prepare(problem: AttentionProblem, *, path: str, page_size: int) -> Prepared
     return Prepared(
         run=lambda: wrapper.run(problem.q, cache, *own, out=out, v_scale=v_scale),
         plan=lambda: wrapper.plan(**arguments),
+        describe=common.describe(wrapper, path, made),
     )

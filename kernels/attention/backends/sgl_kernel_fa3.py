@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from autotune_cli.kernels.attention.backends import _fa3 as common
+from autotune_cli.kernels.attention.workload import AttentionWorkload
 from autotune_cli.kernels.registry import Device, Knob, Prepared, register
-from autotune_cli.kernels.workload import AttentionWorkload
 
 if TYPE_CHECKING:
     import torch

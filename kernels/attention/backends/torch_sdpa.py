@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from autotune_cli.kernels.attention.workload import AttentionWorkload
 from autotune_cli.kernels.registry import Device, Knob, Prepared, register
-from autotune_cli.kernels.workload import AttentionWorkload
 
 if TYPE_CHECKING:
     import torch

@@ -16,7 +16,7 @@ _FOLDER = Path(__file__).parent
 
 @dataclass(frozen=True)
 class Defaults:
-    """What a configuration class takes for absent fields; ``values`` are under canonical names (fields.ALIASES)."""
+    """What a configuration class takes for absent fields; ``values`` are under canonical names (fields.Fields)."""
 
     source: str
     """For people: the class, and the version of transformers."""

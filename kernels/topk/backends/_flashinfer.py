@@ -17,7 +17,7 @@ from autotune_cli.kernels.modules import Module
 
 if TYPE_CHECKING:
     from autotune_cli.kernels.registry import Device, Knob
-    from autotune_cli.kernels.workload import TopkWorkload
+    from autotune_cli.kernels.topk.workload import TopkWorkload
 
 VARIABLE = "FLASHINFER_TOPK_ALGO"
 ALGORITHMS = ("auto", "filtered", "multi_cta")

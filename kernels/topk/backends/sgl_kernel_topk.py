@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import torch
 
     from autotune_cli.kernels.topk.problem import TopkProblem
-    from autotune_cli.kernels.workload import TopkWorkload
+    from autotune_cli.kernels.topk.workload import TopkWorkload
 
 # Asserted in sgl_kernel/top_k.py.
 ONLY_K = 2048

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import torch
 
     from autotune_cli.kernels.topk.problem import TopkProblem
-    from autotune_cli.kernels.workload import TopkWorkload
+    from autotune_cli.kernels.topk.workload import TopkWorkload
 
 CHUNKS = (4096, 8192, 16384, 32768)
 

@@ -8,7 +8,8 @@ from typing import Any, Literal
 import torch
 
 from autotune_cli.kernels.attention.problem import AttentionProblem, make_problem, spans
-from autotune_cli.kernels.workload import AttentionWorkload, Geometry
+from autotune_cli.kernels.attention.workload import AttentionWorkload
+from autotune_cli.kernels.geometry import Geometry
 
 CPU_SHAPES = {
     "attention.decode": {"batch": 3, "context": 90},

@@ -8,9 +8,10 @@ import pytest
 from attention_cases import FP8_QUERIES, OPERATIONS, problem, workload
 
 from autotune_cli.kernels.attention.backends import _flashinfer as common
+from autotune_cli.kernels.attention.backends.flashinfer_decode import SPLITS
 from autotune_cli.kernels.attention.backends.flashinfer_ragged_paged_merge import merge_heads
+from autotune_cli.kernels.attention.workload import AttentionWorkload
 from autotune_cli.kernels.registry import REGISTRY, Device
-from autotune_cli.kernels.workload import AttentionWorkload
 
 H200 = Device("cuda", "NVIDIA H200", (9, 0), 132)
 B200 = Device("cuda", "NVIDIA B200", (10, 0), 148)
@@ -68,17 +69,25 @@ def test_what_does_not_apply_says_why(operation: str, extra: dict[str, Any], key
 
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_a_plain_model_gets_every_flashinfer_candidate(operation: str) -> None:
-    found = {key: reason for key, reason in reasons(workload(operation, **LLAMA)).items() if key[:10] == "flashinfer"}
-    found = {key: reason for key, reason in found.items() if not key.startswith("flashinfer.sink")}
-    assert [reason for reason in found.values() if reason] == []
-    assert len(found) == {"attention.decode": 28, "attention.prefill": 11, "attention.extend": 21}[operation]
+    found = reasons(workload(operation, **LLAMA))
+    backends = [each for each in REGISTRY.of(operation) if each.requires == common.REQUIRES]
+    # The sink kernels are for layers with sinks.
+    plain = [each for each in backends if each.name != "flashinfer.sink"]
+    assert len(plain) >= 3
+    for backend in plain:
+        own = [key for key in found if key.partition("(")[0] == backend.name]
+        assert own
+        assert [found[key] for key in own] == [None] * len(own)
 
 
 def test_no_fixed_split_in_a_graph() -> None:
-    found = reasons(workload("attention.decode", mode="graph", **LLAMA))
-    fixed = {key: reason for key, reason in found.items() if "split=512" in key or "split=2048" in key}
-    assert len(fixed) == 8
-    assert all(reason is not None and "graph" in reason for reason in fixed.values())
+    shape = workload("attention.decode", mode="graph", **LLAMA)
+    backend = REGISTRY.get("flashinfer.decode")
+    for split in SPLITS:
+        fixed = [each for each in backend.candidates(shape, H200) if each.matches([("split", split)])]
+        assert {dict(each.knobs)["page_size"] for each in fixed} == set(common.PAGE_SIZES)
+        for candidate in fixed:
+            assert "captured graph" in str(backend.why_unsupported(shape, H200, candidate))
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)

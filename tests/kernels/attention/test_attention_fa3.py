@@ -11,8 +11,9 @@ from attention_cases import FP8_QUERIES, OPERATIONS, workload
 
 from autotune_cli.kernels.attention.backends import _fa3 as common
 from autotune_cli.kernels.attention.problem import cases, make_problem
+from autotune_cli.kernels.attention.workload import AttentionWorkload
+from autotune_cli.kernels.geometry import Geometry
 from autotune_cli.kernels.registry import REGISTRY, Backend, Candidate, Device, Prepared
-from autotune_cli.kernels.workload import AttentionWorkload, Geometry
 
 H100 = Device("cuda", "NVIDIA H100 80GB HBM3", (9, 0), 132)
 EXTRAS: list[dict[str, Any]] = [

@@ -18,8 +18,8 @@ from attention_cases import OPERATIONS, workload
 
 from autotune_cli.kernels.attention.backends import _flash_attn_cute as common
 from autotune_cli.kernels.attention.problem import cases, make_problem
+from autotune_cli.kernels.attention.workload import AttentionWorkload
 from autotune_cli.kernels.registry import REGISTRY, Backend, Candidate, Device, Prepared
-from autotune_cli.kernels.workload import AttentionWorkload
 
 H200 = Device("cuda", "NVIDIA H200", (9, 0), 132)
 B200 = Device("cuda", "NVIDIA B200", (10, 0), 148)
@@ -168,7 +168,8 @@ def test_tiles_of_hopper(head_dim: int, window: int | None, keys: int) -> None:
 # In a process of its own: FA4 reads these variables once, and takes the architecture from them where there is no GPU.
 _COMPILE = """
 from autotune_cli.kernels.registry import REGISTRY, Device
-from autotune_cli.kernels.workload import AttentionWorkload, Geometry
+from autotune_cli.kernels.attention.workload import AttentionWorkload
+from autotune_cli.kernels.geometry import Geometry
 from flash_attn.cute.interface import _flash_attn_fwd
 
 cases = (("decode", 1, {}), ("prefill", 512, {"softcap": 30.0}), ("extend", 64, {"window_left": 9}))

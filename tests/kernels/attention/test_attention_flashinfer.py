@@ -14,8 +14,8 @@ import torch
 from attention_cases import FP8_QUERIES, OPERATIONS, workload
 
 from autotune_cli.kernels.attention.problem import cases, make_problem
+from autotune_cli.kernels.attention.workload import AttentionWorkload
 from autotune_cli.kernels.registry import REGISTRY, Backend, Candidate, Device, Prepared
-from autotune_cli.kernels.workload import AttentionWorkload
 
 # Importing flashinfer makes folders and a log, by default in $HOME.
 os.environ.setdefault("FLASHINFER_WORKSPACE_BASE", tempfile.mkdtemp(prefix="flashinfer-"))

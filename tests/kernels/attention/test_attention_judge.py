@@ -9,7 +9,7 @@ import torch
 from attention_cases import FP8_QUERIES, OPERATIONS, attend, problem
 
 from autotune_cli.kernels.attention.problem import make_problem
-from autotune_cli.kernels.workload import TopkWorkload
+from autotune_cli.kernels.topk.workload import TopkWorkload
 
 DTYPES = [{"dtype": "bfloat16"}, {"dtype": "float16"}, {"dtype": "float32"}, {"kv_dtype": "float8_e4m3fn"}, FP8_QUERIES]
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autotune_cli.kernels.attention.problem import EDGE_LONGEST, EDGE_REQUESTS, AttentionProblem, PagedKV, edge_lengths
-from autotune_cli.kernels.workload import Lengths
+from autotune_cli.kernels.attention.workload import Lengths
 
 PAGE_SIZES = (1, 16, 64)
 

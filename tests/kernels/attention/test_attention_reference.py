@@ -10,7 +10,7 @@ from attention_cases import FP8_QUERIES, OPERATIONS, problem, workload
 
 from autotune_cli.kernels.attention import reference as module
 from autotune_cli.kernels.attention.problem import AttentionProblem, make_problem
-from autotune_cli.kernels.workload import Lengths
+from autotune_cli.kernels.attention.workload import Lengths
 
 
 def loops(made: AttentionProblem) -> tuple[list[list[list[float]]], list[list[float]]]:

@@ -9,7 +9,7 @@ import torch
 from attention_cases import FP8_QUERIES, OPERATIONS, logical, problem
 from pydantic import ValidationError
 
-from autotune_cli.kernels.workload import Geometry
+from autotune_cli.kernels.geometry import Geometry
 
 HEADS = {"num_qo_heads": 8, "num_kv_heads": 2, "head_dim": 64}
 

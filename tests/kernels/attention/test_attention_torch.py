@@ -9,8 +9,8 @@ import torch
 from attention_cases import FP8_QUERIES, OPERATIONS, workload
 
 from autotune_cli.kernels.attention.problem import cases, make_problem
+from autotune_cli.kernels.attention.workload import AttentionWorkload
 from autotune_cli.kernels.registry import REGISTRY, Candidate, Device, Prepared
-from autotune_cli.kernels.workload import AttentionWorkload
 
 CPU = Device("cpu", "a CPU")
 HEADS = [(2, 2, 64), (6, 2, 96), (4, 1, 128), (4, 2, 256)]

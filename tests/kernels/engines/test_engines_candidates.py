@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from autotune_cli.errors import BadField, UnknownName
+from autotune_cli.kernels.attention.workload import AttentionWorkload
 from autotune_cli.kernels.engines import (
     engine_names,
     load_engine,
@@ -15,8 +16,9 @@ from autotune_cli.kernels.engines import (
     situation_of,
     standard_baselines,
 )
+from autotune_cli.kernels.geometry import Geometry
 from autotune_cli.kernels.registry import REGISTRY, Candidate, Device, parse_key
-from autotune_cli.kernels.workload import AttentionWorkload, Geometry, TopkWorkload
+from autotune_cli.kernels.topk.workload import TopkWorkload
 from autotune_cli.tuning.plan import plan
 
 H100 = Device("cuda", "NVIDIA H100 80GB HBM3", (9, 0), 132, cuda="13.0")

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from autotune_cli.kernels.attention.workload import AttentionWorkload
 from autotune_cli.kernels.models import Model, build_suite, read_config
 from autotune_cli.kernels.models.cache_dtype import read_cache_dtype
 from autotune_cli.kernels.models.config import model_from_config
-from autotune_cli.kernels.workload import AttentionWorkload
 
 FP8 = "float8_e4m3fn"
 SCHEME = {"type": "float", "num_bits": 8}

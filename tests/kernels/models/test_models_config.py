@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from autotune_cli.errors import BadConfig
-from autotune_cli.kernels.models import Model, load_model, model_names, read_config
+from autotune_cli.kernels.models import Model, load_model, read_config
 from autotune_cli.kernels.models.config import model_from_config, suite_name
 
 SMALL: dict[str, Any] = {
@@ -34,10 +34,6 @@ def write(folder: Path, config: Any, name: str = "config.json") -> Path:
 def small(**changes: Any) -> Model:
     config = {key: value for key, value in (SMALL | changes).items() if value != "absent"}
     return model_from_config(config, name="m", where="config.json", source="test")
-
-
-def test_every_model_has_a_file() -> None:
-    assert tuple(sorted(CONFIGS)) == model_names()
 
 
 @pytest.mark.parametrize("name", sorted(CONFIGS))

@@ -10,7 +10,7 @@ import torch
 from autotune_cli.kernels.registry import REGISTRY, Candidate, Device, Prepared
 from autotune_cli.kernels.topk.problem import TopkProblem, cases, make_problem
 from autotune_cli.kernels.topk.reference import make_reference
-from autotune_cli.kernels.workload import TopkWorkload
+from autotune_cli.kernels.topk.workload import TopkWorkload
 
 CPU = Device("cpu", "a CPU")
 H200 = Device("cuda", "NVIDIA H200", (9, 0), 132)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from autotune_cli.kernels.topk.problem import cases, make_problem
-from autotune_cli.kernels.workload import TopkWorkload
+from autotune_cli.kernels.topk.workload import TopkWorkload
 
 EVEN = TopkWorkload(operation="topk.select", rows=3, width=300, k=16, mode="graph")
 UNEVEN = EVEN.model_copy(update={"spread": "uneven"})

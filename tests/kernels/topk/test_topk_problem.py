@@ -3,9 +3,12 @@ from __future__ import annotations
 import pytest
 import torch
 
+from autotune_cli.kernels.attention.workload import AttentionWorkload
+from autotune_cli.kernels.base import DISTRIBUTIONS
 from autotune_cli.kernels.family import family
+from autotune_cli.kernels.geometry import Geometry
 from autotune_cli.kernels.topk.problem import GARBAGE, TopkProblem, cases, make_problem
-from autotune_cli.kernels.workload import DISTRIBUTIONS, AttentionWorkload, Geometry, TopkWorkload
+from autotune_cli.kernels.topk.workload import TopkWorkload
 
 
 def workload(rows: int = 4, width: int = 4096, k: int = 64, **fields: object) -> TopkWorkload:

@@ -1,0 +1,118 @@
+"""The attention family: workloads of a model's attention layers, their names and what they cost. Imports no torch."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from autotune_cli.fields import Message
+from autotune_cli.kernels.attention import cost as costs
+from autotune_cli.kernels.attention.grids import grid_for
+from autotune_cli.kernels.attention.workload import AttentionOperation, AttentionWorkload
+from autotune_cli.kernels.base import Cost, Mode
+from autotune_cli.kernels.family import Family, SuiteLayer, SuiteModel, SuiteRequest
+from autotune_cli.kernels.geometry import Geometry
+from autotune_cli.kernels.shapes import Grid, Shape, Wanted, flat, narrow
+
+# New tokens of an extend that the grid doesn't have: a quarter of its keys, at most a usual chunk.
+_MOST_NEW = 512
+
+
+class AttentionFamily(Family[AttentionWorkload]):
+    name = "attention"
+    default_model = "llama-3.1-8b"
+    short_names = ("decode", "prefill", "extend")
+
+    def default_mode(self, operation: str) -> Mode:
+        """Decode runs from a CUDA graph in servers; prefill and extend don't."""
+        return "graph" if operation == "attention.decode" else "eager"
+
+    def cost(self, workload: AttentionWorkload) -> Cost:
+        return costs.cost(workload)
+
+    def memory_bytes(self, workload: AttentionWorkload, page_layouts: int | None = None) -> int:
+        return costs.memory_bytes(workload, page_layouts)
+
+    def workloads(
+        self, model: SuiteModel, operation: str, mode: Mode, request: SuiteRequest
+    ) -> list[AttentionWorkload]:
+        """The layers' grid, one kind of layers after the other."""
+        attention = cast("AttentionOperation", operation)
+        return [
+            _workload(model, attention, geometry, shape, mode, request)
+            for layer, geometry in zip(model.layers, request.geometries, strict=True)
+            for shape in shapes(model, layer, attention, request)
+        ]
+
+    def why_none(self, model: SuiteModel, operation: str) -> str:
+        if not model.layers:
+            return "its attention isn't tuned yet, only its top-k"
+        if operation == "attention.extend":
+            return Message("no shape fits; an extend needs {fields.context} above {fields.new}")
+        return Message("no shape of the grid fits the model's longest context; give {fields.context}")
+
+
+FAMILY = AttentionFamily()
+
+
+def shapes(model: SuiteModel, layer: SuiteLayer, operation: AttentionOperation, request: SuiteRequest) -> list[Shape]:
+    """The batch shapes of a kind of layer that the user wants."""
+    wanted = request.wanted
+    beside_full = layer.window is not None and model.has_full_layers
+    kept = []
+    for shape in narrowed(operation, grid_for(operation, request.device_kind, beside_full), wanted):
+        # A model is not asked for more than it was made for, unless the user asks.
+        if wanted.contexts is None and model.max_context is not None and shape.context > model.max_context:
+            continue
+        # A context within the window is the same computation as in the full layers.
+        if beside_full and layer.window is not None and shape.context <= layer.window:
+            continue
+        kept.append(shape)
+    return kept
+
+
+def narrowed(operation: AttentionOperation, grid: Grid, wanted: Wanted) -> Grid:
+    """As :func:`~autotune_cli.kernels.shapes.narrow`; ``wanted.new`` replaces the new tokens of extends.
+
+    The context of an extend stays if it was given, else the prefix does.
+    """
+    if operation == "attention.decode":
+        return narrow(grid, wanted)
+    if operation == "attention.prefill":
+        return narrow(grid, wanted, lambda batch, context, like: Shape(batch, context, context, like.spread))
+    found = narrow(grid, wanted, _extend)
+    if wanted.new is not None:
+        keep = wanted.contexts is not None
+        found = flat([_renewed(shape, new, keep) for new in wanted.new] for shape in found)
+    return tuple(dict.fromkeys(shape for shape in found if shape.context > shape.new))
+
+
+def _extend(batch: int, context: int, like: Shape) -> Shape:
+    return Shape(batch, context, min(_MOST_NEW, max(1, context // 4)), like.spread)
+
+
+def _renewed(shape: Shape, new: int, keep_context: bool) -> Shape:
+    if keep_context:
+        return shape._replace(new=new)
+    return shape._replace(new=new, context=shape.context - shape.new + new)
+
+
+def _workload(
+    model: SuiteModel,
+    operation: AttentionOperation,
+    geometry: Geometry,
+    shape: Shape,
+    mode: Mode,
+    request: SuiteRequest,
+) -> AttentionWorkload:
+    # Only a captured step depends on it.
+    captured = model.max_context is not None and mode == "graph"
+    return AttentionWorkload(
+        operation=operation,
+        geometry=geometry,
+        batch=shape.batch,
+        new=shape.new,
+        context=shape.context,
+        mode=mode,
+        spread=request.spread or shape.spread,
+        served_context=max(model.max_context or 0, shape.context) if captured else None,
+    )

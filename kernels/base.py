@@ -1,0 +1,101 @@
+"""What workloads of every family are made of. Data only; imports no torch and no family."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict
+
+DType = Literal["bfloat16", "float16", "float32", "float8_e4m3fn"]
+Mode = Literal["eager", "graph"]
+Spread = Literal["uneven", "even"]
+DeviceKind = Literal["cuda", "cpu"]
+
+Distribution = Literal["normal", "tie_free", "equal", "relu", "narrow", "infinite"]
+"""How scores that are selected from are distributed."""
+DISTRIBUTIONS: tuple[Distribution, ...] = ("normal", "tie_free", "equal", "relu", "narrow", "infinite")
+
+BYTES: dict[str, int] = {"bfloat16": 2, "float16": 2, "float32": 4, "float8_e4m3fn": 1}
+
+# Fractional part of the golden ratio: i * PHI mod 1 fills [0, 1) evenly for every batch size.
+_PHI = (math.sqrt(5.0) - 1.0) / 2.0
+# Changing how lengths are drawn changes every workload, so the rule's number is part of a result's identity.
+LENGTHS_RULE = 1
+
+
+def spread_lengths(longest: int, count: int, spread: Spread) -> tuple[int, ...]:
+    """``count`` lengths, at most ``longest`` each.
+
+    ``even``: all equal to ``longest``. ``uneven``: between half of it and nearly all of it, the first the
+    longest, and rarely a multiple of 16, so that last pages are partly filled, as in real batches.
+    """
+    if spread == "even":
+        return (longest,) * count
+    lengths = []
+    for i in range(count):
+        length = longest - int(0.5 * longest * ((i * _PHI) % 1.0)) - (3 + 7 * i) % 16
+        lengths.append(max(1, min(longest, length)))
+    return tuple(lengths)
+
+
+class Frozen(BaseModel):
+    """A record without unknown fields, infinities or NaN."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class BaseWorkload(Frozen):
+    """An operation with a geometry and a batch shape; a family's model has the fields, and names itself."""
+
+    if TYPE_CHECKING:
+        # Fields of every family's model. Declared there, as their order is that of result files.
+        operation: str
+        mode: Mode
+        spread: Spread
+        lengths_rule: int
+
+    @property
+    @abstractmethod
+    def key(self) -> str:
+        """Names this workload; equal keys mean the same computation."""
+
+    @property
+    def beside_key(self) -> Mapping[str, str]:
+        """What its times depend on beside the key, for its identity; an empty text is as good as none."""
+        return {}
+
+    @property
+    @abstractmethod
+    def shape(self) -> str:
+        """The batch shape as tables show it: ``64 x 8192``."""
+
+    @property
+    def title(self) -> str:
+        """The operation for tables, with what tells a model's workloads of one shape apart."""
+        return self.operation
+
+    @property
+    @abstractmethod
+    def cells(self) -> tuple[str, str]:
+        """The batch shape in two cells of a table, batch and context. ``≤``: lengths differ up to it."""
+
+    @property
+    @abstractmethod
+    def situation(self) -> Mapping[str, Any]:
+        """What of it an engine chooses its kernel by: fields of :class:`~autotune_cli.kernels.engines.Situation`."""
+
+
+class Cost(NamedTuple):
+    """The least that any kernel must do."""
+
+    bytes: float
+    """Read from device memory or written to it, with nothing of the inputs in a cache."""
+    flops: float
+    """Floating-point operations of its matrix products; a multiply-add is two."""
+    written: float = 0.0
+    """Those of ``bytes`` that are written: they may still lie in the L2 cache when the kernel ends."""
+    fp8: bool = False
+    """May the products be done in FP8?"""

@@ -1,0 +1,27 @@
+"""What a top-k costs: the least that a kernel must do, and about the memory that all of them need."""
+
+from __future__ import annotations
+
+from autotune_cli.kernels.base import BYTES, Cost
+from autotune_cli.kernels.topk.workload import TopkWorkload
+
+
+def cost(workload: TopkWorkload) -> Cost:
+    """What no kernel that is right can go without.
+
+    Every valid score of a row with more than k of them is read, as any unread one might be the largest. A row
+    with at most k has only one answer, whatever its scores. All k indices (int32) of a row are written, -1 too.
+    """
+    read = sum(length for length in workload.lengths if length > workload.k) * BYTES[workload.dtype]
+    written = float(workload.rows * workload.k * 4)
+    return Cost(read + written, 0.0, written)
+
+
+def memory_bytes(workload: TopkWorkload) -> int:
+    """Bytes on the device, about: one distribution of scores at a time, with a copy for kernels that need one, and the
+    mask.
+    """
+    scores = workload.rows * workload.width * (2 * BYTES[workload.dtype] + 1)
+    # int32 indices of the candidate; int64 indices and values of torch.topk, also as the reference.
+    chosen = workload.rows * workload.k * (4 + 2 * (8 + BYTES[workload.dtype]))
+    return scores + chosen

@@ -1,0 +1,59 @@
+"""The top-k family: the selections of a model's sparse indexer, their names and what they cost. Imports no torch."""
+
+from __future__ import annotations
+
+from autotune_cli.kernels.base import Cost, DeviceKind, Mode, Spread
+from autotune_cli.kernels.family import Family, SuiteModel, SuiteRequest
+from autotune_cli.kernels.shapes import Grid, Shape, narrow
+from autotune_cli.kernels.topk import cost as costs
+from autotune_cli.kernels.topk.workload import TopkWorkload
+
+
+def _rows(rows: int, width: int, spread: Spread = "even") -> Shape:
+    return Shape(rows, width, spread=spread)
+
+
+# Rows x width that stand for LLM serving; why these: docs/models.md.
+GRIDS: dict[DeviceKind, Grid] = {
+    "cuda": (
+        _rows(1, 16384), _rows(1, 131072), _rows(1, 262144),
+        _rows(16, 65536), _rows(16, 262144),
+        _rows(64, 65536), _rows(64, 65536, "uneven"), _rows(64, 131072),
+        _rows(256, 16384), _rows(256, 65536),
+        _rows(1024, 16384),
+    ),
+    "cpu": (_rows(4, 16384), _rows(1, 65536)),
+}  # fmt: skip
+
+
+class TopkFamily(Family[TopkWorkload]):
+    name = "topk"
+    default_model = "deepseek-v3.2"
+
+    def cost(self, workload: TopkWorkload) -> Cost:
+        return costs.cost(workload)
+
+    def memory_bytes(self, workload: TopkWorkload, page_layouts: int | None = None) -> int:
+        return costs.memory_bytes(workload)
+
+    def workloads(self, model: SuiteModel, operation: str, mode: Mode, request: SuiteRequest) -> list[TopkWorkload]:
+        if model.topk is None:
+            return []
+        return [
+            TopkWorkload(
+                operation="topk.select",
+                rows=shape.batch,
+                width=shape.context,
+                k=model.topk,
+                mode=mode,
+                spread=request.spread or shape.spread,
+                distributions=request.scores,
+            )
+            for shape in narrow(GRIDS[request.device_kind], request.wanted)
+        ]
+
+    def why_none(self, model: SuiteModel, operation: str) -> str:
+        return "it has no sparse indexer, so no top-k; deepseek-v3.2 has"
+
+
+FAMILY = TopkFamily()

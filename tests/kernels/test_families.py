@@ -1,0 +1,106 @@
+"""Families: what the program knows of an operation it asks of its family, and names none itself."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from autotune_cli.kernels import workload as workloads
+from autotune_cli.kernels.base import BaseWorkload
+from autotune_cli.kernels.family import families, family, short_names
+from autotune_cli.kernels.models import build_suite, model_names
+from autotune_cli.kernels.registry import REGISTRY
+from autotune_cli.kernels.workload import OPERATIONS, family_names, operations_of, workload_model
+
+ROOT = Path(__file__).parents[2]
+SUITES = [build_suite(name, kind) for name in model_names() for kind in ("cuda", "cpu")]  # type: ignore[arg-type]
+WORKLOADS = {workload.operation: workload for suite in SUITES for workload in suite.workloads}
+
+
+def named(path: Path) -> Iterator[tuple[int, str]]:
+    """Texts of a module that name an operation, docstrings apart."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    documents = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        text = node.value if isinstance(node, ast.Constant) and id(node) not in documents else None
+        if isinstance(text, str) and any(operation in text for operation in OPERATIONS):
+            yield node.lineno, text
+
+
+def test_nothing_outside_of_a_familys_folder_names_an_operation() -> None:
+    own = tuple(ROOT / "kernels" / name for name in family_names())
+    files = [*(ROOT / "autotune_cli").rglob("*.py"), *(ROOT / "kernels").rglob("*.py")]
+    outside = [path for path in files if not any(path.is_relative_to(folder) for folder in own)]
+    assert len(outside) > 150
+    assert [(str(path), *found) for path in sorted(outside) for found in named(path)] == []
+    # The look-out sees: a family's own files do name them.
+    assert list(named(own[0] / "workload.py"))
+
+
+def test_operations_are_their_familys_and_in_its_order() -> None:
+    assert tuple(families()) == family_names() == tuple(sorted(family_names()))
+    assert tuple(operation for each in families().values() for operation in each.operations) == OPERATIONS
+    for operation in OPERATIONS:
+        assert operation in family(operation).operations
+        assert REGISTRY.of(operation), "an operation without a backend"
+
+
+def test_short_names_name_one_thing_each() -> None:
+    found = short_names()
+    assert len(found) == sum(1 + len(each.short_names) for each in families().values())
+    assert all(operation in OPERATIONS for names in found.values() for operation in names)
+    for each in families().values():
+        assert found[each.name] == each.operations
+
+
+def test_every_operation_is_in_a_suite_of_a_known_model() -> None:
+    assert set(WORKLOADS) == set(OPERATIONS)
+    for each in families().values():
+        suite = build_suite(each.default_model, "cuda", operations=each.name)
+        assert {workload.operation for workload in suite.workloads} == set(each.operations)
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_what_a_workload_says_of_itself(operation: str) -> None:
+    workload = WORKLOADS[operation]
+    assert isinstance(workload, workload_model(family(operation).name))
+    assert workload.title.startswith(operation)
+    assert workload.key.startswith(f"{operation} {workload.shape}")
+    assert all(cell and cell.strip("≤").replace("+", "").isdigit() for cell in workload.cells)
+    made = family(operation)
+    assert made.cost(workload).bytes > 0
+    assert made.memory_bytes(workload) > made.cost(workload).bytes / 2
+    assert made.default_mode(operation) in ("eager", "graph")
+
+
+@pytest.mark.parametrize("name", family_names())
+def test_what_decides_the_inputs_is_hashed_and_what_describes_is_not(name: str) -> None:
+    """Another grid makes no result of before worthless, another judge all of them."""
+    names = {path.name for path in families()[name].sources()}
+    assert "problem.py" in names
+    assert not names & {"family.py", "workload.py", "cost.py", "grids.py"}
+
+
+def test_a_family_that_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    other: type[BaseWorkload] = workload_model("topk")
+    monkeypatch.setattr(workloads, "workload_model", lambda name: other)
+    with pytest.raises(TypeError, match=r"operation 'topk.select' of the family 'made' must be called made.<name>"):
+        operations_of("made")
+
+
+@pytest.mark.parametrize("problem", ["attention.decode", "topk.select"])
+def test_a_view_for_graphs_has_the_same_tensors(problem: str) -> None:
+    fields: dict[str, Any] = {"operation": problem, "mode": "eager"}
+    if problem == "topk.select":
+        fields |= {"rows": 2, "width": 32, "k": 4}
+    else:
+        fields |= {"geometry": {"num_qo_heads": 2, "num_kv_heads": 1, "head_dim": 64}, "batch": 2, "context": 20}
+    workload = workload_model(family(problem).name).model_validate(fields)
+    made = family(problem).make_problem(workload, family(problem).cases(workload)[0], "cpu", 3)
+    view = made.for_graphs()
+    assert (made.graph, view.graph) == (False, True)
+    assert all(a is b for a, b in zip(made.inputs(), view.inputs(), strict=True))
