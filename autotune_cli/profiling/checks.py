@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from autotune_cli.errors import EXIT_FAILED
 from autotune_cli.profiling.classify import ATTENTION
 from autotune_cli.profiling.emptied import check_emptied
-from autotune_cli.profiling.names import demangle, short_name
+from autotune_cli.profiling.kernel_name import short_name
+from autotune_cli.profiling.names import demangle
 from autotune_cli.profiling.phases import KernelUse, Phase, Recording
 from autotune_cli.profiling.verdict import Expectation, Problem, judge, judge_phase
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from autotune_cli.profiling.errors import BadTrace
+from autotune_cli.profiling.evidence import evidence_of
 from autotune_cli.profiling.readers.stream import EventStream, Progress
 from autotune_cli.profiling.trace import NO_CORRELATION, Source, Span, Thread, Trace, Work
 from autotune_cli.reading import printable
@@ -20,9 +21,8 @@ _WORK = {
     "memset": Work.FILL,
 }
 _CALLS = frozenset({"cuda_runtime", "cuda_driver", "runtime", "driver"})
-_OTHERS = frozenset(
-    {"cpu_op", "operator", "python_function", "gpu_user_annotation", "overhead", "ac2g", "trace", "cpu_instant_event"}
-)
+_CALLERS = frozenset({"cpu_op", "operator", "python_function"})
+_OTHERS = frozenset({"gpu_user_annotation", "overhead", "ac2g", "trace", "cpu_instant_event"})
 # Beyond what a column holds, and beyond any id.
 _TOO_LARGE = 1 << 62
 # Microseconds; those since 1970 are 1.8e15.
@@ -83,6 +83,8 @@ class _Reader:
                 self._call(event)
             elif category == "user_annotation":
                 self._span(event)
+            elif category in _CALLERS:
+                self._caller(event)
             elif category not in _OTHERS:
                 known = False
                 if len(strangers) < 3:
@@ -149,6 +151,17 @@ class _Reader:
             return
         start, duration = self._times(event, name)
         self.trace.spans.append(Span(printable(name), self._thread(event), start, start + duration))
+
+    def _caller(self, event: dict[str, Any]) -> None:
+        """An operator or a Python function: kept if it tells how the kernels below it read keys."""
+        name = event.get("name")
+        if not isinstance(name, str) or event.get("ph") != "X":
+            return
+        evidence = evidence_of(name, event.get("args"))
+        if evidence is None:
+            return
+        start, duration = self._times(event, name)
+        self.trace.told.append((Span(printable(name), self._thread(event), start, start + duration), evidence))
 
     def _times(self, event: dict[str, Any], name: str) -> tuple[float, float]:
         try:
