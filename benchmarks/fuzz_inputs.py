@@ -92,7 +92,7 @@ def _trace() -> bytes:
 
 
 def _rules() -> bytes:
-    kinds = {r"\bBatch(?:Prefill|Decode)WithPaged": "paged", r"\bMergeStateKernel\b": "merge", "^_fwd_kernel$": "ragged"}
+    kinds = {r"\bBatch(?:Prefill|Decode)WithPaged": "paged", r"\bMergeStateKernel\b": "merge", "^_fwd$": "ragged"}
     kept = 'library = "mine", reason = "why"'
     lines = [f"'{pattern}' = {{ family = \"{family}\", {kept} }}" for pattern, family in kinds.items()]
     return "\n".join(("# rules", *lines, "'(?i:gemm)' = { family = 'benign', role = 'matmul' }")).encode()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from rich.text import Text
@@ -16,6 +17,7 @@ from autotune_cli.profiling.checks import self_check
 from autotune_cli.profiling.classify import Classifier, load_classifier
 from autotune_cli.profiling.phases import Recording, make_use
 from autotune_cli.profiling.readers.finding import find_trace, read_trace, sources_of_rank
+from autotune_cli.profiling.steps import paged_steps
 from autotune_cli.profiling.trace import Trace
 from autotune_cli.profiling.verdict import Verdict, judge
 from autotune_cli.render.console import Console
@@ -33,6 +35,10 @@ def judge_trace(options: ProfileOptions) -> tuple[Verdict, list[str]]:
     expected, warning = expectation(options)
     _warn(errors, warning)
     recording, classify = _recorded(options, errors)
+    if options.mode is None and expected.shape in ("ragged", "pair", "ragged or pair"):
+        # The steps of a server have modes of their own.
+        paged = paged_steps(phase.name for phase in recording.phases)
+        expected = replace(expected, shapes=tuple((name, "paged") for name in paged))
     verdict = judge(recording, expected)
     if not options.self_check:
         return verdict, []

@@ -122,6 +122,8 @@ class Trace:
     spans: list[Span] = field(default_factory=list)
     told: list[tuple[Span, Evidence]] = field(default_factory=list)
     """Calls of operators and Python functions that tell how the kernels below them read keys."""
+    left_out: set[str] = field(default_factory=set)
+    """Names of ranges that end before they begin: what ran in them is unknown."""
     names: Index[str] = field(default_factory=Index)
     """Names of kernels and calls."""
     groups: Index[str] = field(default_factory=Index)
