@@ -64,6 +64,8 @@ class Expectation:
     """By phase, where phases differ: SGLang runs an extend ragged when eager, and paged in a graph."""
     libraries: tuple[str, ...] = ()
     """Of a preset: attention must be of one of these; empty: of any."""
+    preset: str = ""
+    """Its name."""
 
     def of(self, phase: str) -> Shape:
         """The shape of a phase, by its name."""
@@ -238,7 +240,9 @@ def _overall(judged: Sequence[PhaseVerdict], expectation: Expectation) -> Iterab
     counted = [verdict for verdict in judged if verdict.phase.demand != "ignored"]
     lenient = [verdict.phase for verdict in counted if verdict.phase.demand == "lenient"]
     for pattern in expectation.expects:
-        if lenient and not any(_fits(pattern, use) for phase in lenient for use in phase.kernels):
+        if any(phase.kernels for phase in lenient) and not any(
+            _fits(pattern, use) for phase in lenient for use in phase.kernels
+        ):
             yield _missing_name(pattern)
     if any(verdict.state in ("ok", "failed", "nothing", "undecided") for verdict in counted):
         return

@@ -162,9 +162,11 @@ def _expected(verdict: Verdict) -> str:
     by_shape: dict[str, list[str]] = {}
     for judged in verdict.phases:
         by_shape.setdefault(expectation.of(judged.phase.name), []).append(judged.phase.name)
+    preset = f" of preset {expectation.preset}" if expectation.preset else ""
     if len(by_shape) < 2:
-        return _SHAPES[next(iter(by_shape), expectation.shape)]
-    return "; ".join(f"{_SHAPES[shape]} ({', '.join(dict.fromkeys(names))})" for shape, names in by_shape.items())
+        return f"{_SHAPES[next(iter(by_shape), expectation.shape)]}{preset}"
+    parts = (f"{_SHAPES[shape]}{preset} ({', '.join(dict.fromkeys(names))})" for shape, names in by_shape.items())
+    return "; ".join(parts)
 
 
 def _counted(verdict: Verdict, phase: Phase) -> int:

@@ -143,7 +143,7 @@ def test_kernels_planted_in_a_trace_that_passes_are_stopped(name: str) -> None:
     shape: Shape = "paged" if seen.paged == 0 else "ragged or pair"
     tried, faults = self_check(recording, Expectation(shape), lambda kernel: make_use(kernel, 1, 0.0, CLASSIFY))
     assert not faults
-    assert len(tried) == 2 * len(seen.phases) + 1
+    assert len(tried) == 4 * len(seen.phases) + 1
 
 
 @pytest.mark.parametrize("name", ["topk-filtered", "topk-radix", "topk-sgl"])

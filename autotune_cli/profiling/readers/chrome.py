@@ -109,7 +109,7 @@ class _Reader:
             self.trace.notes.append(f"{number} x {what} with a negative duration: {kept}")
         if self.stream.mended:
             self.trace.notes.append(
-                f"{self.stream.mended} x a name with quotes or back-slashes in it: read as it stands"
+                f"{self.stream.mended} x a name with bare quotes or back-slashes: read as it stands"
             )
 
     def _read_header(self, header: dict[str, Any]) -> None:
