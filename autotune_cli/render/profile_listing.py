@@ -28,7 +28,7 @@ _HEAD = ("phase", "family", "launches", "time us", "kernel", "library")
 # Kernels' names are folded into a column no narrower than this.
 _LEAST = 40
 _GAP = 2
-HOW = "to judge it, say what to expect: --paged, --no-paged, --prefix, --mode, --expect or --forbid"
+HOW = "to judge it, say what to expect: --paged, --no-paged, --prefix, --mode, --preset, --expect or --forbid"
 
 
 class Row(NamedTuple):
