@@ -92,15 +92,13 @@ def test_rules_of_one_tier_that_fit_one_name_are_in_the_order_that_is_right() ->
             swapped = [{first: second, second: first}.get(rule, rule) for rule in rules]
             changed = Classifier([*rest, *swapped])
             assert all(changed(name) != CLASSIFY(name) for name in both)
-            if tier == "words":
-                assert both, f"no listed name fits both: {first.reason}; {second.reason}"
 
 
 def test_the_order_within_the_ordered_files() -> None:
     """Everyday rules often overlap in names that nobody has listed: what is more special comes first."""
     reasons = {tier: [rule.reason for rule in RULES if rule.tier == tier] for tier in ("words", "everyday")}
     assert reasons["words"] == [
-        "builds indices or a schedule",
+        "builds indices or a schedule, or scores keys",
         "moves keys and values",
         "joins the splits of one call",
         "selection of keys",
