@@ -1,6 +1,6 @@
 """Names of kernels as profilers print them, each with its family; and what each rule and each order is there for.
 
-``tests/data/kernels/names.tsv``: a name, the families that are true of it (several where the name can't tell), what
+``tests/data/kernels/names.tsv``: a name, the families that may be said of it (several where the name can't tell), what
 the rules say, the library and the role. ``fa3.tsv.gz``: every kernel of sglang-kernel 0.4.5's FlashAttention 3, its
 family by the flags of its main loop.
 """
@@ -71,6 +71,19 @@ def test_no_name_fits_two_rules_that_name_kernels() -> None:
     named = [rule for rule in RULES if rule.tier == "named"]
     for name in parsed():
         assert sum(rule.fits(name) for rule in named) <= 1, name.whole
+
+
+def test_rules_that_name_kernels_are_sorted_in_their_files() -> None:
+    """As their order means nothing, it is the one in which they are found."""
+    by_file: dict[str, list[list[str]]] = {}
+    for rule in RULES:
+        if rule.tier == "named":
+            parts = dict(rule.parts)
+            texts = [parts[part].pattern if part in parts else "" for part in ("base", "space", "first", "args")]
+            by_file.setdefault(rule.path, []).append(texts)
+    assert len(by_file) == 8
+    for path, texts in by_file.items():
+        assert texts == sorted(texts), path
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: f"{rule.path}-{rule.reason[:30]}")
