@@ -16,8 +16,8 @@ from typing import Any
 from autotune_cli.profiling.rules import Family
 
 # Operators of FlashAttention 2 and 3, whose first arguments are queries and keys. Queries of [tokens, heads, dim] with
-# keys of [pages, page, heads, dim] are paged; keys of [tokens, heads, dim] are contiguous. Read in sglang-kernel 0.4.5
-# (sgl_kernel::fwd), vLLM 3f392a39 (vllm_flash_attn) and FlashAttention 2.8.3.
+# keys of [pages, page, heads, dim] are paged; keys of [tokens, heads, dim] are contiguous. Names and shapes as recorded
+# in published traces of SGLang (sgl_kernel::fwd), vLLM (the _vllm ones) and FlashAttention 2.
 _OPERATORS = frozenset(
     {
         "sgl_kernel::fwd",
