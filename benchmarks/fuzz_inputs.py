@@ -92,9 +92,10 @@ def _trace() -> bytes:
 
 
 def _rules() -> bytes:
-    text = resources.files("autotune_cli.profiling").joinpath("rules.toml").read_text(encoding="utf-8")
-    lines = [line for line in text.splitlines() if line.startswith("'")]
-    return "\n".join(("# rules", *lines[:6], *lines[-6:])).encode()
+    kinds = {r"\bBatch(?:Prefill|Decode)WithPaged": "paged", r"\bMergeStateKernel\b": "merge", "^_fwd$": "ragged"}
+    kept = 'library = "mine", reason = "why"'
+    lines = [f"'{pattern}' = {{ family = \"{family}\", {kept} }}" for pattern, family in kinds.items()]
+    return "\n".join(("# rules", *lines, "'(?i:gemm)' = { family = 'benign', role = 'matmul' }")).encode()
 
 
 def _config() -> bytes:

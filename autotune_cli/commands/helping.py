@@ -126,6 +126,24 @@ def complete_model(incomplete: str) -> list[str]:
     return [name for name in _model_names() if name.startswith(incomplete.lower())]
 
 
+def list_presets(value: str | None) -> str | None:
+    """The callback of ``--preset``: ``?`` prints the presets, one a line, and ends the program with exit code 0."""
+    if value is not None and value.strip() == "?":
+        from autotune_cli.profiling.presets import load_preset, preset_names
+
+        for name in preset_names():
+            typer.echo(f"{name:<18}{load_preset(name).about}")
+        raise typer.Exit
+    return value
+
+
+def complete_preset(incomplete: str) -> list[str]:
+    """Names of presets for the shell's completion."""
+    from autotune_cli.profiling.presets import preset_names
+
+    return [name for name in preset_names() if name.startswith(incomplete)]
+
+
 def complete_words(*words: str) -> Callable[[str], list[str]]:
     """A completion out of these words."""
 

@@ -58,7 +58,7 @@ def _check(options: ProfileOptions) -> None:
     from autotune_cli.commands.options.profile import LIVE, ProfileOptions
     from autotune_cli.errors import BadField
 
-    refused: tuple[str, ...] = ("range", "rank")
+    refused: tuple[str, ...] = ("range", "rank", "preset")
     why = "goes with --from-trace"
     if options.from_trace is not None:
         refused, why = in_panel(ProfileOptions, LIVE), "goes with running a path, not with --from-trace"

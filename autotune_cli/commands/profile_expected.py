@@ -16,7 +16,7 @@ DEFAULT_MODE = "extend"
 
 def says_what_to_expect(options: ProfileOptions, environ: Mapping[str, str]) -> bool:
     """Is a trace to be judged? By an option or by SGLang's variable; without either it is listed."""
-    given = any(value is not None for value in (options.paged, options.prefix, options.mode))
+    given = any(value is not None for value in (options.paged, options.prefix, options.mode, options.preset))
     return given or bool(options.expect or options.forbid) or forced_paged(None, environ).source != "default"
 
 

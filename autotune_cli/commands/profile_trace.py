@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from rich.text import Text
@@ -15,7 +16,9 @@ from autotune_cli.profiling.attribute import split_into_phases
 from autotune_cli.profiling.checks import self_check
 from autotune_cli.profiling.classify import Classifier, load_classifier
 from autotune_cli.profiling.phases import Recording, make_use
+from autotune_cli.profiling.presets import load_preset
 from autotune_cli.profiling.readers.finding import find_trace, read_trace, sources_of_rank
+from autotune_cli.profiling.steps import paged_steps
 from autotune_cli.profiling.trace import Trace
 from autotune_cli.profiling.verdict import Verdict, judge
 from autotune_cli.render.console import Console
@@ -32,7 +35,18 @@ def judge_trace(options: ProfileOptions) -> tuple[Verdict, list[str]]:
     errors = Console(stderr=True)
     expected, warning = expectation(options)
     _warn(errors, warning)
+    if options.preset:
+        # What else is asked for says the shape, if anything does.
+        preset = load_preset(options.preset)
+        said = any(value is not None for value in (options.mode, options.paged, options.prefix))
+        shape = expected.shape if said else preset.shape
+        expects = (*expected.expects, *preset.expects)
+        expected = replace(expected, shape=shape, expects=expects, libraries=preset.libraries, preset=preset.name)
     recording, classify = _recorded(options, errors)
+    if options.mode is None and expected.shape in ("ragged", "pair", "ragged or pair"):
+        # The steps of a server have modes of their own.
+        paged = paged_steps(phase.name for phase in recording.phases)
+        expected = replace(expected, shapes=tuple((name, "paged") for name in paged))
     verdict = judge(recording, expected)
     if not options.self_check:
         return verdict, []
@@ -57,7 +71,8 @@ def list_trace(options: ProfileOptions) -> tuple[Recording, int]:
 def _recorded(options: ProfileOptions, errors: Console) -> tuple[Recording, Classifier]:
     """The trace in phases, and the rules by which its kernels were told apart."""
     assert options.from_trace is not None
-    classify = load_classifier(options.rules or ())
+    preset = load_preset(options.preset) if options.preset else None
+    classify = load_classifier(options.rules or (), preset.rules if preset else ())
     trace = _read(find_trace(Path(options.from_trace), options.rank), errors)
     trace.path = options.from_trace
     # A folder's file was chosen by its rank already.

@@ -6,7 +6,8 @@ leads to the launching call, and that lies in the range; a replay's kernels shar
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -49,6 +50,9 @@ class _Splitter:
         self.rest = _EAGER if self.by_launch else len(phases.names)
         self.notes = list(trace.notes)
         self.plans = [span for span in trace.spans if span.name == PLAN or span.name.endswith(f".{PLAN}")]
+        self.evidence = list(dict.fromkeys(evidence for _, evidence in trace.told))
+        numbers = {span: self.evidence.index(evidence) for span, evidence in trace.told}
+        self.told: Ints = self.data.of_call(self.data.locate(list(numbers), numbers.__getitem__, True), NOWHERE)
         self.by_graph: Flags = self.data.of_call(self.data.is_graph_launch.astype(np.int64), 0) == 1
         self.in_plan: Flags = self.data.locate(self.plans, lambda _: 1, True) == 1
 
@@ -129,17 +133,30 @@ class _Splitter:
         return sorted(busy)
 
     def _uses(self, rows: Flags) -> tuple[KernelUse, ...]:
-        data = self.data
         dense = self._softmax_between_matmuls(rows)
-        uses = []
-        for odd, part in ((False, rows & ~dense), (True, dense)):
-            numbers, first, places = np.unique(data.name[part], return_index=True, return_inverse=True)
-            counts = np.bincount(places, minlength=len(numbers))
-            us = np.bincount(places, weights=data.duration[part], minlength=len(numbers))
-            for place in np.argsort(first):
-                name = data.names[numbers[place]]
-                uses.append(make_use(name, int(counts[place]), float(us[place]), self.classify, odd))
+        told = rows & (self.told != NOWHERE) & self._undecided(rows)
+        uses = [*self._counted(rows & ~dense & ~told), *self._counted(dense, dense=True)]
+        for number in np.unique(self.told[told]):
+            evidence = self.evidence[number]
+            found = self._counted(told & (self.told == number))
+            uses += [replace(use, family=evidence.family, reason=evidence.reason) for use in found]
         return tuple(uses)
+
+    def _counted(self, rows: Flags, dense: bool = False) -> Iterator[KernelUse]:
+        data = self.data
+        numbers, first, places = np.unique(data.name[rows], return_index=True, return_inverse=True)
+        counts = np.bincount(places, minlength=len(numbers))
+        us = np.bincount(places, weights=data.duration[rows], minlength=len(numbers))
+        for place in np.argsort(first):
+            name = data.names[numbers[place]]
+            yield make_use(name, int(counts[place]), float(us[place]), self.classify, dense)
+
+    def _undecided(self, rows: Flags) -> Flags:
+        """Kernels whose names don't tell how they read keys."""
+        undecided = np.zeros(max(1, len(self.data.names)), dtype=np.bool_)
+        for number in np.unique(self.data.name[rows]):
+            undecided[number] = self.classify(self.data.names[number]).family == "undecided"
+        return undecided[self.data.name]
 
     def _softmax_between_matmuls(self, rows: Flags) -> Flags:
         """See :mod:`autotune_cli.profiling.unfused`."""

@@ -1,45 +1,53 @@
-"""Which family a kernel belongs to: rules are data (``rules.toml``), the first that matches decides."""
+"""Which family a kernel belongs to: rules are data (``rules/``), the first that fits decides."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache
-from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, get_args
 
-from autotune_cli.errors import nearest
 from autotune_cli.profiling.errors import BadRules
-from autotune_cli.profiling.names import demangle, pattern_of
-from autotune_cli.profiling.patterns import BadPattern, Patience, TooSlow, compile_pattern, shown
-from autotune_cli.reading import Unreadable, decode, parse_toml, read_bytes
+from autotune_cli.profiling.kernel_name import KernelName, parse, pattern_of
+from autotune_cli.profiling.patterns import Patience, TooSlow, shown
+from autotune_cli.profiling.rules import (
+    FAMILIES,
+    MOST_BYTES,
+    Family,
+    Role,
+    Rule,
+    example_line,
+    in_tiers,
+    parse_rules,
+    project_rules,
+)
+from autotune_cli.reading import Unreadable, decode, read_bytes
 
-Family = Literal["paged", "split_merge", "ragged", "merge", "dense", "topk", "index", "benign", "unknown"]
-Role = Literal["", "matmul", "softmax", "elementwise"]
+__all__ = [
+    "ATTENTION",
+    "FAMILIES",
+    "UNKNOWN",
+    "Classifier",
+    "Family",
+    "Kind",
+    "Role",
+    "Rule",
+    "example_line",
+    "line_to_paste",
+    "load_classifier",
+    "parse_rules",
+]
 
-FAMILIES: tuple[Family, ...] = get_args(Family)
-# ``unknown`` is what no rule matches; a rule can't say it.
-_KNOWN: tuple[str, ...] = tuple(family for family in FAMILIES if family != "unknown")
-_ROLES: tuple[str, ...] = get_args(Role)
-# A file of our own rules has 20 kB and 70 of them.
-_MOST_BYTES, _MOST_RULES = 2**20, 1000
 # These read keys and values; a phase without any of them has nothing to judge.
-ATTENTION: frozenset[Family] = frozenset({"paged", "ragged", "dense"})
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """One line of a rules file."""
-
-    pattern: re.Pattern[str]
-    family: Family
-    library: str
-    reason: str
-    role: Role = ""
-    path: str = ""
-    """The file that it is in."""
+ATTENTION: frozenset[Family] = frozenset({"paged", "ragged", "dense", "undecided"})
+# Words that attention kernels are called by. What has one of them is never taken for an everyday kernel.
+_ATTENTION_LIKE = re.compile(
+    r"attn|attent|flash(?!infer)|fmha|mmha|sdpa|paged|pagedkv| "
+    r"(?:mla|mha|mqa|gqa|xqa|nsa|dsa|swa|sage|pa|ragged|prefill|decode|splitkv) "
+)
+# Words that attention kernels are called by among others: reason enough not to propose that they are none.
+_MAYBE_ATTENTION = re.compile(r" (?:decode|extend|verify|kv|kvcache|qk|qkv|softmax|lse|splitkv|splitk|split) ")
+_MERGING = re.compile(r" (?:merge|combine|reduce|reduction|stage 2) ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +64,10 @@ UNKNOWN = Kind("unknown", reason="no rule matches")
 
 
 class Classifier:
-    """Families of kernels by name. Extra rules come before the ones of this project."""
+    """Families of kernels by name: a user's rules first, then those of a preset, then those of the project."""
 
     def __init__(self, rules: Iterable[Rule]) -> None:
-        self.rules = tuple(rules)
+        self.rules = in_tiers(tuple(rules))
         self._seen: dict[str, Kind] = {}
         self._patience = Patience()
         self._tried: Rule | None = None
@@ -72,28 +80,31 @@ class Classifier:
         """
         kind = self._seen.get(name)
         if kind is None:
-            kind = self._seen[name] = self._find(demangle(name))
+            kind = self._seen[name] = self._find(parse(name))
         return kind
 
-    def _find(self, name: str) -> Kind:
+    def _find(self, name: KernelName) -> Kind:
         try:
             return self._patience.run(lambda: self._first(name))
         except (TooSlow, MemoryError):
             rule = self._tried
             assert rule is not None
-            detail = f"rule {shown(rule.pattern.pattern)}: takes too long on the kernel name {shown(name)}"
+            detail = f"rule {rule.shown}: takes too long on the kernel name {shown(name.whole)}"
             raise BadRules(path=rule.path, detail=detail) from None
 
-    def _first(self, name: str) -> Kind:
+    def _first(self, name: KernelName) -> Kind:
         for rule in self.rules:
             self._tried = rule
-            if rule.pattern.search(name):
+            if rule.fits(name):
+                word = attention_word(name) if rule.tier == "everyday" else ""
+                if word:
+                    return Kind("unknown", reason=f"{word!r} in the name speaks of attention, and no rule names it")
                 return Kind(rule.family, rule.library, rule.reason, rule.role)
         return UNKNOWN
 
 
-def load_classifier(extra: Sequence[Path] = ()) -> Classifier:
-    """The project's rules after those of ``extra``, in the order given.
+def load_classifier(extra: Sequence[Path] = (), preset: Sequence[Rule] = ()) -> Classifier:
+    """The project's rules after those of ``extra``, in the order given, and those of a preset.
 
     Raises:
         BadRules: a file that can't be read, an unknown family, a pattern that is no regular expression, nested
@@ -102,62 +113,38 @@ def load_classifier(extra: Sequence[Path] = ()) -> Classifier:
     rules: list[Rule] = []
     for path in extra:
         try:
-            text = decode(read_bytes(path, _MOST_BYTES, "rules file"))
+            text = decode(read_bytes(path, MOST_BYTES, "rules file"))
         except Unreadable as error:
             raise BadRules(path=path, detail=f"can't be read: {error}") from None
         rules += parse_rules(text, str(path))
-    return Classifier((*rules, *_own_rules()))
+    return Classifier((*rules, *preset, *project_rules()))
 
 
-@cache
-def _own_rules() -> tuple[Rule, ...]:
-    text = resources.files("autotune_cli.profiling").joinpath("rules.toml").read_text(encoding="utf-8")
-    return tuple(parse_rules(text, "rules.toml"))
+def attention_word(name: KernelName) -> str:
+    """The word of a name that speaks of attention, or the empty string."""
+    match = _ATTENTION_LIKE.search(name.all_words)
+    return match.group().strip() if match else ""
 
 
-def parse_rules(text: str, path: str) -> list[Rule]:
-    """The rules of a file's text, in its order.
+def line_to_paste(name: str, open: bool = False) -> str:
+    """The line for a rules file that says what this kernel is, for the user to check and to reason.
 
-    Raises:
-        BadRules: names the file and the line's pattern.
+    The family is the one that the words in the name speak of. Where they speak of attention and not of how keys are
+    laid out, it is left open: a ``?`` is refused until somebody has chosen.
+
+    Args:
+        open: leave the family open whatever the words are.
     """
-    try:
-        document = parse_toml(text)
-    except Unreadable as error:
-        raise BadRules(path=path, detail=error) from None
-    if len(document) > _MOST_RULES:
-        raise BadRules(path=path, detail=f"{len(document):,} rules, at most {_MOST_RULES:,} are read")
-    return [_rule(pattern, values, path) for pattern, values in document.items()]
+    family = "?" if open else _proposal(parse(name))
+    return f'\'{pattern_of(name)}\' = {{ family = "{family}", library = "?", reason = "?" }}'
 
 
-def _rule(pattern: str, values: Any, path: str) -> Rule:
-    where = f"rule {shown(pattern)}"
-    if not isinstance(values, Mapping):
-        raise BadRules(path=path, detail=f"{where}: not of the form {example_line()}")
-    strange = sorted(set(values) - {"family", "library", "reason", "role"})
-    if strange:
-        raise BadRules(path=path, detail=f"{where}: unknown key {shown(strange[0])}")
-    for key, value in values.items():
-        if not isinstance(value, str):
-            raise BadRules(path=path, detail=f"{where}: {key} must be text")
-    family, role = values.get("family"), values.get("role", "")
-    if family not in _KNOWN:
-        hint = nearest(str(family), _KNOWN)
-        said = family if family is None else shown(family)
-        raise BadRules(path=path, detail=f"{where}: family {said} is none of {', '.join(_KNOWN)}{hint}")
-    if role not in _ROLES:
-        raise BadRules(path=path, detail=f"{where}: role {shown(role)} is none of {', '.join(filter(None, _ROLES))}")
-    try:
-        compiled = compile_pattern(pattern)
-    except BadPattern as error:
-        raise BadRules(path=path, detail=f"{where}: {error}") from None
-    return Rule(compiled, family, values.get("library", ""), values.get("reason", ""), role, path)
-
-
-def example_line() -> str:
-    return '\'pattern\' = { family = "benign", library = "mine", reason = "why" }'
-
-
-def line_to_paste(name: str) -> str:
-    """The line for a rules file that declares this kernel benign, for the user to check and to reason."""
-    return f'\'{pattern_of(demangle(name))}\' = {{ family = "benign", library = "?", reason = "?" }}'
+def _proposal(name: KernelName) -> str:
+    words = name.all_words
+    if not (_ATTENTION_LIKE.search(words) or _MAYBE_ATTENTION.search(words)):
+        return "topk" if " topk " in words else "benign"
+    if _MERGING.search(words):
+        return "split_merge"
+    if " paged " in words:
+        return "paged"
+    return "ragged" if re.search(r" (?:ragged|varlen) ", words) else "?"

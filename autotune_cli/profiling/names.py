@@ -1,4 +1,4 @@
-"""Kernel names: demangled, shortened for people, turned into a pattern."""
+"""Kernel names, demangled."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import time
 from functools import cache
 
 # How demanglers write a namespace without a name.
-_ANONYMOUS = ("(anonymous namespace)::", "<unnamed>::")
+_ANONYMOUS = ("(anonymous namespace)::", "<unnamed>::", "`anonymous namespace'::", "{anonymous}::")
 # What a back reference may repeat is at most 3^(their number / 3) times as long: 24 of them in 2 kB give 13 MB.
 _BACK_REFERENCE = re.compile(r"[ST][0-9A-Z]*_")
 _FEW_REFERENCES, _SHORT_MANGLED, _LONGEST_MANGLED = 24, 2048, 1 << 17
@@ -28,25 +28,32 @@ text = runpy.run_path(sys.argv[1])["demangle_here"](sys.stdin.buffer.read().deco
 if len(text) <= int(sys.argv[2]):
     sys.stdout.buffer.write(text.encode("utf-8", "replace"))
 """
-# Namespaces that say nothing beside the name they precede.
-_NOISE = re.compile(r"\b(?:flashinfer|cutlass|cute|std|c10|sampling|mla|hopper)::")
 
 
 @cache
 def demangle(name: str) -> str:
-    """The C++ name of a mangled one (``_Z...``); other names, and machines without libstdc++, give the name itself.
+    """The C++ name of a mangled one (``_Z...``); other names give the name itself.
 
     Back references let a name of 250 characters stand for one of a gigabyte. A name with many of them is demangled in a
-    process of its own, within limits; one that is beyond them stays as it is.
+    process of its own, within limits. Of one that is beyond them, of one that is cut off, and on machines without
+    libstdc++, only the identifiers are read.
 
     Source: ``abi::__cxa_demangle`` of the Itanium C++ ABI.
     """
     if not name.startswith("_Z") or len(name) > _LONGEST_MANGLED:
         return name
+    # ROCm names a kernel's descriptor. Older demanglers know no bfloat16, but decimal floats, which no GPU has.
+    mangled = name.removesuffix(".kd").replace("DF16b", "De")
     if len(name) > _SHORT_MANGLED or len(_BACK_REFERENCE.findall(name)) > _FEW_REFERENCES:
-        return _demangle_apart(name)
-    text = demangle_here(name)
-    return text if len(text) <= _LONGEST else name
+        text = _demangle_apart(mangled)
+    else:
+        text = demangle_here(mangled)
+    if text == mangled or len(text) > _LONGEST:
+        # Not on top: the process apart runs this file without the package.
+        from autotune_cli.profiling.mangled import read_mangled
+
+        return read_mangled(name)
+    return text.replace("decimal128", "__bf16")
 
 
 def demangle_here(name: str) -> str:
@@ -99,39 +106,8 @@ def _demangler() -> ctypes._NamedFuncPointer | None:
     return None
 
 
-def base_name(name: str) -> str:
-    """``flashinfer::MergeStateKernel`` of ``void flashinfer::MergeStateKernel<8u, ...>(...)``."""
-    text = _without_anonymous(name)
-    cut = re.split(r"[<(]", text, maxsplit=1)[0].strip()
-    return cut or text or name
-
-
-def short_name(name: str, width: int = 72) -> str:
-    """What tells a kernel from its neighbours, in at most ``width`` characters.
-
-    That is its name, and the first template argument where it is a part of the algorithm (a main loop, a functor), not
-    a number or a list of sizes.
-    """
-    base = _NOISE.sub("", base_name(name))
-    head, found, arguments = _without_anonymous(name).partition("<")
-    text = base
-    if found and "(" not in head and re.match(r"[A-Za-z_:]*(?:Mainloop|Functor|Attention)", arguments):
-        text = f"{base}<{_NOISE.sub('', arguments)}"
-    return text if len(text) <= width else f"{text[: width - 1]}…"
-
-
-def pattern_of(name: str) -> str:
-    """A pattern for a rules file that finds this kernel with any template arguments."""
-    base = base_name(name)
-    escaped = re.sub(r"([.^$*+?{}\[\]\\|()])", r"\\\1", base)
-    # A TOML literal key can hold neither a quote nor a control character, and nobody reads an invisible one.
-    escaped = "".join(character if character.isprintable() else "(?s:.)" for character in escaped.replace("'", "."))
-    start = r"\b" if re.match(r"\w", base) else ""
-    end = r"\b" if re.search(r"\w$", base) else ""
-    return f"{start}{escaped}{end}"
-
-
-def _without_anonymous(name: str) -> str:
+def without_anonymous(name: str) -> str:
+    """A name without ``void`` and without the namespaces that have no name."""
     text = name.removeprefix("void ").strip()
     for anonymous in _ANONYMOUS:
         text = text.replace(anonymous, "")

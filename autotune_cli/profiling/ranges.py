@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,7 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from autotune_cli.errors import BadField, nearest
+from autotune_cli.profiling.errors import BadTrace
 from autotune_cli.profiling.phases import Demand
+from autotune_cli.profiling.steps import server_steps
 from autotune_cli.profiling.trace import Span, Trace
 
 # What `autotune profile` calls its ranges.
@@ -48,35 +49,70 @@ def choose_phases(trace: Trace, wanted: Sequence[str]) -> Phases:
 
     1. ``wanted`` ranges, names or patterns with ``*``: attention must have run in each.
     2. Ranges called ``phase.NAME``, likewise.
-    3. Other ranges, the outermost ones, numbers in their names aside: nothing forbidden may have run in them.
-    4. Without ranges: what was launched one by one (``eager``), and what a graph launched (``replay``).
+    3. Steps of a server, by their mode: what SGLang and vLLM call them.
+    4. Other ranges, the outermost ones, numbers in their names aside: nothing forbidden may have run in them.
+    5. Without ranges: what was launched one by one (``eager``), and what a graph launched (``replay``).
 
     Raises:
         BadField: a wanted range that isn't there.
+        BadTrace: one that ends before it begins.
     """
     present = list(dict.fromkeys(span.name for span in trace.spans))
     if wanted:
-        return _wanted(present, wanted)
+        return _wanted(trace, present, wanted)
     own = [name for name in present if name.startswith(PHASE_PREFIX)]
     if own:
+        _refuse(trace, [name for name in sorted(trace.left_out) if name.startswith(PHASE_PREFIX)])
         return _named({name: name.removeprefix(PHASE_PREFIX) for name in own}, "strict", True, "ignored")
+    steps = server_steps(present)
+    if steps:
+        return _named(steps, "lenient", True, "lenient")
     found = {name: re.sub(r"\d+", "#", name) for name in present if not _HOUSEKEEPING.match(name)}
     if found and len(set(found.values())) <= _MOST_FOUND:
         return _named(found, "lenient", False, "lenient")
     return Phases((), "lenient", {}, False, None)
 
 
-def _wanted(present: Sequence[str], wanted: Sequence[str]) -> Phases:
+def _wanted(trace: Trace, present: Sequence[str], wanted: Sequence[str]) -> Phases:
     labels: dict[str, str] = {}
     for name in wanted:
+        _refuse(trace, _fitting(sorted(trace.left_out), name))
         exact = [known for known in (name, f"{PHASE_PREFIX}{name}") if known in present]
-        matching = exact[:1] or [known for known in present if fnmatch.fnmatchcase(known, name)]
+        matching = exact[:1] or _fitting(present, name)
         if not matching:
             listed = ", ".join(present[:_LISTED]) + (" ..." if len(present) > _LISTED else "")
             there = f"ranges in this trace: {listed}{nearest(name, present)}" if present else "this trace has no ranges"
             raise BadField(field="range", detail=f"no range {name!r}; {there}")
         labels.update({known: name.removeprefix(PHASE_PREFIX) for known in matching})
     return _named(labels, "strict", True, "ignored")
+
+
+def _fitting(names: Sequence[str], wanted: str) -> list[str]:
+    """Those of the names that are meant: by a pattern, by a step's mode, or by what stands in SGLang's brackets."""
+    bracketed = _pattern(f"*[{wanted.strip('[]')}]*")
+    return (
+        [name for name in names if _pattern(wanted).fullmatch(name)]
+        or [name for name, mode in server_steps(names).items() if mode == wanted]
+        or [name for name in names if bracketed.fullmatch(name)]
+    )
+
+
+def _pattern(name: str) -> re.Pattern[str]:
+    """``*`` is any text and ``?`` any letter; ``#`` also any number, as in the names that are shown. Brackets are
+    themselves: SGLang's names have some."""
+    wild = {"*": ".*", "?": ".", "#": r"(?:#|\d+)"}
+    return re.compile("".join(wild.get(letter) or re.escape(letter) for letter in name), re.DOTALL)
+
+
+def _refuse(trace: Trace, left_out: Sequence[str]) -> None:
+    """What ran in a range that is asked for, and that the recording has wrong, would not be judged.
+
+    Raises:
+        BadTrace: there is such a range.
+    """
+    for name in left_out:
+        detail = f"the range {name[:80]!r} ends before it begins: what ran in it is unknown"
+        raise BadTrace(path=trace.path, detail=detail)
 
 
 def _named(labels: dict[str, str], demand: Demand, innermost: bool, rest: Demand) -> Phases:

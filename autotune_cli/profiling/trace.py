@@ -9,7 +9,10 @@ from __future__ import annotations
 from array import array
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
+
+if TYPE_CHECKING:
+    from autotune_cli.profiling.evidence import Evidence
 
 NO_CORRELATION = -1
 
@@ -117,6 +120,10 @@ class Trace:
     gpu: GpuColumns = field(default_factory=GpuColumns)
     calls: CallColumns = field(default_factory=CallColumns)
     spans: list[Span] = field(default_factory=list)
+    told: list[tuple[Span, Evidence]] = field(default_factory=list)
+    """Calls of operators and Python functions that tell how the kernels below them read keys."""
+    left_out: set[str] = field(default_factory=set)
+    """Names of ranges that end before they begin: what ran in them is unknown."""
     names: Index[str] = field(default_factory=Index)
     """Names of kernels and calls."""
     groups: Index[str] = field(default_factory=Index)

@@ -14,28 +14,35 @@ from typing import Literal
 from autotune_cli.errors import EXIT_FAILED, EXIT_INCOMPLETE, EXIT_NOT_COMPARABLE, EXIT_OK, BadField
 from autotune_cli.fields import Field, Message
 from autotune_cli.profiling.classify import ATTENTION, FAMILIES, Family, line_to_paste
-from autotune_cli.profiling.names import demangle, short_name
+from autotune_cli.profiling.kernel_name import short_name
+from autotune_cli.profiling.names import demangle
 from autotune_cli.profiling.patterns import Patience, TooSlow, shown
 from autotune_cli.profiling.phases import KernelUse, Phase, Recording
 
-Shape = Literal["paged", "ragged", "pair", "ragged or pair", "topk", "any"]
+Shape = Literal["paged", "ragged", "pair", "ragged or pair", "attention", "topk", "any"]
 """What must be seen: paged attention alone; ragged attention alone (no prefix); ragged and paged attention with one
-merge each (prefix); one of these two; a selection of keys; anything (only expected and forbidden names count)."""
+merge each (prefix); one of these two; attention of any layout; a selection of keys; anything (only expected and
+forbidden names count)."""
 
-State = Literal["ok", "failed", "nothing", "captured", "not judged"]
+State = Literal["ok", "failed", "nothing", "undecided", "captured", "not judged"]
 
 # A problem of these codes means that there was nothing to judge; all others are violations.
 _NOTHING = frozenset(
     {"nothing_recorded", "no_attention", "graph_without_kernels", "captured_only", "graph_nodes_unavailable"}
 )
+# A kernel that may be what was expected, and may be what must not be: neither a pass nor a failure.
+_UNDECIDED = frozenset({"undecided_kernel"})
 # These mean that something could not be run at all.
 _INCOMPLETE = frozenset({"phase_failed"})
+# What a preset's libraries are asked of.
+_OF_A_LIBRARY = frozenset({"paged", "ragged", "dense", "undecided", "merge"})
 WORDS: dict[Family, str] = {
     "paged": "paged",
     "split_merge": "split-KV merge",
     "ragged": "ragged",
     "merge": "cascade merge",
     "dense": "dense",
+    "undecided": "undecided",
     "topk": "top-k",
     "index": "index",
     "benign": "benign",
@@ -55,6 +62,10 @@ class Expectation:
     """Regular expressions: no kernel may have fired."""
     shapes: tuple[tuple[str, Shape], ...] = ()
     """By phase, where phases differ: SGLang runs an extend ragged when eager, and paged in a graph."""
+    libraries: tuple[str, ...] = ()
+    """Of a preset: attention must be of one of these; empty: of any."""
+    preset: str = ""
+    """Its name."""
 
     def of(self, phase: str) -> Shape:
         """The shape of a phase, by its name."""
@@ -66,10 +77,11 @@ class Problem:
     """Why a phase is not fine."""
 
     code: str
-    """Machine-readable: ``forbidden_family``, ``unknown_kernel``, ``missing_family``, ``uneven_pair``,
-    ``forbidden_name``, ``missing_name``, ``planned_not_executed``, ``replay_differs``, ``wrong_output``,
-    ``bits_differ``, ``bad_padding``, ``plan_waits``, ``self_check``, ``nothing_recorded``, ``no_attention``,
-    ``graph_without_kernels``, ``captured_only``, ``graph_nodes_unavailable``, ``phase_failed``."""
+    """Machine-readable: ``forbidden_family``, ``other_library``, ``unknown_kernel``, ``undecided_kernel``,
+    ``missing_family``, ``uneven_pair``, ``forbidden_name``, ``missing_name``, ``planned_not_executed``,
+    ``replay_differs``, ``wrong_output``, ``bits_differ``, ``bad_padding``, ``plan_waits``, ``self_check``,
+    ``nothing_recorded``, ``no_attention``, ``graph_without_kernels``, ``captured_only``, ``graph_nodes_unavailable``,
+    ``phase_failed``."""
     text: str
     kernel: str = ""
     launches: int = 0
@@ -78,7 +90,11 @@ class Problem:
 
     @property
     def is_violation(self) -> bool:
-        return self.code not in _NOTHING | _INCOMPLETE
+        return self.code not in _NOTHING | _INCOMPLETE | _UNDECIDED
+
+    @property
+    def is_undecided(self) -> bool:
+        return self.code in _UNDECIDED
 
     @property
     def is_incomplete(self) -> bool:
@@ -161,7 +177,9 @@ def judge_phase(phase: Phase, expectation: Expectation, found: Sequence[Problem]
     kept = tuple(problems)
     if any(problem.is_violation for problem in kept):
         return PhaseVerdict(phase, "failed", kept, remark if state == "captured" else "")
-    return PhaseVerdict(phase, "nothing" if kept else state, kept, "" if kept else remark)
+    if kept:
+        state = "undecided" if any(problem.is_undecided for problem in kept) else "nothing"
+    return PhaseVerdict(phase, state, kept, "" if kept else remark)
 
 
 def families_of(shape: Shape) -> tuple[Family, ...]:
@@ -176,7 +194,8 @@ def _violations(phase: Phase, expectation: Expectation) -> Iterable[Problem]:
         "ragged": ("paged", "merge", "dense"),
         "pair": ("dense",),
         "ragged or pair": ("dense",),
-        "topk": ("paged", "ragged", "merge", "dense"),
+        "attention": (),
+        "topk": ("paged", "ragged", "merge", "dense", "undecided"),
         "any": (),
     }
     shape = expectation.of(phase.name)
@@ -185,6 +204,12 @@ def _violations(phase: Phase, expectation: Expectation) -> Iterable[Problem]:
             yield Problem("forbidden_family", f"{_of(use)}: {_why(use)}", use.name, use.launches)
         elif use.family == "unknown" and shape != "any":
             yield Problem("unknown_kernel", _of(use), use.name, use.launches, line_to_paste(use.name))
+        elif use.family == "undecided" and shape not in ("any", "attention"):
+            paste = line_to_paste(use.name, open=True)
+            yield Problem("undecided_kernel", f"{_of(use)}: {_why(use)}", use.name, use.launches, paste)
+        if expectation.libraries and use.family in _OF_A_LIBRARY and use.library not in expectation.libraries:
+            text = f"{_count(use.launches, 'kernel')} of another library than expected: {short_name(use.name)}"
+            yield Problem("other_library", f"{text}: {_why(use)}", use.name, use.launches)
         for pattern in expectation.forbids:
             if _fits(pattern, use, "forbid"):
                 said, count = "{count} that {forbid} names: {name}", _count(use.launches, "kernel")
@@ -194,6 +219,8 @@ def _violations(phase: Phase, expectation: Expectation) -> Iterable[Problem]:
 
 def _shape(phase: Phase, shape: Shape) -> Iterable[Problem]:
     """Attention ran; did it run as planned?"""
+    if phase.launches("undecided"):
+        return
     paged, ragged, merge = (phase.launches(family) for family in ("paged", "ragged", "merge"))
     if shape == "paged" and not paged:
         yield Problem("missing_family", "no paged attention kernel")
@@ -213,9 +240,11 @@ def _overall(judged: Sequence[PhaseVerdict], expectation: Expectation) -> Iterab
     counted = [verdict for verdict in judged if verdict.phase.demand != "ignored"]
     lenient = [verdict.phase for verdict in counted if verdict.phase.demand == "lenient"]
     for pattern in expectation.expects:
-        if lenient and not any(_fits(pattern, use) for phase in lenient for use in phase.kernels):
+        if any(phase.kernels for phase in lenient) and not any(
+            _fits(pattern, use) for phase in lenient for use in phase.kernels
+        ):
             yield _missing_name(pattern)
-    if any(verdict.state in ("ok", "failed", "nothing") for verdict in counted):
+    if any(verdict.state in ("ok", "failed", "nothing", "undecided") for verdict in counted):
         return
     if any(verdict.state == "captured" for verdict in counted):
         yield Problem("captured_only", "launches were captured, but no replay was recorded: nothing ran")
@@ -265,7 +294,7 @@ def _empty_graphs(phase: Phase) -> Problem:
 
 
 def _of(use: KernelUse) -> str:
-    return f"{_count(use.launches, f'{WORDS[use.family]} kernel')}: {short_name(demangle(use.name))}"
+    return f"{_count(use.launches, f'{WORDS[use.family]} kernel')}: {short_name(use.name)}"
 
 
 def _why(use: KernelUse) -> str:

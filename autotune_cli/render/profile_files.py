@@ -8,7 +8,7 @@ from typing import Any
 
 from autotune_cli.plain_text import json_text, markdown, markdown_block, markdown_code
 from autotune_cli.profiling.verdict import Verdict
-from autotune_cli.render.profile_words import header, problems, remarks, rows, sentence
+from autotune_cli.render.profile_words import advice, header, is_undecided, problems, remarks, rows, sentence
 
 
 def profile_markdown(verdict: Verdict, checked: Sequence[str] = ()) -> str:
@@ -24,9 +24,9 @@ def profile_markdown(verdict: Verdict, checked: Sequence[str] = ()) -> str:
     checks = [f"- self-check: {markdown(line)}" for line in checked]
     for block in (found, notes, checks):
         lines += ["", *block] if block else []
-    pastes = list(dict.fromkeys(problem.paste for _, problem in problems(verdict) if problem.paste))
+    how, pastes = advice(verdict)
     if pastes:
-        lines += ["", "Lines for a file for `--rules`, if these kernels are no attention:", ""]
+        lines += ["", f"{markdown(how[0].upper() + how[1:])}:", ""]
         lines += markdown_block(pastes, "toml")
     return "\n".join(lines) + "\n"
 
@@ -34,7 +34,9 @@ def profile_markdown(verdict: Verdict, checked: Sequence[str] = ()) -> str:
 def profile_json(verdict: Verdict, checked: Sequence[str] = ()) -> dict[str, Any]:
     """Everything the verdict rests on. Times are microseconds."""
     return {
-        "verdict": {0: "pass", 1: "fail", 4: "not run"}.get(verdict.exit_code, "nothing to judge"),
+        "verdict": {0: "pass", 1: "fail", 4: "not run"}.get(
+            verdict.exit_code, "undecided" if is_undecided(verdict) else "nothing to judge"
+        ),
         "exit_code": verdict.exit_code,
         "sentence": sentence(verdict),
         "source": verdict.recording.source,

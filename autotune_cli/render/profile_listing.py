@@ -13,7 +13,8 @@ from rich.text import Text
 
 from autotune_cli.plain_text import json_text, markdown, markdown_code, shown
 from autotune_cli.profiling.classify import FAMILIES, Family
-from autotune_cli.profiling.names import demangle, short_name
+from autotune_cli.profiling.kernel_name import short_name
+from autotune_cli.profiling.names import demangle
 from autotune_cli.profiling.phases import KernelUse, Phase, Recording
 from autotune_cli.profiling.verdict import WORDS
 from autotune_cli.render.console import Console
@@ -27,7 +28,7 @@ _HEAD = ("phase", "family", "launches", "time us", "kernel", "library")
 # Kernels' names are folded into a column no narrower than this.
 _LEAST = 40
 _GAP = 2
-HOW = "to judge it, say what to expect: --paged, --no-paged, --prefix, --mode, --expect or --forbid"
+HOW = "to judge it, say what to expect: --paged, --no-paged, --prefix, --mode, --preset, --expect or --forbid"
 
 
 class Row(NamedTuple):

@@ -13,9 +13,16 @@ from autotune_cli.errors import EXIT_FAILED, EXIT_OK
 from autotune_cli.plain_text import shown
 from autotune_cli.profiling.verdict import Verdict
 from autotune_cli.render.folding import INDENT, Record, folded
-from autotune_cli.render.profile_words import Row, header, problems, remarks, rows, sentence
+from autotune_cli.render.profile_words import Row, advice, header, problems, remarks, rows, sentence
 
-_STYLES = {"ok": "green", "FAIL": "bold red", "nothing": "bold yellow", "captured": "cyan", "not judged": "dim"}
+_STYLES = {
+    "ok": "green",
+    "FAIL": "bold red",
+    "nothing": "bold yellow",
+    "undecided": "bold yellow",
+    "captured": "cyan",
+    "not judged": "dim",
+}
 # Kernels' names are folded into a column no narrower than this.
 _KERNELS = 40
 _GAP = 2
@@ -36,9 +43,9 @@ def print_profile(console: Console, verdict: Verdict, checked: Sequence[str] = (
     for title, problem in problems(verdict):
         place = f"{title}: " if title else ""
         _line(console, f"  ! {place}{problem.text}", "red" if problem.is_violation else "yellow")
-    pastes = list(dict.fromkeys(problem.paste for _, problem in problems(verdict) if problem.paste))
+    how, pastes = advice(verdict)
     if pastes:
-        _line(console, "  if these kernels are no attention, say why in a file for --rules:", "")
+        _line(console, f"  {how}:", "")
         for paste in pastes:
             _line(console, f"    {paste}", "", whole=True)
     for line in checked:

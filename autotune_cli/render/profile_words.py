@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from autotune_cli.errors import EXIT_FAILED, EXIT_INCOMPLETE, EXIT_OK
+from autotune_cli.errors import EXIT_FAILED, EXIT_INCOMPLETE, EXIT_NOT_COMPARABLE, EXIT_OK
 from autotune_cli.profiling.classify import FAMILIES, Family
-from autotune_cli.profiling.names import demangle, short_name
+from autotune_cli.profiling.kernel_name import short_name
+from autotune_cli.profiling.names import demangle
 from autotune_cli.profiling.phases import Phase
 from autotune_cli.profiling.verdict import WORDS, PhaseVerdict, Problem, Verdict, families_of
 from autotune_cli.render.text import microseconds, plural
@@ -17,6 +18,7 @@ _SHAPES = {
     "ragged": "only ragged attention",
     "pair": "ragged + paged + one merge each",
     "ragged or pair": "ragged attention, with a prefix + paged + one merge each",
+    "attention": "attention",
     "topk": "a top-k kernel and no attention",
     "any": "kernels as --expect and --forbid say",
 }
@@ -72,14 +74,33 @@ def sentence(verdict: Verdict) -> str:
     if verdict.exit_code == EXIT_OK:
         return _passed(verdict)
     fitting = {EXIT_FAILED: "is_violation", EXIT_INCOMPLETE: "is_incomplete"}.get(verdict.exit_code)
+    if fitting is None and is_undecided(verdict):
+        fitting = "is_undecided"
     found = [(title, problem) for title, problem in problems(verdict) if fitting is None or getattr(problem, fitting)]
     title, first = found[0]
     place = f" in {title}" if title else ""
     # A kernel's name goes last: it is long.
     head, colon, tail = first.text.partition(": ")
     more = f" (and {plural(len(found) - 1, 'more problem')})" if len(found) > 1 else ""
-    word = {EXIT_FAILED: "FAIL", EXIT_INCOMPLETE: "NOT RUN"}.get(verdict.exit_code, "NOTHING TO JUDGE")
+    otherwise = "UNDECIDED" if fitting == "is_undecided" else "NOTHING TO JUDGE"
+    word = {EXIT_FAILED: "FAIL", EXIT_INCOMPLETE: "NOT RUN"}.get(verdict.exit_code, otherwise)
     return f"{word}: {head}{place}{colon}{tail}{more}"
+
+
+def is_undecided(verdict: Verdict) -> bool:
+    """Neither a pass nor a failure: a kernel's name doesn't tell."""
+    return verdict.exit_code == EXIT_NOT_COMPARABLE and any(problem.is_undecided for _, problem in problems(verdict))
+
+
+def advice(verdict: Verdict) -> tuple[str, list[str]]:
+    """What to write into a file for ``--rules``, and lines for it; empty lines: nothing."""
+    found = [problem for _, problem in problems(verdict) if problem.paste]
+    lines = list(dict.fromkeys(problem.paste for problem in found))
+    if any(problem.is_undecided for problem in found):
+        how = "a trace with input shapes or Python stacks decides it, a --preset, or a line in a file for --rules"
+    else:
+        how = "say what these kernels are in a file for --rules"
+    return how, lines
 
 
 def _passed(verdict: Verdict) -> str:
@@ -87,6 +108,8 @@ def _passed(verdict: Verdict) -> str:
     where = ", ".join(f"{phase.title} ({plural(_counted(verdict, phase), 'kernel')})" for phase in ran)
     captured = [judged.phase for judged in verdict.phases if judged.state == "captured"]
     rest = "".join(f"; {phase.title}: {plural(phase.captured, 'kernel')} captured, not executed" for phase in captured)
+    lost = sum(judged.phase.lost_launches for judged in verdict.phases if judged.phase.demand != "ignored")
+    rest += f"; {_launches(lost)} without a recorded kernel" if lost else ""
     return f"PASS: {_expected(verdict)} in {where}{rest}"
 
 
@@ -123,7 +146,8 @@ def _host(judged: PhaseVerdict) -> Iterator[str]:
             f"and {plan.copies_to_host} x device to host"
         )
     if phase.lost_launches:
-        yield f"{phase.lost_launches} launches without a recorded kernel: the recording ended before, or lost them"
+        lost = "it" if phase.lost_launches == 1 else "them"
+        yield f"{_launches(phase.lost_launches)} without a recorded kernel: the recording ended before, or lost {lost}"
 
 
 def header(verdict: Verdict) -> str:
@@ -138,10 +162,16 @@ def _expected(verdict: Verdict) -> str:
     by_shape: dict[str, list[str]] = {}
     for judged in verdict.phases:
         by_shape.setdefault(expectation.of(judged.phase.name), []).append(judged.phase.name)
+    preset = f" of preset {expectation.preset}" if expectation.preset else ""
     if len(by_shape) < 2:
-        return _SHAPES[next(iter(by_shape), expectation.shape)]
-    return "; ".join(f"{_SHAPES[shape]} ({', '.join(dict.fromkeys(names))})" for shape, names in by_shape.items())
+        return f"{_SHAPES[next(iter(by_shape), expectation.shape)]}{preset}"
+    parts = (f"{_SHAPES[shape]}{preset} ({', '.join(dict.fromkeys(names))})" for shape, names in by_shape.items())
+    return "; ".join(parts)
 
 
 def _counted(verdict: Verdict, phase: Phase) -> int:
     return phase.launches(*families_of(verdict.expectation.of(phase.name)))
+
+
+def _launches(number: int) -> str:
+    return f"{number} {'launch' if number == 1 else 'launches'}"

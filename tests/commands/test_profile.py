@@ -71,7 +71,7 @@ def test_json_holds_what_the_verdict_rests_on(usage: Usage) -> None:
     replay = document["phases"][2]
     assert replay["families"]["paged"] == {"launches": 2, "us": 89.792}
     assert all(use["name"] and use["reason"] for use in replay["kernels"])
-    assert len(document["self_check"]) == 5
+    assert len(document["self_check"]) == 9
 
 
 def test_markdown_is_a_table(usage: Usage) -> None:

@@ -88,8 +88,8 @@ def test_a_wheel_has_every_file_once(built: tuple[Path, Path, Path], project: Pa
     engines = [f"autotune_cli/{path.relative_to(project)}" for path in (project / "kernels/engines").glob("*.toml")]
     assert len(engines) >= 3
     profiling = project / "autotune_cli/profiling"
-    data = [profiling / "rules.toml", *profiling.glob("examples/*.json.gz")]
-    assert len(data) >= 3
+    data = [path for kind in ("rules/*.toml", "presets/*.toml", "examples/*.json.gz") for path in profiling.glob(kind)]
+    assert len(data) >= 15
     wanted |= {"autotune_cli/py.typed", *models, *engines, *(str(path.relative_to(project)) for path in data)}
     assert {name for name in found if ".dist-info/" not in name} == wanted
 

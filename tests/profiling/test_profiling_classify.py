@@ -25,7 +25,8 @@ from trace_builders import (
 
 from autotune_cli.profiling.classify import UNKNOWN, line_to_paste, load_classifier, parse_rules
 from autotune_cli.profiling.errors import BadRules
-from autotune_cli.profiling.names import base_name, demangle, pattern_of, short_name
+from autotune_cli.profiling.kernel_name import base_name, parse, pattern_of, short_name
+from autotune_cli.profiling.names import demangle
 
 FLASH3 = (
     "void cutlass::device_kernel<flash::enable_sm90_or_later<flash::FlashAttnFwdSm90<flash::CollectiveMainloopFwdSm90<"
@@ -68,7 +69,8 @@ CASES = [
     ("fmha_v2_flash_attention_bf16_64_128_S_q_k_v_128_causal_tma_ws_sm90_kernel", "ragged", "fmha_v2"),
     ("kernel_mha(unsigned int, float)", "paged", "xqa"),
     (FLASH3.format(paged="true"), "paged", "flash-attention 3"),
-    (FLASH3.format(paged="false"), "dense", "flash-attention 3"),
+    (FLASH3.format(paged="false"), "undecided", "flash-attention 3"),
+    (FLASH3.replace("true, {paged}", "false, {paged}").format(paged="false"), "dense", "flash-attention 3"),
     (
         FLASH3.replace("true", "(bool)1").replace("false", "(bool)0").format(paged="(bool)1"),
         "paged",
@@ -87,7 +89,7 @@ CASES = [
     ("_fwd_grouped_kernel_stage1", "paged", "sglang triton"),
     ("_fwd_kernel_stage2", "split_merge", "sglang triton"),
     ("_fwd_kernel_unified", "paged", "sglang triton"),
-    ("_fwd_kernel", "ragged", "sglang triton"),
+    ("_fwd_kernel", "undecided", "sglang triton"),
     ("create_flashinfer_kv_indices_triton", "index", "sglang triton"),
     ("kernel_unified_attention_2d", "paged", "vllm"),
     (TOPK, "topk", "flashinfer"),
@@ -148,8 +150,8 @@ def test_extra_rules_come_first(tmp_path: Path) -> None:
 )
 def test_the_line_to_paste_is_a_rule_that_fits(name: str) -> None:
     (rule,) = parse_rules(line_to_paste(name), "x")
-    assert rule.family == "benign"
-    assert rule.pattern.search(name)
+    assert rule.family == ("paged" if name == FA3_PAGED else "benign")
+    assert rule.fits(parse(name))
 
 
 def test_the_line_to_paste_fits_any_template_and_no_other_kernel() -> None:

@@ -364,12 +364,12 @@ def test_rules_without_end(tmp_path: Path, text: str, said: str) -> None:
     assert len(str(caught.value)) < 500
 
 
-def test_long_names_do_not_stop_our_own_rules(tmp_path: Path, usage: Usage) -> None:
-    """``at::native::.*softmax`` tries each of the places where it may begin."""
-    chrome(tmp_path / "t.json", PAGED, "at::native::" * 60_000)
+@pytest.mark.parametrize("name", ["at::native::" * 60_000, "f<" * 60_000, "std::enable_if<" * 60_000, "topk_" * 60_000])
+def test_long_names_do_not_stop_our_own_rules(tmp_path: Path, usage: Usage, name: str) -> None:
+    """Of a name only so much is read as real ones have."""
+    chrome(tmp_path / "t.json", PAGED, name)
     done = usage("profile", "--paged", "--from-trace", "t.json")
-    assert done.code == 2
-    assert "takes too long on the kernel name 'at::native::" in done.err
+    assert (done.code, done.err) in [(0, ""), (1, "")]
 
 
 def bomb(levels: int) -> str:
@@ -382,11 +382,11 @@ def bomb(levels: int) -> str:
     return name
 
 
-def test_a_mangled_name_that_stands_for_gigabytes_stays_as_it_is() -> None:
+def test_of_a_mangled_name_that_stands_for_gigabytes_only_identifiers_are_read() -> None:
     assert len(demangle(bomb(5))) > 500
     # In a process of its own, and short enough.
     assert demangle(bomb(10)).startswith("f(P<int, int>, P<P<int, int>, P<int, int> >")
-    assert demangle(bomb(24)) == bomb(24)
+    assert demangle(bomb(24)) == "f"
 
 
 def test_the_process_that_demangles_needs_no_package() -> None:

@@ -122,7 +122,6 @@ def change(path: Path, statement: str) -> Path:
     ("statement", "message"),
     [
         ("UPDATE CUPTI_ACTIVITY_KIND_KERNEL SET end = start - 5", "lasts -5 ns"),
-        ("UPDATE NVTX_EVENTS SET end = start - 5", "lasts -5 ns"),
         ("UPDATE CUPTI_ACTIVITY_KIND_KERNEL SET demangledName = 999", "kernel without a name"),
         ("UPDATE CUPTI_ACTIVITY_KIND_KERNEL SET correlationId = 'x'", "correlationId holds str where a number belongs"),
         ("UPDATE CUPTI_ACTIVITY_KIND_KERNEL SET start = 'x'", "no start or no end"),

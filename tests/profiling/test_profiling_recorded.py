@@ -11,6 +11,7 @@ import pytest
 from autotune_cli.profiling.attribute import split_into_phases
 from autotune_cli.profiling.checks import self_check
 from autotune_cli.profiling.classify import Classifier, load_classifier, parse_rules
+from autotune_cli.profiling.errors import BadRules
 from autotune_cli.profiling.phases import Phase, Recording, make_use
 from autotune_cli.profiling.readers.finding import EXAMPLES, find_trace, read_trace
 from autotune_cli.profiling.verdict import Expectation, Shape, Verdict, judge
@@ -142,7 +143,7 @@ def test_kernels_planted_in_a_trace_that_passes_are_stopped(name: str) -> None:
     shape: Shape = "paged" if seen.paged == 0 else "ragged or pair"
     tried, faults = self_check(recording, Expectation(shape), lambda kernel: make_use(kernel, 1, 0.0, CLASSIFY))
     assert not faults
-    assert len(tried) == 2 * len(seen.phases) + 1
+    assert len(tried) == 4 * len(seen.phases) + 1
 
 
 @pytest.mark.parametrize("name", ["topk-filtered", "topk-radix", "topk-sgl"])
@@ -158,11 +159,15 @@ def test_the_free_path_passes_phase_by_phase() -> None:
 
 
 def test_a_rule_makes_the_unknown_kernel_paged() -> None:
-    """And only by name: the line to paste has it benign, which leaves nothing to judge."""
+    """The line to paste leaves its family open: it decodes, so nobody may paste it as benign unread."""
     recording = recording_of("decode-triton")
     problems = [problem for judged in verdict(recording, "paged").phases for problem in judged.problems]
     (paste,) = {problem.paste for problem in problems if problem.paste}
-    for rule, code in ((paste, 3), (paste.replace('"benign"', '"paged"'), 0)):
+    assert paste == '\'\\bdecode_kernel\\b\' = { family = "?", library = "?", reason = "?" }'
+    with pytest.raises(BadRules, match="family '\\?' is none of paged"):
+        parse_rules(paste, "extra.toml")
+    for family, code in (("benign", 3), ("paged", 0)):
+        rule = paste.replace('"?"', f'"{family}"', 1)
         rules = Classifier([*parse_rules(rule, "extra.toml"), *CLASSIFY.rules])
         assert verdict(recording_of("decode-triton", rules), "paged").exit_code == code
 

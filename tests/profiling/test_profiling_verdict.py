@@ -206,7 +206,7 @@ def test_the_recorded_trace_with_a_planted_kernel_fails_and_without_kernels_is_n
 def test_the_self_check_stops_what_it_plants(shape: Shape, names: list[str]) -> None:
     recording = Recording("t", (phase(*names), phase(name="empty")))
     tried, problems = self_check(recording, Expectation(shape), lambda name: make_use(name, 1, 0.0, CLASSIFY))
-    assert len(tried) == 3
+    assert len(tried) == 5
     assert not problems
 
 
@@ -217,5 +217,7 @@ def test_the_self_check_finds_rules_that_let_everything_through() -> None:
     assert [problem.text for problem in problems] == [
         "a ragged kernel planted in eager was not stopped",
         "a dense kernel planted in eager was not stopped",
+        "a quantised dense kernel planted in eager was not stopped",
+        "a nameless attention kernel planted in eager was not stopped",
     ]
     assert all(problem.is_violation for problem in problems)

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from autotune_cli.commands.declaring import Said
+from autotune_cli.commands.helping import complete_preset, list_presets
 from autotune_cli.commands.kinds import RANK, SEED, TIMEOUT, Count
 from autotune_cli.commands.options import shared
 
@@ -48,6 +49,17 @@ class ProfileOptions:
             "topk.",
             metavar="MODE",
             rich_help_panel=_WANTED,
+        ),
+    ] = None
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            help="What a server with this attention backend must show, '?' lists them: did it fall back?",
+            metavar="NAME",
+            rich_help_panel=_WANTED,
+            callback=list_presets,
+            is_eager=True,
+            autocompletion=complete_preset,
         ),
     ] = None
     prefix: Annotated[

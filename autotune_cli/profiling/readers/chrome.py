@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from autotune_cli.profiling.errors import BadTrace
+from autotune_cli.profiling.evidence import evidence_of
 from autotune_cli.profiling.readers.stream import EventStream, Progress
 from autotune_cli.profiling.trace import NO_CORRELATION, Source, Span, Thread, Trace, Work
 from autotune_cli.reading import printable
@@ -20,9 +22,8 @@ _WORK = {
     "memset": Work.FILL,
 }
 _CALLS = frozenset({"cuda_runtime", "cuda_driver", "runtime", "driver"})
-_OTHERS = frozenset(
-    {"cpu_op", "operator", "python_function", "gpu_user_annotation", "overhead", "ac2g", "trace", "cpu_instant_event"}
-)
+_CALLERS = frozenset({"cpu_op", "operator", "python_function"})
+_OTHERS = frozenset({"gpu_user_annotation", "overhead", "ac2g", "trace", "cpu_instant_event"})
 # Beyond what a column holds, and beyond any id.
 _TOO_LARGE = 1 << 62
 # Microseconds; those since 1970 are 1.8e15.
@@ -66,6 +67,8 @@ class _Reader:
         self.path = path
         self.stream = EventStream(path, progress, stream)
         self.trace = Trace(str(path), "torch profiler")
+        self.backwards: Counter[str] = Counter()
+        """Events that end before they begin, by their category."""
 
     def read(self) -> Trace:
         events = ours = 0
@@ -83,6 +86,8 @@ class _Reader:
                 self._call(event)
             elif category == "user_annotation":
                 self._span(event)
+            elif category in _CALLERS:
+                self._caller(event)
             elif category not in _OTHERS:
                 known = False
                 if len(strangers) < 3:
@@ -95,7 +100,17 @@ class _Reader:
             found = f" (categories: {', '.join(sorted(strangers))})" if strangers else ""
             raise BadTrace(path=self.path, detail=f"a trace of another tool, not of torch's profiler{found}")
         self._read_header(header)
+        self._read_oddities()
         return self.trace
+
+    def _read_oddities(self) -> None:
+        for what, number in self.backwards.items():
+            kept = "left out" if what == "user_annotation" else "taken as of no length"
+            self.trace.notes.append(f"{number} x {what} with a negative duration: {kept}")
+        if self.stream.mended:
+            self.trace.notes.append(
+                f"{self.stream.mended} x a name with bare quotes or back-slashes: read as it stands"
+            )
 
     def _read_header(self, header: dict[str, Any]) -> None:
         devices = header.get("deviceProperties")
@@ -112,7 +127,7 @@ class _Reader:
             raise BadTrace(
                 path=self.path, detail=f"a {event['cat']} without a name (at ts {str(event.get('ts'))[:40]})"
             )
-        start, duration = self._times(event, name)
+        start, duration = self._times(event, name, is_strict=work is Work.KERNEL)
         arguments = event.get("args")
         arguments = arguments if isinstance(arguments, dict) else {}
         device = _number(arguments.get("device"), _number(event.get("pid"), 0))
@@ -131,7 +146,7 @@ class _Reader:
         name = event.get("name")
         if event.get("ph") != "X" or not isinstance(name, str) or name.startswith(_IDLE_CALLS):
             return
-        start, duration = self._times(event, name)
+        start, duration = self._times(event, name, is_strict=False)
         arguments = event.get("args")
         arguments = arguments if isinstance(arguments, dict) else {}
         trace = self.trace
@@ -147,21 +162,51 @@ class _Reader:
         name = event.get("name")
         if event.get("ph") != "X" or not isinstance(name, str):
             return
-        start, duration = self._times(event, name)
+        backwards = self.backwards.total()
+        start, duration = self._times(event, name, is_strict=False)
+        if self.backwards.total() > backwards:
+            self.trace.left_out.add(printable(name))
+            return
         self.trace.spans.append(Span(printable(name), self._thread(event), start, start + duration))
 
-    def _times(self, event: dict[str, Any], name: str) -> tuple[float, float]:
+    def _caller(self, event: dict[str, Any]) -> None:
+        """An operator or a Python function: kept if it tells how the kernels below it read keys."""
+        name = event.get("name")
+        if not isinstance(name, str) or event.get("ph") != "X":
+            return
+        evidence = evidence_of(name, event.get("args"))
+        if evidence is None:
+            return
+        start, duration = self._times(event, name, is_strict=False)
+        self.trace.told.append((Span(printable(name), self._thread(event), start, start + duration), evidence))
+
+    def _times(self, event: dict[str, Any], name: str, is_strict: bool) -> tuple[float, float]:
+        """Start and duration in microseconds.
+
+        Args:
+            is_strict: a negative duration is an error; else it is counted, and 0.
+        """
         try:
             start, duration = float(event["ts"]), float(event["dur"])
-        except (KeyError, TypeError, ValueError, OverflowError):
+        except OverflowError:
+            raise BadTrace(
+                path=self.path, detail=f"{name[:80]!r} has a start or a duration beyond all clocks"
+            ) from None
+        except (KeyError, TypeError, ValueError):
             raise BadTrace(path=self.path, detail=f"{name[:80]!r} has no start or no duration") from None
         if not (math.isfinite(start) and math.isfinite(duration)):
             raise BadTrace(path=self.path, detail=f"{name[:80]!r} has no finite start and duration")
         if abs(start) > _MOST_US or duration > _MOST_US:
-            raise BadTrace(path=self.path, detail=f"{name[:80]!r} has a start or a duration beyond all clocks")
+            raise self._beyond_all_clocks(name)
+        if duration < 0 and not is_strict:
+            self.backwards[str(event["cat"]).lower()] += 1
+            return start, 0.0
         if duration < 0:
             raise BadTrace(path=self.path, detail=f"{name[:80]!r} lasts {duration} us: the recording is broken")
         return start, duration
+
+    def _beyond_all_clocks(self, name: str) -> BadTrace:
+        return BadTrace(path=self.path, detail=f"{name[:80]!r} has a start or a duration beyond all clocks")
 
     def _group(self, event: dict[str, Any]) -> int:
         """SGLang merges the traces of ranks with ``[TP00] `` before every process id."""

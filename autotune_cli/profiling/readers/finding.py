@@ -25,6 +25,7 @@ EXAMPLES = {"example": "paged.json.gz", "example-ragged": "ragged.json.gz"}
 _ENDINGS = (".json", ".json.gz", ".sqlite")
 # vLLM: ..._tp0_..._rank3.<time>.pt.trace.json.gz; SGLang: <id>-TP-3-DP-0.trace.json.gz; Megatron: rank-3.json.
 _RANK_IN_NAME = (re.compile(r"rank[-_]?(\d+)", re.I), re.compile(r"TP-(\d+)"), re.compile(r"(?:^|[_-])tp(\d+)", re.I))
+_FRONT_END = re.compile(r"\basync_llm\b")
 
 
 def find_trace(path: Path, rank: int | None) -> Path:
@@ -45,6 +46,10 @@ def find_trace(path: Path, rank: int | None) -> Path:
     except OSError as error:
         raise BadTrace(path=path, detail=f"can't be read: {plain(error)}") from None
     single = [file for file in files if not file.name.startswith("merged-")] or files
+    # Beside the traces of its workers vLLM writes one of its front end, which uses no GPU.
+    single = [file for file in single if not _FRONT_END.search(file.name)] or single
+    if len(single) > 1:
+        single = [file for file in single if _is_trace(file)] or single
     if not single:
         raise BadTrace(path=path, detail=f"no trace in this folder (files that end in {', '.join(_ENDINGS)})")
     if len(single) == 1:
@@ -133,6 +138,18 @@ def _by_number(label: str) -> tuple[int, str]:
 def _label_rank(label: str) -> int | None:
     match = re.search(r"TP(\d+)", label)
     return int(match.group(1)) if match else None
+
+
+def _is_trace(file: Path) -> bool:
+    """Is it more than a JSON file, such as the ``server_args.json`` that SGLang writes beside its traces?"""
+    if file.name.endswith(".sqlite"):
+        return True
+    try:
+        stream = EventStream(file)
+        return stream.has_events()
+    except BadTrace as error:
+        # What is damaged is reported, not passed over.
+        return "without traceEvents" not in str(error)
 
 
 def _rank_of(file: Path) -> int | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import sqlite3
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -115,6 +116,8 @@ class _Reader:
         self.clock = clock
         self.progress = progress
         self.done = self.total = 0
+        self.backwards: Counter[str] = Counter()
+        """Rows that end before they begin, by their table."""
         self.has_processes = True
         self.trace = Trace(str(path), "Nsight Systems")
         # Names of files and kernels may hold any bytes.
@@ -156,6 +159,9 @@ class _Reader:
         self._memory(graphs, Work.WHOLE_GRAPH)
         self._runtime("CUPTI_ACTIVITY_KIND_RUNTIME")
         self._ranges("NVTX_EVENTS")
+        for table, number in self.backwards.items():
+            kept = "left out" if table == "NVTX_EVENTS" else "taken as of no length"
+            self.trace.notes.append(f"{number} x {table} with a negative duration: {kept}")
         if "TARGET_INFO_GPU" in self.tables and "name" in self._columns("TARGET_INFO_GPU"):
             names = [name for (name,) in self.database.execute(f"SELECT name FROM TARGET_INFO_GPU LIMIT {_MOST_GPUS}")]
             self.trace.devices = [self._text("TARGET_INFO_GPU.name", name) for name in names if name]
@@ -192,7 +198,7 @@ class _Reader:
         trace = self.trace
         stream, device = self._whole("streamId", stream), self._whole("deviceId", device)
         process, correlation = self._whole("globalPid", process), self._whole("correlationId", correlation)
-        start_us, us = self._times(name, start, end)
+        start_us, us = self._times(name, start, end, "" if work is Work.KERNEL else "CUPTI_ACTIVITY_KIND_MEMCPY")
         trace.gpu.add(
             work,
             trace.names(name),
@@ -216,7 +222,7 @@ class _Reader:
         ):
             text = wanted[name]
             thread, correlation = self._whole("globalTid", thread), self._whole("correlationId", correlation)
-            start_us, us = self._times(text, start, end)
+            start_us, us = self._times(text, start, end, table)
             self.trace.calls.add(
                 self.trace.names(text),
                 self._thread(thread),
@@ -235,7 +241,10 @@ class _Reader:
             name = self._text(f"{table}.text", text) if text else texts.get(self._whole("textId", number))
             thread = self._whole("globalTid", thread)
             if name:
-                start_us, us = self._times(name, start, end)
+                start_us, us = self._times(name, start, end, table)
+                if end < start:
+                    self.trace.left_out.add(name)
+                    continue
                 self.trace.spans.append(Span(name, self._thread(thread), start_us, start_us + us))
 
     def _whole(self, column: str, value: Any) -> Any:
@@ -254,9 +263,17 @@ class _Reader:
             raise BadTrace(path=self.path, detail=f"{column} holds {type(value).__name__} where text belongs")
         return value
 
-    def _times(self, name: str, start: Any, end: Any) -> tuple[float, float]:
+    def _times(self, name: str, start: Any, end: Any, table: str = "") -> tuple[float, float]:
+        """Start and duration in microseconds.
+
+        Args:
+            table: where a negative duration is counted, and 0; empty: it is an error.
+        """
         if not isinstance(start, int) or not isinstance(end, int):
             raise BadTrace(path=self.path, detail=f"{name[:80]!r} has no start or no end")
+        if end < start and table:
+            self.backwards[table] += 1
+            return start / 1e3, 0.0
         if end < start:
             raise BadTrace(path=self.path, detail=f"{name[:80]!r} lasts {end - start} ns: the recording is broken")
         return start / 1e3, (end - start) / 1e3

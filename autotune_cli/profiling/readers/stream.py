@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO, Any, BinaryIO, cast
 
 from autotune_cli.profiling.errors import BadTrace
+from autotune_cli.profiling.readers.mending import mend_name, mend_numbers
 from autotune_cli.reading import Unreadable, open_input, plain
 
 # Bytes done, bytes in all.
@@ -32,9 +33,9 @@ _HEADER = frozenset({"schemaVersion", "deviceProperties", "distributedInfo"})
 _MOST_SHRUNK, _HARMLESS = 100, 1 << 26
 _BETWEEN = re.compile(r"[\s,]*")
 _SPACE = re.compile(r"\s*")
-# C's words for numbers that JSON doesn't have; versions of Kineto print them for an occupancy.
-_NO_NUMBER = re.compile(r'("\s*:\s*)-?(?:inf|nan)\b')
-_C_WORDS = ("inf", "nan", "-inf", "-nan")
+# An error within so many characters of the end of the text at hand may be for want of more; one in a window of so many
+# characters is not.
+_TOKEN, _ENOUGH = 16, 1 << 16
 _GZIP_MAGIC = b"\x1f\x8b"
 
 
@@ -45,6 +46,8 @@ class EventStream:
         self.path = path
         self._given = stream
         self.header: dict[str, Any] = {}
+        self.mended = 0
+        """Names with quotes or back-slashes in them that were not escaped."""
         self._progress = progress
         self._text = ""
         self._at = 0
@@ -60,11 +63,12 @@ class EventStream:
         with self._open():
             first = self._peek()
             if first == "[":
-                yield from self._events()
+                yield from self._events(open_end=True)
             elif first == "{":
                 yield from self._document()
             else:
                 raise self._bad("not a trace: neither JSON, nor gzipped JSON, nor an SQLite export of Nsight Systems")
+            self._refuse_more()
 
     def read_header(self) -> dict[str, Any]:
         """What stands before the events."""
@@ -74,12 +78,26 @@ class EventStream:
                     pass
         return self.header
 
+    def has_events(self) -> bool:
+        """Is there a list of events?
+
+        Raises:
+            BadTrace: as reading them.
+        """
+        with self._open():
+            if self._peek() == "{":
+                for _ in self._document(events=False):
+                    pass
+                return self._found
+        return True
+
     def _document(self, events: bool = True) -> Iterator[dict[str, Any]]:
         self._at += 1
-        found = False
+        self._found = found = False
         while True:
             mark = self._peek(_BETWEEN)
             if mark == "}":
+                self._at += 1
                 break
             key = self._value()
             if not isinstance(key, str) or self._peek() != ":":
@@ -92,17 +110,20 @@ class EventStream:
                 continue
             if self._peek() != "[":
                 raise self._bad("traceEvents is not a list: not a trace of torch's profiler")
-            found = True
+            self._found = found = True
             if not events:
                 return
             yield from self._events()
         if not found and events:
             raise self._bad("JSON without traceEvents: not a trace of torch's profiler")
 
-    def _events(self) -> Iterator[dict[str, Any]]:
+    def _events(self, open_end: bool = False) -> Iterator[dict[str, Any]]:
+        """The events of a list. Chrome's own form, a bare list, may lack its end: killed writers leave it so."""
         self._at += 1
         while True:
             yield from self._events_in_window()
+            if open_end and self._is_at_end(_BETWEEN):
+                return
             mark = self._peek(_BETWEEN)
             if mark == "]":
                 self._at += 1
@@ -134,8 +155,11 @@ class EventStream:
             try:
                 value, end = self._decode(self._text, self._at)
             except json.JSONDecodeError as error:
-                if self._text.startswith(_C_WORDS, error.pos) and self._fix_numbers():
+                if self._mend(error.pos):
                     continue
+                is_whole = self._ended or len(self._text) - self._at > _ENOUGH
+                if is_whole and not self._wants_more(error):
+                    raise self._bad(f"not JSON: {error.msg.lower()} at byte {self._byte(error.pos):,}") from None
                 if self._ended or len(self._text) - self._at > _LONGEST:
                     raise self._bad(
                         "cut off in the middle of an event" if self._ended else f"not JSON: {error.msg}"
@@ -152,11 +176,44 @@ class EventStream:
             self._at = end
             return value
 
-    def _fix_numbers(self) -> bool:
-        fixed, count = _NO_NUMBER.subn(r"\1NaN", self._text[self._at :])
-        if count:
-            self._text, self._at = fixed, 0
-        return count > 0
+    def _wants_more(self, error: json.JSONDecodeError) -> bool:
+        """Could the error be for want of the text behind the window? A string without an end always could."""
+        return error.msg.startswith("Unterminated string") or error.pos >= len(self._text) - _TOKEN
+
+    def _mend(self, error: int) -> bool:
+        """Puts right what profilers write that is no JSON, if that is where the error lies."""
+        text = mend_numbers(self._text, self._at, error)
+        if text is None:
+            text = mend_name(self._text, self._at, error)
+            self.mended += text is not None
+        if text is None:
+            return False
+        self._text, self._at = text, 0
+        return True
+
+    def _byte(self, at: int) -> int:
+        """Where in the unpacked file a place of the text at hand lies, names that were mended before it aside."""
+        return self._position - len(self._text[at:].encode(errors="replace"))
+
+    def _is_at_end(self, skip: re.Pattern[str] = _SPACE) -> bool:
+        """Does nothing follow?"""
+        while True:
+            match = skip.match(self._text, self._at)
+            self._at = match.end() if match else self._at
+            if self._at < len(self._text) or self._ended:
+                return self._at >= len(self._text)
+            self._fill(_CHUNK)
+
+    def _refuse_more(self) -> None:
+        """Two ranks in one file, one behind the other: the second one would go unseen.
+
+        Raises:
+            BadTrace: something follows the document.
+        """
+        if not self._is_at_end():
+            raise self._bad(
+                f"a second document follows at byte {self._byte(self._at):,}: judge each in a file of its own"
+            )
 
     def _peek(self, skip: re.Pattern[str] = _SPACE) -> str:
         """The next character that counts.
