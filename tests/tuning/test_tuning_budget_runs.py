@@ -77,8 +77,8 @@ def bounded(shared: Callable[[], Autotune]) -> Finished:
 
 
 def test_budget_bounds_the_whole_run(bounded: Finished) -> None:
-    """To the step at which it ends; what is left for the file is not used up, as writing takes no time here."""
-    assert 0.5 * BUDGET_S < bounded.run.wall_s <= BUDGET_S + STEP_S
+    """To a few steps, which pass while a worker is killed; writing the file takes no time by this clock."""
+    assert 0.5 * BUDGET_S < bounded.run.wall_s <= BUDGET_S + 10 * STEP_S
 
 
 def test_every_workload_has_a_winner_all_the_same(bounded: Finished) -> None:
