@@ -16,7 +16,7 @@ from autotune_cli.tuning.policy import RacePolicy
 from autotune_cli.tuning.progress import TuneProgress
 from autotune_cli.tuning.request import Request
 from autotune_cli.tuning.run import tune
-from autotune_cli.worker import process
+from autotune_cli.worker import child
 from autotune_cli.worker.protocol import WorkerSettings
 
 STEP_S = 0.05
@@ -72,7 +72,7 @@ def bounded(shared: Callable[[], Autotune]) -> Finished:
     clock = CountingClock(program.root / "clock", STEP_S)
     with ticking(clock), pytest.MonkeyPatch.context() as patch:
         # Each step waits for the program's next look.
-        patch.setattr(process, "_GLANCE_S", 0.001)
+        patch.setattr(child, "_GLANCE_S", 0.001)
         return program.with_variables(SLOW_CLOCK=str(clock.file)).tune(*options)
 
 

@@ -23,7 +23,7 @@ from autotune_cli.worker.protocol import WorkerSettings
 @pytest.fixture(autouse=True)
 def started_by_the_program(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not forked from a process that is at hand (preloaded.py)."""
-    monkeypatch.setattr(Worker, "popen", subprocess.Popen)
+    monkeypatch.setattr(child.Child, "popen", subprocess.Popen)
 
 
 @pytest.fixture
