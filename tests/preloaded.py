@@ -1,4 +1,6 @@
-"""Workers that are forked from a process which has imported torch, instead of importing it each: a second every time.
+"""What runs of the program need not do again in every test: import torch, and measure this machine's ceilings.
+
+Workers are forked from a process which has imported torch, instead of importing it each: a second every time.
 
 All else is as for the program's own workers: the same code on the same connection, in a session of its own. The
 program's processes as a user starts them, and workers that import no torch, are started by the program itself.
@@ -161,3 +163,25 @@ def preloaded_workers() -> Iterator[None]:
         patch.setattr(Child, "popen", nursery.popen)
         yield
     nursery.close()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def known_ceilings(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Bandwidth and matrix rate are known, except where a module's MEASURES_CEILINGS says that they are measured."""
+    from autotune_cli.results.schema import Ceilings
+    from autotune_cli.tuning.jobs import MeasureCeilings
+    from autotune_cli.worker.process import Worker
+
+    if os.path.exists("/dev/nvidia0") or getattr(request.module, "MEASURES_CEILINGS", False):
+        yield
+        return
+    ask = Worker.ask
+
+    def asked(self: Worker, job: Any, *arguments: Any, **options: Any) -> Any:
+        if isinstance(job, MeasureCeilings):
+            return Ceilings(memory_gb_per_s=10.0, matmul_tflop_per_s=0.1)
+        return ask(self, job, *arguments, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Worker, "ask", asked)
+        yield
