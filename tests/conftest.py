@@ -6,9 +6,10 @@ import os
 import signal
 
 import pytest
+from preloaded import known_ceilings, preloaded_workers
 from running import autotune, shared, tiny, usage
 
-__all__ = ["autotune", "shared", "tiny", "usage"]
+__all__ = ["autotune", "known_ceilings", "preloaded_workers", "shared", "tiny", "usage"]
 
 # A shell's background job ignores Ctrl-C, and so would everything that tests start from there.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

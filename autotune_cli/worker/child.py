@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,9 @@ class Child:
     One thread talks to it. Any other thread may end it; the one that talks to it then gets :class:`Stopped`.
     """
 
+    popen: Callable[..., subprocess.Popen[bytes]] = subprocess.Popen
+    """What starts the process; tests have processes at hand."""
+
     def __init__(self, program: str, variables: Mapping[str, str], kernel_files: tuple[str, ...]) -> None:
         """Start it.
 
@@ -64,7 +67,7 @@ class Child:
         self.log = WorkerLog()
         try:
             with theirs:
-                self._process = subprocess.Popen(
+                self._process = self.popen(
                     [sys.executable, "-P", "-c", _BOOT, str(theirs.fileno()), str(os.getpid()), _PACKAGE_ROOT, program],
                     pass_fds=[theirs.fileno()],
                     stdin=subprocess.DEVNULL,

@@ -200,7 +200,9 @@ def sleeps_in_c(problem: Any) -> Run:
 
     def run() -> Any:
         hang_begins()
-        ctypes.PyDLL(None).sleep(1000)
+        # A signal ends it early: that which asks where the worker hangs.
+        while True:
+            ctypes.PyDLL(None).sleep(1000)
 
     return run
 

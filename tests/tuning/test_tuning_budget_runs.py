@@ -16,7 +16,7 @@ from autotune_cli.tuning.policy import RacePolicy
 from autotune_cli.tuning.progress import TuneProgress
 from autotune_cli.tuning.request import Request
 from autotune_cli.tuning.run import tune
-from autotune_cli.worker import process
+from autotune_cli.worker import child
 from autotune_cli.worker.protocol import WorkerSettings
 
 STEP_S = 0.05
@@ -72,13 +72,13 @@ def bounded(shared: Callable[[], Autotune]) -> Finished:
     clock = CountingClock(program.root / "clock", STEP_S)
     with ticking(clock), pytest.MonkeyPatch.context() as patch:
         # Each step waits for the program's next look.
-        patch.setattr(process, "_GLANCE_S", 0.001)
+        patch.setattr(child, "_GLANCE_S", 0.001)
         return program.with_variables(SLOW_CLOCK=str(clock.file)).tune(*options)
 
 
 def test_budget_bounds_the_whole_run(bounded: Finished) -> None:
-    """To the step at which it ends; what is left for the file is not used up, as writing takes no time here."""
-    assert 0.5 * BUDGET_S < bounded.run.wall_s <= BUDGET_S + STEP_S
+    """To a few steps, which pass while a worker is killed; writing the file takes no time by this clock."""
+    assert 0.5 * BUDGET_S < bounded.run.wall_s <= BUDGET_S + 10 * STEP_S
 
 
 def test_every_workload_has_a_winner_all_the_same(bounded: Finished) -> None:

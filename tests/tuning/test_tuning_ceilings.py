@@ -11,6 +11,7 @@ from running import TINY, Autotune, Finished
 from autotune_cli.kernels.family import cost
 from autotune_cli.measure.floor import floor_us
 
+MEASURES_CEILINGS = True
 # A user's file is loaded before the worker looks for its device: it may replace what measures the ceilings.
 SPOILT = """
 from autotune_cli.measure import roofline

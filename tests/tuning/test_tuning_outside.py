@@ -211,7 +211,7 @@ def test_a_budget_that_the_start_alone_exceeds(tune: Tune) -> None:
 
 def test_a_budget_bounds_what_has_no_right_candidate_yet(autotune: Autotune) -> None:
     """Each of three candidates hangs, for much longer than there is."""
-    clock = CountingClock(autotune.root / "clock", 0.5)
+    clock = CountingClock(autotune.root / "clock", 0.1)
     file = autotune.root / "hangs.py"
     file.write_text(
         HEAD + "def hang(*a, **o):\n"
@@ -228,7 +228,7 @@ def test_a_budget_bounds_what_has_no_right_candidate_yet(autotune: Autotune) -> 
     options = ("--op", "topk", "--batch", "1", "--context", "4096", "--scores", "tie_free", "--kernels", file)
     with ticking(clock):
         run = autotune.tune(*options, "--backend", "mine", "--no-cache", "--budget", "8s", code=4).run
-    assert run.wall_s <= 8.5
+    assert run.wall_s <= 1.2 * 8.0
     (result,) = run.workloads
     assert result.choice is None
     tried = [candidate for candidate in result.candidates if candidate.status != "unsupported"]

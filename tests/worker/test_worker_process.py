@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -17,6 +18,12 @@ from autotune_cli.worker import child
 from autotune_cli.worker.failures import Stopped, WorkerRaised, WorkerTimeout
 from autotune_cli.worker.process import Worker
 from autotune_cli.worker.protocol import WorkerSettings
+
+
+@pytest.fixture(autouse=True)
+def started_by_the_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not forked from a process that is at hand (preloaded.py)."""
+    monkeypatch.setattr(child.Child, "popen", subprocess.Popen)
 
 
 @pytest.fixture
