@@ -22,6 +22,7 @@ from typing import Any
 
 import pytest
 
+WITH_TORCH = ("autotune_cli.tuning.worker", "autotune_cli.worker.device")
 # Runs without a file's name, as the program's own first line does: no frame of it is told for a candidate's.
 _SOURCE = """
 import os, pickle, signal, socket, sys, traceback
@@ -110,7 +111,7 @@ class Nursery:
         """In the place of ``subprocess.Popen`` for workers."""
         *_, program = words
         same_path = options["env"].get("PYTHONPATH") == os.environ.get("PYTHONPATH")
-        if program != "autotune_cli.worker.device" or not same_path:
+        if program not in WITH_TORCH or not same_path:
             return subprocess.Popen(words, **options)
         _, _, _, boot, connection, _, *rest = words
         descriptors = (int(connection), options["stdout"])
