@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import pickle
 import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from autotune_cli.errors import BadKernels, NoDevice, NoWorker
-from autotune_cli.worker.channel import Spoilt
 from autotune_cli.worker.child import Child
+from autotune_cli.worker.exchange import Exchange, JobRaised
 from autotune_cli.worker.failures import (
     OutOfTime,
     Stopped,
@@ -103,7 +102,7 @@ class Worker:
                 what = "takes too long" if isinstance(error, WorkerTimeout) else "ends the process"
                 raise BadKernels(path=self.phase[1], detail=f"loading it {what}: {error}") from error
             raise NoWorker(detail=str(error)) from error
-        except _Raised as error:
+        except JobRaised as error:
             if error.kind == KERNEL_FILE_ERROR:
                 raise BadKernels(path=self.phase[1], detail=error.message) from error
             if error.kind == NO_DEVICE_ERROR:
@@ -147,7 +146,7 @@ class Worker:
 
         try:
             return self._again_if_killed(once)
-        except _Raised as error:
+        except JobRaised as error:
             raise WorkerRaised(f"{error.kind}: {error.message}\n{error.trace}") from error
 
     def kill(self) -> None:
@@ -181,7 +180,7 @@ class Worker:
                     # The hint stays at the end of the words.
                     what, hint, rest = str(error).partition(" (")
                     raise WorkerKilled(f"{what} twice{hint}{rest}") from error
-            except _Raised:
+            except JobRaised:
                 if self.ready is None:
                     self.kill()
                 raise
@@ -205,79 +204,23 @@ class Worker:
         self.phase = ("", "")
 
     def _send(self, message: Any, limit: float, end: float) -> None:
-        """Send a message; a process that doesn't read it has the time until ``limit``."""
-        child = self._running()
-        data = child.pack(message)
-        while data:
-            child.look(min(limit, end), sending=True)
-            try:
-                data = child.send(data)
-            except BlockingIOError:
-                self._check_time(child, limit, end, "takes no job")
-            except OSError:
-                raise child.death(self._job_log) from None
+        self._exchange(end).send(message, limit)
 
     def _wait(
         self, timeout_s: float, on_phase: Callable[[str, str], None] | None, build_timeout_s: float, end: float
     ) -> Any:
-        child = self._running()
         limits = dict.fromkeys(BUILD_PHASES, build_timeout_s) | dict.fromkeys(_OWN_PHASES, REFERENCE_TIMEOUT_S)
-        limit = timeout_s
-        deadline = time.monotonic() + limit
-        parts: list[Any] = []
-        while True:
-            message = self._receive(child, deadline, end, f"no answer within {limit:g} s")
-            if message[0] == "phase":
-                self.phase = (message[1], message[2])
-                limit = limits.get(message[1], timeout_s)
-                deadline = time.monotonic() + limit
-                if on_phase is not None:
-                    on_phase(*self.phase)
-            elif message[0] == "raised":
-                raise _Raised(*message[1:])
-            elif message[0] == "part":
-                parts.append(message[1])
-            else:
-                return message[1] if message[1] is not None else parts
 
-    def _receive(self, child: Child, deadline: float, end: float, late: str) -> Any:
-        while True:
-            try:
-                body = child.reader.take()
-            except Spoilt:
-                raise WorkerDied("it wrote into the worker's connection") from None
-            if body is not None:
-                if self._stop.is_set():
-                    raise Stopped
-                return pickle.loads(body)
-            if child.is_closed:
-                raise child.death(self._job_log)
-            # What a candidate forked may hold the connection open after the process's end.
-            ended = child.has_ended()
-            if not child.look(0.0 if ended else min(deadline, end)) and ended:
-                raise child.death(self._job_log)
-            self._check_time(child, deadline, end, late)
+        def began(name: str, subject: str) -> None:
+            self.phase = (name, subject)
+            if on_phase is not None:
+                on_phase(name, subject)
 
-    def _check_time(self, child: Child, deadline: float, end: float, late: str) -> None:
-        if self._stop.is_set():
-            raise Stopped
-        now = time.monotonic()
-        if now >= end:
-            raise OutOfTime("there is no time left")
-        if now >= deadline:
-            if not child.reader.is_quiet:
-                # Less than a message; what wrote it is most likely done with it.
-                raise WorkerDied("it wrote into the worker's connection, or was cut off in the middle of an answer")
-            raise WorkerTimeout(f"{late}{child.where()}")
+        return self._exchange(end).answer(lambda name: limits.get(name, timeout_s), began)
+
+    def _exchange(self, end: float) -> Exchange:
+        return Exchange(self._running(), self._stop, end, self._job_log)
 
     def _is_spoilt(self, child: Child) -> bool:
         """Has an idle process said something, though it was asked nothing?"""
         return self.ready is not None and (child.look(0.0) or not child.reader.is_quiet)
-
-
-class _Raised(Exception):
-    def __init__(self, kind: str, message: str, trace: str) -> None:
-        super().__init__(message)
-        self.kind = kind
-        self.message = message
-        self.trace = trace
