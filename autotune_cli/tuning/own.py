@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from autotune_cli.errors import AutotuneError
@@ -13,6 +13,7 @@ from autotune_cli.results.schema import WorkloadResult
 from autotune_cli.tuning.jobs import ListLoaded
 from autotune_cli.tuning.messages import LoadedFiles, PlannedWorkload
 from autotune_cli.tuning.progress import TuneProgress
+from autotune_cli.tuning.task import Interrupted
 from autotune_cli.worker.failures import Stopped, WorkerDied, WorkerRaised, WorkerTimeout
 from autotune_cli.worker.process import Worker
 
@@ -35,12 +36,17 @@ class OwnFiles:
     ) -> WorkloadResult:
         """A result that names what was loaded while it was measured, also by names that no source shows; or, where
         that has changed meanwhile or isn't known, says so, and is never reused.
+
+        Raises:
+            Interrupted: the user wants to stop. The workload is not done, so a resumed run asks again.
         """
         if self._base is None:
             return result
         try:
             loaded: LoadedFiles = worker.ask(ListLoaded(), _TIMEOUT_S)
-        except (WorkerDied, WorkerTimeout, WorkerRaised, Stopped, AutotuneError):
+        except Stopped:
+            raise Interrupted(_with(result, {UNSETTLED: "not known"})) from None
+        except (WorkerDied, WorkerTimeout, WorkerRaised, AutotuneError):
             # Whatever it is, what was measured stays.
             fields = {UNSETTLED: "not known"}
         else:
@@ -49,4 +55,8 @@ class OwnFiles:
                 text = "{key}: a file of {fields.kernels} {changed}; its result will not be reused"
                 progress.note(Message(text, key=result.key, changed=CHANGED))
             fields = {UNSETTLED: CHANGED} if changed else {FILE + name: text for name, text in loaded.files.items()}
-        return result.model_copy(update={"identity": {**result.identity, **fields}})
+        return _with(result, fields)
+
+
+def _with(result: WorkloadResult, fields: Mapping[str, str]) -> WorkloadResult:
+    return result.model_copy(update={"identity": {**result.identity, **fields}})

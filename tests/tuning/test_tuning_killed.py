@@ -152,6 +152,21 @@ def test_interrupted_run_writes_what_it_has_and_can_go_on(autotune: Autotune) ->
     assert [entry.name for entry in watched.runs.iterdir()] == [path.name]
 
 
+def test_interrupted_between_race_and_result(autotune: Autotune) -> None:
+    """What was loaded is not known then, and a result without it is never reused: the workload isn't done."""
+    watched = Watched(autotune)
+    process = watched.start("settled 1 SIGINT")
+    _, err = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 130, err
+    rounds, vettings = rounds_of(watched.records("round")), watched.vettings()
+    kept = {pair: vettings[pair] for pair in watched.vetted()}
+    assert rounds
+    finished = watched.program(*NO_CACHE, "--resume", code=0)
+    check_complete(finished.run)
+    assert rounds.items() <= rounds_in(finished.run).items()
+    assert {pair: watched.vettings()[pair] for pair in kept} == kept
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_before_anything_is_measured(autotune: Autotune, number: signal.Signals) -> None:
     """While the worker starts: no result, no worker left, and no wait for the start's time limit."""
