@@ -5,22 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from autotune_cli.errors import EXIT_FAILED
-from autotune_cli.profiling.classify import ATTENTION
 from autotune_cli.profiling.emptied import check_emptied
+from autotune_cli.profiling.families import ATTENTION
 from autotune_cli.profiling.kernel_name import short_name
 from autotune_cli.profiling.names import demangle
 from autotune_cli.profiling.phases import KernelUse, Phase, Recording
-from autotune_cli.profiling.verdict import Expectation, Problem, judge, judge_phase
+from autotune_cli.profiling.verdict import Expectation, Finding, judge, judge_phase
 
 
-def check_path(planned: str, executed: str, reason: str) -> Problem | None:
+def check_path(planned: str, executed: str, reason: str) -> Finding | None:
     """What was planned must be what ran."""
     if planned == executed:
         return None
-    return Problem("planned_not_executed", f"planned {planned}, executed {executed} ({reason})")
+    return Finding("planned_not_executed", f"planned {planned}, executed {executed} ({reason})")
 
 
-def check_replay(captured: Sequence[KernelUse], replayed: Sequence[KernelUse], replays: int = 1) -> Problem | None:
+def check_replay(captured: Sequence[KernelUse], replayed: Sequence[KernelUse], replays: int = 1) -> Finding | None:
     """A replay must run the kernel nodes of its graph, each as often as it is in there; no more and no fewer.
 
     Args:
@@ -34,7 +34,7 @@ def check_replay(captured: Sequence[KernelUse], replayed: Sequence[KernelUse], r
         return None
     name = wrong[0]
     counts = f"{nodes.get(name, 0)} in the graph, {ran.get(name, 0)} in {replays} x replay"
-    return Problem("replay_differs", f"the replay ran other kernels than were captured: {short_name(name)} ({counts})")
+    return Finding("replay_differs", f"the replay ran other kernels than were captured: {short_name(name)} ({counts})")
 
 
 def _by_name(uses: Sequence[KernelUse]) -> dict[str, int]:
@@ -66,7 +66,7 @@ PLANTS = {
 
 def self_check(
     recording: Recording, expectation: Expectation, make: Callable[[str], KernelUse]
-) -> tuple[list[str], list[Problem]]:
+) -> tuple[list[str], list[Finding]]:
     """Shows that the verdict can fail: plants a kernel that must be stopped in each judged phase, and empties all.
 
     Args:
@@ -76,7 +76,7 @@ def self_check(
         What was tried, in words, and a problem for each plant that came through.
     """
     tried: list[str] = []
-    problems: list[Problem] = []
+    problems: list[Finding] = []
     for place, phase in enumerate(recording.phases):
         if phase.demand == "ignored" or not phase.launches(*ATTENTION):
             continue
@@ -90,7 +90,7 @@ def self_check(
             elif _may_run(make(name), expectation, phase.name):
                 tried.append(f"a {family} kernel planted in {phase.title}: allowed, as it must be")
             else:
-                problems.append(Problem("self_check", f"a {family} kernel planted in {phase.title} was not stopped"))
+                problems.append(Finding("self_check", f"a {family} kernel planted in {phase.title} was not stopped"))
     lines, faults = check_emptied(recording, expectation)
     return [*tried, *lines], [*problems, *faults]
 

@@ -29,7 +29,7 @@ from autotune_cli.profiling.classify import Classifier as Rules
 from autotune_cli.profiling.classify import load_classifier, parse_rules
 from autotune_cli.profiling.phases import Demand, Phase, Recording, make_use, phase_of_names
 from autotune_cli.profiling.readers.finding import find_trace, read_trace
-from autotune_cli.profiling.verdict import Expectation, Shape, Verdict, judge
+from autotune_cli.profiling.verdict import Expectation, ProfileVerdict, Shape, judge
 
 CLASSIFY = load_classifier()
 
@@ -38,11 +38,11 @@ def phase(*names: str, name: str = "eager", demand: Demand = "strict", **values:
     return replace(phase_of_names(name, names, CLASSIFY), demand=demand, **values)
 
 
-def verdict(shape: Shape, *phases: Phase, expects: Sequence[str] = (), forbids: Sequence[str] = ()) -> Verdict:
+def verdict(shape: Shape, *phases: Phase, expects: Sequence[str] = (), forbids: Sequence[str] = ()) -> ProfileVerdict:
     return judge(Recording("t", phases), Expectation(shape, tuple(expects), tuple(forbids)))
 
 
-def codes(result: Verdict) -> list[str]:
+def codes(result: ProfileVerdict) -> list[str]:
     return [problem.code for judged in result.phases for problem in judged.problems] + [
         problem.code for problem in result.problems
     ]
