@@ -46,7 +46,7 @@ def _by_name(uses: Sequence[KernelUse]) -> dict[str, int]:
 
 
 # What a broken selection would let through; names as CUPTI gives them.
-PLANTS = {
+INJECTED = {
     "ragged": (
         "void flashinfer::PrefillWithKVCacheKernel<flashinfer::CollectiveMainloop<RaggedParams::AdditionalParams, "
         "flashinfer::AttentionKernelTraits<true, 128, 128, 128, 128, 2, cutlass::bfloat16_t> >>(RaggedParams)"
@@ -67,30 +67,30 @@ PLANTS = {
 def self_check(
     recording: Recording, expectation: Expectation, make: Callable[[str], KernelUse]
 ) -> tuple[list[str], list[Finding]]:
-    """Shows that the verdict can fail: plants a kernel that must be stopped in each judged phase, and empties all.
+    """Shows that the verdict can fail: injects a kernel that must be stopped into each judged phase, and empties all.
 
     Args:
         make: a classified kernel of a name, by the rules in force.
 
     Returns:
-        What was tried, in words, and a problem for each plant that came through.
+        What was tried, in words, and a problem for each injected kernel that came through.
     """
     tried: list[str] = []
     problems: list[Finding] = []
-    for place, phase in enumerate(recording.phases):
+    for index, phase in enumerate(recording.phases):
         if phase.demand == "ignored" or not phase.launches(*ATTENTION):
             continue
-        for family, name in PLANTS.items():
-            planted = (*recording.phases[:place], phase.planted(make(name)), *recording.phases[place + 1 :])
-            before, after = judge_phase(phase, expectation), judge(_with(recording, planted), expectation)
-            new = set(after.phases[place].problems) - set(before.problems)
+        for family, name in INJECTED.items():
+            injected = (*recording.phases[:index], phase.with_injected(make(name)), *recording.phases[index + 1 :])
+            before, after = judge_phase(phase, expectation), judge(_with(recording, injected), expectation)
+            new = set(after.phases[index].problems) - set(before.problems)
             stopped = after.exit_code == EXIT_FAILED and any(problem.is_violation for problem in new)
             if stopped:
-                tried.append(f"a {family} kernel planted in {phase.title}: stopped")
+                tried.append(f"a {family} kernel injected into {phase.title}: stopped")
             elif _may_run(make(name), expectation, phase.name):
-                tried.append(f"a {family} kernel planted in {phase.title}: allowed, as it must be")
+                tried.append(f"a {family} kernel injected into {phase.title}: allowed, as it must be")
             else:
-                problems.append(Finding("self_check", f"a {family} kernel planted in {phase.title} was not stopped"))
+                problems.append(Finding("self_check", f"a {family} kernel injected into {phase.title} was not stopped"))
     lines, faults = check_emptied(recording, expectation)
     return [*tried, *lines], [*problems, *faults]
 

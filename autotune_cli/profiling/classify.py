@@ -113,7 +113,7 @@ def line_to_paste(name: str, open: bool = False) -> str:
     """The line for a rules file that says what this kernel is, for the user to check and to reason.
 
     The family is the one that the words in the name speak of. Where they speak of attention and not of how keys are
-    laid out, it is left open: a ``?`` is refused until somebody has chosen.
+    laid out, it is left open: a ``?`` is refused until the user has chosen one.
 
     Args:
         open: leave the family open whatever the words are.

@@ -87,7 +87,7 @@ class Phase:
             found[use.family] = (launches + use.launches, us + use.us)
         return found
 
-    def planted(self, use: KernelUse) -> Phase:
+    def with_injected(self, use: KernelUse) -> Phase:
         """The same phase with one kernel more: what the self-check judges."""
         return replace(self, kernels=(*self.kernels, use))
 

@@ -194,7 +194,7 @@ def test_the_recorded_trace_with_a_planted_kernel_fails_and_without_kernels_is_n
     for place in (0, 2):
         for name in (FA3_RAGGED, CUDNN, MERGE, STRANGE):
             phases = list(recording.phases)
-            phases[place] = phases[place].planted(make_use(name, 3, 1.0, CLASSIFY))
+            phases[place] = phases[place].with_injected(make_use(name, 3, 1.0, CLASSIFY))
             assert judge(Recording("t", tuple(phases)), Expectation("paged")).exit_code == 1
     empty = tuple(replace(one, kernels=()) for one in recording.phases)
     assert judge(Recording("t", empty), Expectation("paged")).exit_code == 3
@@ -215,9 +215,9 @@ def test_the_self_check_finds_rules_that_let_everything_through() -> None:
     recording = Recording("t", (phase(FA2_PAGED),))
     _, problems = self_check(recording, Expectation("paged"), lambda name: make_use(name, 1, 0.0, blind))
     assert [problem.text for problem in problems] == [
-        "a ragged kernel planted in eager was not stopped",
-        "a dense kernel planted in eager was not stopped",
-        "a quantised dense kernel planted in eager was not stopped",
-        "a nameless attention kernel planted in eager was not stopped",
+        "a ragged kernel injected into eager was not stopped",
+        "a dense kernel injected into eager was not stopped",
+        "a quantised dense kernel injected into eager was not stopped",
+        "a nameless attention kernel injected into eager was not stopped",
     ]
     assert all(problem.is_violation for problem in problems)

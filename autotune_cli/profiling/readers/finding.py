@@ -117,7 +117,7 @@ def sources_of_rank(trace: Trace, rank: int | None) -> Sequence[int]:
     """The GPUs of a trace to judge: all of them without a rank.
 
     A rank is, in this order: the one that the recording names as its own, the number in the label of a merged trace
-    (``TP03``), the place of the process among those of the recording, the GPU's number.
+    (``TP03``), the position of the process among those of the recording, the GPU's number.
 
     Raises:
         BadField: no such rank.
@@ -134,11 +134,11 @@ def sources_of_rank(trace: Trace, rank: int | None) -> Sequence[int]:
     if len(used) > 1:
         numbers = {group: _label_rank(labels.get(group, "")) for group in used}
         if None in numbers.values() or len(set(numbers.values())) < len(used):
-            numbers = {group: place for place, group in enumerate(used)}
-        chosen = [place for place in every if numbers[trace.sources.items[place].group] == rank]
+            numbers = {group: index for index, group in enumerate(used)}
+        chosen = [source for source in every if numbers[trace.sources.items[source].group] == rank]
         known = sorted(number for number in numbers.values() if number is not None)
     else:
-        chosen = [place for place in every if trace.sources.items[place].device == rank]
+        chosen = [source for source in every if trace.sources.items[source].device == rank]
         known = sorted(source.device for source in trace.sources.items)
     if not chosen:
         raise BadField(field="rank", detail=f"no rank {rank} in {trace.path} (ranks {', '.join(map(str, known))})")
