@@ -77,8 +77,8 @@ def markdown(text: str, most: int | None = None, begins: bool = False) -> str:
     if start is None:
         return escaped
     # `1\.`, `\-`.
-    place = len(start[0]) if start[0].isdigit() else 0
-    return f"{escaped[:place]}\\{escaped[place:]}"
+    digits = len(start[0]) if start[0].isdigit() else 0
+    return f"{escaped[:digits]}\\{escaped[digits:]}"
 
 
 def markdown_code(text: str, in_table: bool = False) -> str:

@@ -18,7 +18,7 @@ autotune diff main.json new.json --fail-on slower,choice --format markdown
 
 
 def diff(options: DiffOptions) -> None:
-    """What changed from A to B beyond noise: times, choices, and the ground they stand on. Needs no GPU.
+    """What changed from A to B beyond noise: times, choices, and the environment behind them. Needs no GPU.
 
     Exit code: 0 fine, 1 --fail-on found something, 2 bad usage or input, 3 not comparable or nothing in common,
     4 the output could not be written, 70 a fault of the program itself, 130 Ctrl-C.

@@ -10,7 +10,7 @@ from autotune_cli.fields import Field, named
 if TYPE_CHECKING:
     from autotune_cli.comparing.exit_status import ExitStatus
     from autotune_cli.comparing.records import Report
-    from autotune_cli.profiling.verdict import Problem, Verdict
+    from autotune_cli.profiling.verdict import Finding, ProfileVerdict
 
 
 def flag(field: Field) -> str:
@@ -36,8 +36,8 @@ def report_with_flags(report: Report) -> Report:
     return replace(report, refusal=refusal, notes=tuple(map(with_flags, report.notes)))
 
 
-def verdict_with_flags(verdict: Verdict) -> Verdict:
-    def said(problems: tuple[Problem, ...]) -> tuple[Problem, ...]:
+def verdict_with_flags(verdict: ProfileVerdict) -> ProfileVerdict:
+    def said(problems: tuple[Finding, ...]) -> tuple[Finding, ...]:
         return tuple(replace(problem, text=with_flags(problem.text)) for problem in problems)
 
     phases = tuple(replace(phase, problems=said(phase.problems)) for phase in verdict.phases)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from autotune_cli.profiling.path import PathSpec
     from autotune_cli.profiling.recording.recorded import LiveRun
     from autotune_cli.profiling.request import PathRequest
-    from autotune_cli.profiling.verdict import Verdict
+    from autotune_cli.profiling.verdict import ProfileVerdict
     from autotune_cli.render.console import Console
 
 _TIMEOUT_S = 120.0
@@ -25,7 +25,7 @@ Name = TypeVar("Name", bound=str)
 _ENDINGS = (".json", ".json.gz")
 
 
-def run_live(options: ProfileOptions) -> tuple[Verdict, list[str]]:
+def run_live(options: ProfileOptions) -> tuple[ProfileVerdict, list[str]]:
     """The verdict on a path that is run here, and what the self-check tried.
 
     Raises:

@@ -20,13 +20,13 @@ from autotune_cli.profiling.presets import load_preset
 from autotune_cli.profiling.readers.finding import find_trace, read_trace, sources_of_rank
 from autotune_cli.profiling.steps import paged_steps
 from autotune_cli.profiling.trace import Trace
-from autotune_cli.profiling.verdict import Verdict, judge
+from autotune_cli.profiling.verdict import ProfileVerdict, judge
 from autotune_cli.render.console import Console
 from autotune_cli.render.profile_listing import fired
 from autotune_cli.sglang.resolve import forced_paged
 
 
-def judge_trace(options: ProfileOptions) -> tuple[Verdict, list[str]]:
+def judge_trace(options: ProfileOptions) -> tuple[ProfileVerdict, list[str]]:
     """The verdict, and what the self-check tried.
 
     Raises:
@@ -51,7 +51,7 @@ def judge_trace(options: ProfileOptions) -> tuple[Verdict, list[str]]:
     if not options.self_check:
         return verdict, []
     checked, faults = self_check(recording, expected, lambda name: make_use(name, 1, 0.0, classify))
-    return Verdict(verdict.recording, expected, verdict.phases, (*verdict.problems, *faults)), checked
+    return ProfileVerdict(verdict.recording, expected, verdict.phases, (*verdict.problems, *faults)), checked
 
 
 def list_trace(options: ProfileOptions) -> tuple[Recording, int]:

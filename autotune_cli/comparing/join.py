@@ -11,7 +11,7 @@ from autotune_cli.comparing.statistics import ENOUGH_ROUNDS, log_spread, median,
 from autotune_cli.kernels.workload import AnyWorkload
 from autotune_cli.results.schema import CandidateResult, RunFile, WorkloadResult
 
-Device = tuple[str, str, int, int]
+DeviceKey = tuple[str, str, int, int]
 # A clock outside of these is none: the times are compared without clocks.
 _LEAST_MHZ, _MOST_MHZ = 1.0, 1e5
 
@@ -25,7 +25,7 @@ class SessionResult:
     result: WorkloadResult
 
     @property
-    def device(self) -> Device:
+    def device(self) -> DeviceKey:
         """What must be equal for times to be compared; a MIG slice has fewer multiprocessors."""
         environment = self.run.environments[self.result.environment]
         threads = environment.threads if environment.device_kind == "cpu" else 0
@@ -121,7 +121,7 @@ class Joined:
     """Keys of A's workloads that B has in the other mode."""
 
 
-_Side = dict[str, dict[Device, list[SessionResult]]]
+_Side = dict[str, dict[DeviceKey, list[SessionResult]]]
 
 
 def sessions_of(files: Sequence[tuple[Path, RunFile]]) -> tuple[list[SessionResult], int]:
@@ -186,7 +186,7 @@ def _by_key(sessions: Sequence[SessionResult]) -> _Side:
 
 
 def _match(
-    a: dict[Device, list[SessionResult]], b: dict[Device, list[SessionResult]], any_device: bool
+    a: dict[DeviceKey, list[SessionResult]], b: dict[DeviceKey, list[SessionResult]], any_device: bool
 ) -> list[WorkloadPair]:
     common = [device for device in a if device in b]
     if common:
@@ -196,10 +196,10 @@ def _match(
     return [WorkloadPair(tuple(_newest(a)), tuple(_newest(b)))]
 
 
-def _newest(devices: dict[Device, list[SessionResult]]) -> list[SessionResult]:
+def _newest(devices: dict[DeviceKey, list[SessionResult]]) -> list[SessionResult]:
     return max(devices.values(), key=lambda sessions: sessions[-1].result.measured_at)
 
 
-def _modeless(devices: dict[Device, list[SessionResult]]) -> str:
+def _modeless(devices: dict[DeviceKey, list[SessionResult]]) -> str:
     workload = next(iter(devices.values()))[0].result.workload
     return workload.model_copy(update={"mode": "eager"}).key

@@ -144,12 +144,12 @@ class _Splitter:
 
     def _counted(self, rows: Flags, dense: bool = False) -> Iterator[KernelUse]:
         data = self.data
-        numbers, first, places = np.unique(data.name[rows], return_index=True, return_inverse=True)
-        counts = np.bincount(places, minlength=len(numbers))
-        us = np.bincount(places, weights=data.duration[rows], minlength=len(numbers))
-        for place in np.argsort(first):
-            name = data.names[numbers[place]]
-            yield make_use(name, int(counts[place]), float(us[place]), self.classify, dense)
+        numbers, first, groups = np.unique(data.name[rows], return_index=True, return_inverse=True)
+        counts = np.bincount(groups, minlength=len(numbers))
+        us = np.bincount(groups, weights=data.duration[rows], minlength=len(numbers))
+        for group in np.argsort(first):
+            name = data.names[numbers[group]]
+            yield make_use(name, int(counts[group]), float(us[group]), self.classify, dense)
 
     def _undecided(self, rows: Flags) -> Flags:
         """Kernels whose names don't tell how they read keys."""

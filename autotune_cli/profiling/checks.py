@@ -5,22 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from autotune_cli.errors import EXIT_FAILED
-from autotune_cli.profiling.classify import ATTENTION
 from autotune_cli.profiling.emptied import check_emptied
+from autotune_cli.profiling.families import ATTENTION
 from autotune_cli.profiling.kernel_name import short_name
 from autotune_cli.profiling.names import demangle
 from autotune_cli.profiling.phases import KernelUse, Phase, Recording
-from autotune_cli.profiling.verdict import Expectation, Problem, judge, judge_phase
+from autotune_cli.profiling.verdict import Expectation, Finding, judge, judge_phase
 
 
-def check_path(planned: str, executed: str, reason: str) -> Problem | None:
+def check_path(planned: str, executed: str, reason: str) -> Finding | None:
     """What was planned must be what ran."""
     if planned == executed:
         return None
-    return Problem("planned_not_executed", f"planned {planned}, executed {executed} ({reason})")
+    return Finding("planned_not_executed", f"planned {planned}, executed {executed} ({reason})")
 
 
-def check_replay(captured: Sequence[KernelUse], replayed: Sequence[KernelUse], replays: int = 1) -> Problem | None:
+def check_replay(captured: Sequence[KernelUse], replayed: Sequence[KernelUse], replays: int = 1) -> Finding | None:
     """A replay must run the kernel nodes of its graph, each as often as it is in there; no more and no fewer.
 
     Args:
@@ -34,7 +34,7 @@ def check_replay(captured: Sequence[KernelUse], replayed: Sequence[KernelUse], r
         return None
     name = wrong[0]
     counts = f"{nodes.get(name, 0)} in the graph, {ran.get(name, 0)} in {replays} x replay"
-    return Problem("replay_differs", f"the replay ran other kernels than were captured: {short_name(name)} ({counts})")
+    return Finding("replay_differs", f"the replay ran other kernels than were captured: {short_name(name)} ({counts})")
 
 
 def _by_name(uses: Sequence[KernelUse]) -> dict[str, int]:
@@ -46,7 +46,7 @@ def _by_name(uses: Sequence[KernelUse]) -> dict[str, int]:
 
 
 # What a broken selection would let through; names as CUPTI gives them.
-PLANTS = {
+INJECTED = {
     "ragged": (
         "void flashinfer::PrefillWithKVCacheKernel<flashinfer::CollectiveMainloop<RaggedParams::AdditionalParams, "
         "flashinfer::AttentionKernelTraits<true, 128, 128, 128, 128, 2, cutlass::bfloat16_t> >>(RaggedParams)"
@@ -66,31 +66,31 @@ PLANTS = {
 
 def self_check(
     recording: Recording, expectation: Expectation, make: Callable[[str], KernelUse]
-) -> tuple[list[str], list[Problem]]:
-    """Shows that the verdict can fail: plants a kernel that must be stopped in each judged phase, and empties all.
+) -> tuple[list[str], list[Finding]]:
+    """Shows that the verdict can fail: injects a kernel that must be stopped into each judged phase, and empties all.
 
     Args:
         make: a classified kernel of a name, by the rules in force.
 
     Returns:
-        What was tried, in words, and a problem for each plant that came through.
+        What was tried, in words, and a problem for each injected kernel that came through.
     """
     tried: list[str] = []
-    problems: list[Problem] = []
-    for place, phase in enumerate(recording.phases):
+    problems: list[Finding] = []
+    for index, phase in enumerate(recording.phases):
         if phase.demand == "ignored" or not phase.launches(*ATTENTION):
             continue
-        for family, name in PLANTS.items():
-            planted = (*recording.phases[:place], phase.planted(make(name)), *recording.phases[place + 1 :])
-            before, after = judge_phase(phase, expectation), judge(_with(recording, planted), expectation)
-            new = set(after.phases[place].problems) - set(before.problems)
+        for family, name in INJECTED.items():
+            injected = (*recording.phases[:index], phase.with_injected(make(name)), *recording.phases[index + 1 :])
+            before, after = judge_phase(phase, expectation), judge(_with(recording, injected), expectation)
+            new = set(after.phases[index].problems) - set(before.problems)
             stopped = after.exit_code == EXIT_FAILED and any(problem.is_violation for problem in new)
             if stopped:
-                tried.append(f"a {family} kernel planted in {phase.title}: stopped")
+                tried.append(f"a {family} kernel injected into {phase.title}: stopped")
             elif _may_run(make(name), expectation, phase.name):
-                tried.append(f"a {family} kernel planted in {phase.title}: allowed, as it must be")
+                tried.append(f"a {family} kernel injected into {phase.title}: allowed, as it must be")
             else:
-                problems.append(Problem("self_check", f"a {family} kernel planted in {phase.title} was not stopped"))
+                problems.append(Finding("self_check", f"a {family} kernel injected into {phase.title} was not stopped"))
     lines, faults = check_emptied(recording, expectation)
     return [*tried, *lines], [*problems, *faults]
 

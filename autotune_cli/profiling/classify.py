@@ -8,38 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from autotune_cli.profiling.errors import BadRules
+from autotune_cli.profiling.families import FamilyName
 from autotune_cli.profiling.kernel_name import KernelName, parse, pattern_of
 from autotune_cli.profiling.patterns import Patience, TooSlow, shown
 from autotune_cli.profiling.rules import (
-    FAMILIES,
     MOST_BYTES,
-    Family,
     Role,
     Rule,
-    example_line,
     in_tiers,
     parse_rules,
     project_rules,
 )
 from autotune_cli.reading import Unreadable, decode, read_bytes
 
-__all__ = [
-    "ATTENTION",
-    "FAMILIES",
-    "UNKNOWN",
-    "Classifier",
-    "Family",
-    "Kind",
-    "Role",
-    "Rule",
-    "example_line",
-    "line_to_paste",
-    "load_classifier",
-    "parse_rules",
-]
-
-# These read keys and values; a phase without any of them has nothing to judge.
-ATTENTION: frozenset[Family] = frozenset({"paged", "ragged", "dense", "undecided"})
 # Words that attention kernels are called by. What has one of them is never taken for an everyday kernel.
 _ATTENTION_LIKE = re.compile(
     r"attn|attent|flash(?!infer)|fmha|mmha|sdpa|paged|pagedkv| "
@@ -51,16 +32,16 @@ _MERGING = re.compile(r" (?:merge|combine|reduce|reduction|stage 2) ")
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class KernelKind:
     """What a kernel is."""
 
-    family: Family
+    family: FamilyName
     library: str = ""
     reason: str = ""
     role: Role = ""
 
 
-UNKNOWN = Kind("unknown", reason="no rule matches")
+UNKNOWN = KernelKind("unknown", reason="no rule matches")
 
 
 class Classifier:
@@ -68,11 +49,11 @@ class Classifier:
 
     def __init__(self, rules: Iterable[Rule]) -> None:
         self.rules = in_tiers(tuple(rules))
-        self._seen: dict[str, Kind] = {}
+        self._seen: dict[str, KernelKind] = {}
         self._patience = Patience()
         self._tried: Rule | None = None
 
-    def __call__(self, name: str) -> Kind:
+    def __call__(self, name: str) -> KernelKind:
         """The kind of a kernel; mangled names are demangled first.
 
         Raises:
@@ -83,7 +64,7 @@ class Classifier:
             kind = self._seen[name] = self._find(parse(name))
         return kind
 
-    def _find(self, name: KernelName) -> Kind:
+    def _find(self, name: KernelName) -> KernelKind:
         try:
             return self._patience.run(lambda: self._first(name))
         except (TooSlow, MemoryError):
@@ -92,14 +73,16 @@ class Classifier:
             detail = f"rule {rule.shown}: takes too long on the kernel name {shown(name.whole)}"
             raise BadRules(path=rule.path, detail=detail) from None
 
-    def _first(self, name: KernelName) -> Kind:
+    def _first(self, name: KernelName) -> KernelKind:
         for rule in self.rules:
             self._tried = rule
             if rule.fits(name):
                 word = attention_word(name) if rule.tier == "everyday" else ""
                 if word:
-                    return Kind("unknown", reason=f"{word!r} in the name speaks of attention, and no rule names it")
-                return Kind(rule.family, rule.library, rule.reason, rule.role)
+                    return KernelKind(
+                        "unknown", reason=f"{word!r} in the name speaks of attention, and no rule names it"
+                    )
+                return KernelKind(rule.family, rule.library, rule.reason, rule.role)
         return UNKNOWN
 
 
@@ -130,7 +113,7 @@ def line_to_paste(name: str, open: bool = False) -> str:
     """The line for a rules file that says what this kernel is, for the user to check and to reason.
 
     The family is the one that the words in the name speak of. Where they speak of attention and not of how keys are
-    laid out, it is left open: a ``?`` is refused until somebody has chosen.
+    laid out, it is left open: a ``?`` is refused until the user has chosen one.
 
     Args:
         open: leave the family open whatever the words are.

@@ -95,9 +95,9 @@ class Correlated:
                 continue
             # Where a runtime call and the driver call inside it share an id, either lies in the same range.
             calls = calls[np.argsort(call_keys[calls], kind="stable")]
-            place = np.minimum(np.searchsorted(call_keys[calls], keys[rows]), len(calls) - 1)
-            hit = call_keys[calls[place]] == keys[rows]
-            found[rows[hit]] = calls[place[hit]]
+            index = np.minimum(np.searchsorted(call_keys[calls], keys[rows]), len(calls) - 1)
+            hit = call_keys[calls[index]] == keys[rows]
+            found[rows[hit]] = calls[index[hit]]
         return found
 
     def _launches_without_kernels(self) -> tuple[Flags, Flags, Flags]:

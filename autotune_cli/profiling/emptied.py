@@ -6,10 +6,10 @@ from dataclasses import replace
 
 from autotune_cli.errors import EXIT_NOT_COMPARABLE
 from autotune_cli.profiling.phases import Phase, Recording
-from autotune_cli.profiling.verdict import Expectation, Problem, judge
+from autotune_cli.profiling.verdict import Expectation, Finding, judge
 
 
-def check_emptied(recording: Recording, expectation: Expectation) -> tuple[list[str], list[Problem]]:
+def check_emptied(recording: Recording, expectation: Expectation) -> tuple[list[str], list[Finding]]:
     """Takes all kernels and graphs away.
 
     Returns:
@@ -19,4 +19,4 @@ def check_emptied(recording: Recording, expectation: Expectation) -> tuple[list[
     code = judge(replace(recording, phases=phases), expectation).exit_code
     if code == EXIT_NOT_COMPARABLE:
         return ["all kernels taken away: nothing to judge, exit 3"], []
-    return [], [Problem("self_check", f"without any kernel the exit code is {code}, not 3")]
+    return [], [Finding("self_check", f"without any kernel the exit code is {code}, not 3")]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from autotune_cli.profiling.rules import Family
+from autotune_cli.profiling.families import FamilyName
 
 # Operators of FlashAttention 2 and 3, whose first arguments are queries and keys. Queries of [tokens, heads, dim] with
 # keys of [pages, page, heads, dim] are paged; keys of [tokens, heads, dim] are contiguous. Names and shapes as recorded
@@ -35,7 +35,7 @@ _TOKENS, _PAGES = 3, 4
 class Evidence:
     """What a call says of the kernels below it."""
 
-    family: Family
+    family: FamilyName
     reason: str
 
 

@@ -13,21 +13,21 @@ from autotune_cli.profiling.emptied import check_emptied
 from autotune_cli.profiling.phases import KernelUse, Phase, Recording, phase_of_names
 from autotune_cli.profiling.readers.finding import read_trace
 from autotune_cli.profiling.recording.recorded import LiveRun, PhaseRun, Recorded
-from autotune_cli.profiling.verdict import Expectation, Problem, Verdict, families_of, judge, judge_phase
+from autotune_cli.profiling.verdict import Expectation, Finding, ProfileVerdict, families_of, judge, judge_phase
 
 
 @dataclass(frozen=True)
 class _Seen:
     recording: Recording
-    found: dict[str, list[Problem]]
+    found: dict[str, list[Finding]]
     """Problems by phase."""
-    overall: list[Problem]
+    overall: list[Finding]
     """Those of phases that left nothing to show."""
 
 
 def judge_live_run(
     run: LiveRun, classify: Classifier, title: str, expects: Sequence[str] = (), forbids: Sequence[str] = ()
-) -> tuple[Verdict, list[str]]:
+) -> tuple[ProfileVerdict, list[str]]:
     """The verdict on a path that was run, and what the self-check tried.
 
     Args:
@@ -46,7 +46,7 @@ def judge_live_run(
     for lines, faults in checked:
         tried += lines
         problems += faults
-    return Verdict(seen.recording, expectation, verdict.phases, tuple(problems)), tried
+    return ProfileVerdict(seen.recording, expectation, verdict.phases, tuple(problems)), tried
 
 
 def _see(
@@ -56,8 +56,8 @@ def _see(
     # Others were found by the way of launching: the trace lacks the ranges.
     traced = {phase.name: phase for phase in trace.phases if phase.demand == "strict"}
     phases: list[Phase] = []
-    found: dict[str, list[Problem]] = {}
-    overall: list[Problem] = []
+    found: dict[str, list[Finding]] = {}
+    overall: list[Finding] = []
     nodes: tuple[KernelUse, ...] | None = None
     for run in recorded.phases:
         phase = None if run.error else traced.get(run.plan.name)
@@ -72,7 +72,7 @@ def _see(
             if nodes and not captured.launches(*families_of(shape)):
                 word = "top-k" if shape == "topk" else "attention"
                 detail = f"no {word} kernel among the {captured.captured} kernel nodes of the graph"
-                problems.append(Problem("no_attention", detail))
+                problems.append(Finding("no_attention", detail))
             phase = replace(phase, kernels=(*captured.kernels, *phase.kernels), captured=captured.captured)
         if run.plan.name == "replay" and nodes is not None:
             differs = check_replay(nodes, phase.from_graphs, run.graphs)
@@ -83,7 +83,7 @@ def _see(
     return _Seen(recording, found, overall)
 
 
-def _problems(run: PhaseRun, is_shown: bool) -> list[Problem]:
+def _problems(run: PhaseRun, is_shown: bool) -> list[Finding]:
     """What is wrong with a phase before its kernels are looked at.
 
     Args:
@@ -92,12 +92,12 @@ def _problems(run: PhaseRun, is_shown: bool) -> list[Problem]:
     plan = run.plan
     path = check_path(plan.planned, plan.executed, plan.reason)
     problems = [path] if path is not None else []
-    problems += [Problem(check.code, check.text) for check in run.checks if not check.ok]
+    problems += [Finding(check.code, check.text) for check in run.checks if not check.ok]
     # A path that can't be run since its plan is another one has said so already.
     if run.error and not problems:
-        problems.append(Problem("phase_failed", run.error))
+        problems.append(Finding("phase_failed", run.error))
     if not run.error and not is_shown:
-        problems.append(Problem("nothing_recorded", "its range is not in the recording"))
+        problems.append(Finding("nothing_recorded", "its range is not in the recording"))
     return problems if is_shown else [replace(one, text=f"{plan.name}: {one.text}") for one in problems]
 
 
@@ -108,7 +108,7 @@ def _facts(run: PhaseRun) -> list[str]:
     return facts + [check.text for check in run.checks if check.ok]
 
 
-def _same_nodes(run: PhaseRun, nodes: tuple[KernelUse, ...] | None, problems: Sequence[Problem]) -> list[str]:
+def _same_nodes(run: PhaseRun, nodes: tuple[KernelUse, ...] | None, problems: Sequence[Finding]) -> list[str]:
     if run.plan.name != "replay" or nodes is None or any(problem.code == "replay_differs" for problem in problems):
         return []
     return ["the replay ran the kernel nodes of its graph, no more and no fewer"]
@@ -116,12 +116,12 @@ def _same_nodes(run: PhaseRun, nodes: tuple[KernelUse, ...] | None, problems: Se
 
 def _check_injected(
     other: Recorded, plain: Recording, classify: Classifier, expectation: Expectation
-) -> tuple[list[str], list[Problem]]:
+) -> tuple[list[str], list[Finding]]:
     """Was the kernel that was run on purpose stopped in each phase?"""
     family = other.injected
     assert family is not None
     tried: list[str] = []
-    problems: list[Problem] = []
+    problems: list[Finding] = []
     errors: dict[str, str] = {run.plan.name: run.error for run in other.phases if run.error}
     after = {phase.name: phase for phase in _see(other, classify, expectation).recording.phases}
     for name, before in ((phase.name, judge_phase(phase, expectation)) for phase in plain.phases):
@@ -129,7 +129,7 @@ def _check_injected(
         phase = after.get(name)
         if phase is None:
             # Not run means not stopped.
-            problems.append(Problem("self_check", f"{what}: {errors.get(name, 'its range is not in the recording')}"))
+            problems.append(Finding("self_check", f"{what}: {errors.get(name, 'its range is not in the recording')}"))
             continue
         more = phase.launches(family) > before.phase.launches(family)
         new = set(judge_phase(phase, expectation).problems) - set(before.problems)
@@ -142,5 +142,5 @@ def _check_injected(
             tried.append(f"{what}: allowed, as it must be")
         else:
             why = "was not stopped" if more else "does not show in the recording"
-            problems.append(Problem("self_check", f"{what} {why}"))
+            problems.append(Finding("self_check", f"{what} {why}"))
     return tried, problems

@@ -25,12 +25,12 @@ def read_mangled(name: str) -> str:
     """
     if not name.startswith("_Z"):
         return name
-    reader = _Reader(name, 2)
+    reader = _Demangler(name, 2)
     found = reader.encoding()
     return found or name
 
 
-class _Reader:
+class _Demangler:
     def __init__(self, text: str, at: int) -> None:
         self.text, self.at, self.depth = text, at, 0
 

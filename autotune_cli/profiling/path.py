@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from autotune_cli.profiling.families import Shape
 from autotune_cli.profiling.layers import PathLayer
 from autotune_cli.profiling.request import CandidateSpec, Injected, PhaseName
-from autotune_cli.profiling.verdict import Shape
 from autotune_cli.sglang.padding import PadMode
 
 PAGE_SIZE = 1

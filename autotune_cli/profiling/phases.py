@@ -8,7 +8,8 @@ from typing import Literal
 
 import numpy as np
 
-from autotune_cli.profiling.classify import Classifier, Family
+from autotune_cli.profiling.classify import Classifier
+from autotune_cli.profiling.families import FamilyName
 from autotune_cli.profiling.unfused import role_code, softmax_between_matmuls
 
 Demand = Literal["strict", "lenient", "ignored"]
@@ -24,7 +25,7 @@ class KernelUse:
     launches: int
     us: float
     """Sum of the durations."""
-    family: Family
+    family: FamilyName
     library: str = ""
     reason: str = ""
 
@@ -70,23 +71,23 @@ class Phase:
     def title(self) -> str:
         return f"{self.name} ({self.where})" if self.where else self.name
 
-    def launches(self, *families: Family) -> int:
+    def launches(self, *families: FamilyName) -> int:
         """Kernels of these families; of all without any."""
         return sum(use.launches for use in self.kernels if not families or use.family in families)
 
-    def us(self, *families: Family) -> float:
+    def us(self, *families: FamilyName) -> float:
         """Kernel time in microseconds, summed."""
         return sum(use.us for use in self.kernels if not families or use.family in families)
 
-    def families(self) -> dict[Family, tuple[int, float]]:
+    def families(self) -> dict[FamilyName, tuple[int, float]]:
         """Launches and time of each family, in the order in which they are met."""
-        found: dict[Family, tuple[int, float]] = {}
+        found: dict[FamilyName, tuple[int, float]] = {}
         for use in self.kernels:
             launches, us = found.get(use.family, (0, 0.0))
             found[use.family] = (launches + use.launches, us + use.us)
         return found
 
-    def planted(self, use: KernelUse) -> Phase:
+    def with_injected(self, use: KernelUse) -> Phase:
         """The same phase with one kernel more: what the self-check judges."""
         return replace(self, kernels=(*self.kernels, use))
 

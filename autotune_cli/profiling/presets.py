@@ -7,8 +7,8 @@ from importlib import resources
 from typing import get_args
 
 from autotune_cli.errors import UnknownName
+from autotune_cli.profiling.families import Shape
 from autotune_cli.profiling.rules import Rule, parse_project
-from autotune_cli.profiling.verdict import Shape
 from autotune_cli.reading import parse_toml
 
 _FOLDER = resources.files("autotune_cli.profiling").joinpath("presets")

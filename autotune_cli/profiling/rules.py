@@ -16,18 +16,15 @@ from typing import Any, Literal, get_args
 
 from autotune_cli.errors import nearest
 from autotune_cli.profiling.errors import BadRules
+from autotune_cli.profiling.families import KNOWN, FamilyName
 from autotune_cli.profiling.kernel_name import KernelName
 from autotune_cli.profiling.patterns import BadPattern, compile_pattern, shown
 from autotune_cli.reading import Unreadable, parse_toml
 
-Family = Literal["paged", "split_merge", "ragged", "merge", "dense", "undecided", "topk", "index", "benign", "unknown"]
 Role = Literal["", "matmul", "softmax", "elementwise"]
 Tier = Literal["own", "preset", "named", "words", "everyday"]
 
-FAMILIES: tuple[Family, ...] = get_args(Family)
 TIERS: tuple[Tier, ...] = get_args(Tier)
-# ``unknown`` is what no rule matches; a rule can't say it.
-KNOWN: tuple[str, ...] = tuple(family for family in FAMILIES if family != "unknown")
 _ROLES: tuple[str, ...] = get_args(Role)
 # A file of our own rules has 20 kB and 70 of them.
 MOST_BYTES, _MOST_RULES = 2**20, 1000
@@ -40,7 +37,7 @@ _TEXTS = frozenset({"family", "library", "reason", "role", "source", *_PARTS})
 class Rule:
     """What a kernel is, if its name fits."""
 
-    family: Family
+    family: FamilyName
     library: str = ""
     reason: str = ""
     role: Role = ""
@@ -144,7 +141,7 @@ def _document(text: str, path: str) -> dict[str, Any]:
 
 
 def _kind(values: Mapping[str, Any], path: str, where: str) -> dict[str, Any]:
-    """Family, library, reason and role of a rule."""
+    """FamilyName, library, reason and role of a rule."""
     for key, value in values.items():
         if not isinstance(value, str):
             raise BadRules(path=path, detail=f"{where}: {key} must be text")

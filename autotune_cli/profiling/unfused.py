@@ -10,7 +10,7 @@ _CODES = {"matmul": MATMUL, "softmax": SOFTMAX, "elementwise": ELEMENTWISE}
 
 
 def role_code(role: str) -> int:
-    """A kernel's role, see :class:`~autotune_cli.profiling.classify.Kind`, as a number; 0: none that matters here."""
+    """The number of a kernel's role (``KernelKind.role`` in ``classify``); 0: none that matters here."""
     return _CODES.get(role, 0)
 
 

@@ -13,16 +13,13 @@ from typing import Literal
 
 from autotune_cli.errors import EXIT_FAILED, EXIT_INCOMPLETE, EXIT_NOT_COMPARABLE, EXIT_OK, BadField
 from autotune_cli.fields import Field, Message
-from autotune_cli.profiling.classify import ATTENTION, FAMILIES, Family, line_to_paste
+from autotune_cli.profiling.classify import line_to_paste
+from autotune_cli.profiling.families import ATTENTION, BY_NAME, FAMILIES, WORDS, FamilyName
+from autotune_cli.profiling.families import Shape as Shape
 from autotune_cli.profiling.kernel_name import short_name
 from autotune_cli.profiling.names import demangle
 from autotune_cli.profiling.patterns import Patience, TooSlow, shown
 from autotune_cli.profiling.phases import KernelUse, Phase, Recording
-
-Shape = Literal["paged", "ragged", "pair", "ragged or pair", "attention", "topk", "any"]
-"""What must be seen: paged attention alone; ragged attention alone (no prefix); ragged and paged attention with one
-merge each (prefix); one of these two; attention of any layout; a selection of keys; anything (only expected and
-forbidden names count)."""
 
 State = Literal["ok", "failed", "nothing", "undecided", "captured", "not judged"]
 
@@ -34,20 +31,6 @@ _NOTHING = frozenset(
 _UNDECIDED = frozenset({"undecided_kernel"})
 # These mean that something could not be run at all.
 _INCOMPLETE = frozenset({"phase_failed"})
-# What a preset's libraries are asked of.
-_OF_A_LIBRARY = frozenset({"paged", "ragged", "dense", "undecided", "merge"})
-WORDS: dict[Family, str] = {
-    "paged": "paged",
-    "split_merge": "split-KV merge",
-    "ragged": "ragged",
-    "merge": "cascade merge",
-    "dense": "dense",
-    "undecided": "undecided",
-    "topk": "top-k",
-    "index": "index",
-    "benign": "benign",
-    "unknown": "unknown",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +56,7 @@ class Expectation:
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class Finding:
     """Why a phase is not fine."""
 
     code: str
@@ -107,18 +90,18 @@ class PhaseVerdict:
 
     phase: Phase
     state: State
-    problems: tuple[Problem, ...] = ()
+    problems: tuple[Finding, ...] = ()
     remark: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class ProfileVerdict:
     """The judgement of a recording."""
 
     recording: Recording
     expectation: Expectation
     phases: tuple[PhaseVerdict, ...]
-    problems: tuple[Problem, ...] = ()
+    problems: tuple[Finding, ...] = ()
     """Those of no single phase."""
 
     @property
@@ -132,8 +115,8 @@ class Verdict:
 
 
 def judge(
-    recording: Recording, expectation: Expectation, found: Mapping[str, Sequence[Problem]] | None = None
-) -> Verdict:
+    recording: Recording, expectation: Expectation, found: Mapping[str, Sequence[Finding]] | None = None
+) -> ProfileVerdict:
     """Judges each phase for itself, then what only all of them together can show.
 
     Args:
@@ -141,10 +124,10 @@ def judge(
     """
     found = found or {}
     judged = tuple(judge_phase(phase, expectation, found.get(phase.name, ())) for phase in recording.phases)
-    return Verdict(recording, expectation, judged, tuple(_overall(judged, expectation)))
+    return ProfileVerdict(recording, expectation, judged, tuple(_overall(judged, expectation)))
 
 
-def judge_phase(phase: Phase, expectation: Expectation, found: Sequence[Problem] = ()) -> PhaseVerdict:
+def judge_phase(phase: Phase, expectation: Expectation, found: Sequence[Finding] = ()) -> PhaseVerdict:
     """The judgement of one phase, for itself, with the problems that were found before."""
     if phase.demand == "ignored":
         return PhaseVerdict(phase, "not judged", remark="outside the chosen ranges")
@@ -167,12 +150,12 @@ def judge_phase(phase: Phase, expectation: Expectation, found: Sequence[Problem]
         problems += _shape(phase, shape)
         problems += _missing_names(phase, expectation.expects) if strict else ()
     elif not phase.kernels:
-        problems += [Problem("nothing_recorded", "no GPU kernel was recorded")] if strict else []
+        problems += [Finding("nothing_recorded", "no GPU kernel was recorded")] if strict else []
         state, remark = "not judged", "no kernel"
     else:
         word = "top-k" if shape == "topk" else "attention"
         detail = f"{_count(phase.launches(), 'GPU kernel')} but no {word} kernel among them"
-        problems += [Problem("no_attention", detail)] if strict else []
+        problems += [Finding("no_attention", detail)] if strict else []
         state, remark = "not judged", f"no {word} kernel"
     kept = tuple(problems)
     if any(problem.is_violation for problem in kept):
@@ -182,61 +165,52 @@ def judge_phase(phase: Phase, expectation: Expectation, found: Sequence[Problem]
     return PhaseVerdict(phase, state, kept, "" if kept else remark)
 
 
-def families_of(shape: Shape) -> tuple[Family, ...]:
+def families_of(shape: Shape) -> tuple[FamilyName, ...]:
     """Families of which a phase must show a kernel, or there is nothing to judge."""
     return {"any": FAMILIES, "topk": ("topk",)}.get(shape, tuple(ATTENTION))
 
 
-def _violations(phase: Phase, expectation: Expectation) -> Iterable[Problem]:
+def _violations(phase: Phase, expectation: Expectation) -> Iterable[Finding]:
     """Kernels that must not be there, whatever else is."""
-    forbidden: dict[Shape, tuple[Family, ...]] = {
-        "paged": ("ragged", "merge", "dense"),
-        "ragged": ("paged", "merge", "dense"),
-        "pair": ("dense",),
-        "ragged or pair": ("dense",),
-        "attention": (),
-        "topk": ("paged", "ragged", "merge", "dense", "undecided"),
-        "any": (),
-    }
     shape = expectation.of(phase.name)
     for use in phase.kernels:
-        if use.family in forbidden[shape]:
-            yield Problem("forbidden_family", f"{_of(use)}: {_why(use)}", use.name, use.launches)
+        if shape in BY_NAME[use.family].forbidden_in:
+            yield Finding("forbidden_family", f"{_of(use)}: {_why(use)}", use.name, use.launches)
         elif use.family == "unknown" and shape != "any":
-            yield Problem("unknown_kernel", _of(use), use.name, use.launches, line_to_paste(use.name))
+            yield Finding("unknown_kernel", _of(use), use.name, use.launches, line_to_paste(use.name))
         elif use.family == "undecided" and shape not in ("any", "attention"):
             paste = line_to_paste(use.name, open=True)
-            yield Problem("undecided_kernel", f"{_of(use)}: {_why(use)}", use.name, use.launches, paste)
-        if expectation.libraries and use.family in _OF_A_LIBRARY and use.library not in expectation.libraries:
+            yield Finding("undecided_kernel", f"{_of(use)}: {_why(use)}", use.name, use.launches, paste)
+        if expectation.libraries and BY_NAME[use.family].of_library and use.library not in expectation.libraries:
             text = f"{_count(use.launches, 'kernel')} of another library than expected: {short_name(use.name)}"
-            yield Problem("other_library", f"{text}: {_why(use)}", use.name, use.launches)
+            yield Finding("other_library", f"{text}: {_why(use)}", use.name, use.launches)
         for pattern in expectation.forbids:
             if _fits(pattern, use, "forbid"):
                 said, count = "{count} that {forbid} names: {name}", _count(use.launches, "kernel")
                 text = Message(said, count=count, forbid=Field("forbid", repr(pattern)), name=short_name(use.name))
-                yield Problem("forbidden_name", text, use.name, use.launches)
+                yield Finding("forbidden_name", text, use.name, use.launches)
 
 
-def _shape(phase: Phase, shape: Shape) -> Iterable[Problem]:
+def _shape(phase: Phase, shape: Shape) -> Iterable[Finding]:
     """Attention ran; did it run as planned?"""
     if phase.launches("undecided"):
         return
     paged, ragged, merge = (phase.launches(family) for family in ("paged", "ragged", "merge"))
     if shape == "paged" and not paged:
-        yield Problem("missing_family", "no paged attention kernel")
+        yield Finding("missing_family", "no paged attention kernel")
     if shape == "ragged" and not ragged:
-        yield Problem("missing_family", "no ragged attention kernel")
+        yield Finding("missing_family", "no ragged attention kernel")
     if shape == "pair" or (shape == "ragged or pair" and (paged or merge)):
         if not ragged:
-            yield Problem("missing_family", "no ragged attention kernel: this is the forced paged path")
+            yield Finding("missing_family", "no ragged attention kernel: this is the forced paged path")
         elif not ragged == paged == merge:
             counts = f"{ragged} ragged, {paged} paged and {merge} merge kernels"
-            yield Problem("uneven_pair", f"{counts}: each ragged call over a prefix takes one paged call and one merge")
+            yield Finding("uneven_pair", f"{counts}: each ragged call over a prefix takes one paged call and one merge")
     elif shape == "ragged or pair" and not ragged:
-        yield Problem("missing_family", "no ragged attention kernel")
+        yield Finding("missing_family", "no ragged attention kernel")
 
 
-def _overall(judged: Sequence[PhaseVerdict], expectation: Expectation) -> Iterable[Problem]:
+def _overall(judged: Sequence[PhaseVerdict], expectation: Expectation) -> Iterable[Finding]:
     counted = [verdict for verdict in judged if verdict.phase.demand != "ignored"]
     lenient = [verdict.phase for verdict in counted if verdict.phase.demand == "lenient"]
     for pattern in expectation.expects:
@@ -247,12 +221,12 @@ def _overall(judged: Sequence[PhaseVerdict], expectation: Expectation) -> Iterab
     if any(verdict.state in ("ok", "failed", "nothing", "undecided") for verdict in counted):
         return
     if any(verdict.state == "captured" for verdict in counted):
-        yield Problem("captured_only", "launches were captured, but no replay was recorded: nothing ran")
+        yield Finding("captured_only", "launches were captured, but no replay was recorded: nothing ran")
     elif any(verdict.phase.kernels for verdict in counted):
         number = sum(verdict.phase.launches() for verdict in counted)
-        yield Problem("no_attention", f"{_count(number, 'GPU kernel')}, but no attention kernel among them")
+        yield Finding("no_attention", f"{_count(number, 'GPU kernel')}, but no attention kernel among them")
     else:
-        yield Problem("nothing_recorded", "no GPU kernel was recorded")
+        yield Finding("nothing_recorded", "no GPU kernel was recorded")
 
 
 def _fits(pattern: str, use: KernelUse, field: str = "expect") -> bool:
@@ -275,18 +249,18 @@ def _patience(pattern: str) -> Patience:
     return Patience()
 
 
-def _missing_names(phase: Phase, patterns: Sequence[str]) -> Iterable[Problem]:
+def _missing_names(phase: Phase, patterns: Sequence[str]) -> Iterable[Finding]:
     for pattern in patterns:
         if not any(_fits(pattern, use) for use in phase.kernels):
             yield _missing_name(pattern)
 
 
-def _missing_name(pattern: str) -> Problem:
-    return Problem("missing_name", Message("no kernel fits {expect}", expect=Field("expect", repr(pattern))))
+def _missing_name(pattern: str) -> Finding:
+    return Finding("missing_name", Message("no kernel fits {expect}", expect=Field("expect", repr(pattern))))
 
 
-def _empty_graphs(phase: Phase) -> Problem:
-    return Problem(
+def _empty_graphs(phase: Phase) -> Finding:
+    return Finding(
         "graph_without_kernels",
         f"{_count(phase.empty_graph_launches, 'graph launch', 'graph launches')} whose kernels were not recorded "
         "(Nsight Systems: record with --cuda-graph-trace=node)",

@@ -7,11 +7,11 @@ from dataclasses import asdict
 from typing import Any
 
 from autotune_cli.plain_text import json_text, markdown, markdown_block, markdown_code
-from autotune_cli.profiling.verdict import Verdict
+from autotune_cli.profiling.verdict import ProfileVerdict
 from autotune_cli.render.profile_words import advice, header, is_undecided, problems, remarks, rows, sentence
 
 
-def profile_markdown(verdict: Verdict, checked: Sequence[str] = ()) -> str:
+def profile_markdown(verdict: ProfileVerdict, checked: Sequence[str] = ()) -> str:
     """The verdict, a table and what is wrong."""
     lines = [f"**{markdown(sentence(verdict))}**", "", markdown(header(verdict), begins=True), ""]
     lines += ["| phase | verdict | family | launches | time us | kernels |", "|---|---|---|--:|--:|---|"]
@@ -31,7 +31,7 @@ def profile_markdown(verdict: Verdict, checked: Sequence[str] = ()) -> str:
     return "\n".join(lines) + "\n"
 
 
-def profile_json(verdict: Verdict, checked: Sequence[str] = ()) -> dict[str, Any]:
+def profile_json(verdict: ProfileVerdict, checked: Sequence[str] = ()) -> dict[str, Any]:
     """Everything the verdict rests on. Times are microseconds."""
     return {
         "verdict": {0: "pass", 1: "fail", 4: "not run"}.get(
@@ -74,5 +74,5 @@ def profile_json(verdict: Verdict, checked: Sequence[str] = ()) -> dict[str, Any
     }
 
 
-def profile_json_text(verdict: Verdict, checked: Sequence[str] = (), ascii_only: bool = False) -> str:
+def profile_json_text(verdict: ProfileVerdict, checked: Sequence[str] = (), ascii_only: bool = False) -> str:
     return json_text(profile_json(verdict, checked), ascii_only)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from autotune_cli.profiling.verdict import Verdict
+from autotune_cli.profiling.verdict import ProfileVerdict
 from autotune_cli.render.formats import Page
 
 
@@ -13,7 +13,7 @@ from autotune_cli.render.formats import Page
 class ProfileView:
     """A verdict, and what the self-check tried."""
 
-    verdict: Verdict
+    verdict: ProfileVerdict
     checked: Sequence[str] = ()
 
 

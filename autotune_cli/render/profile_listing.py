@@ -12,11 +12,10 @@ from rich.table import Table
 from rich.text import Text
 
 from autotune_cli.plain_text import json_text, markdown, markdown_code, shown
-from autotune_cli.profiling.classify import FAMILIES, Family
+from autotune_cli.profiling.families import FAMILIES, WORDS, FamilyName
 from autotune_cli.profiling.kernel_name import short_name
 from autotune_cli.profiling.names import demangle
 from autotune_cli.profiling.phases import KernelUse, Phase, Recording
-from autotune_cli.profiling.verdict import WORDS
 from autotune_cli.render.console import Console
 from autotune_cli.render.folding import INDENT, Record, folded
 from autotune_cli.render.text import microseconds, plural
@@ -31,7 +30,7 @@ _GAP = 2
 HOW = "to judge it, say what to expect: --paged, --no-paged, --prefix, --mode, --preset, --expect or --forbid"
 
 
-class Row(NamedTuple):
+class KernelRow(NamedTuple):
     """One kernel of a phase; the phase's name stands in its first row only."""
 
     phase: str
@@ -53,9 +52,9 @@ def print_listing(console: Console, recording: Recording) -> None:
     _line(console, last_line(recording), "")
 
 
-def _view(rows: Sequence[Row], width: int) -> RenderableType:
+def _view(rows: Sequence[KernelRow], width: int) -> RenderableType:
     """A table where the kernels' names have room; else each stands below its class, and its phase above."""
-    said = [Row(*(shown(str(cell)) for cell in row)) for row in rows]  # type: ignore[arg-type]
+    said = [KernelRow(*(shown(str(cell)) for cell in row)) for row in rows]  # type: ignore[arg-type]
     widest = [max(map(cell_len, column)) for column in zip(_HEAD, *said, strict=True)]
     if sum(widest) - widest[4] + min(widest[4], _LEAST) + _GAP * (len(widest) - 1) <= width:
         return _table(said)
@@ -71,7 +70,7 @@ def _view(rows: Sequence[Row], width: int) -> RenderableType:
     return folded(records)
 
 
-def _table(rows: Sequence[Row]) -> Table:
+def _table(rows: Sequence[KernelRow]) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for name in _HEAD:
         folds = name == "kernel"
@@ -83,7 +82,7 @@ def _table(rows: Sequence[Row]) -> Table:
     return table
 
 
-def listing(recording: Recording) -> Iterator[Row]:
+def listing(recording: Recording) -> Iterator[KernelRow]:
     """Every kernel that is not everyday, by family; of the others those that took most time."""
     for phase in recording.phases:
         title = phase.title
@@ -92,9 +91,9 @@ def listing(recording: Recording) -> Iterator[Row]:
             title = ""
 
 
-def _of_phase(phase: Phase) -> Iterator[Row]:
+def _of_phase(phase: Phase) -> Iterator[KernelRow]:
     if phase.captured:
-        yield Row("", "captured, not executed", phase.captured, "-", "", "")
+        yield KernelRow("", "captured, not executed", phase.captured, "-", "", "")
     for family in FAMILIES:
         named: dict[tuple[str, str], list[KernelUse]] = {}
         for use in phase.kernels:
@@ -108,13 +107,13 @@ def _of_phase(phase: Phase) -> Iterator[Row]:
         if rest:
             yield _row(family, [use for name in rest for use in named[name]], f"{len(rest)} more names", "")
     if not phase.kernels and not phase.captured:
-        yield Row("", "nothing recorded", 0, "-", "", "")
+        yield KernelRow("", "nothing recorded", 0, "-", "", "")
 
 
-def _row(family: Family, uses: Sequence[KernelUse], name: str, library: str) -> Row:
+def _row(family: FamilyName, uses: Sequence[KernelUse], name: str, library: str) -> KernelRow:
     us = sum(use.us for use in uses)
     spent = microseconds(us) if us else "-"
-    return Row("", WORDS[family], sum(use.launches for use in uses), spent, name, library)
+    return KernelRow("", WORDS[family], sum(use.launches for use in uses), spent, name, library)
 
 
 def fired(recording: Recording) -> int:

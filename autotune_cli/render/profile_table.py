@@ -11,9 +11,10 @@ from rich.text import Text
 
 from autotune_cli.errors import EXIT_FAILED, EXIT_OK
 from autotune_cli.plain_text import shown
-from autotune_cli.profiling.verdict import Verdict
+from autotune_cli.profiling.families import ALARMING_WORDS
+from autotune_cli.profiling.verdict import ProfileVerdict
 from autotune_cli.render.folding import INDENT, Record, folded
-from autotune_cli.render.profile_words import Row, advice, header, problems, remarks, rows, sentence
+from autotune_cli.render.profile_words import PhaseRow, advice, header, problems, remarks, rows, sentence
 
 _STYLES = {
     "ok": "green",
@@ -26,10 +27,9 @@ _STYLES = {
 # Kernels' names are folded into a column no narrower than this.
 _KERNELS = 40
 _GAP = 2
-_FORBIDDEN = {"ragged", "cascade merge", "dense", "unknown"}
 
 
-def print_profile(console: Console, verdict: Verdict, checked: Sequence[str] = ()) -> None:
+def print_profile(console: Console, verdict: ProfileVerdict, checked: Sequence[str] = ()) -> None:
     """The table, what is wrong, and the verdict in words as the last line.
 
     Args:
@@ -54,7 +54,7 @@ def print_profile(console: Console, verdict: Verdict, checked: Sequence[str] = (
     _line(console, sentence(verdict), style)
 
 
-def _view(verdict: Verdict, width: int) -> RenderableType:
+def _view(verdict: ProfileVerdict, width: int) -> RenderableType:
     """A table where the kernels' names have room; else they stand below what they are the kernels of."""
     found = list(rows(verdict))
     heads = ("phase", "verdict", "family", "launches", "time us")
@@ -80,11 +80,11 @@ def _view(verdict: Verdict, width: int) -> RenderableType:
     return folded(records)
 
 
-def _alarming(row: Row) -> bool:
-    return row.state == "failed" and row.family in _FORBIDDEN
+def _alarming(row: PhaseRow) -> bool:
+    return row.state == "failed" and row.family in ALARMING_WORDS
 
 
-def _table(verdict: Verdict) -> Table:
+def _table(verdict: ProfileVerdict) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     table.add_column("phase", no_wrap=True)
     table.add_column("verdict", no_wrap=True)

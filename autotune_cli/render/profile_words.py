@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from autotune_cli.errors import EXIT_FAILED, EXIT_INCOMPLETE, EXIT_NOT_COMPARABLE, EXIT_OK
-from autotune_cli.profiling.classify import FAMILIES, Family
+from autotune_cli.profiling.families import FAMILIES, WORDS, FamilyName
 from autotune_cli.profiling.kernel_name import short_name
 from autotune_cli.profiling.names import demangle
 from autotune_cli.profiling.phases import Phase
-from autotune_cli.profiling.verdict import WORDS, PhaseVerdict, Problem, Verdict, families_of
+from autotune_cli.profiling.verdict import Finding, PhaseVerdict, ProfileVerdict, families_of
 from autotune_cli.render.text import microseconds, plural
 
 _SHAPES = {
@@ -25,7 +25,7 @@ _SHAPES = {
 _NAMED = 3
 
 
-class Row(NamedTuple):
+class PhaseRow(NamedTuple):
     """One family in one phase."""
 
     phase: str
@@ -37,7 +37,7 @@ class Row(NamedTuple):
     state: str
 
 
-def rows(verdict: Verdict) -> Iterator[Row]:
+def rows(verdict: ProfileVerdict) -> Iterator[PhaseRow]:
     """The table, families in a fixed order; phase and verdict stand in the first row of a phase only."""
     for judged in verdict.phases:
         phase, state = judged.phase, judged.state
@@ -46,20 +46,20 @@ def rows(verdict: Verdict) -> Iterator[Row]:
         families = phase.families()
         if phase.captured:
             captured = "captured, not executed"
-            yield Row(title, word, captured, phase.captured, "-", "", state)
+            yield PhaseRow(title, word, captured, phase.captured, "-", "", state)
             title = word = ""
         for family in FAMILIES:
             if family in families:
                 launches, us = families[family]
                 names = kernel_names(phase, family)
                 spent = microseconds(us) if us else "-"
-                yield Row(title, word, WORDS[family], launches, spent, names, state)
+                yield PhaseRow(title, word, WORDS[family], launches, spent, names, state)
                 title = word = ""
         if not families and not phase.captured:
-            yield Row(title, word, "nothing recorded", 0, "-", "", state)
+            yield PhaseRow(title, word, "nothing recorded", 0, "-", "", state)
 
 
-def kernel_names(phase: Phase, family: Family) -> str:
+def kernel_names(phase: Phase, family: FamilyName) -> str:
     """The kernels of a family, shortened; of everyday ones just how many there are."""
     uses = sorted((use for use in phase.kernels if use.family == family), key=lambda use: -use.launches)
     if family == "benign" or not uses:
@@ -69,7 +69,7 @@ def kernel_names(phase: Phase, family: Family) -> str:
     return ", ".join(dict.fromkeys(shown)) + more
 
 
-def sentence(verdict: Verdict) -> str:
+def sentence(verdict: ProfileVerdict) -> str:
     """``FAIL: 3 ragged kernels: ... in replay``: the last line."""
     if verdict.exit_code == EXIT_OK:
         return _passed(verdict)
@@ -87,12 +87,12 @@ def sentence(verdict: Verdict) -> str:
     return f"{word}: {head}{place}{colon}{tail}{more}"
 
 
-def is_undecided(verdict: Verdict) -> bool:
+def is_undecided(verdict: ProfileVerdict) -> bool:
     """Neither a pass nor a failure: a kernel's name doesn't tell."""
     return verdict.exit_code == EXIT_NOT_COMPARABLE and any(problem.is_undecided for _, problem in problems(verdict))
 
 
-def advice(verdict: Verdict) -> tuple[str, list[str]]:
+def advice(verdict: ProfileVerdict) -> tuple[str, list[str]]:
     """What to write into a file for ``--rules``, and lines for it; empty lines: nothing."""
     found = [problem for _, problem in problems(verdict) if problem.paste]
     lines = list(dict.fromkeys(problem.paste for problem in found))
@@ -103,7 +103,7 @@ def advice(verdict: Verdict) -> tuple[str, list[str]]:
     return how, lines
 
 
-def _passed(verdict: Verdict) -> str:
+def _passed(verdict: ProfileVerdict) -> str:
     ran = [judged.phase for judged in verdict.phases if judged.state == "ok"]
     where = ", ".join(f"{phase.title} ({plural(_counted(verdict, phase), 'kernel')})" for phase in ran)
     captured = [judged.phase for judged in verdict.phases if judged.state == "captured"]
@@ -113,13 +113,13 @@ def _passed(verdict: Verdict) -> str:
     return f"PASS: {_expected(verdict)} in {where}{rest}"
 
 
-def problems(verdict: Verdict) -> list[tuple[str, Problem]]:
+def problems(verdict: ProfileVerdict) -> list[tuple[str, Finding]]:
     """All problems with their phase's title; an empty title for those of no single phase."""
     own = [(judged.phase.title, problem) for judged in verdict.phases for problem in judged.problems]
     return [*own, *(("", problem) for problem in verdict.problems)]
 
 
-def remarks(verdict: Verdict) -> list[str]:
+def remarks(verdict: ProfileVerdict) -> list[str]:
     """What else is to be known: host costs, launches without kernels, notes of the recording."""
     lines = list(verdict.recording.notes)
     for judged in verdict.phases:
@@ -150,13 +150,13 @@ def _host(judged: PhaseVerdict) -> Iterator[str]:
         yield f"{_launches(phase.lost_launches)} without a recorded kernel: the recording ended before, or lost {lost}"
 
 
-def header(verdict: Verdict) -> str:
+def header(verdict: ProfileVerdict) -> str:
     recording = verdict.recording
     devices = f" on {', '.join(dict.fromkeys(recording.devices))}" if recording.devices else ""
     return f"{recording.source}{devices}: expecting {_expected(verdict)}"
 
 
-def _expected(verdict: Verdict) -> str:
+def _expected(verdict: ProfileVerdict) -> str:
     """What must be seen; where phases differ, each with those that it holds for."""
     expectation = verdict.expectation
     by_shape: dict[str, list[str]] = {}
@@ -169,7 +169,7 @@ def _expected(verdict: Verdict) -> str:
     return "; ".join(parts)
 
 
-def _counted(verdict: Verdict, phase: Phase) -> int:
+def _counted(verdict: ProfileVerdict, phase: Phase) -> int:
     return phase.launches(*families_of(verdict.expectation.of(phase.name)))
 
 

@@ -86,9 +86,9 @@ def _aligned(names: Sequence[str], rows: Sequence[Sequence[Text]], gap: int) -> 
     for number, row in enumerate((head, *rows)):
         # A style of the whole would go to what is appended to it, too.
         line = Text(style="" if number else "bold")
-        for place, (name, cell, width) in enumerate(zip(names, row, widths, strict=True)):
+        for column, (name, cell, width) in enumerate(zip(names, row, widths, strict=True)):
             padding = Text(" " * (width - cell.cell_len))
-            line.append(" " * gap if place else "")
+            line.append(" " * gap if column else "")
             line.append_text(cell + padding if name in _LEFT else padding + cell)
         lines.append(line)
     return lines

@@ -33,11 +33,11 @@ def problems(error: ValidationError, document: Any) -> str:
     """The first problems, such as ``workloads[3].candidates[0].rounds_us[2]: must be a number greater than 0``.
 
     Args:
-        document: what was validated; pydantic's places also name union members, which no reader of the file knows.
+        document: what was validated; pydantic's locations also name union members, which no reader of the file knows.
     """
     found: dict[str, list[str]] = {}
     for details in error.errors(include_url=False, include_input=False):
-        messages = found.setdefault(place(details["loc"], document), [])
+        messages = found.setdefault(json_path(details["loc"], document), [])
         message = _message(details)
         if message not in messages:
             messages.append(message)
@@ -46,8 +46,8 @@ def problems(error: ValidationError, document: Any) -> str:
     return "; ".join(lines[:_SHOWN]) + (f"; and {rest} more" if rest > 0 else "")
 
 
-def place(location: tuple[int | str, ...], document: Any) -> str:
-    """A place as a JSON path, ``environments["1a2b"].python``; empty for the whole document."""
+def json_path(location: tuple[int | str, ...], document: Any) -> str:
+    """A location as a JSON path, ``environments["1a2b"].python``; empty for the whole document."""
     path = ""
     here = document
     for index, part in enumerate(location):

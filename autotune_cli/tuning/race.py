@@ -200,7 +200,7 @@ class Race:
         """Why no further round is needed, or None."""
         best, running = self.best, self.running
         if not running:
-            return "nobody left"
+            return "none left"
         if best is None:
             return None
         counts = [len(self.times[key]) for key in running]

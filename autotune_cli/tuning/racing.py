@@ -162,8 +162,8 @@ class Racing:
         order = [RoundEntry(self._candidates[key]) for key in self.race.order(number)]
         first = RoundEntry(self._candidates[anchor])
         # Far from the first copy, so that the two see different moments of the round.
-        place = (order.index(first) + 1 + len(order) // 2) % (len(order) + 1)
-        order.insert(place, RoundEntry(self._candidates[anchor], copy=1))
+        position = (order.index(first) + 1 + len(order) // 2) % (len(order) + 1)
+        order.insert(position, RoundEntry(self._candidates[anchor], copy=1))
         return tuple(order)
 
     def _calls(self, number: int) -> tuple[int, int]:

@@ -60,8 +60,8 @@ def load_kernel_file(path: str) -> None:
         raise
     except BaseException as error:  # whatever it is, the file is at fault
         frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == path]
-        place = f"line {frames[-1].lineno}: " if frames else ""
-        raise Refusal(KERNEL_FILE_ERROR, f"{place}{type(error).__name__}: {_message(error)}") from error
+        where = f"line {frames[-1].lineno}: " if frames else ""
+        raise Refusal(KERNEL_FILE_ERROR, f"{where}{type(error).__name__}: {_message(error)}") from error
 
 
 def _message(error: object) -> str:

@@ -25,7 +25,7 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Conditions(_Frozen):
+class RowConditions(_Frozen):
     """When a row applies; what is left out is not asked for."""
 
     operations: tuple[str, ...] = ()
@@ -76,14 +76,14 @@ class Conditions(_Frozen):
         )
 
 
-class BackendRow(Conditions):
+class BackendRow(RowConditions):
     """``name``: the engine's word for the backend that takes the situation."""
 
     name: str
     source: str
 
 
-class RunRow(Conditions):
+class RunRow(RowConditions):
     """What a backend of the engine launches."""
 
     backend: str

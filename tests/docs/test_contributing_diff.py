@@ -4,63 +4,17 @@ that the page names, used through the command line."""
 from __future__ import annotations
 
 import json
-import os
-import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "packaging"))
-from packaging_project import copy_of_the_project
+from contributing import Copy, files_of
 from pages import ROOT
 
-PAGE = (ROOT / "docs" / "contributing.md").read_text(encoding="utf-8")
 RECORDED = ROOT / "tests" / "data" / "diff" / "h200.20261121_073639.json"
 
 
-def files_of(section: str) -> list[str]:
-    """The first column of the section's first table."""
-    text = PAGE.split(f"## {section}\n", 1)[1].split("\n## ", 1)[0]
-    table = text.split("| file | what |\n", 1)[1].split("\n\n", 1)[0]
-    return re.findall(r"^\| `([^`]+)` \|", table, flags=re.MULTILINE)
-
-
-class Copy:
-    """A copy of the program whose files are edited; what was edited is remembered."""
-
-    def __init__(self, folder: Path) -> None:
-        self.root = copy_of_the_project(folder / "project")
-        self.work = folder / "work"
-        self.work.mkdir()
-        self.edited: set[str] = set()
-
-    def replace(self, name: str, old: str, new: str) -> None:
-        path = self.root / name
-        text = path.read_text(encoding="utf-8")
-        assert text.count(old) == 1, f"{name} has {text.count(old)} times: {old}"
-        path.write_text(text.replace(old, new), encoding="utf-8")
-        self.edited.add(name)
-
-    def create(self, name: str, text: str) -> None:
-        assert not (self.root / name).exists()
-        (self.root / name).write_text(text, encoding="utf-8")
-        self.edited.add(name)
-
-    def diff(self, *words: str, code: int) -> str:
-        """What ``autotune diff`` of the copy prints."""
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "AUTOTUNE_"))}
-        done = subprocess.run(
-            [sys.executable, "-m", "autotune_cli", "diff", *words],
-            cwd=self.work,
-            env=kept | {"PYTHONPATH": str(self.root), "COLUMNS": "200", "NO_COLOR": "1"},
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
-        assert done.returncode == code, done.stdout + done.stderr
-        return done.stdout
+def diff(copy: Copy, *words: str, code: int) -> str:
+    return copy.autotune("diff", *words, code=code).stdout
 
 
 @pytest.fixture
@@ -104,13 +58,13 @@ def test_a_toy_verdict(copy: Copy) -> None:
         each["median_us"] *= factor
     (copy.work / "b.json").write_text(json.dumps(document), encoding="utf-8")
 
-    shown = copy.diff("a.json", "b.json", "--fail-on", "doubled", code=1)
+    shown = diff(copy, "a.json", "b.json", "--fail-on", "doubled", code=1)
     words = [line.split()[0] for line in shown.splitlines() if line.startswith(("doubled", "slower"))]
     assert words == ["doubled", "slower"]
     assert "1 slower, 1 doubled, 0 faster" in shown
     assert shown.splitlines()[-1] == "exit 1: 1 twice as slow"
-    assert "🔴 doubled |" in copy.diff("a.json", "b.json", "--fail-on", "none", "--format", "markdown", code=0)
-    written = json.loads(copy.diff("a.json", "b.json", "--fail-on", "none", "--format", "json", code=0))
+    assert "🔴 doubled |" in diff(copy, "a.json", "b.json", "--fail-on", "none", "--format", "markdown", code=0)
+    written = json.loads(diff(copy, "a.json", "b.json", "--fail-on", "none", "--format", "json", code=0))
     assert written["candidates"][0]["verdict"] == "doubled"
     assert (written["counts"]["doubled"], written["counts"]["verdicts"]["doubled"]) == (1, 1)
 
@@ -142,7 +96,7 @@ class ToyChoices(FileFormat):
 
 def test_a_toy_foreign_format(copy: Copy) -> None:
     file, formats = files_of("Adding a foreign file format to `autotune diff`")
-    file = file.replace("NAME", "toy")
+    file = file.replace("<name>", "toy")
     copy.create(file, TOY)
     copy.replace(formats, "    FlashinferCache(),\n", "    FlashinferCache(),\n    ToyChoices(),\n")
     copy.replace(
@@ -153,9 +107,9 @@ def test_a_toy_foreign_format(copy: Copy) -> None:
     for name, gpu, pick in (("a", "H200", "x"), ("b", "H200", "y"), ("c", "B200", "x")):
         document = {"toy": {"gpu": gpu, "version": name}, "picks": {"decode": pick, "prefill": "z"}}
         (copy.work / f"{name}.json").write_text(json.dumps(document), encoding="utf-8")
-    shown = copy.diff("a.json", "b.json", "--fail-on", "choice", code=1)
+    shown = diff(copy, "a.json", "b.json", "--fail-on", "choice", code=1)
     assert "environment: version a -> b" in shown
     assert "note: Toy's caches hold choices and no times" in shown
     assert "1 choices unchanged, 1 changed" in shown
-    assert "the GPU differs" in copy.diff("a.json", "c.json", code=3)
+    assert "the GPU differs" in diff(copy, "a.json", "c.json", code=3)
     assert copy.edited == {file, formats}

@@ -5,60 +5,33 @@ One measurement uses both: a run with the page's timer, printed in the page's fo
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
-import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
-from pages import ROOT
+from contributing import Copy, blocks_of, files_of, fits
 from running import TINY
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "packaging"))
-from packaging_project import copy_of_the_project
-
-PAGE = (ROOT / "docs" / "contributing.md").read_text(encoding="utf-8")
 FORMAT, TIMER = "autotune_cli/render/formats/tsv.py", "autotune_cli/measure/timers/cpu_time.py"
 
 Call = Callable[..., subprocess.CompletedProcess[str]]
 
 
-def files_of(title: str) -> dict[str, str]:
-    """The files that a section of the page has, by their paths."""
-    section = PAGE.split(f"## {title}\n")[1].split("\n## ")[0]
-    return dict(re.findall(r"^```python (\S+\.py)\n(.*?)^```$", section, flags=re.MULTILINE | re.DOTALL))
-
-
 @pytest.fixture(scope="module")
 def autotune(tmp_path_factory: pytest.TempPathFactory) -> Call:
     """The program of a copy of the package, to which the page's files were added and nothing else was done."""
-    folder = tmp_path_factory.mktemp("contributed")
-    project = copy_of_the_project(folder / "project")
-    for path, text in {**files_of("Adding an output format"), **files_of("Adding a timer")}.items():
-        assert not (project / path).exists()
-        assert (project / path).parent.is_dir()
-        (project / path).write_text(text, encoding="utf-8")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AUTOTUNE_", "SGLANG_"))}
-
-    def call(*words: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "autotune_cli", *words],
-            cwd=folder,
-            env=kept | {"PYTHONPATH": str(project), "COLUMNS": "200"},
-            capture_output=True,
-            text=True,
-            timeout=150,
-            check=False,
-        )
-
-    return call
+    copy = Copy(tmp_path_factory.mktemp("contributed"))
+    for path, text in {**blocks_of("Adding an output format"), **blocks_of("Adding a timer")}.items():
+        copy.create(path, text)
+    return copy.autotune
 
 
 def test_each_is_one_file() -> None:
-    assert list(files_of("Adding an output format")) == [FORMAT]
-    assert list(files_of("Adding a timer")) == [TIMER]
+    for title, path in (("Adding an output format", FORMAT), ("Adding a timer", TIMER)):
+        assert list(blocks_of(title)) == [path]
+        (named,) = files_of(title)
+        assert fits(path, named)
 
 
 def test_a_run_is_measured_by_the_timer_and_printed_in_the_format(autotune: Call) -> None:

@@ -1,22 +1,14 @@
-"""docs/contributing.md, followed: a toy path, a toy phase and a toy way of padding in a copy of the program, in exactly
+"""docs/contributing.md, followed: toys of what `profile` has in a copy of the program, in exactly
 the files that the page names, used through the command line. The GPU is hidden: what is planned ends with exit 4.
 """
 
 from __future__ import annotations
 
-import os
-import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from contributing import Copy, blocks_of, files_of, fits
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "packaging"))
-from packaging_project import copy_of_the_project
-from pages import ROOT
-
-PAGE = (ROOT / "docs" / "contributing.md").read_text(encoding="utf-8")
 PLANNED = 4
 
 TOY = '''"""What a toy serves with."""
@@ -39,47 +31,9 @@ RULES = PathRules(plan, ("eager",), {"breakable": ("narrow",)})
 '''
 
 
-def files_of(section: str) -> list[str]:
-    """The first column of the section's first table."""
-    text = PAGE.split(f"## {section}\n", 1)[1].split("\n## ", 1)[0]
-    table = text.split("| file | what |\n", 1)[1].split("\n\n", 1)[0]
-    return re.findall(r"^\| `([^`]+)` \|", table, flags=re.MULTILINE)
-
-
-class Copy:
-    """A copy of the program whose files are edited."""
-
-    def __init__(self, folder: Path) -> None:
-        self.root = copy_of_the_project(folder / "project")
-        self.edited: set[str] = set()
-
-    def replace(self, name: str, old: str, new: str) -> None:
-        text = (self.root / name).read_text(encoding="utf-8")
-        assert text.count(old) == 1, f"{name} has {text.count(old)} times: {old}"
-        (self.root / name).write_text(text.replace(old, new), encoding="utf-8")
-        self.edited.add(name)
-
-    def create(self, name: str, text: str) -> None:
-        assert not (self.root / name).exists()
-        (self.root / name).write_text(text, encoding="utf-8")
-        self.edited.add(name)
-
-    def python(self, *words: str, code: int) -> str:
-        """What a Python of the copy says on stderr."""
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "AUTOTUNE_"))}
-        done = subprocess.run(
-            [sys.executable, *words],
-            cwd=self.root.parent,
-            env=kept | {"PYTHONPATH": str(self.root), "CUDA_VISIBLE_DEVICES": ""},
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
-        assert done.returncode == code, done.stdout + done.stderr
-        return done.stderr
-
-    def profile(self, *words: str, code: int) -> str:
-        return self.python("-m", "autotune_cli", "profile", *words, code=code)
+def said(copy: Copy, *words: str, code: int) -> str:
+    """What ``profile`` prints on stderr."""
+    return copy.autotune("profile", *words, code=code).stderr
 
 
 @pytest.fixture
@@ -89,13 +43,13 @@ def copy(tmp_path: Path) -> Copy:
 
 def test_a_toy_path(copy: Copy) -> None:
     file, planning = files_of("Adding a live path to `autotune profile`")
-    file = file.replace("NAME", "toy")
+    file = file.replace("<name>", "toy")
     copy.create(file, TOY)
     copy.replace(planning, "import candidate, fa3, flashinfer\n", "import candidate, fa3, flashinfer, toy\n")
     copy.replace(planning, "FA3: fa3.RULES}", 'FA3: fa3.RULES, "toy": toy.RULES}')
     assert copy.edited == {file, planning}
-    assert "no NVIDIA GPU" in copy.profile("--backend", "toy", "--phases", "eager,breakable", code=PLANNED)
-    assert copy.profile("--backend", "toy", "--mode", "decode", code=2) == "error: --mode: a toy only extends\n"
+    assert "no NVIDIA GPU" in said(copy, "--backend", "toy", "--phases", "eager,breakable", code=PLANNED)
+    assert said(copy, "--backend", "toy", "--mode", "decode", code=2) == "error: --mode: a toy only extends\n"
 
 
 def test_a_toy_phase(copy: Copy) -> None:
@@ -106,8 +60,8 @@ def test_a_toy_phase(copy: Copy) -> None:
     )
     # It is launched as an eager one is.
     assert copy.edited | {run} == {request, path, run}
-    assert "no NVIDIA GPU" in copy.profile("--phases", "eager,again", code=PLANNED)
-    assert "(known: eager, capture, replay, piecewise, breakable, again)" in copy.profile("--phases", ",", code=2)
+    assert "no NVIDIA GPU" in said(copy, "--phases", "eager,again", code=PLANNED)
+    assert "(known: eager, capture, replay, piecewise, breakable, again)" in said(copy, "--phases", ",", code=2)
 
 
 def test_a_toy_padding(copy: Copy) -> None:
@@ -123,8 +77,8 @@ def test_a_toy_padding(copy: Copy) -> None:
     copy.replace(path, '("fake-request", "narrow")', '("fake-request", "narrow", "twice")')
     # The batch is prepared as a narrowed one is.
     assert copy.edited | {step} == {padding, path, step}
-    assert "no NVIDIA GPU" in copy.profile("--pad-mode", "twice", code=PLANNED)
-    refused = copy.profile("--backend", "fa3", "--phases", "piecewise", "--pad-mode", "twice", code=2)
+    assert "no NVIDIA GPU" in said(copy, "--pad-mode", "twice", code=PLANNED)
+    refused = said(copy, "--backend", "fa3", "--phases", "piecewise", "--pad-mode", "twice", code=2)
     assert refused == "error: --pad-mode: twice is not how --backend fa3 pads (known: narrow)\n"
     script = (
         "import numpy as np\n"
@@ -133,4 +87,30 @@ def test_a_toy_padding(copy: Copy) -> None:
         "assert padding_faults(plan, plan, 4, 'twice') == []\n"
         "assert padding_faults(plan, plan, 5, 'twice') == ['5 tokens are not twice 2']\n"
     )
-    copy.python("-c", script, code=0)
+    done = copy.python("-c", script)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_toy_trace_reader_rule_and_family(copy: Copy) -> None:
+    """A trace in a format, with kernels, of a family: none of them was known."""
+    (reader,), (rule,) = blocks_of("Adding a trace reader").items(), blocks_of("Adding a kernel rule").items()
+    family, page = files_of("Adding a kernel family")
+    for title, (path, text) in (("Adding a trace reader", reader), ("Adding a kernel rule", rule)):
+        (named,) = files_of(title)
+        assert fits(path, named)
+        copy.create(path, text)
+    trace = copy.work / "a.kernels"
+    trace.write_text("#kernels\n0.0 2.5 void AcmeAttention_64<Paged>()\n3.0 1.5 void AcmeAttention_64<Linear>()\n")
+    words = ("profile", "--from-trace", "a.kernels", "--paged")
+    assert "FAIL: 1 unknown kernel in eager: AcmeAttention_64\n" in copy.autotune(*words, code=1).stdout
+    # The same file found in a folder, and a family of its own for what no rule knew.
+    row = '    KernelFamily("linear", "line", forbidden_in=("paged",)),\n'
+    copy.insert(family, row, '    KernelFamily("topk", ')
+    added = "\n[[rule]]\nbase = 'AcmeAttention\\w*'\nargs = 'Linear'\nfamily = \"linear\"\n"
+    with (copy.root / rule[0]).open("a", encoding="utf-8") as file:
+        file.write(added)
+    assert copy.edited | {page} == {reader[0], rule[0], family, "docs/profile.md"}
+    shown = copy.autotune("profile", "--from-trace", str(copy.work), "--paged", code=1).stdout
+    assert "FAIL: 1 line kernel in eager: AcmeAttention_64: acme\n" in shown
+    trace.write_text("#kernels\n0.0 void\n")
+    assert "a.kernels: line 2: not a start, a duration and a name" in copy.autotune(*words, code=2).stderr

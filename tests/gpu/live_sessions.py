@@ -16,7 +16,8 @@ from autotune_cli.kernels.geometry import Geometry
 from autotune_cli.kernels.models import choose_model
 from autotune_cli.kernels.registry import Device
 from autotune_cli.profiling.attribute import split_into_phases
-from autotune_cli.profiling.classify import Family, load_classifier
+from autotune_cli.profiling.classify import load_classifier
+from autotune_cli.profiling.families import FamilyName
 from autotune_cli.profiling.layers import PathLayer
 from autotune_cli.profiling.live_verdict import judge_live_run
 from autotune_cli.profiling.path import PathSpec
@@ -26,7 +27,7 @@ from autotune_cli.profiling.readers.finding import read_trace
 from autotune_cli.profiling.recording.recorded import Check, LiveRun
 from autotune_cli.profiling.recording.run import record_path
 from autotune_cli.profiling.request import PathRequest
-from autotune_cli.profiling.verdict import PhaseVerdict, Verdict
+from autotune_cli.profiling.verdict import PhaseVerdict, ProfileVerdict
 from autotune_cli.sglang.padding import PadMode, capture_sizes, captured_size
 
 LLAMA = Geometry(num_qo_heads=32, num_kv_heads=8, head_dim=128)
@@ -54,7 +55,7 @@ class Session:
     """A path that was run, and the verdict on it."""
 
     run: LiveRun
-    verdict: Verdict
+    verdict: ProfileVerdict
     tried: list[str]
     """By the self-check."""
 
@@ -81,11 +82,11 @@ class Session:
     def judged(self, phase: str) -> PhaseVerdict:
         return next(judged for judged in self.verdict.phases if judged.phase.name == phase)
 
-    def families(self, phase: str) -> set[Family]:
+    def families(self, phase: str) -> set[FamilyName]:
         """What fired, everyday kernels and the split-KV merge aside: it fires or not by the batch's shape."""
         return set(self.judged(phase).phase.families()) - {"benign", "split_merge"}
 
-    def libraries(self, phase: str, family: Family) -> set[str]:
+    def libraries(self, phase: str, family: FamilyName) -> set[str]:
         """``flashinfer fa2`` ..."""
         return {use.library for use in self.judged(phase).phase.kernels if use.family == family}
 

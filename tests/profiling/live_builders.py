@@ -16,7 +16,7 @@ from autotune_cli.profiling.path import PathSpec, PhasePlan
 from autotune_cli.profiling.planning import plan_path
 from autotune_cli.profiling.recording.recorded import LiveRun, PhaseRun, Recorded
 from autotune_cli.profiling.request import Injected, PathRequest
-from autotune_cli.profiling.verdict import Verdict
+from autotune_cli.profiling.verdict import ProfileVerdict
 
 CLASSIFY = load_classifier()
 
@@ -101,21 +101,21 @@ def live(
     return LiveRun("NVIDIA H200", plain, tuple(injected))
 
 
-def judged(run: LiveRun, **names: Any) -> Verdict:
+def judged(run: LiveRun, **names: Any) -> ProfileVerdict:
     """The verdict by the program's rules."""
     return judge_live_run(run, CLASSIFY, "llama", **names)[0]
 
 
-def problems(verdict: Verdict) -> list[tuple[str, str]]:
+def problems(verdict: ProfileVerdict) -> list[tuple[str, str]]:
     """Phase and code; no phase for those of no phase that can be shown."""
     own = [(phase.phase.name, problem.code) for phase in verdict.phases for problem in phase.problems]
     return own + [("", problem.code) for problem in verdict.problems]
 
 
-def states(verdict: Verdict) -> dict[str, str]:
+def states(verdict: ProfileVerdict) -> dict[str, str]:
     return {phase.phase.name: phase.state for phase in verdict.phases}
 
 
-def texts(verdict: Verdict) -> str:
+def texts(verdict: ProfileVerdict) -> str:
     own = [problem.text for phase in verdict.phases for problem in phase.problems]
     return "\n".join([*own, *(problem.text for problem in verdict.problems)])

@@ -249,7 +249,7 @@ def test_steps_of_a_server_are_judged_by_their_mode(tmp_path: Path, usage: Any) 
     ]
     done = usage("profile", "--no-paged", "--self-check", "--from-trace", "t.json")
     assert done.code == 0
-    assert "a ragged kernel planted in decode: stopped" in done.out
+    assert "a ragged kernel injected into decode: stopped" in done.out
     done = usage("profile", "--paged", "--from-trace", "t.json")
     assert (done.code, "FAIL: 1 ragged kernel in extend" in done.out) == (1, True)
     # A mode that was asked for holds for all of them.

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import pytest
 
-from autotune_cli.profiling.classify import Classifier, Kind, load_classifier
+from autotune_cli.profiling.classify import Classifier, KernelKind, load_classifier
 from autotune_cli.profiling.kernel_name import KernelName, parse
 from autotune_cli.profiling.rules import Rule, project_rules
 
@@ -48,7 +48,7 @@ def parsed() -> list[KernelName]:
     return [parse(name) for name in [*(row.name for row in LISTED), *(name for name, _ in fa3()[::20])]]
 
 
-def said(kind: Kind) -> tuple[str, str, str]:
+def said(kind: KernelKind) -> tuple[str, str, str]:
     return kind.family, kind.library, kind.role
 
 

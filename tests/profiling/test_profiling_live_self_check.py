@@ -15,7 +15,7 @@ from autotune_cli.profiling.live_verdict import judge_live_run
 from autotune_cli.profiling.path import PathSpec
 from autotune_cli.profiling.recording.recorded import Recorded
 from autotune_cli.profiling.request import Injected
-from autotune_cli.profiling.verdict import PhaseVerdict, Verdict
+from autotune_cli.profiling.verdict import PhaseVerdict, ProfileVerdict
 
 FORCED = path(forced_paged=True)
 KERNEL: dict[Injected, str] = {"ragged": FA2_RAGGED, "dense": CUDNN}
@@ -30,7 +30,7 @@ def inject(folder: Path, spec: PathSpec, family: Injected, kernel: str = "", **m
 
 def check(
     folder: Path, spec: PathSpec, others: Sequence[Recorded], classify: Classifier = CLASSIFY
-) -> tuple[Verdict, list[str], list[str]]:
+) -> tuple[ProfileVerdict, list[str], list[str]]:
     verdict, tried = judge_live_run(live(folder, spec, injected=others), classify, "t")
     return verdict, tried, [problem.text for problem in verdict.problems if problem.code == "self_check"]
 
@@ -179,7 +179,7 @@ def test_a_judge_that_passes_nothing_at_all_is_found(tmp_path: Path, monkeypatch
     """An empty recording must be exit 3."""
     from autotune_cli.profiling import emptied
 
-    monkeypatch.setattr(emptied, "judge", lambda recording, expectation: Verdict(recording, expectation, ()))
+    monkeypatch.setattr(emptied, "judge", lambda recording, expectation: ProfileVerdict(recording, expectation, ()))
     spec = path(forced_paged=True, phases=("eager",))
     verdict, _, faults = check(tmp_path, spec, [inject(tmp_path, spec, "dense", FA2_PAGED)])
     assert "without any kernel the exit code is 0, not 3" in faults

@@ -14,7 +14,7 @@ from autotune_cli.profiling.classify import Classifier, load_classifier, parse_r
 from autotune_cli.profiling.errors import BadRules
 from autotune_cli.profiling.phases import Phase, Recording, make_use
 from autotune_cli.profiling.readers.finding import EXAMPLES, find_trace, read_trace
-from autotune_cli.profiling.verdict import Expectation, Shape, Verdict, judge
+from autotune_cli.profiling.verdict import Expectation, ProfileVerdict, Shape, judge
 
 FOLDER = Path(__file__).parents[1] / "data" / "traces"
 CLASSIFY = load_classifier()
@@ -76,10 +76,8 @@ RECORDED = [name for name in TRACES if name not in EXAMPLES]
 
 
 def recording_of(name: str, classify: Classifier = CLASSIFY) -> Recording:
-    """The trace's phases; the test is skipped where it is not there yet."""
+    """The trace's phases."""
     path = find_trace(Path(name), None) if name in EXAMPLES else FOLDER / f"{name}.json.gz"
-    if not path.exists():
-        pytest.skip(f"{path.name} is not recorded yet: tests/data/traces/record.sh, on an H200")
     return split_into_phases(read_trace(path), classify)
 
 
@@ -89,7 +87,9 @@ def ran(recording: Recording) -> dict[str, Phase]:
     return {phase.name: phase for phase in judged if not phase.captured}
 
 
-def verdict(recording: Recording, shape: Shape, expects: Sequence[str] = (), forbids: Sequence[str] = ()) -> Verdict:
+def verdict(
+    recording: Recording, shape: Shape, expects: Sequence[str] = (), forbids: Sequence[str] = ()
+) -> ProfileVerdict:
     return judge(recording, Expectation(shape, tuple(expects), tuple(forbids)))
 
 

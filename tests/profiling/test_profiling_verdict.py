@@ -29,7 +29,7 @@ from autotune_cli.profiling.classify import Classifier as Rules
 from autotune_cli.profiling.classify import load_classifier, parse_rules
 from autotune_cli.profiling.phases import Demand, Phase, Recording, make_use, phase_of_names
 from autotune_cli.profiling.readers.finding import find_trace, read_trace
-from autotune_cli.profiling.verdict import Expectation, Shape, Verdict, judge
+from autotune_cli.profiling.verdict import Expectation, ProfileVerdict, Shape, judge
 
 CLASSIFY = load_classifier()
 
@@ -38,11 +38,11 @@ def phase(*names: str, name: str = "eager", demand: Demand = "strict", **values:
     return replace(phase_of_names(name, names, CLASSIFY), demand=demand, **values)
 
 
-def verdict(shape: Shape, *phases: Phase, expects: Sequence[str] = (), forbids: Sequence[str] = ()) -> Verdict:
+def verdict(shape: Shape, *phases: Phase, expects: Sequence[str] = (), forbids: Sequence[str] = ()) -> ProfileVerdict:
     return judge(Recording("t", phases), Expectation(shape, tuple(expects), tuple(forbids)))
 
 
-def codes(result: Verdict) -> list[str]:
+def codes(result: ProfileVerdict) -> list[str]:
     return [problem.code for judged in result.phases for problem in judged.problems] + [
         problem.code for problem in result.problems
     ]
@@ -194,7 +194,7 @@ def test_the_recorded_trace_with_a_planted_kernel_fails_and_without_kernels_is_n
     for place in (0, 2):
         for name in (FA3_RAGGED, CUDNN, MERGE, STRANGE):
             phases = list(recording.phases)
-            phases[place] = phases[place].planted(make_use(name, 3, 1.0, CLASSIFY))
+            phases[place] = phases[place].with_injected(make_use(name, 3, 1.0, CLASSIFY))
             assert judge(Recording("t", tuple(phases)), Expectation("paged")).exit_code == 1
     empty = tuple(replace(one, kernels=()) for one in recording.phases)
     assert judge(Recording("t", empty), Expectation("paged")).exit_code == 3
@@ -215,9 +215,9 @@ def test_the_self_check_finds_rules_that_let_everything_through() -> None:
     recording = Recording("t", (phase(FA2_PAGED),))
     _, problems = self_check(recording, Expectation("paged"), lambda name: make_use(name, 1, 0.0, blind))
     assert [problem.text for problem in problems] == [
-        "a ragged kernel planted in eager was not stopped",
-        "a dense kernel planted in eager was not stopped",
-        "a quantised dense kernel planted in eager was not stopped",
-        "a nameless attention kernel planted in eager was not stopped",
+        "a ragged kernel injected into eager was not stopped",
+        "a dense kernel injected into eager was not stopped",
+        "a quantised dense kernel injected into eager was not stopped",
+        "a nameless attention kernel injected into eager was not stopped",
     ]
     assert all(problem.is_violation for problem in problems)

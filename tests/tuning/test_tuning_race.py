@@ -173,7 +173,7 @@ def test_a_failed_candidate_lets_those_back_in_whom_it_alone_had_beaten() -> Non
 def test_race_ends_when_nobody_is_left() -> None:
     race = Race(POLICY, ["a"], default="a")
     race.fail("a", "crashed")
-    assert race.finished() == "nobody left"
+    assert race.finished() == "none left"
     assert race.anchor is None
     assert race.order(0) == []
 

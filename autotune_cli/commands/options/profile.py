@@ -111,7 +111,7 @@ class ProfileOptions:
     self_check: Annotated[
         bool,
         typer.Option(
-            "--self-check", help="Show that the verdict can fail: plant kernels it must stop.", rich_help_panel=_WANTED
+            "--self-check", help="Show that the verdict can fail: inject kernels it must stop.", rich_help_panel=_WANTED
         ),
     ] = False
     model: Annotated[shared.Model, Said(LIVE, "A known model, '?' lists them. Default: llama-3.1-8b.")] = None

@@ -176,7 +176,7 @@ class TuneOptions:
     exhaustive: Annotated[
         bool,
         typer.Option(
-            "--exhaustive", help="Measure every candidate to full precision; nobody drops out.", rich_help_panel=_HOW
+            "--exhaustive", help="Measure every candidate to full precision; none drops out.", rich_help_panel=_HOW
         ),
     ] = False
     rounds: Annotated[

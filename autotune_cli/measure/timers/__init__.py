@@ -12,13 +12,13 @@ from functools import cache
 from types import MappingProxyType
 
 from autotune_cli.errors import UnknownName
-from autotune_cli.measure.timers.base import About, MeasurementError, Sample, Timer
+from autotune_cli.measure.timers.base import MeasurementError, Sample, Timer, TimerInfo
 
 __all__ = [
-    "About",
     "MeasurementError",
     "Sample",
     "Timer",
+    "TimerInfo",
     "check_timer",
     "default_timer",
     "header_words",
@@ -31,10 +31,10 @@ _NO_TIMER = "base"
 
 
 @cache
-def known_timers() -> Mapping[str, About]:
+def known_timers() -> Mapping[str, TimerInfo]:
     """What the files of this folder say of their timers, by name, the lowest rank first."""
     names = [module.name for module in pkgutil.iter_modules(__path__) if module.name != _NO_TIMER]
-    found: list[About] = [importlib.import_module(f"{__name__}.{name}").ABOUT for name in names]
+    found: list[TimerInfo] = [importlib.import_module(f"{__name__}.{name}").ABOUT for name in names]
     found.sort(key=lambda about: (about.rank, about.name))
     return MappingProxyType({about.name: about for about in found})
 

@@ -24,7 +24,7 @@ class MeasurementError(Exception):
 
 
 @dataclass(frozen=True)
-class About:
+class TimerInfo:
     """What is known of a timer before it is made: the ``ABOUT`` of its file."""
 
     name: str

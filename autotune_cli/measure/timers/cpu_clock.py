@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from autotune_cli.measure.timers.base import About, Inspection, Launch, Sample
+from autotune_cli.measure.timers.base import Inspection, Launch, Sample, TimerInfo
 
-ABOUT = About(name="cpu_clock", devices=("cpu",), rank=20, header="wall clock")
+ABOUT = TimerInfo(name="cpu_clock", devices=("cpu",), rank=20, header="wall clock")
 
 
 class CpuClock:

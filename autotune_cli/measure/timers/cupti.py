@@ -13,14 +13,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from autotune_cli.measure.timers.base import About, Inspection, Launch, MeasurementError, Sample
+from autotune_cli.measure.timers.base import Inspection, Launch, MeasurementError, Sample, TimerInfo
 
 if TYPE_CHECKING:
     from torch.profiler import profile
 
     from autotune_cli.results.schema import Kernel
 
-ABOUT = About(name="cupti", devices=("cuda",), rank=0, header="CUPTI")
+ABOUT = TimerInfo(name="cupti", devices=("cuda",), rank=0, header="CUPTI")
 
 # torch.erfinv: its kernel has this word in its name, and nobody's attention or top-k uses it.
 MARKER = "erfinv"

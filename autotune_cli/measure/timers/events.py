@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from autotune_cli.measure.timers.base import About, Inspection, Launch, Sample
+from autotune_cli.measure.timers.base import Inspection, Launch, Sample, TimerInfo
 
-ABOUT = About(
+ABOUT = TimerInfo(
     name="events",
     devices=("cuda",),
     rank=10,

@@ -9,6 +9,7 @@ from typing import Any, BinaryIO
 
 from autotune_cli.profiling.errors import BadTrace
 from autotune_cli.profiling.evidence import evidence_of
+from autotune_cli.profiling.readers.base import TraceReader
 from autotune_cli.profiling.readers.stream import EventStream, Progress
 from autotune_cli.profiling.trace import NO_CORRELATION, Source, Span, Thread, Trace, Work
 from autotune_cli.reading import printable
@@ -59,10 +60,10 @@ def read_chrome(path: Path, progress: Progress | None = None, stream: BinaryIO |
         BadTrace: not a trace of torch's profiler, cut off, or with events that can't be (negative durations, kernels
             without names).
     """
-    return _Reader(path, progress, stream).read()
+    return _ChromeReader(path, progress, stream).read()
 
 
-class _Reader:
+class _ChromeReader:
     def __init__(self, path: Path, progress: Progress | None, stream: BinaryIO | None) -> None:
         self.path = path
         self.stream = EventStream(path, progress, stream)
@@ -240,3 +241,29 @@ def _number(value: Any, default: int) -> int:
     if isinstance(value, float) and math.isfinite(value):
         value = int(value)
     return value if isinstance(value, int) and abs(value) < _TOO_LARGE else default
+
+
+def _is_trace(path: Path) -> bool:
+    """Is it more than a JSON file, such as the ``server_args.json`` that SGLang writes beside its traces?"""
+    try:
+        return EventStream(path).has_events()
+    except BadTrace as error:
+        # What is damaged is reported, not passed over.
+        return "without traceEvents" not in str(error)
+
+
+def _rank_of(path: Path) -> int | None:
+    try:
+        return rank_in(EventStream(path).read_header())
+    except BadTrace:
+        return None
+
+
+READER = TraceReader(
+    rank=90,
+    endings=(".json", ".json.gz"),
+    recognises=lambda start: True,
+    read=read_chrome,
+    is_trace=_is_trace,
+    rank_of=_rank_of,
+)

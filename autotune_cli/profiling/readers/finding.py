@@ -2,30 +2,42 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import os
+import pkgutil
 import re
 import stat
 from collections.abc import Sequence
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import cast
 
 from autotune_cli.errors import BadField
+from autotune_cli.profiling import readers
 from autotune_cli.profiling.errors import BadTrace
-from autotune_cli.profiling.readers.chrome import rank_in, read_chrome
-from autotune_cli.profiling.readers.nsys import MAGIC, read_nsys
-from autotune_cli.profiling.readers.stream import EventStream, Progress
+from autotune_cli.profiling.readers.base import START, TraceReader
+from autotune_cli.profiling.readers.stream import Progress
 from autotune_cli.profiling.trace import Trace
 from autotune_cli.reading import Unreadable, open_input, plain
 
 # Traces of an H200 that come along, for people without a GPU.
 EXAMPLES = {"example": "paged.json.gz", "example-ragged": "ragged.json.gz"}
 
-_ENDINGS = (".json", ".json.gz", ".sqlite")
 # vLLM: ..._tp0_..._rank3.<time>.pt.trace.json.gz; SGLang: <id>-TP-3-DP-0.trace.json.gz; Megatron: rank-3.json.
 _RANK_IN_NAME = (re.compile(r"rank[-_]?(\d+)", re.I), re.compile(r"TP-(\d+)"), re.compile(r"(?:^|[_-])tp(\d+)", re.I))
 _FRONT_END = re.compile(r"\basync_llm\b")
+
+
+@cache
+def trace_readers() -> tuple[TraceReader, ...]:
+    """Those of the files in this folder, in the order in which they are asked. A file without ``READER`` is for what
+    readers share."""
+    names = [module.name for module in pkgutil.iter_modules(readers.__path__)]
+    modules = [importlib.import_module(f"{readers.__name__}.{name}") for name in names]
+    found: list[TraceReader] = [module.READER for module in modules if hasattr(module, "READER")]
+    return tuple(sorted(found, key=lambda reader: reader.rank))
 
 
 def find_trace(path: Path, rank: int | None) -> Path:
@@ -40,18 +52,19 @@ def find_trace(path: Path, rank: int | None) -> Path:
         return Path(str(resources.files("autotune_cli.profiling").joinpath("examples", EXAMPLES[str(path)])))
     if not os.path.isdir(path):
         return path
+    endings = tuple(sorted(ending for reader in trace_readers() for ending in reader.endings))
     # SGLang puts the merged trace beside those that it was made of.
     try:
-        files = sorted(file for file in path.iterdir() if file.name.endswith(_ENDINGS) and os.path.isfile(file))
+        files = sorted(file for file in path.iterdir() if file.name.endswith(endings) and os.path.isfile(file))
     except OSError as error:
         raise BadTrace(path=path, detail=f"can't be read: {plain(error)}") from None
     single = [file for file in files if not file.name.startswith("merged-")] or files
     # Beside the traces of its workers vLLM writes one of its front end, which uses no GPU.
     single = [file for file in single if not _FRONT_END.search(file.name)] or single
     if len(single) > 1:
-        single = [file for file in single if _is_trace(file)] or single
+        single = [file for file in single if _reader_of(file).is_trace(file)] or single
     if not single:
-        raise BadTrace(path=path, detail=f"no trace in this folder (files that end in {', '.join(_ENDINGS)})")
+        raise BadTrace(path=path, detail=f"no trace in this folder (files that end in {', '.join(endings)})")
     if len(single) == 1:
         return single[0]
     ranks = [(_rank_of(file), file) for file in single]
@@ -80,30 +93,31 @@ def read_trace(path: Path, progress: Progress | None = None) -> Trace:
     except Unreadable as error:
         raise BadTrace(path=path, detail=f"can't be read: {error}") from None
     try:
-        start = cast("io.BufferedReader", stream).peek(len(MAGIC))[: len(MAGIC)]
+        start = cast("io.BufferedReader", stream).peek(START)[:START]
         is_file = stat.S_ISREG(os.fstat(stream.fileno()).st_mode)
     except (OSError, Unreadable) as error:
         stream.close()
         detail = plain(error) if isinstance(error, OSError) else error
         raise BadTrace(path=path, detail=f"can't be read: {detail}") from None
-    if start == MAGIC or is_file:
+    reader = next(reader for reader in trace_readers() if reader.recognises(start))
+    if is_file or reader.no_pipe:
         stream.close()
-    if path.name.endswith((".nsys-rep", ".qdrep")):
-        raise BadTrace(path=path, detail="a report of Nsight Systems: export it first, nsys export --type sqlite FILE")
+    for refused in (reader.refused for reader in trace_readers()):
+        for ending, detail in refused.items():
+            if path.name.endswith(ending):
+                raise BadTrace(path=path, detail=detail)
     if not start:
         raise BadTrace(path=path, detail="empty")
-    if start != MAGIC:
-        return read_chrome(path, progress, None if is_file else stream)
-    if not is_file:
-        raise BadTrace(path=path, detail="an SQLite file can't be read from a pipe: name the file itself")
-    return read_nsys(path, progress)
+    if not is_file and reader.no_pipe:
+        raise BadTrace(path=path, detail=reader.no_pipe)
+    return reader.read(path, progress, None if is_file else stream)
 
 
 def sources_of_rank(trace: Trace, rank: int | None) -> Sequence[int]:
     """The GPUs of a trace to judge: all of them without a rank.
 
     A rank is, in this order: the one that the recording names as its own, the number in the label of a merged trace
-    (``TP03``), the place of the process among those of the recording, the GPU's number.
+    (``TP03``), the position of the process among those of the recording, the GPU's number.
 
     Raises:
         BadField: no such rank.
@@ -120,11 +134,11 @@ def sources_of_rank(trace: Trace, rank: int | None) -> Sequence[int]:
     if len(used) > 1:
         numbers = {group: _label_rank(labels.get(group, "")) for group in used}
         if None in numbers.values() or len(set(numbers.values())) < len(used):
-            numbers = {group: place for place, group in enumerate(used)}
-        chosen = [place for place in every if numbers[trace.sources.items[place].group] == rank]
+            numbers = {group: index for index, group in enumerate(used)}
+        chosen = [source for source in every if numbers[trace.sources.items[source].group] == rank]
         known = sorted(number for number in numbers.values() if number is not None)
     else:
-        chosen = [place for place in every if trace.sources.items[place].device == rank]
+        chosen = [source for source in every if trace.sources.items[source].device == rank]
         known = sorted(source.device for source in trace.sources.items)
     if not chosen:
         raise BadField(field="rank", detail=f"no rank {rank} in {trace.path} (ranks {', '.join(map(str, known))})")
@@ -140,16 +154,9 @@ def _label_rank(label: str) -> int | None:
     return int(match.group(1)) if match else None
 
 
-def _is_trace(file: Path) -> bool:
-    """Is it more than a JSON file, such as the ``server_args.json`` that SGLang writes beside its traces?"""
-    if file.name.endswith(".sqlite"):
-        return True
-    try:
-        stream = EventStream(file)
-        return stream.has_events()
-    except BadTrace as error:
-        # What is damaged is reported, not passed over.
-        return "without traceEvents" not in str(error)
+def _reader_of(file: Path) -> TraceReader:
+    """By the ending of its name."""
+    return next(reader for reader in trace_readers() if file.name.endswith(reader.endings))
 
 
 def _rank_of(file: Path) -> int | None:
@@ -157,9 +164,4 @@ def _rank_of(file: Path) -> int | None:
         match = pattern.search(file.name)
         if match:
             return int(match.group(1))
-    if file.name.endswith(".sqlite"):
-        return None
-    try:
-        return rank_in(EventStream(file).read_header())
-    except BadTrace:
-        return None
+    return _reader_of(file).rank_of(file)

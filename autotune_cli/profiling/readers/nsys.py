@@ -13,10 +13,11 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import quote
 
 from autotune_cli.profiling.errors import BadTrace
+from autotune_cli.profiling.readers.base import TraceReader
 from autotune_cli.profiling.readers.stream import Progress
 from autotune_cli.profiling.trace import NO_CORRELATION, Source, Span, Thread, Trace, Work
 
@@ -55,7 +56,7 @@ _PATIENCE_S, _BYTES_PER_S = 4.0, 20e6
 _LEAST_ROW = 4
 
 
-def read_nsys(path: Path, progress: Progress | None = None) -> Trace:
+def read_nsys(path: Path, progress: Progress | None = None, stream: BinaryIO | None = None) -> Trace:
     """Reads an export in one pass a table.
 
     Raises:
@@ -72,7 +73,7 @@ def read_nsys(path: Path, progress: Progress | None = None) -> Trace:
             database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LONGEST_VALUE)
             database.execute("PRAGMA trusted_schema = OFF")
             database.set_progress_handler(clock.tick, _STEPS)
-            return _Reader(path, database, clock, progress).read()
+            return _NsysReader(path, database, clock, progress).read()
     except sqlite3.Error as error:
         if clock.is_over:
             raise BadTrace(path=path, detail="a query takes far too long for a file of this size") from None
@@ -109,7 +110,7 @@ class _Clock:
         return self._rows_left < 0
 
 
-class _Reader:
+class _NsysReader:
     def __init__(self, path: Path, database: sqlite3.Connection, clock: _Clock, progress: Progress | None) -> None:
         self.path = path
         self.database = database
@@ -307,3 +308,15 @@ class _Reader:
 
     def _thread(self, thread: int | None) -> int:
         return self.trace.threads(Thread(self._group(thread), str(thread & _MASK if thread else 0)))
+
+
+READER = TraceReader(
+    rank=10,
+    endings=(".sqlite",),
+    recognises=lambda start: start.startswith(MAGIC),
+    read=read_nsys,
+    no_pipe="an SQLite file can't be read from a pipe: name the file itself",
+    refused=dict.fromkeys(
+        (".nsys-rep", ".qdrep"), "a report of Nsight Systems: export it first, nsys export --type sqlite FILE"
+    ),
+)

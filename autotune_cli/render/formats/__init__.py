@@ -13,9 +13,9 @@ from functools import cache
 
 from autotune_cli.errors import MissingPackage, UnknownName
 from autotune_cli.fields import Field
-from autotune_cli.render.formats.base import About, Page, Renderer, later
+from autotune_cli.render.formats.base import FormatInfo, Page, Renderer, later
 
-__all__ = ["KINDS", "About", "Format", "Page", "Renderer", "find_format", "format_names", "later"]
+__all__ = ["KINDS", "Format", "FormatInfo", "Page", "Renderer", "find_format", "format_names", "later"]
 
 KINDS = ("run", "diff", "profile", "listing", "kernels")
 """Results of tune and show, of diff, of profile with a verdict and without one, of kernels. The view of each, which is
@@ -29,7 +29,7 @@ class Format:
 
     name: str
     render: Renderer
-    about: About
+    about: FormatInfo
 
     def check_packages(self) -> None:
         """Are the packages there that it needs? They are looked for, and not imported.
@@ -59,7 +59,7 @@ def format_names(kind: str) -> tuple[str, ...]:
 
 
 @cache
-def _formats() -> Mapping[str, About]:
+def _formats() -> Mapping[str, FormatInfo]:
     names = [module.name for module in pkgutil.iter_modules(__path__) if module.name != _NO_FORMAT]
-    found: dict[str, About] = {name: importlib.import_module(f"{__name__}.{name}").ABOUT for name in names}
+    found: dict[str, FormatInfo] = {name: importlib.import_module(f"{__name__}.{name}").ABOUT for name in names}
     return dict(sorted(found.items(), key=lambda item: (item[1].rank, item[0])))

@@ -23,7 +23,7 @@ Renderer = Callable[[Any, Page], str | bytes]
 
 
 @dataclass(frozen=True)
-class About:
+class FormatInfo:
     """The ``ABOUT`` of a format's file."""
 
     extension: str

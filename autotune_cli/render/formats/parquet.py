@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING
 
-from autotune_cli.render.formats.base import About, Page
+from autotune_cli.render.formats.base import FormatInfo, Page
 
 if TYPE_CHECKING:
     from autotune_cli.render.run_formats import RunView
@@ -20,7 +20,7 @@ def _run(view: RunView, page: Page) -> bytes:
     return stream.getvalue()
 
 
-ABOUT = About(
+ABOUT = FormatInfo(
     extension=".parquet",
     rank=40,
     renderers={"run": _run},

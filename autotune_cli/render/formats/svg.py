@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from autotune_cli.render.formats.base import About, later
+from autotune_cli.render.formats.base import FormatInfo, later
 
-ABOUT = About(extension=".svg", rank=35, renderers={"run": later("run_formats", "run_svg")})
+ABOUT = FormatInfo(extension=".svg", rank=35, renderers={"run": later("run_formats", "run_svg")})

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from autotune_cli.render.formats.base import About, later
+from autotune_cli.render.formats.base import FormatInfo, later
 
-ABOUT = About(
+ABOUT = FormatInfo(
     extension=".txt",
     rank=0,
     renderers={
