@@ -132,7 +132,7 @@ def test_a_file_that_hangs_is_given_up(
     file.write_text("import time\n\ntime.sleep(1000)\n")
     finished = usage("kernels", "--kernels", file)
     assert finished.code == 2
-    pattern = rf'--kernels {file}: loading it takes too long: no answer within 1.5 s, in File "{file}", line 3'
+    pattern = rf'--kernels {file}: loading it takes too long: no answer within 1.5 s, in File "{file.name}", line 3'
     assert re.search(pattern, finished.err), finished.err
 
 
