@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from typing import Self
+from typing import Any, Self
 
 from autotune_cli.fields import Field, Naming, written
 from autotune_cli.plain_text import shown
@@ -34,10 +34,19 @@ class AutotuneError(Exception):
         self.values = values
         super().__init__(shown(written(self.template, values, str)))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # By its line, not by a call of __init__, which takes other arguments: pools of processes pickle what is raised.
+        return _with_line, (type(self), *self.args), self.__dict__
+
     def naming(self, naming: Naming) -> Self:
         """The same error, whose line names fields so."""
         self.args = (shown(written(self.template, self.values, naming)),)
         return self
+
+
+def _with_line(kind: type[AutotuneError], *args: object) -> AutotuneError:
+    """An error of which only the line is known so far."""
+    return kind.__new__(kind, *args)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -59,6 +59,6 @@ def split_sides(sides: list[str], base: list[str], new: list[str]) -> tuple[list
             raise BadField(field=given, detail=f"the other side is {len(sides)} arguments: use --{other} for several")
         return (base, sides) if base else (sides, new)
     if len(sides) != 2:
-        found = f"{len(sides)} sides are named" if sides else "no side is named"
+        found = {0: "no side is named", 1: "only one side is named"}.get(len(sides), f"{len(sides)} sides are named")
         raise AutotuneError(detail=f"diff: {found}: autotune diff A B, or --base A... --new B...")
     return [sides[0]], [sides[1]]

@@ -54,8 +54,9 @@ class Real:
             number = float(text)
         except ValueError:
             raise BadField(field, f"{text[:40]!r} is no number") from None
-        # Not-a-number is below everything, too.
-        if not number >= self.least:
+        if math.isnan(number):
+            raise BadField(field, f"{text[:40]!r} is no number")
+        if number < self.least:
             raise BadField(field, f"{number} is below {self.least}")
         if number > self.most:
             raise BadField(field, f"{number} is above {self.most}")
@@ -96,9 +97,9 @@ class Duration:
     """Seconds of ``60``, ``60s``, ``5m`` or ``1h``; more than zero."""
 
     def value(self, field: str, text: str) -> float:
-        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*", text.lower())
+        match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([a-z]*)\s*", text.lower())
         if match is None or match[2] not in _UNITS:
-            raise BadField(field, f"{text!r} is no time; write 60s, 5m or 1h")
+            raise BadField(field, f"{text[:40]!r} is no time; write 60s, 5m or 1h")
         seconds = float(match[1]) * _UNITS[match[2]]
         if seconds <= 0:
             raise BadField(field, "must be more than zero")
@@ -122,7 +123,7 @@ class Share:
         except ValueError:
             value = float("nan")
         if not 0.0 <= value < 1.0:
-            raise BadField(field, f"{text!r} is no share; write 1% or 0.01")
+            raise BadField(field, f"{text[:40]!r} is no share; write 1% or 0.01")
         return value
 
     def text(self, value: float) -> str:

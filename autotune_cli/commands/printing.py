@@ -65,6 +65,8 @@ def check_writable(path: Path | None) -> None:
     try:
         if path.is_dir():
             raise CannotWrite(path=path, detail="is a folder")
+        if path.exists() and not path.is_file():
+            raise CannotWrite(path=path, detail="not a regular file")
         there = path if path.exists() else next(folder for folder in path.absolute().parents if folder.exists())
         can_write = os.access(there, os.W_OK) and (there == path or there.is_dir())
     except OSError as error:

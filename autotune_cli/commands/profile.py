@@ -52,12 +52,14 @@ def _check(options: ProfileOptions) -> None:
     """Do the options go with each other?
 
     Raises:
-        BadField: one is of a trace and no trace is given, or of running a path and one is.
+        BadField: one is of a trace and no trace is given, or of running a path and one is; a trace without a name.
     """
     from autotune_cli.commands.declaring import in_panel
     from autotune_cli.commands.options.profile import LIVE, ProfileOptions
     from autotune_cli.errors import BadField
 
+    if options.from_trace == "":
+        raise BadField("from_trace", "is empty")
     refused: tuple[str, ...] = ("range", "rank", "preset")
     why = "goes with --from-trace"
     if options.from_trace is not None:

@@ -47,11 +47,14 @@ def patterns(options: ProfileOptions) -> tuple[tuple[str, ...], tuple[str, ...]]
     """Names that must fire, and names that must not.
 
     Raises:
-        BadField: no regular expression.
+        BadField: empty, or no regular expression.
     """
     expects, forbids = tuple(options.expect or ()), tuple(options.forbid or ())
     for field, texts in (("expect", expects), ("forbid", forbids)):
         for text in texts:
+            if not text:
+                # It would fit every name: an unset variable of a script, and a check that can't fail.
+                raise BadField(field, "is empty")
             try:
                 compile_pattern(text)
             except BadPattern as error:

@@ -113,7 +113,8 @@ def _model(options: ProfileOptions, request: PathRequest) -> tuple[Model, tuple[
     from autotune_cli.profiling.request import TOPK
 
     model = choose_model(options.model, options.config, "cuda", "topk" if request.mode == TOPK else "decode")
-    return model, model.geometries(options.tp or 1, parse_dtype(options.dtype), parse_dtype(options.kv_dtype))
+    dtype, kv_dtype = parse_dtype("dtype", options.dtype), parse_dtype("kv_dtype", options.kv_dtype)
+    return model, model.geometries(options.tp or 1, dtype, kv_dtype)
 
 
 def _gpu() -> str:

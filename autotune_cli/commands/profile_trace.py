@@ -35,7 +35,7 @@ def judge_trace(options: ProfileOptions) -> tuple[ProfileVerdict, list[str]]:
     errors = Console(stderr=True)
     expected, warning = expectation(options)
     _warn(errors, warning)
-    if options.preset:
+    if options.preset is not None:
         # What else is asked for says the shape, if anything does.
         preset = load_preset(options.preset)
         said = any(value is not None for value in (options.mode, options.paged, options.prefix))
@@ -71,7 +71,7 @@ def list_trace(options: ProfileOptions) -> tuple[Recording, int]:
 def _recorded(options: ProfileOptions, errors: Console) -> tuple[Recording, Classifier]:
     """The trace in phases, and the rules by which its kernels were told apart."""
     assert options.from_trace is not None
-    preset = load_preset(options.preset) if options.preset else None
+    preset = None if options.preset is None else load_preset(options.preset)
     classify = load_classifier(options.rules or (), preset.rules if preset else ())
     trace = _read(find_trace(Path(options.from_trace), options.rank), errors)
     trace.path = options.from_trace

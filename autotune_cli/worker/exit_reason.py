@@ -51,7 +51,8 @@ def place_in(log: str, kernel_files: Iterable[str]) -> str:
     """
     lines = [line.strip() for line in log.splitlines()]
     frames = [line for line in lines if line.startswith('File "') and not any(own in line for own in _OWN_FRAMES)]
-    users = [line for line in frames if any(f'"{path}"' in line for path in kernel_files)]
+    # By its name, as an exception's place is told.
+    users = [line.replace(path, Path(path).name) for line in frames for path in kernel_files if f'"{path}"' in line]
     return next((f", in {frame}" for frame in (*users, *frames)), "")
 
 

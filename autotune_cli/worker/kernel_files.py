@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 import time
 import traceback
@@ -41,8 +42,10 @@ def load_kernel_file(path: str) -> None:
         Refusal: it can't be read or raises, with the line at fault.
     """
     name = f"autotune_user_{abs(hash(path))}_{Path(path).stem}"
-    if not Path(path).is_file():
-        raise Refusal(KERNEL_FILE_ERROR, "a folder, not a Python file" if Path(path).is_dir() else "no such file")
+    # os.path rather than Path: a name that is too long is no file, not an exception.
+    if not os.path.isfile(path):
+        other = "not a regular file" if os.path.exists(path) else "no such file"
+        raise Refusal(KERNEL_FILE_ERROR, "a folder, not a Python file" if os.path.isdir(path) else other)
     # Its own helpers lie beside it, as for any script; last, so that they hide nothing.
     sys.path.append(str(Path(path).parent))
     specification = importlib.util.spec_from_file_location(name, path)

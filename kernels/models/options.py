@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import cast, get_args
 
 from autotune_cli.errors import BadField, UnknownName
-from autotune_cli.fields import Message
+from autotune_cli.fields import Field, Message
 from autotune_cli.kernels.base import DISTRIBUTIONS, Distribution, DType, Mode, Spread
 from autotune_cli.kernels.family import short_names
 from autotune_cli.kernels.workload import OPERATIONS
@@ -93,14 +93,14 @@ def parse_modes(value: Names, device_kind: str) -> tuple[Mode, ...] | None:
     return tuple(dict.fromkeys(chosen))
 
 
-def parse_dtype(value: str | None) -> DType | None:
-    """A dtype by torch's name or a short one (bf16, fp8 ...). Raises :class:`UnknownName`."""
+def parse_dtype(field: str, value: str | None) -> DType | None:
+    """A dtype by torch's name or a short one (bf16, fp8 ...). Raises :class:`UnknownName` naming ``field``."""
     if value is None:
         return None
     name = value.strip().lower().removeprefix("torch.")
     name = SHORT_DTYPES.get(name, name)
     if name not in DTYPES:
-        raise UnknownName("dtype", value, (*DTYPES, *SHORT_DTYPES))
+        raise UnknownName(Message("dtype for {field}", field=Field(field)), value, (*DTYPES, *SHORT_DTYPES))
     return name
 
 
@@ -120,7 +120,7 @@ def parse_q_dtype(value: str | None, dtype: DType, kv_dtype: DType | None, devic
     Not given: float8_e4m3fn over a cache of that dtype on a GPU, as SGLang's fa3, its default on Hopper, casts them
     (flashattention_backend.py, 0.5.10 to 0.5.23). Raises :class:`UnknownName`, :class:`BadField`.
     """
-    asked = parse_dtype(value)
+    asked = parse_dtype("q_dtype", value)
     fp8: DType = "float8_e4m3fn"
     if asked is None:
         return fp8 if device_kind == "cuda" and kv_dtype == fp8 and dtype in ("bfloat16", "float16") else None

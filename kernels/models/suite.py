@@ -106,7 +106,7 @@ def build_suite(
     chosen = parse_operations(operations)
     chosen_modes = parse_modes(modes, device_kind)
     wanted = Wanted(parse_numbers("batch", batches), parse_numbers("context", contexts), parse_numbers("new", new))
-    compute, cache, distributions = parse_dtype(dtype), parse_dtype(kv_dtype), parse_scores(scores)
+    compute, cache, distributions = parse_dtype("dtype", dtype), parse_dtype("kv_dtype", kv_dtype), parse_scores(scores)
     lengths = parse_spread(spread)
     tp = check_tp(tp)
     if not isinstance(model, Model):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -94,3 +95,6 @@ def test_errors_are_those_of_the_command_line(
         read_run(name)
     assert told == f"error: {error.value}\n"
     assert error.value.exit_code == 2
+    # As a pool of processes brings it back.
+    again = pickle.loads(pickle.dumps(error.value))
+    assert (type(again), str(again), again.values) == (kind, str(error.value), error.value.values)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -86,9 +87,23 @@ def test_where_a_file_can_be(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for path in (None, tmp_path / "file", tmp_path / "new", tmp_path / "new" / "folder" / "file"):
         check_writable(path)
-    for path in (tmp_path, tmp_path / "file" / "below", tmp_path / ("x" * 300)):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path, tmp_path / "pipe", tmp_path / "file" / "below", tmp_path / ("x" * 300)):
         with pytest.raises(CannotWrite):
             check_writable(path)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("show", RUN, "--svg", "."),
+        *((*COMMANDS[kind], "--output", ".") for kind in COMMANDS),
+        ("kernels", "--output", "."),
+    ],
+)
+def test_a_file_that_cannot_be_written_is_told_before_anything_else(usage: Usage, arguments: tuple[Any, ...]) -> None:
+    done = usage(*arguments)
+    assert (done.code, done.out, done.err) == (4, "", "error: can't write .: is a folder\n")
 
 
 def test_the_backends_in_each_format(capsys: pytest.CaptureFixture[str]) -> None:

@@ -136,6 +136,11 @@ def test_a_range_and_a_rank_can_be_chosen(usage: Usage, tmp_path: Path) -> None:
         (("--from-trace", "example", "--rank", "x"), "--rank: 'x' is no whole number"),
         (("--from-trace", "example", "--format", "html"), "unknown format 'html'"),
         (("--from-trace", "example", "--expect", "("), "no regular expression"),
+        # What a script's unset variable gives.
+        (("--from-trace", "example", "--expect", ""), "--expect: is empty"),
+        (("--from-trace", "example", "--forbid", ""), "--forbid: is empty"),
+        (("--from-trace", "example", "--preset", ""), "unknown preset ''"),
+        (("--from-trace", ""), "--from-trace: is empty"),
         (("--from-trace", "example", "--mode", "exten"), "did you mean 'extend'"),
         (("--from-trace", "example", "--rules", "nix.toml"), "nix.toml: can't be read"),
         (("--from-trace", "example", "--model", "llama-3.1-8b"), "not with --from-trace"),

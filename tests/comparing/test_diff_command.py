@@ -125,7 +125,7 @@ def test_sides_by_word_folder_name_and_glob(usage: Usage, tmp_path: Path) -> Non
     ("arguments", "message"),
     [
         ((), "no side is named"),
-        (("base.json",), "1 sides are named"),
+        (("base.json",), "only one side is named"),
         (("base.json", "twin.json", "slow.json"), "3 sides"),
         (("base.json", "--base", "a", "--new", "b"), "a third side"),
         (("--base", "base.json", "twin.json"), "the other side is missing"),

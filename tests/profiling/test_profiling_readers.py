@@ -168,6 +168,14 @@ def test_the_file_of_a_rank_is_found_in_a_folder(tmp_path: Path) -> None:
         find_trace(tmp_path, 7)
 
 
+def test_traces_of_no_rank_must_be_named(tmp_path: Path) -> None:
+    for name in ("a.json", "b.json"):
+        small().write(tmp_path / name)
+    for rank in (None, 0):
+        with pytest.raises(BadTrace, match=r": 2 traces whose names tell no rank: name one, such as .*b\.json$"):
+            find_trace(tmp_path, rank)
+
+
 @pytest.mark.parametrize("names", [("h_1.rank0.2.json", "h_1.rank1.3.json"), ("x-tp0.json", "x-tp1.json")])
 def test_ranks_in_names(tmp_path: Path, names: tuple[str, str]) -> None:
     for name in names:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -98,11 +99,19 @@ def test_bad_file_is_one_line_and_exit_2(
 
 
 @pytest.mark.parametrize(
-    ("name", "reason"), [("missing.py", "no such file"), ("folder.py", "a folder"), ("text.txt", "not a Python file")]
+    ("name", "reason"),
+    [
+        ("missing.py", "no such file"),
+        (f"{'x' * 300}.py", "no such file"),
+        ("folder.py", "a folder"),
+        ("pipe.py", "not a regular file"),
+        ("text.txt", "not a Python file"),
+    ],
 )
 def test_what_is_no_python_file(usage: Callable[..., Finished], tmp_path: Path, name: str, reason: str) -> None:
     (tmp_path / "folder.py").mkdir()
     (tmp_path / "text.txt").write_text("hello")
+    os.mkfifo(tmp_path / "pipe.py")
     finished = usage("tune", "--kernels", tmp_path / name)
     assert finished.code == 2
     assert finished.err.startswith(f"error: --kernels {tmp_path / name}: {reason}")
@@ -123,7 +132,7 @@ def test_a_file_that_hangs_is_given_up(
     file.write_text("import time\n\ntime.sleep(1000)\n")
     finished = usage("kernels", "--kernels", file)
     assert finished.code == 2
-    pattern = rf'--kernels {file}: loading it takes too long: no answer within 1.5 s, in File "{file}", line 3'
+    pattern = rf'--kernels {file}: loading it takes too long: no answer within 1.5 s, in File "{file.name}", line 3'
     assert re.search(pattern, finished.err), finished.err
 
 

@@ -69,7 +69,11 @@ def find_trace(path: Path, rank: int | None) -> Path:
         return single[0]
     ranks = [(_rank_of(file), file) for file in single]
     known = sorted({number for number, _ in ranks if number is not None})
-    listed = ", ".join(map(str, known)) if known else "; their names tell no rank: name a file instead"
+    if not known:
+        raise BadTrace(
+            path=path, detail=f"{len(single)} traces whose names tell no rank: name one, such as {single[-1]}"
+        )
+    listed = ", ".join(map(str, known))
     if rank is None:
         raise BadField(field="rank", detail=f"{path} holds {len(single)} traces, of ranks {listed}: choose one")
     chosen = [file for number, file in ranks if number == rank]

@@ -238,7 +238,7 @@ def test_modes() -> None:
 def test_dtypes() -> None:
     suite = build_suite("llama-3.1-8b", "cuda", operations="decode", dtype="fp16", kv_dtype="fp8_e4m3")
     assert keys(suite)[0].endswith("h32/8 d128 float16 kv float8_e4m3fn q float8_e4m3fn")
-    with pytest.raises(UnknownName, match=r"unknown dtype 'bfloat61'; did you mean 'bfloat16'\?"):
+    with pytest.raises(UnknownName, match=r"unknown dtype for dtype 'bfloat61'; did you mean 'bfloat16'\?"):
         build_suite(None, "cpu", dtype="bfloat61")
 
 
@@ -312,8 +312,8 @@ def test_bad_numbers_name_their_field(option: str, value: Any) -> None:
         ({"operations": "attention.mla"}, "unknown operation"),
         ({"modes": "greph"}, "unknown mode 'greph'; did you mean 'graph'"),
         ({"scores": "norml"}, "unknown distribution of scores 'norml'; did you mean 'normal'"),
-        ({"kv_dtype": "int4"}, "unknown dtype 'int4'"),
-        ({"q_dtype": "int4"}, "unknown dtype 'int4'"),
+        ({"kv_dtype": "int4"}, "unknown dtype for kv_dtype 'int4'"),
+        ({"q_dtype": "int4"}, "unknown dtype for q_dtype 'int4'"),
     ],
 )
 def test_unknown_names(options: dict[str, Any], message: str) -> None:
