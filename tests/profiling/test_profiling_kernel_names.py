@@ -111,6 +111,8 @@ def test_the_order_within_the_ordered_files() -> None:
     """Everyday rules often overlap in names that nobody has listed: what is more special comes first."""
     reasons = {tier: [rule.reason for rule in RULES if rule.tier == tier] for tier in ("words", "everyday")}
     assert reasons["words"] == [
+        "linear attention: a state in the place of keys",
+        "what stands before or after attention in a layer",
         "builds indices or a schedule, or scores keys",
         "moves keys and values",
         "joins the splits of one call",
