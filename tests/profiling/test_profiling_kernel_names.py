@@ -121,6 +121,7 @@ def test_the_order_within_the_ordered_files() -> None:
         "attention over contiguous keys",
         "training",
         "attention by its words, which don't say whether keys are paged",
+        "attention by its words alone, which don't say whether keys are paged",
     ]
     assert reasons["everyday"] == [
         "copy or fill",
