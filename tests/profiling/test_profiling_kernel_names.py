@@ -172,6 +172,35 @@ def test_a_name_that_speaks_of_attention_is_never_everyday(everyday: str, odd: s
     assert f"{word!r} in the name speaks of attention" in kind.reason
 
 
+@pytest.mark.parametrize(
+    ("everyday", "step"),
+    [
+        ("acme_quant_kernel", "acme_fwd_grouped_quant_kernel"),
+        ("acme_softmax_kernel", "acme_qk_softmax_pv_kernel"),
+    ],
+)
+def test_a_step_of_attention_is_not_everyday_because_of_how_it_is_done(everyday: str, step: str) -> None:
+    """A forward pass that reads quantised keys is no quantisation."""
+    assert CLASSIFY(everyday).family == "benign"
+    assert CLASSIFY(step).family == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("does", "moves"),
+    [
+        ("acme_paged_attn_kernel", "acme_paged_attn_quantize_q"),
+        ("acme_topk_kernel", "acme_topk_to_slots_kernel"),
+        ("acme_varlen_attention_kernel", "acme_varlen_attention_reshape_kernel"),
+        ("acme_attn_splitkv_reduce", "acme_gemm_splitk_reduce"),
+        ("acme_causal_attention_f16", "acme_causal_attention_transpose_f16"),
+    ],
+)
+def test_a_verb_makes_it_something_else(does: str, moves: str) -> None:
+    """What prepares, casts or moves what attention reads has attention's words in its name too."""
+    assert CLASSIFY(does).family in ("paged", "topk", "ragged", "split_merge", "undecided")
+    assert CLASSIFY(moves).family in ("unknown", "benign", "index")
+
+
 def test_words_stand_for_themselves() -> None:
     """``Layout`` and ``template`` are no MLA, ``message`` no Sage, and FlashInfer's norm no flash attention."""
     for name in (
