@@ -33,9 +33,9 @@ def _step(
 ):  # fmt: skip
     """One block of keys into the online softmax of each row.
 
-    ``top`` [ROWS]: the largest logit so far; ``total`` [ROWS]: sum of the weights; ``mixed`` [ROWS, DIM]: weighted
-    sum of the values; ``q`` [ROWS, DIM]. A row sees the keys ``low <= key < high`` ([ROWS] each). Without MASKED all rows see
-    all keys of the block. ``scale`` is in base 2; with a CAP, which is too, it is the scale over the cap.
+    ``top`` [ROWS]: the largest logit so far; ``total`` [ROWS]: the sum of the weights; ``mixed`` [ROWS, DIM]: the
+    weighted sum of the values; ``q`` [ROWS, DIM]. A row sees the keys ``low <= key < high`` ([ROWS] each). Without
+    MASKED all rows see all keys of the block. ``scale`` is in base 2; with a CAP, which is too, it is the scale over the cap.
     """
     key = first + tl.arange(0, BLOCK)
     at = _slots(pages, first, key, stop, PAGE, BLOCK)[:, None] * slot_stride + tl.arange(0, DIM)[None, :]
