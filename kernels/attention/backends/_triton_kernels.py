@@ -35,7 +35,8 @@ def _step(
 
     ``top`` [ROWS]: the largest logit so far; ``total`` [ROWS]: the sum of the weights; ``mixed`` [ROWS, DIM]: the
     weighted sum of the values; ``q`` [ROWS, DIM]. A row sees the keys ``low <= key < high`` ([ROWS] each). Without
-    MASKED all rows see all keys of the block. ``scale`` is in base 2; with a CAP, which is too, it is the scale over the cap.
+    MASKED all rows see all keys of the block. ``scale`` is in base 2; with a CAP, which is too, it is the scale over
+    the cap.
     """
     key = first + tl.arange(0, BLOCK)
     at = _slots(pages, first, key, stop, PAGE, BLOCK)[:, None] * slot_stride + tl.arange(0, DIM)[None, :]
@@ -159,7 +160,7 @@ def decode_split_merge_kernel(
 
 
 @triton.jit
-def paged_extend_kernel(
+def paged_attention_extend_kernel(
     q, k, v, sinks, out, qo_indptr, kv_indptr, kv_indices, kv_lens, slot_stride, scale, out_scale,
     HEADS: tl.constexpr, GROUP: tl.constexpr, ROWS: tl.constexpr, DIM: tl.constexpr, PAGE: tl.constexpr,
     BLOCK: tl.constexpr, WINDOW: tl.constexpr, CAP: tl.constexpr, SINKS: tl.constexpr,

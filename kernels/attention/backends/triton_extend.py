@@ -70,7 +70,7 @@ def prepare(problem: AttentionProblem, *, page_size: int, rows: int, block: int,
     compiled = {**common.constants(problem, page_size), "ROWS": rows, "BLOCK": block}
 
     def run() -> torch.Tensor:
-        kernels.paged_extend_kernel[grid](
+        kernels.paged_attention_extend_kernel[grid](
             **layer, out=out, qo_indptr=qo_indptr, **compiled, num_warps=warps, num_stages=stages
         )
         return out

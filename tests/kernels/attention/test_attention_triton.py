@@ -87,7 +87,7 @@ def test_the_kernels_compile_for_hopper_and_use_what_it_has(tmp_path: Path, monk
         assert "cp.async" in ptx
     assembly("paged_decode_kernel", decode, 4, 5, k="*fp8e4nv", v="*fp8e4nv")
     for constants in (layer, layer | all_of_them):
-        ptx = assembly("paged_extend_kernel", constants | {"ROWS": 128}, 8, 3)
+        ptx = assembly("paged_attention_extend_kernel", constants | {"ROWS": 128}, 8, 3)
         assert "wgmma.mma_async" in ptx
         assert "cp.async" in ptx
     merge = {"HEADS": 32, "DIM": 128, "SPLITS": 8, "CHUNK": 16, "SINKS": True}
