@@ -184,14 +184,18 @@ class Registry:
         self._backends[backend.name] = backend
 
     def discover(self) -> None:
-        """Import every file of ``kernels/<family>/backends``, in name order."""
+        """Import every file of ``kernels/<family>/backends``, in name order, but for the helpers (``_*.py``).
+
+        Backends import those, some of them not before ``prepare``: they may import a library at their top.
+        """
         if self._discovered:
             return
         self._discovered = True
         for family in family_names():
             package = importlib.import_module(f"autotune_cli.kernels.{family}.backends")
             for module in sorted(info.name for info in pkgutil.iter_modules(package.__path__)):
-                importlib.import_module(f"{package.__name__}.{module}")
+                if not module.startswith("_"):
+                    importlib.import_module(f"{package.__name__}.{module}")
 
     def all(self) -> list[Backend]:
         self.discover()

@@ -1,0 +1,78 @@
+"""Our own paged prefill and extend in Triton: one causal call over all keys in pages, the new tokens' included."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from autotune_cli.kernels.attention.backends import _metadata as metadata
+from autotune_cli.kernels.attention.backends import _triton as common
+from autotune_cli.kernels.attention.workload import AttentionWorkload
+from autotune_cli.kernels.registry import Device, Knob, Prepared, register
+
+if TYPE_CHECKING:
+    import torch
+
+    from autotune_cli.kernels.attention.problem import AttentionProblem
+
+# SGLang's on compute capability 9.0 for head dims of up to 256; up to 64 it has 4 warps (extend_attention.py:
+# _get_block_sizes_for_extend_attention).
+_SGLANG: dict[str, Knob] = {"rows": 128, "block": 64, "warps": 8, "stages": 1}
+# Rows, block, warps, stages: 4 warps for 64 rows, as wgmma has it on compute capability 9.0 (with 4 for 128, registers
+# spill), and an odd number of stages, as a block takes two of them (see common.fits).
+_SETTINGS = ((128, 128, 8, 3), (128, 64, 8, 3), (128, 64, 8, 5), (64, 64, 4, 3), (128, 32, 8, 3), (64, 32, 4, 3))
+_MOST_SETTINGS = 4
+
+
+def knobs(workload: AttentionWorkload, device: Device) -> Iterator[dict[str, Knob]]:
+    """``rows``: pairs of a new token and a query head of the KV head, computed at once. ``block``: keys loaded at once.
+
+    SGLang's own setting comes first, once for each page size.
+    """
+    for page_size in common.PAGE_SIZES:
+        yield {"page_size": page_size, **_SGLANG}
+    # Large head dims have room for small blocks only.
+    fitting = [each for each in _SETTINGS if common.fits(workload, *each[:2], each[3])][:_MOST_SETTINGS]
+    for page_size, (rows, block, warps, stages) in itertools.product((1, 64), fitting):
+        yield {"page_size": page_size, "rows": rows, "block": block, "warps": warps, "stages": stages}
+
+
+def unsupported(workload: AttentionWorkload, device: Device, knobs: Mapping[str, Knob]) -> str | None:
+    return common.why_not(workload, device)
+
+
+@register(
+    "attention.prefill",
+    "attention.extend",
+    name="triton.extend",
+    knobs=knobs,
+    requires=common.REQUIRES,
+    install=common.INSTALL,
+    unsupported=unsupported,
+)
+def prepare(problem: AttentionProblem, *, page_size: int, rows: int, block: int, warps: int, stages: int) -> Prepared:
+    """The new tokens' keys lie in the pages before the call."""
+    import torch
+
+    from autotune_cli.kernels.attention.backends import _triton_kernels as kernels
+
+    g, batch = problem.geometry, common.Batch.of(problem, page_size)
+    qo_indptr = torch.zeros(batch.size + 1, dtype=torch.int32, device=problem.device)
+
+    def plan() -> None:
+        batch.fill()
+        metadata.fill_indptr(qo_indptr, batch.new, batch.size)
+
+    plan()
+    out, layer = torch.empty_like(problem.q), common.tensors(problem, batch)
+    grid = (g.num_kv_heads, batch.size, -(-max(problem.lengths.qo) * g.group // rows))
+    compiled = {**common.constants(problem, page_size), "ROWS": rows, "BLOCK": block}
+
+    def run() -> torch.Tensor:
+        kernels.paged_attention_extend_kernel[grid](
+            **layer, out=out, qo_indptr=qo_indptr, **compiled, num_warps=warps, num_stages=stages
+        )
+        return out
+
+    return Prepared(run=run, plan=plan)

@@ -1,0 +1,88 @@
+"""Runs our Triton kernels in Triton's interpreter on small batches; prints what came out, a JSON list.
+
+Run apart, with TRITON_INTERPRET=1, which is read when Triton is imported. float16, because the interpreter of Triton
+3.7 keeps bfloat16 as integers and multiplies those in tl.dot.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import warnings
+from typing import Any
+
+from autotune_cli.kernels.attention.problem import AttentionProblem
+from autotune_cli.kernels.attention.workload import AttentionOperation, AttentionWorkload, Lengths
+from autotune_cli.kernels.geometry import Geometry
+from autotune_cli.kernels.registry import REGISTRY, Prepared
+
+FP8 = {"kv_dtype": "float8_e4m3fn"}
+# Below a block, around pages and blocks, one key, more parts than keys.
+DECODE = (1, 3, 16, 31, 65)
+# New tokens and keys of each request: with and without a prefix, one token, tiles that are partly filled.
+EXTEND = ((1, 1), (1, 40), (17, 17), (9, 33), (34, 70))
+
+
+def decode(page_size: int = 16, block: int = 16, splits: int | str = 2, **geometry: Any) -> list[Any]:
+    knobs = {"page_size": page_size, "block": block, "warps": 4, "stages": 2, "splits": splits}
+    return judged("attention.decode", "triton.decode", tuple((1, length) for length in DECODE), knobs, geometry)
+
+
+def extend(page_size: int = 16, rows: int = 32, block: int = 16, **geometry: Any) -> list[Any]:
+    knobs = {"page_size": page_size, "rows": rows, "block": block, "warps": 4, "stages": 2}
+    return judged("attention.extend", "triton.extend", EXTEND, knobs, geometry)
+
+
+def judged(
+    operation: AttentionOperation,
+    name: str,
+    requests: tuple[tuple[int, int], ...],
+    knobs: dict[str, Any],
+    geometry: dict[str, Any],
+) -> list[Any]:
+    layer = Geometry(**({"num_qo_heads": 4, "num_kv_heads": 2, "head_dim": 64, "dtype": "float16"} | geometry))
+    qo, kv = (tuple(column) for column in zip(*requests, strict=True))
+    workload = AttentionWorkload(
+        operation=operation, geometry=layer, batch=len(kv), new=max(qo), context=max(kv), mode="eager"
+    )
+    problem = AttentionProblem(workload, Lengths(qo, kv), "cpu", 3, edges=True)
+    before = [tensor.float().sum() for tensor in (*problem.inputs(), problem.paged(knobs["page_size"]).k)]
+    prepared = REGISTRY.get(name).prepare(problem, **knobs)
+    assert isinstance(prepared, Prepared)
+    verdict = problem.check(prepared.run())
+    after = [
+        tensor.float().sum() for tensor in (*problem.inputs()[: len(before) - 1], problem.paged(knobs["page_size"]).k)
+    ]
+    return [name, layer.key, str(knobs), verdict.ok and before == after, verdict.message]
+
+
+def main() -> None:
+    warnings.filterwarnings("ignore", "divide by zero", RuntimeWarning)  # the log-sum-exp of an empty part is -inf
+    one = {"num_qo_heads": 2, "num_kv_heads": 2}
+    found = [
+        *(decode(page_size, splits=splits) for page_size, splits in ((1, 1), (16, 3), (64, 80), (1, "sglang"))),
+        decode(64, block=32, **one, head_dim=128),
+        decode(1, num_qo_heads=8, num_kv_heads=1, head_dim=128, splits=3),
+        decode(num_qo_heads=7, num_kv_heads=1, head_dim=256, splits=1),
+        decode(num_qo_heads=80, num_kv_heads=1, head_dim=16),
+        decode(splits=1, window_left=0),
+        decode(1, splits=5, window_left=20),
+        decode(64, splits=3, window_left=40),
+        *(decode(splits=splits, sinks=True) for splits in (1, 5)),
+        decode(splits=4, sinks=True, window_left=17, softcap=20.0),
+        decode(splits=4, **FP8),
+        decode(1, splits=1, softcap=20.0, q_dtype="float8_e4m3fn", **FP8),
+        *(extend(page_size) for page_size in (1, 16, 64)),
+        extend(rows=64, block=32, num_qo_heads=8, num_kv_heads=1, head_dim=128),
+        extend(num_qo_heads=7, num_kv_heads=1),
+        extend(**one, head_dim=256),
+        *(extend(page_size, window_left=window, num_kv_heads=1) for page_size, window in ((16, 0), (1, 11), (64, 45))),
+        extend(sinks=True, window_left=20, num_kv_heads=1),
+        extend(sinks=True, softcap=20.0, num_kv_heads=1),
+        extend(num_kv_heads=1, q_dtype="float8_e4m3fn", **FP8),
+    ]  # fmt: skip
+    json.dump(found, sys.stdout)
+
+
+if __name__ == "__main__":
+    main()
