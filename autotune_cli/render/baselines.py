@@ -46,6 +46,9 @@ def words(results: Sequence[WorkloadResult], name: str) -> str:
     backends = list(dict.fromkeys(baseline.backend for baseline in found if baseline.backend is not None))
     if backends and not options:
         text += f": {', '.join(backends)}"
+    stand_ins = dict.fromkeys(baseline.stand_in for baseline in found if baseline.stand_in is not None)
+    if stand_ins:
+        text += f" (in its kernels' place: {', '.join(stand_ins)})"
     return text
 
 

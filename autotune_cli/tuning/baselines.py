@@ -99,4 +99,5 @@ def _result(resolved: Resolved, key: str | None, missing: str | None) -> Baselin
         candidate=key,
         missing=missing,
         source=resolved.source,
+        stand_in=resolved.stand_in,
     )

@@ -90,6 +90,8 @@ class RunRow(RowConditions):
     candidate: str = ""
     """Key of a candidate; ``{name}`` stands for an option's value. Empty: ``why_none`` says why there is none."""
     why_none: str = ""
+    stand_in: str = ""
+    """What the candidate is where it is not the engine's own kernel: said wherever the baseline is named."""
     source: str
 
 

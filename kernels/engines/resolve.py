@@ -21,6 +21,8 @@ class Resolved:
     missing: str | None
     source: str
     """Where the rows were read."""
+    stand_in: str | None = None
+    """What the candidate is, if not the engine's own kernel."""
 
 
 def concerns(baseline: Baseline, operation: str) -> bool:
@@ -47,7 +49,7 @@ def resolve(baseline: Baseline, situation: Situation) -> Resolved:
         if row.backend == backend and row.hold(asked, baseline.version, engine.defaults):
             sources = "; ".join(dict.fromkeys(part for part in (source, row.source) if part))
             if row.candidate:
-                return Resolved(baseline, backend, row.candidate.format(**values), None, sources)
+                return Resolved(baseline, backend, row.candidate.format(**values), None, sources, row.stand_in or None)
             return Resolved(baseline, backend, None, row.why_none, sources)
     missing = f"{engine.title}'s {backend} is no candidate of this program for {situation.operation}"
     return Resolved(baseline, backend, None, missing, source)

@@ -47,6 +47,18 @@ def test_the_head_says_what_the_speedups_are_over() -> None:
     ]
 
 
+def test_a_kernel_in_the_place_of_the_engine_s_own_is_said() -> None:
+    fast, slow = candidate("fast", 100.0), candidate("slow", 110.0)
+    ours = held(slow, "sglang --attention-backend triton", stand_in="our Triton kernels")
+    other = held(fast, stand_in=None)
+    measured = result(None, fast, slow, baselines=(other, ours))
+    assert baselines.lines([measured], None) == [
+        "speed-up over sglang 0.5.23 (newest known): fa3",
+        "also measured: sglang 0.5.23 --attention-backend triton (newest known) "
+        "(in its kernels' place: our Triton kernels)",
+    ]
+
+
 def test_another_baseline_in_the_column_is_said_and_shown() -> None:
     run = run_file(three())
     first, other = shown(run), shown(run, FLASHINFER)

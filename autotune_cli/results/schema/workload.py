@@ -58,6 +58,8 @@ class BaselineResult(FileRecord):
     """Why it was not measured; its place is never taken by another."""
     source: str = ""
     """Where the rule was read."""
+    stand_in: str | None = None
+    """What the candidate is where it is not the engine's own kernel, which can't be run here; None: it is."""
     speedup: PositiveFloat | None = None
     """Its time over the winner's time; None where it is missing or not right."""
     speedup_interval: tuple[PositiveFloat, PositiveFloat] | None = None

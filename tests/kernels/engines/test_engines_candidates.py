@@ -79,6 +79,9 @@ def test_what_runs_on_hopper(name: str, operation: str, wanted: str) -> None:
     }
     assert entries[wanted].default
     assert entries[wanted].status in (None, "unavailable")
+    # What isn't the engine's own kernel says so.
+    (baseline,) = plan(workload(operation), H100, [parse_baseline(name)]).baselines
+    assert bool(baseline.stand_in) == wanted.startswith("triton.")
 
 
 FI = "sglang --attention-backend flashinfer"
