@@ -133,6 +133,37 @@ def test_the_emulation_notices_wrong_metadata(monkeypatch: pytest.MonkeyPatch) -
     assert not made.check(prepared.run()).ok
 
 
+@pytest.mark.parametrize("operation", ["attention.prefill", "attention.extend"])
+@pytest.mark.parametrize("page_size", [1, 16])
+def test_a_fixed_split_is_planned_in_pages(operation: str, page_size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    flashinfer_emulator.install(monkeypatch)
+    monkeypatch.setattr("autotune_cli.kernels.attention.backends._flashinfer._WORKSPACE", 1 << 20)
+    plans: list[Any] = []
+    plan = flashinfer_emulator.Paged.plan
+    monkeypatch.setattr(
+        flashinfer_emulator.Paged, "plan", lambda self, **given: plans.append(given) or plan(self, **given)
+    )
+    made = make_problem(workload(operation), "edges", "cpu", 7)
+    backend = REGISTRY.get("flashinfer.paged")
+    for split, wanted in ((None, None), (4096, 4096 // page_size), (1, 1)):
+        assert made.check(backend.prepare(made, path="fa2", page_size=page_size, split=split).run()).ok
+        assert plans.pop().get("fixed_split_size") == wanted
+
+
+def test_a_fixed_split_is_listed_nowhere_and_for_fa2_outside_of_graphs() -> None:
+    backend = REGISTRY.get("flashinfer.paged")
+    shape = workload("attention.extend")
+    assert all("split" not in dict(candidate.knobs) for candidate in backend.candidates(shape, H200))
+
+    def reason(path: str, mode: str = "eager", split: int | None = 4096) -> str:
+        candidate = Candidate("flashinfer.paged", (("path", path), ("page_size", 1), ("split", split)))
+        return backend.why_unsupported(workload("attention.extend", mode=mode), H200, candidate) or ""
+
+    assert reason("fa2") == reason("fa3", split=None) == ""
+    assert reason("fa3") == "fixed splits act on fa2 only"
+    assert reason("fa2", "graph").startswith("a fixed split can outgrow the grid of a captured graph")
+
+
 def test_an_unknown_keyword_is_refused() -> None:
     with pytest.raises(TypeError, match="no_such"):
         flashinfer_emulator.Decode(torch.zeros(1), no_such=1)
