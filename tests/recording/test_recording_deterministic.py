@@ -1,4 +1,4 @@
-"""FlashInfer's deterministic inference on a GPU that is made up: fixed splits where SGLang has them, right outputs."""
+"""FlashInfer's deterministic inference, on a GPU that is made up: splits are fixed where SGLang fixes them."""
 
 from __future__ import annotations
 

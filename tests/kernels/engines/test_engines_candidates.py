@@ -98,7 +98,8 @@ def test_sglangs_flashinfer_backend_by_layer_and_variable() -> None:
     assert (
         candidate(FI, "decode", num_qo_heads=8, variables={"SGLANG_FLASHINFER_USE_TENSOR_CORE": "TRUE"}) == tensor_cores
     )
-    assert candidate(FI, "extend", window_left=127) == "flashinfer.paged(path=fa2,page_size=1)"
+    pair = "flashinfer.ragged_paged_merge(ragged=fa3,paged=fa2,page_size=1)"
+    assert candidate(FI, "extend", window_left=127) == pair
     assert candidate(FI, "extend", A100) == "flashinfer.ragged_paged_merge(ragged=fa2,paged=fa2,page_size=1)"
     for operation in ("prefill", "extend"):
         for yes in ("1", "true", "YES", "y"):
