@@ -41,8 +41,6 @@ def plan_path(request: PathRequest, model: Model, geometries: Sequence[Geometry]
         raise BadField(field="calls", detail=f"{calls} is below {len(layers)}, the number of kinds of layers")
     phases, more = _phases(request, rules, layers[0].new_tokens)
     notes += more
-    if request.deterministic and rules is flashinfer.RULES:
-        notes.append("deterministic: the path is chosen so; fixed split sizes are left out")
     spec = PathSpec(
         title=f"{model.name} {request.mode} {layers[0].workload.shape}",
         layers=layers,
@@ -83,6 +81,11 @@ def _phases(request: PathRequest, rules: PathRules, tokens: int) -> tuple[tuple[
     notes: list[str] = []
     pads = rules.pads(request)
     for name in request.phases or rules.phases:
+        if reason := rules.why_not(name, request):
+            if request.phases is not None:
+                raise BadField(field="phases", detail=f"no {name}: {reason}")
+            notes.append(f"no capture and replay: {reason}")
+            continue
         if name not in IN_PIECES:
             plans.append(rules.plan(name, request))
             continue

@@ -222,10 +222,9 @@ def test_nothing_to_run_is_exit_3(usage: Usage, worker: Made, options: tuple[str
 
 
 def test_notes_are_on_stderr(usage: Usage, worker: Made) -> None:
-    done = usage("profile", "--new", "9000", "--deterministic", "--format", "json")
+    done = usage("profile", "--new", "9000", "--format", "json")
     assert done.code == 0
     assert [line.partition(" tokens fit")[2] or line for line in done.err.splitlines()] == [
         " no captured size: no piecewise phase, as in SGLang",
-        "note: deterministic: the path is chosen so; fixed split sizes are left out",
     ]
     assert done.summary["verdict"] == "pass"

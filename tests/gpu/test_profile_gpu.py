@@ -192,12 +192,27 @@ def test_a_model_with_windowed_layers(tmp_path: Path, kernels: str) -> None:
         assert session.libraries(phase, "paged") == {f"flashinfer {kernels}"}
 
 
-def test_a_window_over_a_prefix_has_no_ragged_path_here(tmp_path: Path) -> None:
-    session = run(spec_of(model="gpt-oss-120b", phases=GRAPHED), tmp_path)
+@pytest.mark.parametrize("kernels", ["auto", "fa2"])
+def test_a_window_over_a_prefix_is_a_mask_of_the_ragged_path(tmp_path: Path, kernels: str) -> None:
+    session = run(spec_of(model="gpt-oss-120b", phases=GRAPHED, kernels=kernels), tmp_path)
+    assert (session.code, session.problems) == (0, [])
+    assert session.families("eager") == FAMILIES["pair"]
+    assert session.families("capture") == session.families("replay") == {"paged"}
+
+
+def test_a_window_over_a_prefix_has_no_fa3(tmp_path: Path) -> None:
+    session = run(spec_of(model="gpt-oss-120b", phases=GRAPHED, kernels="fa3"), tmp_path)
     assert (session.code, session.problems) == (4, [("", "phase_failed")])
-    assert "a window over the prefix needs a custom mask" in session.text
+    assert "a window over the prefix needs a custom mask, which only fa2 has" in session.text
     # The others are judged all the same.
     assert session.states == {"capture": "ok", "replay": "ok"}
+
+
+@pytest.mark.parametrize("mode", ["decode", "extend"])
+def test_deterministic_flashinfer_gives_the_same_bits_in_another_batch(tmp_path: Path, mode: str) -> None:
+    session = run(spec_of(mode, deterministic=True, bitwise=True, phases=("eager",)), tmp_path)
+    assert (session.code, session.problems) == (0, [])
+    assert session.families("eager") == {"paged"}
 
 
 @pytest.mark.parametrize("kernel", ["flash", "cudnn", "efficient", "math"])

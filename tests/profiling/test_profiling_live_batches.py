@@ -140,10 +140,32 @@ def test_a_note_on_a_phase_that_was_not_asked_for_is_left_out() -> None:
     assert sized(64, phases=("eager", "replay"))[1] == []
 
 
-def test_a_deterministic_path_says_what_is_left_out() -> None:
+SERVER = "sglang --attention-backend flashinfer --enable-deterministic-inference"
+
+
+def test_a_deterministic_extend_has_fixed_splits_outside_of_whole_graphs() -> None:
     spec, notes = planned("extend", deterministic=True)
     assert {plan.executed for plan in spec.phases} == {"paged"}
-    assert notes == ["deterministic: the path is chosen so; fixed split sizes are left out"]
+    usual = "flashinfer.paged(path=fa2,page_size=1)"
+    assert {plan.name: str(plan.wanted) for plan in spec.phases} == {
+        "eager": SERVER, "capture": usual, "replay": usual, "piecewise": SERVER,
+    }  # fmt: skip
+    assert notes == []
+    assert {str(plan.wanted) for plan in planned("target_verify", deterministic=True)[0].phases} == {usual}
+
+
+def test_a_deterministic_decode_has_no_graph_and_says_so_once() -> None:
+    spec, notes = planned("decode", deterministic=True)
+    assert [(plan.name, str(plan.wanted)) for plan in spec.phases] == [("eager", SERVER)]
+    assert len(notes) == 1
+    assert notes[0].startswith("no capture and replay: a deterministic decode graph has no splits")
+    assert "#5176" in notes[0]
+    with pytest.raises(BadField, match="phases: no replay: a deterministic decode graph has no splits"):
+        planned("decode", deterministic=True, phases=("replay",))
+    # fa3 never splits.
+    spec, notes = planned("decode", deterministic=True, kernels="fa3")
+    assert [plan.name for plan in spec.phases] == ["eager", "capture", "replay"]
+    assert notes == []
 
 
 def test_phases_run_in_their_order() -> None:

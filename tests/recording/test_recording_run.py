@@ -154,3 +154,11 @@ def test_a_selection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert checks(found["eager"]) == RIGHT
     assert checks(found["replay"]) == {**RIGHT, "bits_differ": True}
     assert found["replay"].candidates[0].startswith("torch.topk")
+
+
+def test_a_windowed_extend_on_the_ragged_path(tmp_path: Path) -> None:
+    found = phases(spec(model=TWO, phases=("eager", "breakable")), tmp_path)
+    pair = "flashinfer.ragged_paged_merge(ragged=fa3,paged=fa2,page_size=1)"
+    assert {done.candidates for done in found.values()} == {(pair, pair)}
+    assert checks(found["eager"]) == RIGHT
+    assert checks(found["breakable"]) == PADDED

@@ -8,6 +8,11 @@ from autotune_cli.profiling.request import CandidateSpec, Kernels, PathRequest, 
 from autotune_cli.profiling.verdict import Shape
 from autotune_cli.sglang.resolve import Resolution, Route, resolve
 
+_DETERMINISTIC = "sglang --attention-backend flashinfer --enable-deterministic-inference"
+_GRAPHS = ("capture", "replay")
+# Modes whose paged plan has SGLang's fixed split; a verified or extended draft is planned as usual.
+_SPLIT = ("extend", "mixed", "dllm_extend")
+
 
 def plan(phase: PhaseName, request: PathRequest) -> PhasePlan:
     """A phase by SGLang's rules."""
@@ -15,7 +20,7 @@ def plan(phase: PhaseName, request: PathRequest) -> PhasePlan:
     found = resolve(
         request.mode,
         prefix=request.prefix,
-        graph=phase in ("capture", "replay"),
+        graph=phase in _GRAPHS,
         piecewise=phase == "piecewise",
         deterministic=request.deterministic,
         multimodal=request.multimodal,
@@ -24,7 +29,7 @@ def plan(phase: PhaseName, request: PathRequest) -> PhasePlan:
     )
     return PhasePlan(
         name=phase,
-        wanted=_wanted(found.executed, request.prefix, request.kernels),
+        wanted=_fixed(phase, found.executed, request) or _wanted(found.executed, request.prefix, request.kernels),
         shape=_shape(found, request.prefix),
         planned=found.planned,
         executed=found.executed,
@@ -33,11 +38,28 @@ def plan(phase: PhaseName, request: PathRequest) -> PhasePlan:
     )
 
 
+def _why_not(phase: PhaseName, request: PathRequest) -> str:
+    """SGLang disables splits in a deterministic decode graph, which reads entries that nobody wrote."""
+    if phase in _GRAPHS and request.mode == "decode" and request.deterministic and request.kernels != "fa3":
+        return "a deterministic decode graph has no splits, and may then touch illegal memory (FlashInfer #5176)"
+    return ""
+
+
 RULES = PathRules(
     plan,
     ("eager", "capture", "replay", "piecewise"),
     {"piecewise": ("fake-request", "narrow"), "breakable": ("narrow",)},
+    _why_not,
 )
+
+
+def _fixed(phase: PhaseName, route: Route, request: PathRequest) -> CandidateSpec | None:
+    """What deterministic inference runs with fixed splits. A captured graph has none, and fa3 never splits."""
+    if not request.deterministic or request.kernels == "fa3" or phase in _GRAPHS:
+        return None
+    if route == "decode" or (route == "paged" and request.mode in _SPLIT):
+        return CandidateSpec(baseline=_DETERMINISTIC)
+    return None
 
 
 def _wanted(route: Route, prefix: bool, kernels: Kernels) -> CandidateSpec:

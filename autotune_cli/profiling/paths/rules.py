@@ -23,6 +23,8 @@ class PathRules:
     """Those that are run if the user names none."""
     pad_modes: Mapping[PhaseName, tuple[PadMode, ...]]
     """Of each phase that runs in pieces, the usual one first."""
+    why_not: Callable[[PhaseName, PathRequest], str] = lambda phase, request: ""
+    """Why a phase can't be run safely; empty: it can."""
     has_sinks: bool = False
     """Do its kernels take attention sinks?"""
 

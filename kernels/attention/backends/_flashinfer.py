@@ -26,6 +26,10 @@ PAGE_SIZES = (1, 16, 64)
 # SGLang plans with page size 1, whatever its pool's page size is.
 SGLANG_PAGE_SIZE = 1
 HEAD_DIMS = (64, 128, 256)
+# FlashInfer checks at each plan that the parts fit into the grid of the capture, and fails otherwise [S].
+NO_FIXED_SPLIT = (
+    "a fixed split can outgrow the grid of a captured graph when requests grow (FlashInfer doesn't allow it)"
+)
 HALF: tuple[DType, ...] = ("bfloat16", "float16")
 _SHORT: dict[DType, str] = {"bfloat16": "bf16", "float16": "fp16", "float8_e4m3fn": "fp8"}
 
@@ -105,13 +109,17 @@ def in_window(problem: AttentionProblem, pages: PagedKV) -> PagedKV:
     return pages.seen_from([max(0, kv - qo - window) for qo, kv in zip(*problem.lengths, strict=True)])
 
 
-def plan_paged(problem: AttentionProblem, pages: PagedKV, path: str, *, causal: bool) -> dict[str, Any]:
-    """Arguments of ``BatchPrefillWithPagedKVCacheWrapper.plan``.
+def plan_paged(
+    problem: AttentionProblem, pages: PagedKV, path: str, *, causal: bool, split: int | None = None
+) -> dict[str, Any]:
+    """Arguments of ``BatchPrefillWithPagedKVCacheWrapper.plan``; ``split``: tokens of a KV part, None = its choice.
 
     Indptrs on the CPU, indices on the GPU: otherwise plan copies and waits. ``max_token_per_sequence`` spares a slow
     ``max`` over a tensor; its twin ``max_sequence_kv`` must not be given: 0.6.18 then fails to plan fa2 and fa3 [S].
     """
+    fixed = {} if split is None else {"fixed_split_size": max(1, split // pages.page_size)}
     return {
+        **fixed,
         "qo_indptr": problem.qo_indptr,
         "paged_kv_indptr": pages.indptr,
         "paged_kv_indices": pages.indices,
@@ -133,9 +141,11 @@ def plan_ragged(problem: AttentionProblem) -> dict[str, Any]:
     }
 
 
-def paged_wrapper_arguments(problem: AttentionProblem, pages: PagedKV, path: str) -> dict[str, Any]:
-    """Arguments of the paged prefill wrapper; under CUDA graphs with the buffers it keeps."""
-    arguments = _wrapper_arguments(problem, path)
+def paged_wrapper_arguments(
+    problem: AttentionProblem, pages: PagedKV, path: str, split: int | None = None
+) -> dict[str, Any]:
+    """Arguments of the paged prefill wrapper; under CUDA graphs with the buffers it keeps. ``split``: of a KV part."""
+    arguments = _wrapper_arguments(problem, path, split)
     if problem.graph:
         arguments |= {
             "qo_indptr_buf": problem.qo_indptr.to(problem.device),
@@ -157,9 +167,9 @@ def ragged_wrapper_arguments(problem: AttentionProblem, path: str) -> dict[str, 
     return arguments
 
 
-def _wrapper_arguments(problem: AttentionProblem, path: str) -> dict[str, Any]:
+def _wrapper_arguments(problem: AttentionProblem, path: str, split: int | None = None) -> dict[str, Any]:
     return {
-        "float_workspace_buffer": problem.workspace(workspace_bytes(problem)),
+        "float_workspace_buffer": problem.workspace(workspace_bytes(problem, split)),
         "kv_layout": "NHD",
         "use_cuda_graph": problem.graph,
         "backend": path,

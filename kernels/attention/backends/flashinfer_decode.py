@@ -43,7 +43,7 @@ def unsupported(workload: AttentionWorkload, device: Device, knobs: Mapping[str,
     if reason is None and path == "cuda_cores" and g.group not in GROUPS:
         return f"the CUDA-core kernel is built for GQA groups 1, 2, 3, 4, 6 and 8, not {g.group}"
     if reason is None and workload.mode == "graph" and knobs["split"] in SPLITS:
-        return "a fixed split can outgrow the grid of a captured graph when requests grow (FlashInfer doesn't allow it)"
+        return common.NO_FIXED_SPLIT
     if reason is None and workload.mode == "graph" and knobs["split"] is False:
         # FlashInfer #5176, and seen on an H200 with 0.6.18: some of these candidates hang or touch illegal memory.
         return "without splits the padded grid of a captured graph reads entries that nobody wrote (FlashInfer #5176)"

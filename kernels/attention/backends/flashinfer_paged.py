@@ -1,4 +1,7 @@
-"""FlashInfer's paged prefill: one causal call over all pages of each request, new tokens included."""
+"""FlashInfer's paged prefill: one causal call over all pages of each request, new tokens included.
+
+A knob that no list has, ``split``, is the tokens of a KV part: what SGLang fixes for deterministic inference.
+"""
 
 from __future__ import annotations
 
@@ -16,10 +19,17 @@ if TYPE_CHECKING:
 
 
 def unsupported(workload: AttentionWorkload, device: Device, knobs: Mapping[str, Knob]) -> str | None:
-    return common.why_not(workload, device, str(knobs["path"]))
+    path = str(knobs["path"])
+    reason = common.why_not(workload, device, path)
+    if reason is None and knobs.get("split") is not None:
+        if path != "fa2":
+            return "fixed splits act on fa2 only"
+        if workload.mode == "graph":
+            return common.NO_FIXED_SPLIT
+    return reason
 
 
-def modules(workload: AttentionWorkload, *, path: str, page_size: int) -> list[Module]:
+def modules(workload: AttentionWorkload, *, path: str, page_size: int, split: int | None = None) -> list[Module]:
     return [common.prefill_module(workload, path)]
 
 
@@ -33,14 +43,14 @@ def modules(workload: AttentionWorkload, *, path: str, page_size: int) -> list[M
     unsupported=unsupported,
     modules=modules,
 )
-def prepare(problem: AttentionProblem, *, path: str, page_size: int) -> Prepared:
+def prepare(problem: AttentionProblem, *, path: str, page_size: int, split: int | None = None) -> Prepared:
     import torch
     from flashinfer.prefill import BatchPrefillWithPagedKVCacheWrapper
 
     pages = common.in_window(problem, problem.paged(page_size))
-    made = common.paged_wrapper_arguments(problem, pages, path)
+    made = common.paged_wrapper_arguments(problem, pages, path, split)
     wrapper = BatchPrefillWithPagedKVCacheWrapper(**made)
-    arguments = common.plan_paged(problem, pages, path, causal=True)
+    arguments = common.plan_paged(problem, pages, path, causal=True, split=split)
     wrapper.plan(**arguments)
     cache = (pages.k, pages.v)
     # Without out, run fills one with zeros first: a kernel more.

@@ -1,4 +1,8 @@
-"""SGLang's extend: ragged over the new tokens, paged over the prefix, and a merge of the two states."""
+"""SGLang's extend: ragged over the new tokens, paged over the prefix, and a merge of the two states.
+
+Of a windowed layer the prefix is cut to its last ``window`` tokens, and a custom mask hides those that a query no
+longer sees (SGLang from 0.5.13 on). FlashInfer's own window can't: it is counted from the end of the keys of a call.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from autotune_cli.kernels.attention.backends import _flashinfer as common
 from autotune_cli.kernels.attention.backends import _fp8
-from autotune_cli.kernels.attention.workload import AttentionWorkload
+from autotune_cli.kernels.attention.workload import AttentionWorkload, Lengths
 from autotune_cli.kernels.flashinfer_jit import jit_module
 from autotune_cli.kernels.modules import Module
 from autotune_cli.kernels.registry import Device, Knob, Prepared, register
@@ -15,12 +19,15 @@ from autotune_cli.kernels.registry import Device, Knob, Prepared, register
 if TYPE_CHECKING:
     import torch
 
-    from autotune_cli.kernels.attention.problem import AttentionProblem
+    from autotune_cli.kernels.attention.problem import AttentionProblem, PagedKV
 
 
 def unsupported(workload: AttentionWorkload, device: Device, knobs: Mapping[str, Knob]) -> str | None:
     if workload.geometry.window_left is not None:
-        return "a window over the prefix needs a custom mask when new tokens and prefix are computed apart"
+        if knobs["page_size"] != common.SGLANG_PAGE_SIZE:
+            return "a window cuts the prefix at any token, which takes pages of one key"
+        if knobs["paged"] != "fa2":
+            return "a window over the prefix needs a custom mask, which only fa2 has"
     for name, dtype in (("ragged", workload.geometry.dtype), ("paged", workload.geometry.cache_dtype)):
         reason = common.why_not(workload, device, str(knobs[name]), dtype)
         if reason:
@@ -38,7 +45,7 @@ def modules(workload: AttentionWorkload, *, ragged: str, paged: str, page_size: 
     )
     found = [
         common.prefill_module(workload, ragged, kv_dtype=workload.geometry.dtype),
-        common.prefill_module(workload, paged),
+        common.prefill_module(workload, paged, window=False),
         merging,
     ]
     return list({module.name: module for module in found}.values())
@@ -81,6 +88,38 @@ def states(problem: AttentionProblem) -> list[dict[str, Any]]:
     ]
 
 
+def prefix_mask(lengths: Lengths, window: int, device: str) -> torch.Tensor | None:
+    """Which of the last ``window`` prefix tokens a query sees, request after request; None: every query sees all.
+
+    Returns:
+        [sum of queries * prefix tokens kept] uint8 on the device, the keys of a query side by side.
+    """
+    import torch
+
+    parts, hides = [], False
+    for qo, kv in zip(*lengths, strict=True):
+        prefix = kv - qo
+        query = torch.arange(prefix, kv, device=device)[:, None]
+        key = torch.arange(max(0, prefix - window), prefix, device=device)[None]
+        seen = key >= query - window
+        hides = hides or max(0, prefix - window) < min(prefix, kv - 1 - window)
+        parts.append(seen.to(torch.uint8).flatten())
+    return torch.cat(parts) if hides else None
+
+
+def mask_buffers(problem: AttentionProblem, pages: PagedKV) -> dict[str, Any]:
+    """What a wrapper keeps a mask in under CUDA graphs; for a mask only, as FlashInfer masks where they are bound."""
+    import torch
+
+    pairs = zip(problem.lengths.qo, pages.lengths, strict=True)
+    packed = sum(-(-qo * kept // 8) for qo, kept in pairs)
+    indptr = torch.zeros(len(problem.lengths.qo) + 1, dtype=torch.int32, device=problem.device)
+    return {
+        "custom_mask_buf": torch.zeros(packed, dtype=torch.uint8, device=problem.device),
+        "mask_indptr_buf": indptr,
+    }
+
+
 @register(
     "attention.extend",
     name="flashinfer.ragged_paged_merge",
@@ -95,13 +134,22 @@ def prepare(problem: AttentionProblem, *, ragged: str, paged: str, page_size: in
 
     g = problem.geometry
     # Of the prefix all keys are before all queries: no causal mask there.
-    pages = problem.paged(page_size, "prefix")
+    pages, mask = problem.paged(page_size, "prefix"), None
+    if g.window_left is not None:
+        pages = pages.seen_from([max(0, prefix - g.window_left) for prefix in problem.prefix])
+        mask = prefix_mask(problem.lengths, g.window_left, problem.device)
     for_new = common.ragged_wrapper_arguments(problem, ragged)
     for_prefix = common.paged_wrapper_arguments(problem, pages, paged)
+    if mask is not None and problem.graph:
+        for_prefix |= mask_buffers(problem, pages)
     over_new = BatchPrefillWithRaggedKVCacheWrapper(**for_new)
     over_prefix = BatchPrefillWithPagedKVCacheWrapper(**for_prefix)
     ragged_plan = common.plan_ragged(problem)
-    paged_plan = common.plan_paged(problem, pages, paged, causal=False)
+    paged_plan = common.plan_paged(problem, pages, paged, causal=False) | {"window_left": -1}
+    if mask is not None:
+        # FlashInfer counts a request's bits by its last page, though it have none [S]: full, it counts 0.
+        last = pages.last_page_len.clamp(min=page_size)
+        paged_plan |= {"custom_mask": mask, "paged_kv_last_page_len": last}
 
     def plan() -> None:
         over_new.plan(**ragged_plan)

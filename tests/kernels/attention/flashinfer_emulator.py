@@ -47,11 +47,13 @@ def attention(
     sinks: torch.Tensor | None = None,
     k_scale: float = 1.0,
     v_scale: float = 1.0,
+    mask: torch.Tensor | None = None,
 ) -> State:
     """Each request's ``(k, v)`` [tokens, KV heads, dim]; a request without keys gives 0 and a log-sum-exp of -inf.
 
-    ``sinks``: float32 [query heads].
+    ``sinks``: float32 [query heads]. ``mask``: flat, a request's queries times its keys after another's.
     """
+    bits = 0
     outs, lses = [], []
     cap, window = planned["logits_soft_cap"], planned.get("window_left", -1)
     for (start, stop), (k, v) in zip(itertools.pairwise(qo_indptr.tolist()), requests, strict=True):
@@ -65,6 +67,11 @@ def attention(
         seen = key <= own if causal else torch.ones_like(key <= own)
         if window >= 0:
             seen &= key >= own - window
+        if mask is not None:
+            assert window < 0
+            assert not causal
+            seen &= mask[bits : bits + seen.numel()].view(seen.shape) != 0
+            bits += seen.numel()
         scores = scores.masked_fill(~seen, -math.inf)
         if sinks is not None:
             assert (sinks.dtype, sinks.shape) == (torch.float32, rows.shape[1:2])
@@ -88,7 +95,8 @@ def pages(
     assert cache[0].shape[1] == page_size
     for request in range(len(last)):
         table = indices[int(indptr[request]) : int(indptr[request + 1])].long()
-        length = max(len(table) - 1, 0) * page_size + int(last[request])
+        # A request without a page has no keys, whatever its last page holds (get_length in page.cuh).
+        length = (len(table) - 1) * page_size + int(last[request]) if len(table) else 0
         k, v = (part.float()[table].flatten(0, 1)[:length] for part in cache)
         assert len(k) == length
         yield k, v
@@ -166,6 +174,18 @@ class Paged(Wrapper):
     def plan(self, *args: Any, **kwargs: Any) -> None:
         super().plan(*args, **kwargs)
         assert self.planned["max_sequence_kv"] is None
+        mask, made = self.planned["custom_mask"], self.made
+        # Under graphs a mask is used if and only if its buffers are bound.
+        bound_buffers = [made[name] is not None for name in ("custom_mask_buf", "mask_indptr_buf")]
+        assert bound_buffers == [mask is not None and made["use_cuda_graph"]] * 2
+        if mask is not None:
+            assert (made["backend"], mask.dtype, mask.dim()) == ("fa2", torch.uint8, 1)
+            qo, kv, last = (self.planned[n] for n in ("qo_indptr", "paged_kv_indptr", "paged_kv_last_page_len"))
+            counts = qo.diff() * ((kv.diff() - 1) * self.planned["page_size"] + last)
+            assert int(counts.min()) >= 0
+            assert int(counts.sum()) == len(mask)
+            if made["use_cuda_graph"]:
+                assert len(made["custom_mask_buf"]) >= int((-(-counts // 8)).sum())
         assert self.planned["max_token_per_sequence"] == int(self.planned["qo_indptr"].diff().max())
 
     def run(self, *args: Any, **kwargs: Any) -> Any:
@@ -175,7 +195,8 @@ class Paged(Wrapper):
         each = pages(call["paged_kv_cache"], *(p[name] for name in names))
         if self.made["jit_args"] is not None:
             return self.finish(self.sink(call, each), call)
-        return self.finish(attention(call["q"], each, p["qo_indptr"], p, p["causal"], **self.scales(call)), call)
+        given = {"mask": p["custom_mask"], **self.scales(call)}
+        return self.finish(attention(call["q"], each, p["qo_indptr"], p, p["causal"], **given), call)
 
     def sink(self, call: dict[str, Any], each: Iterator[tuple[torch.Tensor, torch.Tensor]]) -> State:
         """The AttentionSink variant: its arguments come positionally; ``k_scale`` and ``sm_scale`` of plan are lost."""

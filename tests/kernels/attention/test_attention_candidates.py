@@ -57,7 +57,18 @@ SINKS = {"sinks": True}
         ("attention.prefill", {"window_left": 9}, "torch.sdpa(kernel=flash)", "mask"),
         ("attention.extend", {}, "torch.sdpa(kernel=cudnn)", "aligned to the end"),
         ("attention.extend", FP8, "flashinfer.ragged_paged_merge(ragged=fa3,paged=fa3,page_size=1)", "paged: fa3"),
-        ("attention.extend", {"window_left": 9}, MERGE.format("fa3"), "custom mask"),
+        (
+            "attention.extend",
+            {"window_left": 9},
+            "flashinfer.ragged_paged_merge(ragged=fa3,paged=fa3,page_size=1)",
+            "only fa2 has",
+        ),
+        (
+            "attention.extend",
+            {"window_left": 9},
+            "flashinfer.ragged_paged_merge(ragged=fa3,paged=fa2,page_size=16)",
+            "pages of one key",
+        ),
         ("attention.extend", {"softcap": 30.0}, "torch.sdpa(kernel=math)", "softcap"),
     ],
 )

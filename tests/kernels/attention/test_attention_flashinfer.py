@@ -14,7 +14,7 @@ import torch
 from attention_cases import FP8_QUERIES, OPERATIONS, workload
 
 from autotune_cli.kernels.attention.problem import cases, make_problem
-from autotune_cli.kernels.attention.workload import AttentionWorkload
+from autotune_cli.kernels.attention.workload import AttentionWorkload, Lengths
 from autotune_cli.kernels.registry import REGISTRY, Backend, Candidate, Device, Prepared
 
 # Importing flashinfer makes folders and a log, by default in $HOME.
@@ -131,6 +131,70 @@ def test_the_emulation_notices_wrong_metadata(monkeypatch: pytest.MonkeyPatch) -
     made.paged(16).tables[8].copy_(made.paged(16).tables[8].roll(1))
     prepared = REGISTRY.get("flashinfer.paged").prepare(made, path="fa2", page_size=16)
     assert not made.check(prepared.run()).ok
+
+
+@pytest.mark.parametrize("operation", ["attention.prefill", "attention.extend"])
+@pytest.mark.parametrize("page_size", [1, 16])
+def test_a_fixed_split_is_planned_in_pages(operation: str, page_size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    flashinfer_emulator.install(monkeypatch)
+    monkeypatch.setattr("autotune_cli.kernels.attention.backends._flashinfer._WORKSPACE", 1 << 20)
+    plans: list[Any] = []
+    plan = flashinfer_emulator.Paged.plan
+    monkeypatch.setattr(
+        flashinfer_emulator.Paged, "plan", lambda self, **given: plans.append(given) or plan(self, **given)
+    )
+    made = make_problem(workload(operation), "edges", "cpu", 7)
+    backend = REGISTRY.get("flashinfer.paged")
+    for split, wanted in ((None, None), (4096, 4096 // page_size), (1, 1)):
+        assert made.check(backend.prepare(made, path="fa2", page_size=page_size, split=split).run()).ok
+        assert plans.pop().get("fixed_split_size") == wanted
+
+
+def test_a_fixed_split_is_listed_nowhere_and_for_fa2_outside_of_graphs() -> None:
+    backend = REGISTRY.get("flashinfer.paged")
+    shape = workload("attention.extend")
+    assert all("split" not in dict(candidate.knobs) for candidate in backend.candidates(shape, H200))
+
+    def reason(path: str, mode: str = "eager", split: int | None = 4096) -> str:
+        candidate = Candidate("flashinfer.paged", (("path", path), ("page_size", 1), ("split", split)))
+        return backend.why_unsupported(workload("attention.extend", mode=mode), H200, candidate) or ""
+
+    assert reason("fa2") == reason("fa3", split=None) == ""
+    assert reason("fa3") == "fixed splits act on fa2 only"
+    assert reason("fa2", "graph").startswith("a fixed split can outgrow the grid of a captured graph")
+
+
+@pytest.mark.parametrize(
+    ("window", "masked"),
+    [
+        (70, True),  # The first request's last query no longer sees its first key.
+        (71, False),
+        (20, True),
+    ],
+)
+def test_a_window_over_the_prefix_is_a_mask_where_it_hides_a_key(window: int, masked: bool) -> None:
+    from autotune_cli.kernels.attention.backends.flashinfer_ragged_paged_merge import prefix_mask
+
+    lengths = Lengths((2, 1, 3), (72, 200, 3))
+    mask = prefix_mask(lengths, window, "cpu")
+    # The second request's only query sees all that is kept; the third has no prefix.
+    assert (mask is not None) == masked
+    if mask is not None:
+        first, second = 2 * min(70, window), min(199, window)
+        assert mask[first:].tolist() == [1] * second
+        assert mask[:first].sum() == first - 1
+
+
+@pytest.mark.parametrize("mode", ["eager", "graph"])
+def test_who_extends_with_a_window(mode: str) -> None:
+    found = {
+        candidate.key
+        for backend, candidate in supported(workload("attention.extend", mode=mode, window_left=40))
+        if backend.name == "flashinfer.ragged_paged_merge"
+    }
+    assert found == {
+        f"flashinfer.ragged_paged_merge(ragged={ragged},paged=fa2,page_size=1)" for ragged in ("fa2", "fa3")
+    }
 
 
 def test_an_unknown_keyword_is_refused() -> None:

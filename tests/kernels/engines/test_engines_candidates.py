@@ -54,6 +54,10 @@ def candidate(name: str, operation: str, device: Device = H100, variables: Any =
          "flashinfer.decode(path=tensor_cores,page_size=1,split=none,pdl=none)"),
         ("sglang --attention-backend flashinfer --page-size 64", "decode",
          "flashinfer.decode(path=tensor_cores,page_size=1,split=none,pdl=none)"),
+        ("sglang --attention-backend flashinfer --enable-deterministic-inference", "decode",
+         "flashinfer.decode(path=tensor_cores,page_size=1,split=2048,pdl=none)"),
+        ("sglang --attention-backend flashinfer --enable-deterministic-inference", "extend",
+         "flashinfer.paged(path=fa2,page_size=1,split=4096)"),
         ("sglang --attention-backend flashinfer", "prefill", "flashinfer.ragged(path=fa3)"),
         ("sglang --attention-backend flashinfer", "extend",
          "flashinfer.ragged_paged_merge(ragged=fa3,paged=fa2,page_size=1)"),
@@ -97,7 +101,8 @@ def test_sglangs_flashinfer_backend_by_layer_and_variable() -> None:
     assert (
         candidate(FI, "decode", num_qo_heads=8, variables={"SGLANG_FLASHINFER_USE_TENSOR_CORE": "TRUE"}) == tensor_cores
     )
-    assert candidate(FI, "extend", window_left=127) == "flashinfer.paged(path=fa2,page_size=1)"
+    pair = "flashinfer.ragged_paged_merge(ragged=fa3,paged=fa2,page_size=1)"
+    assert candidate(FI, "extend", window_left=127) == pair
     assert candidate(FI, "extend", A100) == "flashinfer.ragged_paged_merge(ragged=fa2,paged=fa2,page_size=1)"
     for operation in ("prefill", "extend"):
         for yes in ("1", "true", "YES", "y"):
