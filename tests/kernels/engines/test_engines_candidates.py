@@ -111,6 +111,15 @@ def test_sglangs_flashinfer_backend_by_layer_and_variable() -> None:
         assert candidate(FI, operation, variables={"SGLANG_FLASHINFER_USE_PAGED": "maybe"}) != paged
 
 
+def test_sglangs_triton_decode_takes_more_keys_where_heads_share_nothing() -> None:
+    name = "sglang --attention-backend triton"
+    assert "block=32," in str(candidate(name, "decode", num_kv_heads=16))
+    assert "block=64," in str(candidate(name, "decode", num_kv_heads=32))
+    (baseline,) = plan(workload("decode", num_kv_heads=32), H100, [parse_baseline(name)]).baselines
+    assert baseline.stand_in
+    assert baseline.missing in (None, "unavailable: triton is not installed")
+
+
 def test_the_variable_changes_nothing_on_the_default_path() -> None:
     variables = {"SGLANG_FLASHINFER_USE_PAGED": "1"}
     assert candidate("sglang", "extend", variables=variables) == candidate("sglang", "extend")
