@@ -54,8 +54,11 @@ class Problem(Protocol):
     graph: bool
     """True: candidates will be captured, so FlashInfer's wrappers must be made for CUDA graphs."""
 
-    def inputs(self) -> list[torch.Tensor]:
-        """All tensors a candidate may read; one that changes them is wrong."""
+    def inputs(self) -> Mapping[str, torch.Tensor]:
+        """All tensors a candidate may read, by names of their own; one that changes them is wrong.
+
+        A name stands for the same contents in :meth:`moved` problems.
+        """
         ...
 
     def check(self, output: Any) -> Verdict:

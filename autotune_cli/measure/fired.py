@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from torch.autograd import profiler
-from torch.profiler import profile
 
 from autotune_cli.results.schema import Kernel
 
@@ -26,7 +25,7 @@ def fired_on_cpu(launch: Callable[[], Any]) -> tuple[Kernel, ...]:
     return collapse(Kernel(name=event.name) for event in outermost)
 
 
-def kernels_of(session: profile) -> Iterator[Kernel]:
+def kernels_of(session: profiler.profile) -> Iterator[Kernel]:
     """The device activities of a profiler session in the order of their start, as many as are asked for.
 
     Grid and block are in the exported trace only, not in the events that torch gives to Python.

@@ -31,6 +31,8 @@ from autotune_cli.worker.protocol import JUDGE_PHASE, REFERENCE_PHASE, ReportPha
 
 # Host times are medians of this many calls: enough to see 20 us from 200 us, cheap beside the vetting.
 _HOST_CALLS = 5
+# Timed calls of the vetting take no longer together, host work included, but there is always one.
+_ROUGH_S = 0.02
 
 
 class Bench:
@@ -71,7 +73,7 @@ class Bench:
             launch = self._launches.get(entry)
             evidence = self._checker.check_all(candidate, launch)
             begin = time.perf_counter()
-            seen = self.timer.inspect(launch.run, rough_iterations)
+            seen = self.timer.inspect(launch.run, self._checker.calls_in(_ROUGH_S, rough_iterations))
             spent = time.perf_counter() - begin
             host = self._host_time(launch)
         except (Exception, SystemExit) as error:

@@ -65,13 +65,13 @@ class Cases:
 
     def size(self) -> int:
         """Bytes of the timed case's inputs, in all page sizes that were asked for."""
-        return sum(tensor.nbytes for tensor in self.problem(self.timed).inputs())
+        return sum(tensor.nbytes for tensor in self.problem(self.timed).inputs().values())
 
     def move(self) -> None:
         """Put the timed case's inputs into new tensors; the reference stays."""
         case = self.timed
         self._problems[case] = self.problem(case).moved()
-        self._guards[case] = InputGuard(self._problems[case])
+        self._guards[case].follow(self._problems[case])
 
     def is_unchanged(self, case: str) -> bool:
         """Are the case's inputs what they were when they were made? True for a case that isn't there."""
@@ -86,7 +86,8 @@ class Cases:
         """Called between a candidate's preparation and its first run: page layouts are made when first asked for."""
 
         def learn() -> None:
-            with self._phases.aside():
-                self._guards[case].learn()
+            if not self._guards[case].is_complete:
+                with self._phases.aside():
+                    self._guards[case].learn()
 
         return learn

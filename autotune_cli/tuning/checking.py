@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from autotune_cli.kernels.registry import Candidate
 from autotune_cli.results.schema import CaseEvidence
 from autotune_cli.tuning.cases import Cases
@@ -18,6 +20,7 @@ class Checker:
         self._cases = cases
         self._launches = launches
         self._phases = phases
+        self._took_s = 0.0
 
     def check_all(self, candidate: Candidate, launch: Launchable) -> tuple[CaseEvidence, ...]:
         """The evidence of every case; ``launch`` is the candidate on the timed one."""
@@ -31,8 +34,12 @@ class Checker:
         """Run on poisoned outputs, judge the output, and see that the inputs are what they were."""
         problem = self._cases.problem(case)
         poison(launch.run())
+        self._phases.synchronize()
+        begin = time.perf_counter()
         output = launch.run()
         self._phases.synchronize()
+        if case == self._cases.timed:
+            self._took_s = time.perf_counter() - begin
         with self._phases.aside():
             verdict = problem.check(output)
             unchanged = self._cases.is_unchanged(case)
@@ -48,6 +55,10 @@ class Checker:
             limit=verdict.limit,
             message=verdict.message,
         )
+
+    def calls_in(self, seconds: float, most: int) -> int:
+        """How many calls, one to ``most``, take no longer; by the last one that was judged on the timed case."""
+        return most if most * self._took_s <= seconds else max(1, int(seconds / self._took_s))
 
     def drop(self, case: str) -> None:
         """Forget changed inputs, and all candidates that were prepared on them."""

@@ -76,6 +76,14 @@ class Race:
         measured = [key for key in self.running if self.times[key]]
         return min(measured, key=lambda key: (median(list(self.times[key].values())), key), default=None)
 
+    @property
+    def best_us(self) -> float:
+        """The lowest median of a running candidate; before the first round the lowest time of the vetting, or 0."""
+        best = self.best
+        if best is not None:
+            return median(list(self.times[best].values()))
+        return min((self.rough[key] for key in self.running if key in self.rough), default=0.0)
+
     def order(self, number: int) -> list[str]:
         """The running candidates in an order of this round's own, always the same for a number.
 

@@ -168,7 +168,8 @@ class Racing:
 
     def _calls(self, number: int) -> tuple[int, int]:
         """Calls of a candidate in a round, and at how many placements."""
-        calls, placements = self._task.policy.iterations, self._task.policy.placements
+        policy = self._task.policy
+        calls, placements = policy.calls(self.race.best_us), policy.placements
         return (-(-calls // placements), 1) if self.race.is_heat(number) else (calls, placements)
 
     def _take(self, number: int, order: tuple[RoundEntry, ...], outcome: RoundDone) -> None:

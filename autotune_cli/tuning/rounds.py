@@ -62,12 +62,14 @@ class Rounds:
         try:
             runs: list[Callable[[], Any]] = []
             kept: list[Any] = []
+            self._phases.tell(JUDGE_PHASE, "")
+            self._begin(entries)
             for _ in range(self._placements(entries, placements)):
                 if runs:
                     # Alive while they are measured; the last ones stay for the check after the race.
                     kept.append((self._cases.problem(self._cases.timed), self._launches.release()))
-                self._phases.tell(JUDGE_PHASE, "")
-                self._move(entries)
+                    self._phases.tell(JUDGE_PHASE, "")
+                self._move()
                 for entry in entries:
                     current[0] = entry
                     runs.append(self._prepared(entry))
@@ -95,8 +97,10 @@ class Rounds:
             return 1
         return most if size <= SMALL_BYTES and self._placement.has_room(most * size) else 1
 
-    def _move(self, entries: tuple[RoundEntry, ...]) -> None:
-        """Put the timed problem, and what libraries keep, elsewhere; candidates are prepared anew."""
+    def _begin(self, entries: tuple[RoundEntry, ...]) -> None:
+        """Forget what was prepared for the round before and what libraries keep, so that it lies elsewhere in this one;
+        inputs that a candidate has changed are drawn anew.
+        """
         self._launches.clear()
         for name in sorted({entry.candidate.backend for entry in entries}):
             forget = REGISTRY.get(name).forget
@@ -105,6 +109,9 @@ class Rounds:
         case = self._cases.timed
         if not self._cases.is_unchanged(case):
             self._checker.drop(case)
+
+    def _move(self) -> None:
+        """Put the timed problem elsewhere; candidates are prepared anew on it."""
         if self._placement.has_room(self._cases.size()):
             self._placement.perturb()
             self._cases.move()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 
 from autotune_cli.kernels.family import Problem
@@ -15,27 +17,48 @@ class InputGuard:
 
     def __init__(self, problem: Problem) -> None:
         self._problem = problem
-        self._sums: dict[int, int] = {}
+        self._sums: dict[str, int] = {}
         self.learn()
+
+    @property
+    def is_complete(self) -> bool:
+        """Are the sums of all inputs known?"""
+        return self._problem.inputs().keys() <= self._sums.keys()
 
     def learn(self) -> None:
         """Take the sums of inputs that weren't there before: page layouts are made when first asked for."""
-        for tensor in self._problem.inputs():
-            if tensor.data_ptr() not in self._sums:
-                self._sums[tensor.data_ptr()] = _digest(tensor)
+        new = {name: tensor for name, tensor in self._problem.inputs().items() if name not in self._sums}
+        self._sums.update(zip(new, digests(new.values()), strict=True))
+
+    def follow(self, problem: Problem) -> None:
+        """Guard the same inputs in other tensors. What their names stand for is known."""
+        self._problem = problem
 
     def unchanged(self) -> bool:
-        return all(self._sums.get(tensor.data_ptr()) in (None, _digest(tensor)) for tensor in self._problem.inputs())
+        """Do the inputs hold what they held when they were first seen?"""
+        seen = {name: tensor for name, tensor in self._problem.inputs().items() if name in self._sums}
+        return all(self._sums[name] == digest for name, digest in zip(seen, digests(seen.values()), strict=True))
 
 
-def _digest(tensor: torch.Tensor) -> int:
+def digests(tensors: Iterable[torch.Tensor]) -> list[int]:
+    """A sum of each tensor's bits, modulo 2^64. The device is waited for once, whatever their number."""
+    sums = [_digest(tensor) for tensor in tensors]
+    return torch.stack(sums).tolist() if sums else []
+
+
+def _digest(tensor: torch.Tensor) -> torch.Tensor:
     """A sum that also changes when elements change places (sorting in place), without a copy as large as the input."""
     bits = tensor.detach().reshape(-1).view(torch.uint8)
     if bits.numel() % 4 == 0 and bits.data_ptr() % 4 == 0:
         bits = bits.view(torch.int32)
     rows = bits[: bits.numel() // _ROW * _ROW].view(-1, _ROW)
-    tail = bits[rows.numel() :].long()
-    sums = (rows.sum(0, dtype=torch.int64), rows.sum(1, dtype=torch.int64), tail)
-    # Odd weights: no change of one element is lost where the sum overflows.
-    weighted = [(part * (2 * torch.arange(part.numel(), device=part.device) + 1)).sum() for part in sums]
-    return int(weighted[0] + 3 * weighted[1] + 5 * weighted[2])
+    tail = bits[rows.numel() :]
+    parts = [(rows.sum(0, dtype=torch.int64), 1), (rows.sum(1, dtype=torch.int64), 3)] if len(rows) else []
+    if len(tail) or not parts:
+        parts.append((tail.long(), 5))
+    return torch.cat([part * _weights(part, factor) for part, factor in parts]).sum()
+
+
+def _weights(part: torch.Tensor, factor: int) -> torch.Tensor:
+    """``factor`` times 1, 3, 5 ...: no change of one element is lost where the sum overflows, as they are odd."""
+    return torch.arange(factor, factor * (2 * len(part) + 1), 2 * factor, device=part.device)

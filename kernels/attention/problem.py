@@ -10,13 +10,13 @@ import copy
 import itertools
 import math
 import statistics
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
+from autotune_cli.kernels.attention.paging import PagedKV, PageLayout, indptr, spans
 from autotune_cli.kernels.attention.reference import Reference, compute_reference, judge
 from autotune_cli.kernels.attention.workload import AttentionWorkload, Lengths
 from autotune_cli.kernels.family import Verdict
@@ -44,57 +44,6 @@ EDGE_LONGEST = 8192 + 75
 # No edge case has more requests.
 EDGE_REQUESTS = 13
 _CHUNK = 1 << 24
-
-
-@dataclass(frozen=True)
-class PagedKV:
-    """A KV cache in pages, as a serving engine hands it to kernels (FlashInfer's NHD layout).
-
-    Page 0 belongs to nobody and holds garbage; the requests' pages are scattered at random.
-    """
-
-    page_size: int
-    k: torch.Tensor
-    """[pages, page_size, kv heads, head dim], in the cache's dtype."""
-    v: torch.Tensor
-    tables: tuple[torch.Tensor, ...]
-    """Page ids of each request, int32 on the CPU; empty where the request has no token."""
-    lengths: tuple[int, ...]
-    """Tokens of each request in these pages."""
-
-    @cached_property
-    def indptr(self) -> torch.Tensor:
-        """[batch + 1] int32 on the CPU: where each request's pages begin in ``indices``."""
-        return indptr([len(table) for table in self.tables])
-
-    @cached_property
-    def indices(self) -> torch.Tensor:
-        """[total pages] int32 on the device."""
-        return torch.cat(self.tables).to(self.k.device)
-
-    @cached_property
-    def last_page_len(self) -> torch.Tensor:
-        """[batch] int32 on the CPU: tokens in the last page; 0 for a request without a page."""
-        pairs = zip(self.tables, self.lengths, strict=True)
-        return torch.tensor([n - (len(t) - 1) * self.page_size if n else 0 for t, n in pairs], dtype=torch.int32)
-
-    @cached_property
-    def block_tables(self) -> torch.Tensor:
-        """[batch, most pages] int32 on the device; filled up with page 0, the garbage."""
-        padded = torch.nn.utils.rnn.pad_sequence(list(self.tables), batch_first=True, padding_value=0)
-        return padded.to(self.k.device)
-
-    @cached_property
-    def seq_lens(self) -> torch.Tensor:
-        """[batch] int32 on the device."""
-        return torch.tensor(self.lengths, dtype=torch.int32, device=self.k.device)
-
-    def seen_from(self, first: Sequence[int]) -> PagedKV:
-        """Without the whole pages before token ``first[i]`` of request ``i``: what a sliding window leaves."""
-        drop = [token // self.page_size for token in first]
-        tables = tuple(table[pages:] for table, pages in zip(self.tables, drop, strict=True))
-        lengths = tuple(n - pages * self.page_size for n, pages in zip(self.lengths, drop, strict=True))
-        return PagedKV(self.page_size, self.k, self.v, tables, lengths)
 
 
 def cases(workload: AnyWorkload) -> tuple[str, ...]:
@@ -187,6 +136,8 @@ class AttentionProblem:
             # Kernels that round them and kernels that don't must agree where masks are decided; see FP8_QUERY_LIMITS.
             self.q = self.q.to(getattr(torch, self.geometry.q_dtype)).to(self.dtype)
         self._pages: dict[int, PagedKV] = {}
+        # By page size; the same wherever the pages lie.
+        self._layouts: dict[int, PageLayout] = {}
         self._workspaces: dict[int, torch.Tensor] = {}
 
     @cached_property
@@ -239,14 +190,14 @@ class AttentionProblem:
             self._workspaces[size] = torch.zeros(size, dtype=torch.uint8, device=self.device)
         return self._workspaces[size]
 
-    def inputs(self) -> list[torch.Tensor]:
+    def inputs(self) -> Mapping[str, torch.Tensor]:
         """Tensors that no candidate may change. Ask after a candidate is prepared: pages are made on demand."""
-        held = [self.q, self._keys, self._values]
+        held = {"q": self.q, "keys": self._keys, "values": self._values}
         if self.sinks is not None:
-            held.append(self.sinks)
-        held += [tensor for name in ("k", "v") if (tensor := self.__dict__.get(name)) is not None]
-        for pages in self._pages.values():
-            held += [pages.k, pages.v]
+            held["sinks"] = self.sinks
+        held |= {f"new {name}": tensor for name in ("k", "v") if (tensor := self.__dict__.get(name)) is not None}
+        for size, pages in self._pages.items():
+            held |= {f"k in pages of {size}": pages.k, f"v in pages of {size}": pages.v}
         return held
 
     def check(self, output: Any) -> Verdict:
@@ -304,36 +255,17 @@ class AttentionProblem:
         return new if scale == 1.0 else new * scale
 
     def _fill_pages(self, page_size: int) -> PagedKV:
-        counts = [-(-n // page_size) for n in self.lengths.kv]
-        shuffle = torch.Generator().manual_seed(self.seed + page_size)
-        order = 1 + torch.randperm(sum(counts), generator=shuffle, dtype=torch.int32)
-        tables: tuple[torch.Tensor, ...] = torch.split(order, counts)  # type: ignore[no-untyped-call]
-        rows = torch.cat([_slots(t, n, page_size) for t, n in zip(tables, self.lengths.kv, strict=True)])
-        rows = rows.to(self.device)
-        shape = (1 + sum(counts), page_size, self.geometry.num_kv_heads, self.geometry.head_dim)
+        layout = self._layouts.get(page_size)
+        if layout is None:
+            layout = self._layouts[page_size] = PageLayout.draw(page_size, self.lengths.kv, self.seed, self.device)
+        shape = (1 + layout.pages, page_size, self.geometry.num_kv_heads, self.geometry.head_dim)
         caches = []
         for logical in (self._keys, self._values):
             garbage = GARBAGE.get(self.cache_dtype, GARBAGE_ELSE)
             cache = torch.empty(shape, dtype=self.cache_dtype, device=self.device).fill_(garbage)
-            _bits(cache).view(-1, *shape[2:]).index_copy_(0, rows, _bits(logical))
+            _bits(cache).view(-1, *shape[2:]).index_copy_(0, layout.rows, _bits(logical))
             caches.append(cache)
-        return PagedKV(page_size, caches[0], caches[1], tables, self.lengths.kv)
-
-
-def spans(lengths: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """(start, stop) of each request in a ragged tensor."""
-    return itertools.pairwise(itertools.accumulate(lengths, initial=0))
-
-
-def indptr(lengths: Sequence[int]) -> torch.Tensor:
-    """[len + 1] int32 on the CPU, where FlashInfer's plan wants it: on the GPU it costs a blocking copy."""
-    return torch.tensor(list(itertools.accumulate(lengths, initial=0)), dtype=torch.int32)
-
-
-def _slots(table: torch.Tensor, tokens: int, page_size: int) -> torch.Tensor:
-    """[tokens] int64: the row of each token in a cache seen as [pages * page_size, ...]."""
-    token = torch.arange(tokens)
-    return table.long()[token // page_size] * page_size + token % page_size
+        return PagedKV(page_size, caches[0], caches[1], layout.tables, self.lengths.kv)
 
 
 def _bits(tensor: torch.Tensor) -> torch.Tensor:

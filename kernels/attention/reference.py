@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -32,6 +33,13 @@ class Reference:
 
     out: torch.Tensor
     lse: torch.Tensor
+
+    @cached_property
+    def squares(self) -> torch.Tensor:
+        """[queries, heads] float64: squared norms of the rows of ``out``."""
+        return torch.cat(
+            [part.square().sum(-1).double() for part in self.out.split(max(1, _ROWS // self.out.shape[1]))]
+        )
 
 
 @dataclass(frozen=True)
@@ -183,7 +191,7 @@ def judge(
         if wrong:
             return Verdict(False, 1.0, 0.0, "form of the output", f"{name} {wrong}")
     bound = limits(geometry, exact_queries)
-    norms = _row_norms(out, reference.out)
+    norms = _row_norms(out, reference)
     if norms.broken:
         message = f"NaN or infinity in {norms.broken} of {norms.rows} rows, first {_place(norms.worst_at, lengths)}"
         return Verdict(False, float(norms.broken), 0.0, "rows with NaN or infinity", message)
@@ -232,28 +240,25 @@ class _Norms:
     rows: int
 
 
-def _row_norms(out: torch.Tensor, reference: torch.Tensor) -> _Norms:
+def _row_norms(out: torch.Tensor, reference: Reference) -> _Norms:
     """Squares are summed a chunk of queries at a time, in the reference's precision."""
-    tokens, heads, _ = reference.shape
-    off = torch.empty(tokens, heads, dtype=torch.float64, device=reference.device)
-    size = torch.empty_like(off)
+    tokens, heads, _ = reference.out.shape
+    off = torch.empty(tokens, heads, dtype=torch.float64, device=out.device)
     step = max(1, _ROWS // heads)
     for start in range(0, tokens, step):
         part = slice(start, start + step)
-        exact = reference[part]
+        exact = reference.out[part]
         off[part] = (out[part].to(exact.dtype) - exact).square().sum(-1).double()
-        size[part] = exact.square().sum(-1).double()
-    bad = ~off.isfinite()
-    broken = int(bad.sum())
-    if broken:
-        first = divmod(int(bad.view(-1).to(torch.int8).argmax()), heads)
-        return _Norms(math.inf, math.inf, first, broken, bad.numel())
+    size = reference.squares
     # A row whose reference is far below the usual size is measured against 1 % of the usual size.
-    floor = 1e-4 * size.mean()
-    relative = (off / torch.maximum(size, floor)).sqrt()
-    at = int(relative.argmax())
-    overall = math.sqrt(float(off.sum()) / float(size.sum()))
-    return _Norms(overall, float(relative.view(-1)[at]), divmod(at, heads), 0, off.numel())
+    relative = (off / torch.maximum(size, 1e-4 * size.mean())).sqrt().view(-1)
+    bad = ~off.isfinite().view(-1)
+    # In one copy, as each of its own waits for the device.
+    found = (bad.sum(), bad.to(torch.int8).argmax(), relative.argmax(), relative.max(), off.sum() / size.sum())
+    broken, first, at, worst, share = torch.stack([value.double() for value in found]).tolist()
+    if broken:
+        return _Norms(math.inf, math.inf, divmod(int(first), heads), int(broken), off.numel())
+    return _Norms(math.sqrt(share), worst, divmod(int(at), heads), 0, off.numel())
 
 
 def _place(at: tuple[int, int], lengths: Lengths) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
@@ -43,8 +44,8 @@ class TopkProblem:
     def graph(self) -> bool:
         return self.workload.mode == "graph"
 
-    def inputs(self) -> list[torch.Tensor]:
-        return [self.scores, self.lengths]
+    def inputs(self) -> Mapping[str, torch.Tensor]:
+        return {"scores": self.scores, "lengths": self.lengths}
 
     def check(self, output: Any) -> Verdict:
         """Judge an int32 [rows, k] output; see :func:`autotune_cli.kernels.topk.reference.judge`."""

@@ -244,7 +244,8 @@ def test_the_page_explains_every_argument_and_status() -> None:
 
 
 def test_the_page_names_fields_that_exist() -> None:
-    from autotune_cli.kernels.attention.problem import AttentionProblem, PagedKV
+    from autotune_cli.kernels.attention.paging import PagedKV
+    from autotune_cli.kernels.attention.problem import AttentionProblem
     from autotune_cli.kernels.attention.problem import make_problem as make_attention
     from autotune_cli.kernels.attention.workload import AttentionWorkload
     from autotune_cli.kernels.geometry import Geometry

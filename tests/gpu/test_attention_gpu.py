@@ -104,7 +104,7 @@ def failures(shape: AttentionWorkload, backend: Backend) -> dict[str, str]:
                 continue
             if backend.build is not None:
                 backend.build(shape, **dict(candidate.knobs))
-            before = [tensor.double().sum().item() for tensor in problem.inputs()]
+            before = [tensor.double().sum().item() for tensor in problem.inputs().values()]
             try:
                 verdict = launch(backend, candidate, problem)
             except Exception as error:
@@ -112,7 +112,7 @@ def failures(shape: AttentionWorkload, backend: Backend) -> dict[str, str]:
                 continue
             if not verdict.ok:
                 found[f"{candidate.key} {case}"] = f"{verdict.measure} {verdict.error:.3g}: {verdict.message}"
-            after = [tensor.double().sum().item() for tensor in problem.inputs()][: len(before)]
+            after = [tensor.double().sum().item() for tensor in problem.inputs().values()][: len(before)]
             if after != before:
                 found[f"{candidate.key} {case}"] = "changed its inputs"
         del problem

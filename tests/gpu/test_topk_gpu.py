@@ -67,9 +67,9 @@ def output(problem: TopkProblem, candidate: Candidate, mode: str) -> torch.Tenso
 
 
 def verdict(problem: TopkProblem, candidate: Candidate, mode: str) -> Verdict:
-    before = [t.clone() for t in problem.inputs()]
+    before = [t.clone() for t in problem.inputs().values()]
     found = problem.check(output(problem, candidate, mode))
-    assert all(torch.equal(a, b) for a, b in zip(before, problem.inputs(), strict=True)), "changed its inputs"
+    assert all(torch.equal(a, b) for a, b in zip(before, problem.inputs().values(), strict=True)), "changed its inputs"
     return found
 
 

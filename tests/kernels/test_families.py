@@ -103,4 +103,4 @@ def test_a_view_for_graphs_has_the_same_tensors(problem: str) -> None:
     made = family(problem).make_problem(workload, family(problem).cases(workload)[0], "cpu", 3)
     view = made.for_graphs()
     assert (made.graph, view.graph) == (False, True)
-    assert all(a is b for a, b in zip(made.inputs(), view.inputs(), strict=True))
+    assert all(a is b for a, b in zip(made.inputs().values(), view.inputs().values(), strict=True))

@@ -47,7 +47,7 @@ def make(name, vetted_s, raced_s):
         output, calls = right(problem), []
         def run():
             calls.append(1)
-            passed[0] += vetted_s if len(calls) <= 7 else raced_s
+            passed[0] += vetted_s if len(calls) <= 6 else raced_s
             return output.clone()
         return run
     register("topk.select", name=name, devices=("cpu",))(prepare)

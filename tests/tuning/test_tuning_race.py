@@ -304,3 +304,18 @@ def test_the_pace_is_learnt_from_a_round() -> None:
     predicted = pace.predict(race, ["a", "b"], 10, 1)
     pace.learn(predicted, 3.0 * predicted)
     assert pace.predict(race, ["a", "b"], 10, 1) == pytest.approx(3.0 * predicted)
+
+
+@pytest.mark.parametrize(("best_us", "calls"), [(0.0, 30), (7.0, 30), (200.0, 30), (201.0, 30), (400.0, 15), (5e6, 9)])
+def test_long_kernels_are_called_less_often_in_a_round(best_us: float, calls: int) -> None:
+    assert RacePolicy().calls(best_us) == calls
+    assert RacePolicy(iterations=4).calls(best_us) == 4
+
+
+def test_the_best_time_is_the_vettings_until_a_round_was_measured() -> None:
+    race = Race(RacePolicy(heats=0), ["a", "b"])
+    assert race.best_us == 0.0
+    race.cut_rough({"a": 12.0, "b": 11.0})
+    assert race.best_us == 11.0
+    race.add(0, {"a": 10.0, "b": 10.5}, None)
+    assert race.best_us == 10.0

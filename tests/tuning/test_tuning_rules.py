@@ -210,8 +210,8 @@ class Inputs:
     def __init__(self, *tensors: torch.Tensor) -> None:
         self.tensors = list(tensors)
 
-    def inputs(self) -> list[torch.Tensor]:
-        return self.tensors
+    def inputs(self) -> dict[str, torch.Tensor]:
+        return {str(number): tensor for number, tensor in enumerate(self.tensors)}
 
     def check(self, output: Any) -> Any:
         raise NotImplementedError
@@ -262,6 +262,18 @@ def test_guard_does_not_forgive_a_change_at_the_next_learning() -> None:
     guard = InputGuard(Inputs(tensor))
     tensor.zero_()
     guard.learn()
+    assert not guard.unchanged()
+
+
+def test_guard_knows_the_inputs_in_other_tensors() -> None:
+    problem = Inputs(torch.ones(8), torch.arange(8))
+    guard = InputGuard(problem)
+    guard.follow(problem.moved())
+    assert guard.is_complete
+    assert guard.unchanged()
+    problem.tensors[1][3] = 0
+    assert guard.unchanged()
+    guard.follow(problem.moved())
     assert not guard.unchanged()
 
 

@@ -8,15 +8,13 @@ overlaps (programmatic dependent launch) are not counted twice or at all.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from autotune_cli.measure.timers.base import Inspection, Launch, MeasurementError, Sample, TimerInfo
 
 if TYPE_CHECKING:
-    from torch.profiler import profile
+    from torch.autograd.profiler import profile
 
     from autotune_cli.results.schema import Kernel
 
@@ -38,7 +36,7 @@ Named = TypeVar("Named", Activity, "Kernel")
 
 
 class Cupti:
-    """CUPTI kernel records through ``torch.profiler``."""
+    """CUPTI kernel records through torch's profiler."""
 
     name = ABOUT.name
 
@@ -74,11 +72,12 @@ class Cupti:
 
     def _record(self, launches: Sequence[Launch], iterations: int, started: Callable[[int], None]) -> profile:
         import torch
-        from torch.profiler import ProfilerActivity, profile
+        from torch.autograd.profiler import profile
 
         torch.cuda.synchronize()
         session: profile
-        with _quiet(), profile(activities=[ProfilerActivity.CUDA]) as session:
+        # torch.profiler.profile records the same through this class, but imports TorchInductor first (seconds).
+        with profile(use_cpu=False, use_device="cuda", use_kineto=True) as session:
             for index, launch in enumerate(launches):
                 started(index)
                 for _ in range(iterations):
@@ -95,16 +94,6 @@ class Cupti:
         self._erfinv(self._half, out=self._marked)
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without torch's warning that a session forgets earlier ones. ``acc_events`` would silence it too, and have torch
-    make Python objects of all events at the end, a fifth of a round's time, for nobody.
-    """
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*clears events at the end of each cycle.*")
-        yield
-
-
 def make(l2: str) -> Cupti:
     return Cupti(l2)
 
@@ -112,8 +101,7 @@ def make(l2: str) -> Cupti:
 def _activities(session: profile) -> list[Activity]:
     from torch._C._autograd import DeviceType
 
-    assert session.profiler is not None
-    results: Any = session.profiler.kineto_results
+    results: Any = session.kineto_results
     found = [
         Activity(event.start_ns(), event.duration_ns(), event.name())
         for event in results.events()

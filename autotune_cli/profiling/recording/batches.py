@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from autotune_cli.kernels.attention.problem import AttentionProblem, PagedKV, indptr
+from autotune_cli.kernels.attention.paging import PagedKV, indptr
+from autotune_cli.kernels.attention.problem import AttentionProblem
 from autotune_cli.kernels.attention.workload import Lengths
 
 

@@ -9,7 +9,8 @@ from functools import cached_property
 import torch
 
 from autotune_cli.kernels.attention.backends._flashinfer import in_window
-from autotune_cli.kernels.attention.problem import AttentionProblem, PagedKV
+from autotune_cli.kernels.attention.paging import PagedKV
+from autotune_cli.kernels.attention.problem import AttentionProblem
 from autotune_cli.kernels.attention.workload import Lengths
 from autotune_cli.profiling.recording.batches import Batch
 from autotune_cli.sglang.padding import SCRATCH, Buffers, PagedMetadata, write_fake_request

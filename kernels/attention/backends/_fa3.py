@@ -15,7 +15,8 @@ from autotune_cli.kernels.registry import Device
 if TYPE_CHECKING:
     import torch
 
-    from autotune_cli.kernels.attention.problem import AttentionProblem, PagedKV
+    from autotune_cli.kernels.attention.paging import PagedKV
+    from autotune_cli.kernels.attention.problem import AttentionProblem
 
 REQUIRES = ("sgl_kernel",)
 INSTALL = "pip install 'kernel-autotune[cuda]'"

@@ -18,7 +18,8 @@ from autotune_cli.kernels.registry import Device, LaunchPlan
 if TYPE_CHECKING:
     import torch
 
-    from autotune_cli.kernels.attention.problem import AttentionProblem, PagedKV
+    from autotune_cli.kernels.attention.paging import PagedKV
+    from autotune_cli.kernels.attention.problem import AttentionProblem
 
 REQUIRES = ("flashinfer",)
 INSTALL = "pip install 'kernel-autotune[cuda]'"

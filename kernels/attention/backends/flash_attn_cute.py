@@ -13,7 +13,8 @@ from autotune_cli.kernels.registry import Device, Knob, Prepared, register
 if TYPE_CHECKING:
     import torch
 
-    from autotune_cli.kernels.attention.problem import AttentionProblem, PagedKV
+    from autotune_cli.kernels.attention.paging import PagedKV
+    from autotune_cli.kernels.attention.problem import AttentionProblem
 
 # 128 is a key tile of most head dims, and so the size whose pages come by TMA.
 PAGE_SIZES = (1, 16, 64, 128, 256)

@@ -13,7 +13,8 @@ from autotune_cli.kernels.modules import Module
 from autotune_cli.kernels.registry import Device, Knob, Prepared, register
 
 if TYPE_CHECKING:
-    from autotune_cli.kernels.attention.problem import AttentionProblem, PagedKV
+    from autotune_cli.kernels.attention.paging import PagedKV
+    from autotune_cli.kernels.attention.problem import AttentionProblem
 
 
 def unsupported(workload: AttentionWorkload, device: Device, knobs: Mapping[str, Knob]) -> str | None:

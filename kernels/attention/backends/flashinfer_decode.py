@@ -13,7 +13,8 @@ from autotune_cli.kernels.modules import Module
 from autotune_cli.kernels.registry import Device, Knob, Prepared, register
 
 if TYPE_CHECKING:
-    from autotune_cli.kernels.attention.problem import AttentionProblem, PagedKV
+    from autotune_cli.kernels.attention.paging import PagedKV
+    from autotune_cli.kernels.attention.problem import AttentionProblem
 
 # Group sizes the CUDA-core kernel is compiled for (DISPATCH_GQA_GROUP_SIZE in FlashInfer's utils.cuh).
 GROUPS = (1, 2, 3, 4, 6, 8)

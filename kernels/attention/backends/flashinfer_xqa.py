@@ -14,7 +14,8 @@ from autotune_cli.kernels.registry import Device, Knob, Prepared, register
 if TYPE_CHECKING:
     import torch
 
-    from autotune_cli.kernels.attention.problem import AttentionProblem, PagedKV
+    from autotune_cli.kernels.attention.paging import PagedKV
+    from autotune_cli.kernels.attention.problem import AttentionProblem
 
 # nbValidRows <= 32 in FlashInfer's xqa/mha.cu: query heads of one KV head.
 MAX_GROUP = 32

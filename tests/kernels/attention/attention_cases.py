@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 import torch
 
-from autotune_cli.kernels.attention.problem import AttentionProblem, make_problem, spans
+from autotune_cli.kernels.attention.paging import spans
+from autotune_cli.kernels.attention.problem import AttentionProblem, make_problem
 from autotune_cli.kernels.attention.workload import AttentionWorkload
 from autotune_cli.kernels.geometry import Geometry
 

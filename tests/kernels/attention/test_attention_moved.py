@@ -12,7 +12,7 @@ from autotune_cli.kernels.attention.problem import AttentionProblem
 
 
 def addresses(made: AttentionProblem) -> set[int]:
-    return {tensor.data_ptr() for tensor in made.inputs()}
+    return {tensor.data_ptr() for tensor in made.inputs().values()}
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
@@ -76,7 +76,7 @@ def test_a_spoilt_copy_leaves_the_first_one_alone() -> None:
     made = problem("attention.extend")
     before = [tensor.clone() for tensor in (made.q, made._keys, made._values, made.paged(1).k)]
     other = made.moved()
-    for tensor in other.inputs():
+    for tensor in other.inputs().values():
         tensor.zero_()
     other.paged(1).k.zero_()
     for old, new in zip(before, (made.q, made._keys, made._values, made.paged(1).k), strict=True):

@@ -32,11 +32,11 @@ def run(shape: AttentionWorkload, candidate: Candidate, case: str) -> None:
     made = make_problem(shape, case, "cpu", 11)
     prepared = REGISTRY.get(candidate.backend).prepare(made, **dict(candidate.knobs))
     assert isinstance(prepared, Prepared)
-    held = [tensor.clone() for tensor in made.inputs()]
+    held = [tensor.clone() for tensor in made.inputs().values()]
     prepared.run().fill_(float("nan"))
     verdict = made.check(prepared.run())
     assert verdict.ok, (candidate.key, case, verdict)
-    for before, after in zip(held, made.inputs(), strict=False):
+    for before, after in zip(held, made.inputs().values(), strict=False):
         assert torch.equal(before.float(), after.float())
 
 

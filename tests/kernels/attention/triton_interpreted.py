@@ -46,13 +46,12 @@ def judged(
         operation=operation, geometry=layer, batch=len(kv), new=max(qo), context=max(kv), mode="eager"
     )
     problem = AttentionProblem(workload, Lengths(qo, kv), "cpu", 3, edges=True)
-    before = [tensor.float().sum() for tensor in (*problem.inputs(), problem.paged(knobs["page_size"]).k)]
+    problem.paged(knobs["page_size"])
+    before = {held: tensor.float().sum() for held, tensor in problem.inputs().items()}
     prepared = REGISTRY.get(name).prepare(problem, **knobs)
     assert isinstance(prepared, Prepared)
     verdict = problem.check(prepared.run())
-    after = [
-        tensor.float().sum() for tensor in (*problem.inputs()[: len(before) - 1], problem.paged(knobs["page_size"]).k)
-    ]
+    after = {held: problem.inputs()[held].float().sum() for held in before}
     return [name, layer.key, str(knobs), verdict.ok and before == after, verdict.message]
 
 

@@ -38,14 +38,14 @@ def assert_right(backend: str, load: TopkWorkload, device: Device) -> int:
     checked = 0
     for case in cases(load):
         problem = make_problem(load, case, "cpu", 5)
-        before = [t.clone() for t in problem.inputs()]
+        before = [t.clone() for t in problem.inputs().values()]
         for candidate in supported(backend, load, device):
             run = prepare(problem, candidate).run
             for _ in range(2):
                 verdict = problem.check(run())
                 assert verdict.ok, f"{candidate.key} on {case}: {verdict.message}"
             checked += 1
-        assert all(torch.equal(a, b) for a, b in zip(before, problem.inputs(), strict=True))
+        assert all(torch.equal(a, b) for a, b in zip(before, problem.inputs().values(), strict=True))
     return checked
 
 

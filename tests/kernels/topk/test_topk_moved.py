@@ -20,7 +20,7 @@ UNEVEN = EVEN.model_copy(update={"spread": "uneven"})
 def test_equal_values_in_other_tensors(workload: TopkWorkload, case: str) -> None:
     made = make_problem(workload, case, "cpu", 3)
     other = made.moved()
-    for one, two in zip(made.inputs(), other.inputs(), strict=True):
+    for one, two in zip(made.inputs().values(), other.inputs().values(), strict=True):
         assert one.data_ptr() != two.data_ptr()
         assert torch.equal(one, two)
         assert (one.dtype, one.is_contiguous()) == (two.dtype, two.is_contiguous())

@@ -47,7 +47,7 @@ def test_every_case_has_the_shape_of_the_workload_and_repeats_with_its_seed(case
     assert case == "equal" or not torch.equal(one.scores, other.scores)
     assert one.full is (spread == "even")
     assert not one.scores.isnan().any()
-    assert [t.data_ptr() for t in one.inputs()] == [one.scores.data_ptr(), one.lengths.data_ptr()]
+    assert [t.data_ptr() for t in one.inputs().values()] == [one.scores.data_ptr(), one.lengths.data_ptr()]
 
 
 def test_scores_past_a_length_are_garbage_that_would_win() -> None:
