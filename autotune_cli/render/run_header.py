@@ -19,7 +19,7 @@ def header(environment: Environment, settings: Settings, noise_band: float | Non
             parts.append(f"{name} {version}")
     method = f"{'cold' if settings.l2 == 'cold' else 'warm'} {'L2' if environment.device_kind == 'cuda' else 'caches'}"
     timing = f"{method}, {header_words(settings.timer)}"
-    timing += f", {settings.rounds} rounds of {settings.iterations}"
+    timing += f", {settings.rounds} rounds of up to {settings.iterations}"
     if settings.exhaustive:
         timing += ", exhaustive"
     if noise_band is not None:

@@ -122,7 +122,7 @@ def test_ceilings_of_a_cpu_and_of_older_files_have_no_clocks() -> None:
 def test_header_says_what_was_measured_and_how() -> None:
     device, method = header(ENVIRONMENT, SETTINGS, 0.0021)
     assert device == "NVIDIA H200, driver 580.159, torch 2.11.0, flashinfer 0.6.18"
-    assert method == "cold L2, CUPTI, 10 rounds of 25 | noise band 0.21 %"
+    assert method == "cold L2, CUPTI, 10 rounds of up to 25 | noise band 0.21 %"
     changes = {"timer": "events", "l2": "warm", "exhaustive": True}
     assert "they time the host too" in header(ENVIRONMENT, SETTINGS.model_copy(update=changes))[1]
     assert header(CPU, SETTINGS)[0] == "AMD [bold]EPYC, 2 threads, torch 2.13.0"
