@@ -115,6 +115,10 @@ def test_text_that_is_not_unicode_is_written_readably(tmp_path: Path) -> None:
             lambda d: d["workloads"].append(copy.deepcopy(d["workloads"][0])),
             "a workload is there twice for one device",
         ),
+        (
+            lambda d: d["workloads"][0]["candidates"][0].update(status="duplicate", same_as="gone"),
+            "workloads[0]: flashinfer.decode(path=fa3,page_size=16): the same as gone, which is no candidate",
+        ),
         (lambda d: d.__setitem__("environment", "gone"), "environment gone is named but not there"),
         (lambda d: d.__setitem__("schema_version", "1"), "schema_version: must be a whole number"),
         (lambda d: d.__setitem__("schema_version", True), "schema_version: must be a whole number"),
