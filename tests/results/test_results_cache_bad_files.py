@@ -14,7 +14,7 @@ from result_builders import decode, environment, result, run_file
 
 from autotune_cli import reading
 from autotune_cli.errors import CannotWrite
-from autotune_cli.results import cache, files
+from autotune_cli.results import atomic, cache
 from autotune_cli.results.cache import lookup
 from autotune_cli.results.files import dump_run
 from autotune_cli.results.identity import environment_key, fits_key
@@ -201,7 +201,7 @@ def test_a_full_disk_keeps_the_old_file_and_the_lock_free(tmp_path: Path, monkey
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr(files, "_write_synced", full)
+        patched.setattr(atomic, "_write_synced", full)
         with pytest.raises(CannotWrite, match="no space left on device"):
             store(tmp_path).save(run_file(result(decode(1))))
     assert loaded(tmp_path).workloads == (result(),)

@@ -18,7 +18,8 @@ from result_builders import candidate, decode, result, run_file, runs
 from autotune_cli.errors import BadFile, NewerSchema
 from autotune_cli.plain_text import shown
 from autotune_cli.results import upgrade
-from autotune_cli.results.files import dump_run, read_run, write_atomic
+from autotune_cli.results.atomic import write_atomic
+from autotune_cli.results.files import dump_run, read_run
 from autotune_cli.results.schema import RunFile
 
 GOOD = run_file(result())

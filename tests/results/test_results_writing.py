@@ -12,8 +12,9 @@ import pytest
 from result_builders import result, run_file
 
 from autotune_cli.errors import CannotWrite
-from autotune_cli.results import files
-from autotune_cli.results.files import dump_run, read_run, remove_temporaries, write_atomic
+from autotune_cli.results import atomic
+from autotune_cli.results.atomic import remove_temporaries, write_atomic
+from autotune_cli.results.files import dump_run, read_run
 
 GOOD = run_file(result())
 TEXT = dump_run(GOOD)
@@ -40,7 +41,7 @@ def test_a_failed_write_leaves_the_old_file(
         raise OSError(code, os.strerror(code))
 
     if step == "write":
-        monkeypatch.setattr(files, "open", lambda descriptor, _mode: _Full(descriptor, code), raising=False)
+        monkeypatch.setattr(atomic, "open", lambda descriptor, _mode: _Full(descriptor, code), raising=False)
     else:
         monkeypatch.setattr(os, step, fail)
     with pytest.raises(CannotWrite) as caught:
