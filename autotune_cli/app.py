@@ -17,7 +17,7 @@ from autotune_cli.commands.kernels import kernels
 from autotune_cli.commands.profile import profile
 from autotune_cli.commands.show import show
 from autotune_cli.commands.tune import tune
-from autotune_cli.errors import EXIT_OK, EXIT_USAGE
+from autotune_cli.errors import EXIT_OK, EXIT_USAGE, AutotuneError
 from autotune_cli.outermost import guarded
 from autotune_cli.plain_text import shown
 
@@ -84,11 +84,18 @@ def run(arguments: Sequence[str]) -> int:
             raise
     except _USAGE_ERROR as error:
         if arguments:
-            # Without arguments the message is the whole help.
-            error.message = shown(error.message)
+            raise _as_ours(error) from None
+        # The message is the whole help.
         error.show(file=sys.stderr)
         return EXIT_USAGE
     return EXIT_OK
+
+
+def _as_ours(error: Any) -> AutotuneError:
+    """A usage error of Typer's as one of this program's: one line, which names the help to look at."""
+    text = shown(error.format_message()).removesuffix(".")
+    seen = "" if error.ctx is None else f" (see '{error.ctx.command_path} -h')"
+    return AutotuneError(detail=f"{text[:1].lower()}{text[1:]}{seen}")
 
 
 def main() -> None:

@@ -48,7 +48,7 @@ def with_times(run: RunFile, times: Times, when: str | None = None) -> RunFile:
     workloads = []
     for result in run.workloads:
         candidates = tuple(_retimed(c, times(result.key, c)) if c.rounds_us else c for c in result.candidates)
-        measured = {c.key: dict(zip(c.rounds, c.rounds_us, strict=True)) for c in candidates if c.rounds_us}
+        measured = {c.key: c.us_by_round for c in candidates if c.rounds_us}
         default = result.choice.default if result.choice else None
         margin = max(TIE_MARGIN, result.noise or 0.0)
         over = result.baselines[0].name if result.baselines else "default"

@@ -5,7 +5,7 @@ docs/api.md says what each column is; a test holds its tables against the names 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from autotune_cli.api.columns import FLOAT, INTEGER, TEXT, YES_OR_NO, Table, as_json, fields_of
@@ -146,17 +146,11 @@ def _computed(result: WorkloadResult, baseline: BaselineResult, candidate: Candi
     held = next((other for other in result.candidates if other.key == baseline.candidate), None)
     if held is None or baseline.missing is not None:
         return None
-    if held.same_as is not None:
-        # What launches just the kernels of another candidate has that one's times.
-        held = result.candidate(held.same_as)
+    held = result.timed(held)
     if held == candidate:
         return Ratio(1.0, 1.0, 1.0) if held.rounds else None
-    ratio = paired_ratio(_times(held), _times(candidate))
+    ratio = paired_ratio(held.us_by_round, candidate.us_by_round)
     return ratio if ratio is not None and ratio.low > 0.0 else None
-
-
-def _times(candidate: CandidateResult) -> Mapping[int, float]:
-    return dict(zip(candidate.rounds, candidate.rounds_us, strict=True))
 
 
 def _conditions(reading: Conditions | None) -> dict[str, object]:

@@ -96,6 +96,7 @@ def load_cache(name: str, *, root: str | Path | None = None) -> Run:
         NoSuchResult: there is no such cache.
         BadFile, NewerSchema: as for :func:`read_run`.
     """
+    name = str(name)
     check_name(name)
     path = _folder(root) / CACHE / f"{name}.json"
     return _read(path if path.exists() else find_one(str(path), _folder(root)))

@@ -38,8 +38,10 @@ def choose_earlier(asked: str | None, own: bool, use_cache: bool, root: Path, na
     Raises:
         NoSuchResult: a name that names nothing.
         BadFile: a file that was named and can't be used.
-        BadField: it is no run.
+        BadField: it is no run, or empty.
     """
+    if asked is not None and not asked.strip():
+        raise BadField("compare", "is empty")
     text = asked or (PREVIOUS if own and not use_cache else NONE)
     if text == NONE:
         return Compared()

@@ -6,7 +6,7 @@ Rich's help would group options too, but importing it takes longer than everythi
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -105,11 +105,28 @@ class HelpfulGroup(TyperGroup):
 
 
 def write_examples(examples: str | None, formatter: Any) -> None:
-    """Command lines as they are typed: never wrapped, so that they can be copied."""
+    """Command lines as they are typed: one that is too long goes on as in a shell, so that it can be copied."""
     if examples:
         with formatter.section("Examples"):
+            indent = " " * formatter.current_indent
             for line in examples.strip().splitlines():
-                formatter.write(f"{'':>{formatter.current_indent}}{line.strip()}\n")
+                parts = _lines(line.strip(), formatter.width - len(indent))
+                formatter.write(indent + f" \\\n{indent}    ".join(parts) + "\n")
+
+
+def _lines(command: str, width: int) -> list[str]:
+    """A command line in pieces that fit; one with quotes stays whole, as spaces count there."""
+    if len(command) <= width or '"' in command or "'" in command:
+        return [command]
+    # A space and a backslash end a line, and four spaces begin the next one.
+    pieces = [""]
+    for word in command.split(" "):
+        room = width - 2 - (4 if len(pieces) > 1 else 0)
+        if pieces[-1] and len(pieces[-1]) + 1 + len(word) > room:
+            pieces.append(word)
+        else:
+            pieces[-1] = f"{pieces[-1]} {word}".strip()
+    return pieces
 
 
 def list_models(value: str | None) -> str | None:
@@ -151,6 +168,13 @@ def complete_words(*words: str) -> Callable[[str], list[str]]:
         return [word for word in words if word.startswith(incomplete)]
 
     return complete
+
+
+def complete_last(incomplete: str, words: Iterable[str]) -> list[str]:
+    """Completions of the last of several words with commas between; a word that is there is not offered again."""
+    before, comma, last = incomplete.rpartition(",")
+    there = before.split(",")
+    return [f"{before}{comma}{word}" for word in words if word.startswith(last) and word not in there]
 
 
 def _model_names() -> tuple[str, ...]:

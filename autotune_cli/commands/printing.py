@@ -33,7 +33,7 @@ def write_result(kind: str, name: str, view: Any, output: Path | None, outcome: 
     if output is None:
         print(render(view, Page(ascii_only=not stdout_is_unicode())), end="", flush=True)
         return
-    from autotune_cli.results.files import write_atomic
+    from autotune_cli.results.atomic import write_atomic
 
     write_atomic(output, render(view, Page(file=True)))
     print(shown(f"wrote {output}{f'; {outcome}' if outcome else ''}"), file=sys.stderr)

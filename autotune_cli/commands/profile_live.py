@@ -193,7 +193,7 @@ def _keep(recorded: Path, target: Path) -> None:
     Raises:
         CannotWrite: a full disk ...
     """
-    from autotune_cli.results.files import cannot_write
+    from autotune_cli.results.atomic import cannot_write
 
     try:
         if target.name.endswith(".gz"):

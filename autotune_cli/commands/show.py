@@ -30,7 +30,8 @@ def show(options: ShowOptions) -> None:
     from autotune_cli.render.formats import Page
     from autotune_cli.render.plain_records import shown_record
     from autotune_cli.render.run_formats import RunView, run_svg
-    from autotune_cli.results.files import read_run, write_atomic
+    from autotune_cli.results.atomic import write_atomic
+    from autotune_cli.results.files import read_run
     from autotune_cli.results.integrity import doubts
     from autotune_cli.results.naming import find_one
 

@@ -141,25 +141,16 @@ def _own(
 
 def _against(result: WorkloadResult, candidate: CandidateResult, key: str) -> Against | None:
     """None: the same one, or one of the two has no time."""
-    mine, other = _timed(result, candidate), _timed(result, result.candidate(key))
+    mine, other = result.timed(candidate), result.timed(result.candidate(key))
     if mine.key == other.key or other.status in FAILED:
         return None
     label = result.candidate(key).label
-    ratio = paired_ratio(_times(other), _times(mine))
+    ratio = paired_ratio(other.us_by_round, mine.us_by_round)
     if ratio is not None and other.median_us is not None:
         return Against(key, label, other.median_us, ratio.value, _finite(ratio))
     if mine.rough_us and other.rough_us:
         return Against(key, label, other.rough_us, other.rough_us / mine.rough_us, rough=True)
     return None
-
-
-def _timed(result: WorkloadResult, candidate: CandidateResult) -> CandidateResult:
-    """The one that was measured for it: a duplicate has the other's times."""
-    return candidate if candidate.same_as is None else result.candidate(candidate.same_as)
-
-
-def _times(candidate: CandidateResult) -> dict[int, float]:
-    return dict(zip(candidate.rounds, candidate.rounds_us, strict=True))
 
 
 def _finite(ratio: Ratio) -> tuple[float, float] | None:

@@ -75,7 +75,7 @@ def _session_choice(session: SessionResult, wanted: frozenset[str]) -> SessionCh
     return SessionChoice(
         winner=choice.winner if choice else None,
         tie_set=choice.tie_set if choice else (),
-        times={c.key: dict(zip(c.rounds, c.rounds_us, strict=True)) for c in candidates if c.rounds_us},
+        times={c.key: c.us_by_round for c in candidates if c.rounds_us},
         rough={c.key: c.rough_us for c in candidates if c.rough_us and c.status in RIGHT},
         statuses={c.key: c.status for c in candidates},
     )

@@ -23,9 +23,7 @@ def cell(result: WorkloadResult, name: str | None) -> str:
     found = [candidate for candidate in result.candidates if candidate.key == baseline.candidate]
     if not found:
         return "missing"
-    candidate = found[0]
-    if candidate.same_as is not None:
-        candidate = result.candidate(candidate.same_as)
+    candidate = result.timed(found[0])
     if candidate.status in MEASURED:
         return microseconds(candidate.median_us)
     return {"incorrect": "wrong", "unavailable": "missing"}.get(candidate.status, candidate.status.replace("_", " "))

@@ -15,7 +15,7 @@ from autotune_cli.errors import AutotuneError, BadField
 from autotune_cli.plain_text import shown
 from autotune_cli.render.diff_model import DiffModel
 from autotune_cli.render.text import plural
-from autotune_cli.results.files import cannot_write
+from autotune_cli.results.atomic import cannot_write
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

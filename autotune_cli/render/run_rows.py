@@ -10,9 +10,9 @@ from autotune_cli.render.text import (
     batch_and_context,
     operation,
     percent,
-    share_of_floor,
     speedup,
     time_of,
+    winner_share_of_floor,
     with_interval,
 )
 from autotune_cli.results.schema import CandidateResult, WorkloadResult
@@ -60,7 +60,7 @@ def workload_row(result: WorkloadResult, baseline: str | None) -> WorkloadRow:
         time=with_interval(winner.median_us, winner.interval_us),
         baseline=over,
         gain=speedup(held.speedup, held.speedup_interval) if held else "-",
-        floor=percent(share_of_floor(result)),
+        floor=percent(winner_share_of_floor(result)),
         ties=str(len(choice.tie_set)) if len(choice.tie_set) > 1 else "-",
     )
 

@@ -52,7 +52,7 @@ def percent(share: float | None) -> str:
     return "-" if share is None else f"{100 * share:.0f} %"
 
 
-def share_of_floor(result: WorkloadResult) -> float | None:
+def winner_share_of_floor(result: WorkloadResult) -> float | None:
     """The roofline's floor over the winner's time; see :func:`autotune_cli.measure.floor.share_of_floor`."""
     if result.choice is None:
         return None

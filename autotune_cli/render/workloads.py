@@ -11,7 +11,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from autotune_cli.render.run_rows import WORKLOAD_COLUMNS, workload_row
-from autotune_cli.render.text import share_of_floor
+from autotune_cli.render.text import winner_share_of_floor
 from autotune_cli.results.schema import WorkloadResult
 
 _HEAD = ("operation", "batch", "context")
@@ -110,6 +110,6 @@ def _cells(result: WorkloadResult, baseline: str | None) -> list[Text]:
         Text(row.time),
         Text(row.baseline, style=_ODD.get(row.baseline, "")),
         Text(row.gain, style="green" if is_faster else ""),
-        Text(row.floor, style="red" if (share_of_floor(result) or 0.0) > 1.0 else ""),
+        Text(row.floor, style="red" if (winner_share_of_floor(result) or 0.0) > 1.0 else ""),
         Text(row.ties),
     ]

@@ -12,7 +12,8 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from autotune_cli.errors import BadFile, CannotWrite
-from autotune_cli.results.files import cannot_write, dump_run, make_folder, read_run, remove_temporaries, write_atomic
+from autotune_cli.results.atomic import cannot_write, make_folder, remove_temporaries, write_atomic
+from autotune_cli.results.files import dump_run, read_run
 from autotune_cli.results.identity import FILE, explain, loaded_part, planned_part
 from autotune_cli.results.integrity import sound_part
 from autotune_cli.results.runs import check_name

@@ -1,23 +1,17 @@
-"""Result files on disk: read with a clear refusal, written whole or not at all."""
+"""Result files: read with a clear refusal, and their text."""
 
 from __future__ import annotations
 
 import codecs
-import errno
 import json
-import os
-import re
-import secrets
-import stat
-from contextlib import suppress
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json
 
-from autotune_cli.errors import BadFile, CannotWrite
-from autotune_cli.reading import Unreadable, decode, plain, read_bytes, reject_constant, short_number
+from autotune_cli.errors import BadFile
+from autotune_cli.reading import Unreadable, decode, read_bytes, reject_constant, short_number
 from autotune_cli.results.explain_errors import problems
 from autotune_cli.results.schema import RunFile
 from autotune_cli.results.upgrade import upgrade
@@ -31,7 +25,6 @@ _MOST_FIELDS = 10_000
 # The largest float has as many. Python prints no whole number of more than 4300 digits.
 _MOST_BITS = 1024
 _TO_PREPARE = frozenset({dict, list, int})
-_TEMPORARY = re.compile(r"\.(?P<target>.+)\.[0-9a-f]{16}\.tmp")
 
 
 def read_run(path: Path) -> RunFile:
@@ -117,76 +110,6 @@ def dump_line(record: BaseModel) -> str:
     return _valid_text(_one_line(record.model_dump(mode="python")))
 
 
-def write_atomic(path: Path, content: str | bytes) -> None:
-    """Replace a file's content: afterwards the old or the new one is there, whole, even after a power failure.
-
-    Missing folders are made. A link is followed. A text is written as UTF-8.
-
-    Raises:
-        CannotWrite: a full disk, a read-only folder, a folder of that name ... The old file is untouched.
-    """
-    try:
-        make_folder(path.parent)
-        target = _target(path)
-        # In the target's folder, as a rename doesn't cross file systems.
-        temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}.tmp")
-        try:
-            _write_synced(temporary, content if isinstance(content, bytes) else content.encode("utf-8"))
-            os.replace(temporary, target)
-        except BaseException:
-            with suppress(OSError):
-                temporary.unlink()
-            raise
-        sync_folder(target.parent)
-    except OSError as error:
-        cannot_write(path, error)
-
-
-def remove_temporaries(path: Path) -> None:
-    """Remove what killed writers of this file left; only under a lock that keeps living ones out."""
-    with suppress(OSError):
-        target = _target(path)
-        for name in os.listdir(target.parent):
-            match = _TEMPORARY.fullmatch(name)
-            if match and match["target"] == target.name:
-                with suppress(OSError):
-                    (target.parent / name).unlink()
-
-
-def make_folder(folder: Path) -> None:
-    """Make a folder and those above it.
-
-    Raises:
-        OSError: it can't be made; a file in its place is "not a directory", as everywhere else.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except FileExistsError as error:
-        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)) from error
-
-
-def sync_folder(folder: Path) -> None:
-    """Make a new name in a folder survive a power failure."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        # Some network file systems can't; the file itself is safe.
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
-            raise
-    finally:
-        os.close(descriptor)
-
-
-def cannot_write(path: Path, error: OSError) -> NoReturn:
-    """Turn a system error into ours.
-
-    Raises:
-        CannotWrite: always.
-    """
-    raise CannotWrite(path=path, detail=plain(error)) from error
-
-
 # A document may end in the middle of one. An empty rest begins all of them.
 _LITERALS = ("null", "true", "false", "NaN", "Infinity", "-Infinity")
 
@@ -216,33 +139,6 @@ def _parse(data: bytes, path: Path) -> object:
     # json takes a \\ud800 without its other half, which no file can hold.
     refusal = refusal.replace("unexpected end of hex escape", "half of a character")
     raise Unreadable(f"not JSON: {refusal}")
-
-
-def _target(path: Path) -> Path:
-    """The regular file to replace.
-
-    Raises:
-        OSError: it is something else. Replacing a device, as root even /dev/null, would remove it.
-    """
-    target = Path(os.path.realpath(path)) if path.is_symlink() else path
-    try:
-        mode = target.stat().st_mode
-    except FileNotFoundError:
-        return target
-    if stat.S_ISDIR(mode):
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-    if not stat.S_ISREG(mode):
-        raise OSError("not a regular file")
-    return target
-
-
-def _write_synced(path: Path, data: bytes) -> None:
-    # 0o666 less the umask, as open() does; tempfile's 0o600 would hide results from the group.
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-    with open(descriptor, "wb") as stream:
-        stream.write(data)
-        stream.flush()
-        os.fsync(stream.fileno())
 
 
 def _valid_text(text: str) -> str:

@@ -18,7 +18,8 @@ from types import TracebackType
 from pydantic import BaseModel
 
 from autotune_cli.errors import NothingToResume
-from autotune_cli.results.files import cannot_write, dump_line, make_folder, read_file, sync_folder
+from autotune_cli.results.atomic import cannot_write, make_folder, sync_folder
+from autotune_cli.results.files import dump_line, read_file
 from autotune_cli.results.journal_files import SUFFIX, create_locked, is_at, lock_exclusively, remove_unbegun
 from autotune_cli.results.records import (
     DoneLine,

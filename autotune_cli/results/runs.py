@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from autotune_cli.errors import BadFile, BadName
-from autotune_cli.results.files import dump_run, read_run, remove_temporaries, write_atomic
+from autotune_cli.results.atomic import remove_temporaries, write_atomic
+from autotune_cli.results.files import dump_run, read_run
 from autotune_cli.results.schema import RunFile
 
 RUNS = "runs"
@@ -81,7 +82,7 @@ def write_run(path: Path, run: RunFile) -> RunFile:
     A run that was killed after it was written, and is resumed, finds the same results there, and leaves them alone.
 
     Raises:
-        CannotWrite: see :func:`autotune_cli.results.files.write_atomic`.
+        CannotWrite: see :func:`autotune_cli.results.atomic.write_atomic`.
     """
     # No other process writes a file of this name, so what a killed writer left is not in use.
     remove_temporaries(path)

@@ -57,9 +57,9 @@ def _number(field: str, item: object) -> int:
         raise BadField(field=field, detail=f"{text[:40]!r} is no whole number (give numbers like 1,8,64)")
     # int() refuses text of more than 4300 digits.
     if len(text) > 100 or int(text) > MOST:
-        raise BadField(field=field, detail=f"{text[:40]} is more than {MOST}")
+        raise BadField(field=field, detail=f"{text[:40]} is above {MOST}")
     if int(text) < 1:
-        raise BadField(field=field, detail=f"{text} must be at least 1")
+        raise BadField(field=field, detail=f"{text} is below 1")
     return int(text)
 
 

@@ -55,6 +55,8 @@ def test_a_cache_is_called_by_its_name(results: Path) -> None:
     with pytest.raises(NoSuchResult, match="no such file"):
         # A run of that name is no cache.
         load_cache("mine", root=results)
+    with pytest.raises(NoSuchResult, match=r"3\.json: no such file"):
+        load_cache(3, root=results)  # type: ignore[arg-type]
     with pytest.raises(BadName, match="a name, not a path"):
         load_cache("../llama", root=results)
 

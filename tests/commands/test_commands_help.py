@@ -69,9 +69,9 @@ def command(name: str) -> Any:
     return GROUP.get_command(GROUP.make_context("autotune", [], resilient_parsing=True), name)
 
 
-def help_of(name: str = "") -> str:
-    """The text of ``autotune <name> --help`` on a terminal of 80 columns."""
-    whole = GROUP.make_context("autotune", [name], resilient_parsing=True, terminal_width=80)
+def help_of(name: str = "", columns: int = 80) -> str:
+    """The text of ``autotune <name> --help`` on a terminal."""
+    whole = GROUP.make_context("autotune", [name], resilient_parsing=True, terminal_width=columns)
     if not name:
         return str(GROUP.get_help(whole))
     chosen = command(name)
@@ -123,6 +123,38 @@ def test_two_examples_that_parse(name: str) -> None:
         command(name).make_context(name, arguments).close()  # raises where an option is unknown or lacks its value
 
 
+@pytest.mark.parametrize("name", COMMANDS)
+def test_examples_fit_and_can_be_copied_where_they_are_long(name: str) -> None:
+    text = help_of(name, columns=60)
+    assert max(len(line) for line in text.splitlines()) <= 60
+    narrow, wide = (
+        [" ".join(shlex.split(line)) for line in part.replace("\\\n", "").strip().splitlines()]
+        for part in (shown.partition("Examples:\n")[2] for shown in (text, help_of(name, columns=200)))
+    )
+    assert narrow == wide
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (("tune", "--quik"), "no such option: --quik (see 'autotune tune -h')"),
+        (("tun",), "no such command 'tun'. Did you mean 'tune'? (see 'autotune -h')"),
+        (("show", "a", "b\n"), "got unexpected extra argument(s) (b\\x0a) (see 'autotune show -h')"),
+        (("--nope",), "no such option: --nope (see 'autotune -h')"),
+        (("tune", "--model"), "option '--model' requires an argument"),
+    ],
+)
+def test_a_line_that_cannot_be_parsed_is_told_as_every_error_is(arguments: tuple[str, ...], line: str) -> None:
+    done = run(*arguments)
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"error: {line}\n")
+
+
+def test_without_arguments_the_help_is_told() -> None:
+    done = run()
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "Commands:" in done.stderr
+
+
 @pytest.mark.parametrize("arguments", [("-h",), *[(name, "-h") for name in COMMANDS]])
 def test_short_help_is_help(arguments: tuple[str, ...]) -> None:
     with pytest.raises(SystemExit) as ended:
@@ -158,6 +190,9 @@ def test_the_version() -> None:
         ("autotune tune --mod", ["--model", "--mode"]),
         ("autotune tune --model llama-3.1-8", ["llama-3.1-8b"]),
         ("autotune diff a.json b.json --format m", ["markdown"]),
+        ("autotune diff a.json b.json --fail-on s", ["slower", "status"]),
+        ("autotune diff a.json b.json --fail-on slower,", ["slower,choice", "slower,status", "slower,ambiguous"]),
+        ("autotune diff a.json b.json --allow-different t", ["timer"]),
     ],
 )
 def test_the_shell_completes(typed: str, offered: list[str]) -> None:

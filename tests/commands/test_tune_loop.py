@@ -126,6 +126,7 @@ def test_people_read_the_same(loop: Loop) -> None:
         (("--focus", "mine", "--no-cache"), "--focus: mine means what --kernels registers"),
         (("--focus", " ", "--no-cache"), "--focus: is empty"),
         (("--focus", "torch.tpk", "--no-cache"), "--focus torch.tpk: fits no candidate"),
+        (("--compare", "", "--no-cache"), "--compare: is empty"),
         (("--compare", "no-such", "--no-cache"), "no-such: no such file, folder or result"),
         (("--compare", "latest", "--no-cache"), "latest: no run in runs"),
     ],

@@ -13,8 +13,18 @@ from contributing import Copy, files_of, fits
 
 TOYS = Path(__file__).parent / "toys"
 LINE = '    Library("toylib", ("toylib",), ("TOYLIB_",)),\n'
+TOYLIB = """
+def sort(scores):
+    return scores.sort(1, descending=True).indices
+
+
+def attend(q, k, v, scale):
+    k, v = (part.float().repeat_interleave(len(q) // part.shape[1], 1).transpose(0, 1) for part in (k, v))
+    weights = (q.float()[:, None] @ k.mT * scale).softmax(-1)
+    return (weights @ v)[:, 0].to(q.dtype)
+"""
 ADDED = {
-    "Adding a backend": ["kernels/topk/backends/toylib_sort.py"],
+    "Adding a backend": ["kernels/attention/backends/toylib_attend.py", "kernels/topk/backends/toylib_sort.py"],
     "Adding an operation": [
         "kernels/sums/__init__.py",
         "kernels/sums/backends/__init__.py",
@@ -51,7 +61,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Copy:
         copy.create(path, (TOYS / path).read_text(encoding="utf-8"))
     assert copy.edited == {str(path.relative_to(TOYS)) for path in TOYS.rglob("*.*") if path.suffix in (".py", ".toml")}
     copy.insert("kernels/libraries.py", LINE, '    Library("torch"')
-    (copy.root / "toylib.py").write_text("def sort(scores):\n    return scores.sort(1, descending=True).indices\n")
+    (copy.root / "toylib.py").write_text(TOYLIB)
     return copy
 
 
@@ -85,6 +95,17 @@ def test_the_toys_are_tuned_shown_and_compared(copy: Copy) -> None:
     baselines = [baseline for result in json.loads(text)["workloads"] for baseline in result["baselines"]]
     assert ("toyserve", "toylib.sort(large=false)") in {(each["name"], each["candidate"]) for each in baselines}
     assert "sums.rows 2 x 4096 eager" in autotune(copy, "diff", str(path), str(path), "--format", "json")
+
+
+def test_the_attention_backend_is_raced_judged_and_listed(copy: Copy) -> None:
+    words = ("--model", "qwen2.5-7b", "--op", "decode", "--batch", "2", "--context", "100", "--backend", "toylib,torch")
+    found = autotune(copy, "tune", *words, "--rounds", "3", "--no-cache", "--keep-noisy", "--all")
+    rows = {line.split("  ")[0].strip(): line for line in found.splitlines()}
+    for page_size in (1, 2):
+        assert re.search(r" (ok|eliminated) ", rows[f"toylib.attend page {page_size} scaled"]), found
+        assert re.search(r" incorrect .*wrong on ", rows[f"toylib.attend page {page_size} scaled off"]), found
+    assert "toylib pages by 1 or 2 tokens" in rows["toylib.attend page 4 scaled"]
+    assert re.search(r"^toylib\.attend +attention\.decode +page_size, scaled +ready", autotune(copy, "kernels"), re.M)
 
 
 def contracts(copy: Copy) -> tuple[bool, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 from contributing import HEAD, PAGE, files_of, sections, text_of
@@ -30,3 +31,9 @@ def test_a_section_says_what_it_is_then_the_files(title: str) -> None:
         # Of a path with a name to choose, the folder.
         known = path.split("<")[0].rpartition("/")[0] if "<" in path else path
         assert (ROOT / known).exists(), path
+
+
+@pytest.mark.parametrize("title", sections())
+def test_a_section_is_followed_by_a_test(title: str) -> None:
+    tests = sorted(path for path in Path(__file__).parent.glob("test_contributing_*.py") if path != Path(__file__))
+    assert any(f'"{title}"' in path.read_text(encoding="utf-8") for path in tests)

@@ -262,7 +262,7 @@ def test_ninja_says_whether_a_cached_module_is_fresh(built: list[str], tmp_path:
 @pytest.mark.parametrize("capability", [(8, 0), (9, 0), (10, 0)])
 @pytest.mark.parametrize("head_dim", [64, 96, 128, 192, 256])
 @pytest.mark.parametrize("kv_dtype", [None, "float8_e4m3fn"])
-def test_auto_is_flashinfers(
+def test_fa3_applies_where_flashinfer_takes_it_by_itself(
     capability: tuple[int, int], head_dim: int, kv_dtype: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("flashinfer.utils.is_sm90a_supported", lambda device: capability[0] == 9)
@@ -277,7 +277,8 @@ def test_auto_is_flashinfers(
         head_dim_qk=head_dim,
         head_dim_vo=head_dim,
     )
-    assert common.auto_path(shape, Device("cuda", "a GPU", capability)) == theirs
+    refused = common.why_not(shape, Device("cuda", "a GPU", capability), "fa3")
+    assert (refused is None) == (theirs == "fa3"), refused
 
 
 def test_decode_plans_by_keyword() -> None:

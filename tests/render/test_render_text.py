@@ -50,9 +50,9 @@ def test_shapes() -> None:
 
 
 def test_share_of_the_floor() -> None:
-    assert text.percent(text.share_of_floor(result())) == "61 %"
-    assert text.percent(text.share_of_floor(result(floor_us=None))) == "-"
-    assert text.percent(text.share_of_floor(result(None, failed("a", "error"), winner=None))) == "-"
+    assert text.percent(text.winner_share_of_floor(result())) == "61 %"
+    assert text.percent(text.winner_share_of_floor(result(floor_us=None))) == "-"
+    assert text.percent(text.winner_share_of_floor(result(None, failed("a", "error"), winner=None))) == "-"
 
 
 def above(workload: object = None, us: float = 100.0, floor: float = 104.0, **changes: object) -> WorkloadResult:
@@ -61,13 +61,13 @@ def above(workload: object = None, us: float = 100.0, floor: float = 104.0, **ch
 
 def test_a_winner_within_its_interval_of_the_floor_is_at_the_floor() -> None:
     found = above(floor=100.4)
-    assert text.percent(text.share_of_floor(found)) == "100 %"
+    assert text.percent(text.winner_share_of_floor(found)) == "100 %"
     assert warnings_of([found]) == []
 
 
 def test_a_winner_above_the_floor_is_a_contradiction_that_is_told() -> None:
     found = above()
-    assert text.percent(text.share_of_floor(found)) == "104 %"
+    assert text.percent(text.winner_share_of_floor(found)) == "104 %"
     (line,) = warnings_of([found])
     assert line == (
         "attention.decode 64 x ≤8192: fast stands at 104.0 % of the floor, above 100 % beyond its interval: "

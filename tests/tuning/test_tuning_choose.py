@@ -110,6 +110,16 @@ def test_a_tie_by_noise_alone_does_not_make_a_slower_one_than_the_default_the_wi
     assert choice.winner == "a"
 
 
+def test_a_tie_that_beats_the_default_by_luck_alone_does_not_win() -> None:
+    """Out of 400 candidates one so noisy is ahead of the default by chance; raced alone with it, it would be chosen."""
+    noisy = dict(enumerate([94.0, 104.0, 97.0, 100.0, 105.0, 95.0, 98.0, 101.0, 96.0, 99.0]))
+    table = {"default": times(105.0), "noisy": noisy, "a": times(98.0)}
+    for compared, winner in ((1, "noisy"), (400, "a")):
+        choice = choose(table, list(table), "default", MARGIN, compared=compared)
+        assert choice is not None
+        assert (choice.tie_set, choice.winner) == (("noisy", "a"), winner)
+
+
 ROUNDS = st.lists(st.floats(50.0, 150.0), min_size=1, max_size=8).map(lambda values: dict(enumerate(values)))
 
 

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from autotune_cli.commands.declaring import Said
+from autotune_cli.commands.helping import complete_last
 from autotune_cli.commands.kinds import Share, Words
 from autotune_cli.commands.options import shared
 
@@ -21,6 +22,19 @@ def _failures(text: str) -> frozenset[str]:
     from autotune_cli.comparing.exit_status import fail_on
 
     return fail_on(text)
+
+
+def _complete_failures(incomplete: str) -> list[str]:
+    from autotune_cli.comparing.exit_status import NEVER
+    from autotune_cli.comparing.verdicts import FailOn
+
+    return complete_last(incomplete, (*map(str, FailOn), *(() if "," in incomplete else (NEVER,))))
+
+
+def _complete_differences(incomplete: str) -> list[str]:
+    from autotune_cli.comparing.environment import BLOCKING
+
+    return complete_last(incomplete, BLOCKING)
 
 
 @dataclass(frozen=True)
@@ -64,6 +78,7 @@ class DiffOptions:
             help="What exit code 1 is for: slower, choice, status, ambiguous, none; commas between.",
             metavar="WORDS",
             rich_help_panel=_JUDGED,
+            autocompletion=_complete_failures,
         ),
         Words(_failures),
     ] = frozenset({"slower", "status"})
@@ -73,6 +88,7 @@ class DiffOptions:
             help="Compare although this differs: gpu, mode, l2, timer, method; commas between.",
             metavar="WORDS",
             rich_help_panel=_JUDGED,
+            autocompletion=_complete_differences,
         ),
     ] = None
     format: Annotated[shared.DiffFormat, Said(_PRINTED)] = "table"

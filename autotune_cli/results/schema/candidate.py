@@ -87,6 +87,11 @@ class CandidateResult(FileRecord):
     build_s: NonNegativeFloat | None = None
     same_as: str | None = None
 
+    @property
+    def us_by_round(self) -> dict[int, float]:
+        """The time of each round, in microseconds."""
+        return dict(zip(self.rounds, self.rounds_us, strict=True))
+
     @model_validator(mode="after")
     def _consistent(self) -> CandidateResult:
         if len(self.rounds) != len(self.rounds_us):

@@ -124,6 +124,8 @@ class WorkloadResult(FileRecord):
         for candidate in self.candidates:
             if candidate.status == "ok" and not candidate.rounds_us:
                 raise ValueError(f"{candidate.key}: status ok without rounds")
+            if candidate.same_as is not None and candidate.same_as not in keys:
+                raise ValueError(f"{candidate.key}: the same as {candidate.same_as}, which is no candidate")
         names = [baseline.name for baseline in self.baselines]
         if len(set(names)) != len(names):
             raise ValueError(f"{self.key}: a baseline is there twice")
@@ -159,3 +161,7 @@ class WorkloadResult(FileRecord):
             if candidate.key == key:
                 return candidate
         raise KeyError(key)
+
+    def timed(self, candidate: CandidateResult) -> CandidateResult:
+        """The one that was measured for it: what launches just the kernels of another one has its times."""
+        return candidate if candidate.same_as is None else self.candidate(candidate.same_as)

@@ -77,11 +77,6 @@ def why_not(
     return None
 
 
-def auto_path(workload: AttentionWorkload, device: Device, kv_dtype: DType | None = None) -> str:
-    """What ``backend="auto"`` resolves to in prefill: fa3 where it can, else fa2 (determine_attention_backend [S])."""
-    return "fa2" if why_not(workload, device, "fa3", kv_dtype) else "fa3"
-
-
 def plan_heads(problem: AttentionProblem, *, kv_dtype: torch.dtype, prefill: bool, path: str = "") -> dict[str, Any]:
     """What every ``plan`` is told of the layer. A softcap or window that only ``run`` is told is ignored [S].
 

@@ -82,17 +82,6 @@ def fill_indptr(out: torch.Tensor, counts: torch.Tensor, batch: int) -> None:
     out[1 : batch + 1] = torch.cumsum(counts[:batch], 0)
 
 
-def fill_last_page_len(out: torch.Tensor, lengths: torch.Tensor, batch: int, page_size: int) -> None:
-    """``out[:batch]``: tokens in each request's last page, 0 where it has none."""
-    lengths = lengths[:batch]
-    out[:batch] = ((lengths - 1) % page_size + 1) * (lengths > 0)
-
-
-def fill_mask_indptr(out: torch.Tensor, prefix: torch.Tensor, new: int, batch: int) -> None:
-    """``out[: batch + 1]``: where each request's mask of a tree of ``new`` drafts begins, [new, prefix + new] each."""
-    fill_indptr(out, new * (prefix[:batch] + new), batch)
-
-
 def fill_equal_parts(out: torch.Tensor, lengths: torch.Tensor, batch: int, *, splits: int, block: int) -> None:
     """``out[:batch]``: parts of each request, so that the longest has ``splits`` and no part of another is longer.
 

@@ -61,7 +61,6 @@ def test_a_replay_writes_nothing_beyond_its_batch() -> None:
     assert set(made.kv_indices[used:].tolist()) == {CANARY}
     assert set(made.kv_lens[BATCH:].tolist()) == {CANARY}
     for fill in (
-        lambda out: metadata.fill_last_page_len(out, lengths, BATCH, 4),
         lambda out: metadata.fill_equal_parts(out, lengths, BATCH, splits=3, block=4),
         lambda out: metadata.fill_sglang_splits(
             out, lengths, BATCH, num_qo_heads=32, num_kv_heads=8, most=8, multiprocessors=132
@@ -71,13 +70,9 @@ def test_a_replay_writes_nothing_beyond_its_batch() -> None:
         fill(out)
         assert CANARY not in out[:BATCH].tolist()
         assert set(out[BATCH:].tolist()) == {CANARY}
-    for fill in (
-        lambda out: metadata.fill_indptr(out, lengths, BATCH),
-        lambda out: metadata.fill_mask_indptr(out, lengths, 3, BATCH),
-    ):
-        out = ints([CANARY] * (LARGEST + 1))
-        fill(out)
-        assert set(out[BATCH + 1 :].tolist()) == {CANARY}
+    out = ints([CANARY] * (LARGEST + 1))
+    metadata.fill_indptr(out, lengths, BATCH)
+    assert set(out[BATCH + 1 :].tolist()) == {CANARY}
 
 
 def test_stale_rows_decide_nothing() -> None:
@@ -133,17 +128,12 @@ def test_requests_without_keys_have_no_pages() -> None:
     made = buffers()
     metadata.fill_kv(made, table(3, 40), ints([0, 3, 0]), 3, page_size=2)
     assert pages_of(made, 3) == [[], [100, 101], []]
-    out = ints([CANARY] * 4)
-    metadata.fill_last_page_len(out, ints([0, 3, 4, 1]), 4, 2)
-    assert out.tolist() == [0, 1, 2, 1]
 
 
-def test_indptr_of_queries_and_of_masks() -> None:
+def test_indptr_begins_at_0_and_ends_with_the_sum() -> None:
     out = ints([CANARY] * 4)
     metadata.fill_indptr(out, ints([2, 0, 7]), 3)
     assert out.tolist() == [0, 2, 2, 9]
-    metadata.fill_mask_indptr(out, ints([10, 0, 4]), 3, 3)
-    assert out.tolist() == [0, 39, 48, 69]
 
 
 def test_equal_parts_are_whole_blocks_and_none_is_longer_than_the_longest_requests() -> None:

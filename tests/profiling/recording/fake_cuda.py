@@ -92,7 +92,7 @@ def install(patch: pytest.MonkeyPatch) -> None:
     """Skips where FlashInfer isn't installed: its signatures are what its calls are held against."""
     os.environ.setdefault("FLASHINFER_WORKSPACE_BASE", tempfile.mkdtemp(prefix="flashinfer-"))
     pytest.importorskip("flashinfer", reason="flashinfer is not installed (or can't be imported here)")
-    patch.syspath_prepend(str(Path(__file__).parents[1] / "kernels" / "attention"))
+    patch.syspath_prepend(str(Path(__file__).parents[2] / "kernels" / "attention"))
     import flashinfer_emulator
 
     from autotune_cli.kernels.attention.backends import _flashinfer
