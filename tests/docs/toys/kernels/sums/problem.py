@@ -23,8 +23,8 @@ class SumsProblem:
     def graph(self) -> bool:
         return self.workload.mode == "graph"
 
-    def inputs(self) -> list[torch.Tensor]:
-        return [self.numbers]
+    def inputs(self) -> dict[str, torch.Tensor]:
+        return {"numbers": self.numbers}
 
     def check(self, output: Any) -> Verdict:
         wanted = self.numbers.double().sum(1)
