@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 
 from autotune_cli.kernels.attention.reference import Reference, compute_reference, judge
+from autotune_cli.kernels.attention.trees import Tree
 from autotune_cli.kernels.attention.workload import AttentionWorkload, Lengths
 from autotune_cli.kernels.family import Verdict
 from autotune_cli.kernels.geometry import Geometry
@@ -89,6 +90,17 @@ class PagedKV:
         """[batch] int32 on the device."""
         return torch.tensor(self.lengths, dtype=torch.int32, device=self.k.device)
 
+    def up_to(self, counts: Sequence[int]) -> PagedKV:
+        """Only the first ``counts[i]`` tokens of request ``i``."""
+        pages = [-(-count // self.page_size) for count in counts]
+        tables = tuple(table[:number] for table, number in zip(self.tables, pages, strict=True))
+        return PagedKV(self.page_size, self.k, self.v, tables, tuple(counts))
+
+    def slots(self) -> list[torch.Tensor]:
+        """Of each request, where its tokens lie in the cache seen as one row of keys: int64 on the CPU."""
+        pairs = zip(self.tables, self.lengths, strict=True)
+        return [_slots(table, tokens, self.page_size) for table, tokens in pairs]
+
     def seen_from(self, first: Sequence[int]) -> PagedKV:
         """Without the whole pages before token ``first[i]`` of request ``i``: what a sliding window leaves."""
         drop = [token // self.page_size for token in first]
@@ -157,9 +169,25 @@ class AttentionProblem:
     """
 
     def __init__(
-        self, workload: AttentionWorkload, lengths: Lengths, device: str, seed: int, edges: bool = False
+        self,
+        workload: AttentionWorkload,
+        lengths: Lengths,
+        device: str,
+        seed: int,
+        edges: bool = False,
+        trees: tuple[Tree, ...] | None = None,
     ) -> None:
-        self.workload = workload
+        """Draws the inputs.
+
+        Args:
+            trees: of each request, where its new tokens are drafts that see their ancestors instead of all before them.
+
+        Raises:
+            ValueError: trees that don't have the requests' new tokens.
+        """
+        if trees is not None and tuple(map(len, trees)) != tuple(lengths.qo):
+            raise ValueError(f"trees of {[len(tree) for tree in trees]} drafts for {list(lengths.qo)} new tokens")
+        self.workload, self.trees = workload, trees
         self.geometry: Geometry = workload.geometry
         self.lengths = lengths
         self.device = device
@@ -220,6 +248,7 @@ class AttentionProblem:
             sinks=self.sinks,
             k_scale=self.k_scale,
             v_scale=self.v_scale,
+            trees=self.trees,
         )
 
     def paged(self, page_size: int, part: Literal["all", "prefix"] = "all") -> PagedKV:
@@ -229,9 +258,7 @@ class AttentionProblem:
             whole = self._pages[page_size] = self._fill_pages(page_size)
         if part == "all":
             return whole
-        counts = [-(-n // page_size) for n in self.prefix]
-        tables = tuple(table[:count] for table, count in zip(whole.tables, counts, strict=True))
-        return PagedKV(page_size, whole.k, whole.v, tables, self.prefix)
+        return whole.up_to(self.prefix)
 
     def workspace(self, size: int) -> torch.Tensor:
         """``size`` bytes (uint8), zero at first, shared by all candidates that ask for as much."""
