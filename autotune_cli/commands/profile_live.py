@@ -88,6 +88,7 @@ def _request(options: ProfileOptions) -> tuple[PathRequest, list[str]]:
         bitwise=options.bitwise,
         injected=INJECTED if options.self_check else (),
         seed=options.seed or 0,
+        eagle_topk=options.eagle_topk,
     )
     return request, [toggle.warning] if toggle.warning else []
 

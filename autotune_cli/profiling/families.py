@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Shape = Literal["paged", "ragged", "pair", "ragged or pair", "attention", "topk", "any"]
+Shape = Literal["paged", "ragged", "pair", "ragged or pair", "cascade", "attention", "topk", "any"]
 """What must be seen: paged attention alone; ragged attention alone (no prefix); ragged and paged attention with one
-merge each (prefix); one of these two; attention of any layout; a selection of keys; anything (only expected and
-forbidden names count)."""
+merge each (prefix); one of these two; two paged calls with one merge each, beside single ones (trees of drafts);
+attention of any layout; a selection of keys; anything (only expected and forbidden names count)."""
 
 FamilyName = str
 """The name of a row."""
@@ -36,13 +36,15 @@ class KernelFamily:
 _ROWS = (
     KernelFamily("paged", "paged", attention=True, forbidden_in=("ragged", "topk"), of_library=True),
     KernelFamily("split_merge", "split-KV merge"),
-    KernelFamily("ragged", "ragged", attention=True, forbidden_in=("paged", "topk"), of_library=True, alarming=True),
+    KernelFamily(
+        "ragged", "ragged", attention=True, forbidden_in=("paged", "cascade", "topk"), of_library=True, alarming=True
+    ),
     KernelFamily("merge", "cascade merge", forbidden_in=("paged", "ragged", "topk"), of_library=True, alarming=True),
     KernelFamily(
         "dense",
         "dense",
         attention=True,
-        forbidden_in=("paged", "ragged", "pair", "ragged or pair", "topk"),
+        forbidden_in=("paged", "ragged", "pair", "ragged or pair", "cascade", "topk"),
         of_library=True,
         alarming=True,
     ),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from autotune_cli.errors import BadField
 from autotune_cli.fields import Field, Message
+from autotune_cli.kernels.attention.trees import Tree, draw_trees
 from autotune_cli.kernels.attention.workload import AttentionWorkload, Lengths
 from autotune_cli.kernels.geometry import Geometry
 from autotune_cli.kernels.models.model import Model
@@ -18,6 +19,8 @@ from autotune_cli.profiling.request import TOPK, PathRequest
 # What a batch looks like unless the user says so.
 _BATCH: dict[str, int] = {"decode": 8, "topk": 16}
 _NEW: dict[str, int] = {"target_verify": 4, "draft_extend": 4, "draft_extend_v2": 4, "dllm_extend": 32}
+# Drafts of a tree, the root included: what SGLang takes for Llama if nobody says (5 steps of 4).
+_TREE = 8
 _CONTEXT: dict[str, int] = {"decode": 2048, "topk": 65536}
 
 
@@ -27,6 +30,8 @@ class PathLayer:
 
     workload: AnyWorkload
     lengths: Lengths | None = None
+    trees: tuple[Tree, ...] | None = None
+    """Of each request, where its new tokens are drafts of a tree."""
 
     @property
     def new_tokens(self) -> int:
@@ -71,7 +76,7 @@ def _attention_layers(request: PathRequest, model: Model, geometries: Sequence[G
             raise BadField(field="new", detail="a decode step has one new token a request")
         new, context = 1, request.context or _CONTEXT["decode"]
     else:
-        new = request.new or _NEW.get(request.mode, 128)
+        new = request.new or (_TREE if request.is_tree else _NEW.get(request.mode, 128))
         context = request.context or (new + 1024 if request.prefix else new)
         if request.prefix and context <= new:
             text = "{keys} keys in all leave no prefix beside {new} new tokens ({without}: none)"
@@ -79,13 +84,15 @@ def _attention_layers(request: PathRequest, model: Model, geometries: Sequence[G
             raise BadField(field="context", detail=detail)
         if not request.prefix and context != new:
             raise BadField(field="context", detail=f"without a prefix it is the number of new tokens, {new}")
+    # The same in all layers: a step has one tree for each request.
+    trees = None if request.eagle_topk is None else draw_trees(batch, new, request.eagle_topk, request.seed)
     found = []
     for geometry in geometries:
         decode = request.mode == "decode"
         workload = AttentionWorkload.step(geometry, batch=batch, new=new, context=context, decode=decode)
         # A server captures for the longest context that it serves; eager steps don't depend on it.
         served = {"served_context": max(model.max_context, context)} if model.max_context else {}
-        found.append(PathLayer(workload.model_copy(update=served), _lengths(request.mode, workload)))
+        found.append(PathLayer(workload.model_copy(update=served), _lengths(request.mode, workload), trees))
     return tuple(found)
 
 

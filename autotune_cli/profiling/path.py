@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from autotune_cli.kernels.workload import AnyWorkload
 from autotune_cli.profiling.families import Shape
 from autotune_cli.profiling.layers import PathLayer
 from autotune_cli.profiling.request import CandidateSpec, Injected, PhaseName
@@ -24,6 +25,8 @@ class PhasePlan:
     name: PhaseName
     wanted: CandidateSpec
     shape: Shape
+    wanted_windowed: CandidateSpec | None = None
+    """Of layers with a window; None: the same."""
     planned: str = ""
     """Route that SGLang plans; empty where no path of SGLang's is run."""
     executed: str = ""
@@ -34,6 +37,11 @@ class PhasePlan:
     """How the batch is padded, where it is."""
     static_tokens: int = 0
     """What the pieces of the graph are captured for, between which attention runs; 0: there are none."""
+
+    def wanted_of(self, workload: AnyWorkload) -> CandidateSpec:
+        """What runs in a kind of layer."""
+        is_windowed = bool(workload.situation.get("window"))
+        return self.wanted_windowed if self.wanted_windowed and is_windowed else self.wanted
 
     @property
     def is_consistent(self) -> bool:

@@ -35,12 +35,15 @@ def plan_path(request: PathRequest, model: Model, geometries: Sequence[Geometry]
     if not rules.has_sinks and any(geometry.sinks for geometry in geometries):
         geometries = [geometry.model_copy(update={"sinks": False}) for geometry in geometries]
         notes.append("attention sinks are left out: the kernels of this path have none")
+    notes += _tree_notes(request, rules, geometries)
     layers = layers_of(request, model, geometries)
     calls = max(2, len(layers)) if request.calls is None else request.calls
     if calls < len(layers):
         raise BadField(field="calls", detail=f"{calls} is below {len(layers)}, the number of kinds of layers")
     phases, more = _phases(request, rules, layers[0].new_tokens)
     notes += more
+    if all(geometry.window_left is not None for geometry in geometries):
+        phases = tuple(replace(plan, shape="paged") if plan.shape == "cascade" else plan for plan in phases)
     spec = PathSpec(
         title=f"{model.name} {request.mode} {layers[0].workload.shape}",
         layers=layers,
@@ -66,6 +69,28 @@ def _rules(request: PathRequest) -> PathRules:
         detail = Message(text, backend=request.backend, mode=Field("mode", TOPK))
         raise BadField(field="backend", detail=detail)
     return candidate.RULES
+
+
+def _tree_notes(request: PathRequest, rules: PathRules, geometries: Sequence[Geometry]) -> list[str]:
+    """Notes on the trees of drafts that are asked for.
+
+    Raises:
+        BadField: they don't go with the mode, or with the path.
+    """
+    if request.eagle_topk is None:
+        return []
+    if request.mode != "target_verify":
+        detail = Message("goes with {mode}", mode=Field("mode", "verify"))
+        raise BadField(field="eagle_topk", detail=detail)
+    if not rules.has_trees:
+        detail = Message("{backend} verifies no trees of drafts", backend=Field("backend", request.backend))
+        raise BadField(field="eagle_topk", detail=detail)
+    if request.backend == SGLANG and any(geometry.window_left is not None for geometry in geometries):
+        return [
+            "SGLang plans drafts over a window with the first keys of a request (0.5.23); here they see the "
+            "last ones, with the same kernels"
+        ]
+    return []
 
 
 def _phases(request: PathRequest, rules: PathRules, tokens: int) -> tuple[tuple[PhasePlan, ...], list[str]]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from autotune_cli.errors import BadField, UnknownName
+from autotune_cli.kernels.candidate import Candidate, Knob
 from autotune_cli.sglang.padding import PadMode
 from autotune_cli.sglang.resolve import ForwardMode
 
@@ -52,6 +53,13 @@ class PathRequest:
     injected: tuple[Injected, ...] = ()
     """Each asks for one more recording, with that kernel in every phase."""
     seed: int = 0
+    eagle_topk: int | None = None
+    """Verify: most drafts of a level of the tree, 1: a chain. None: a chain that is no tree to the server."""
+
+    @property
+    def is_tree(self) -> bool:
+        """Do drafts have siblings?"""
+        return self.eagle_topk is not None and self.eagle_topk > 1
 
 
 @dataclass(frozen=True)
@@ -62,14 +70,15 @@ class CandidateSpec:
     """Empty: any."""
     knobs: tuple[tuple[str, str], ...] = ()
     """Names and values as they stand in a candidate's key."""
+    unlisted: tuple[tuple[str, Knob], ...] = ()
+    """Knobs that the backend lists for no workload, beside those of the candidate."""
     baseline: str = ""
     """An engine with its options, such as ``sglang --attention-backend fa3``: what it runs, and nothing else."""
 
     def __str__(self) -> str:
         if self.baseline:
             return self.baseline
-        inner = ",".join(f"{name}={value}" for name, value in self.knobs)
-        return f"{self.backend}({inner})" if inner else self.backend
+        return Candidate(self.backend, (*self.knobs, *self.unlisted)).key
 
 
 def parse_phases(text: str | None) -> tuple[PhaseName, ...] | None:

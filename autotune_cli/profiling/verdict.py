@@ -198,6 +198,9 @@ def _shape(phase: Phase, shape: Shape) -> Iterable[Finding]:
     paged, ragged, merge = (phase.launches(family) for family in ("paged", "ragged", "merge"))
     if shape == "paged" and not paged:
         yield Finding("missing_family", "no paged attention kernel")
+    if shape == "cascade" and not (merge and paged >= 2 * merge):
+        counts = f"{paged} paged and {merge} merge kernels"
+        yield Finding("uneven_pair", f"{counts}: each layer over a tree of drafts takes two paged calls and one merge")
     if shape == "ragged" and not ragged:
         yield Finding("missing_family", "no ragged attention kernel")
     if shape == "pair" or (shape == "ragged or pair" and (paged or merge)):

@@ -18,6 +18,7 @@ _SHAPES = {
     "ragged": "only ragged attention",
     "pair": "ragged + paged + one merge each",
     "ragged or pair": "ragged attention, with a prefix + paged + one merge each",
+    "cascade": "paged attention, two calls and one merge each",
     "attention": "attention",
     "topk": "a top-k kernel and no attention",
     "any": "kernels as --expect and --forbid say",

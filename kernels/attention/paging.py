@@ -53,6 +53,17 @@ class PagedKV:
         """[batch] int32 on the device."""
         return torch.tensor(self.lengths, dtype=torch.int32, device=self.k.device)
 
+    def up_to(self, counts: Sequence[int]) -> PagedKV:
+        """Only the first ``counts[i]`` tokens of request ``i``."""
+        pages = [-(-count // self.page_size) for count in counts]
+        tables = tuple(table[:number] for table, number in zip(self.tables, pages, strict=True))
+        return PagedKV(self.page_size, self.k, self.v, tables, tuple(counts))
+
+    def slots(self) -> list[torch.Tensor]:
+        """Of each request, where its tokens lie in the cache seen as one row of keys: int64 on the CPU."""
+        pairs = zip(self.tables, self.lengths, strict=True)
+        return [_slots(table, tokens, self.page_size) for table, tokens in pairs]
+
     def seen_from(self, first: Sequence[int]) -> PagedKV:
         """Without the whole pages before token ``first[i]`` of request ``i``: what a sliding window leaves."""
         drop = [token // self.page_size for token in first]

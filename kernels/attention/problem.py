@@ -18,6 +18,7 @@ import torch
 
 from autotune_cli.kernels.attention.paging import PagedKV, PageLayout, indptr, spans
 from autotune_cli.kernels.attention.reference import Reference, compute_reference, judge
+from autotune_cli.kernels.attention.trees import Tree
 from autotune_cli.kernels.attention.workload import AttentionWorkload, Lengths
 from autotune_cli.kernels.family import Verdict
 from autotune_cli.kernels.geometry import Geometry
@@ -106,9 +107,25 @@ class AttentionProblem:
     """
 
     def __init__(
-        self, workload: AttentionWorkload, lengths: Lengths, device: str, seed: int, edges: bool = False
+        self,
+        workload: AttentionWorkload,
+        lengths: Lengths,
+        device: str,
+        seed: int,
+        edges: bool = False,
+        trees: tuple[Tree, ...] | None = None,
     ) -> None:
-        self.workload = workload
+        """Draws the inputs.
+
+        Args:
+            trees: of each request, where its new tokens are drafts that see their ancestors instead of all before them.
+
+        Raises:
+            ValueError: trees that don't have the requests' new tokens.
+        """
+        if trees is not None and tuple(map(len, trees)) != tuple(lengths.qo):
+            raise ValueError(f"trees of {[len(tree) for tree in trees]} drafts for {list(lengths.qo)} new tokens")
+        self.workload, self.trees = workload, trees
         self.geometry: Geometry = workload.geometry
         self.lengths = lengths
         self.device = device
@@ -171,6 +188,7 @@ class AttentionProblem:
             sinks=self.sinks,
             k_scale=self.k_scale,
             v_scale=self.v_scale,
+            trees=self.trees,
         )
 
     def paged(self, page_size: int, part: Literal["all", "prefix"] = "all") -> PagedKV:
@@ -180,9 +198,7 @@ class AttentionProblem:
             whole = self._pages[page_size] = self._fill_pages(page_size)
         if part == "all":
             return whole
-        counts = [-(-n // page_size) for n in self.prefix]
-        tables = tuple(table[:count] for table, count in zip(whole.tables, counts, strict=True))
-        return PagedKV(page_size, whole.k, whole.v, tables, self.prefix)
+        return whole.up_to(self.prefix)
 
     def workspace(self, size: int) -> torch.Tensor:
         """``size`` bytes (uint8), zero at first, shared by all candidates that ask for as much."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import bisect
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,6 +13,8 @@ from typing import Any
 
 import torch
 
+from autotune_cli.kernels.attention.masks import seen_keys
+from autotune_cli.kernels.attention.trees import Tree
 from autotune_cli.kernels.attention.workload import Lengths
 from autotune_cli.kernels.family import Verdict
 from autotune_cli.kernels.geometry import Geometry
@@ -97,6 +99,7 @@ def compute_reference(
     sinks: torch.Tensor | None = None,
     k_scale: float = 1.0,
     v_scale: float = 1.0,
+    trees: Sequence[Tree] | None = None,
 ) -> Reference:
     """Attention of each request, causal and aligned to the end: query ``i`` sees keys up to ``kv - qo + i``.
 
@@ -105,6 +108,7 @@ def compute_reference(
         k, v: [sum(kv), KV heads, head dim], any float dtype (FP8 is widened, which is exact).
         sinks: [query heads], logits that take part in the softmax's denominator.
         k_scale, v_scale: what ``k`` and ``v`` are multiplied by.
+        trees: of each request, where its queries are drafts that see their ancestors instead; see :mod:`.trees`.
 
     Scratch memory is bounded (about 1.6 GiB on a GPU), plus one request's widened keys and values.
     """
@@ -117,7 +121,8 @@ def compute_reference(
     lse = torch.empty(q.shape[:2], dtype=wide, device=q.device)
     queries, keys = 0, 0
     with _full_precision():
-        for qo, kv in zip(*lengths, strict=True):
+        for request, (qo, kv) in enumerate(zip(*lengths, strict=True)):
+            tree = None if trees is None else trees[request]
             # [kv heads, tokens, dim]
             k_wide = k[keys : keys + kv].to(wide).transpose(0, 1)
             v_wide = v[keys : keys + kv].to(wide).transpose(0, 1)
@@ -125,14 +130,17 @@ def compute_reference(
             for start in range(0, qo, block):
                 stop = min(start + block, qo)
                 rows = slice(queries + start, queries + stop)
-                low, high = _visible(geometry, qo, kv, start, stop)
+                low, high = (0, kv) if tree is not None else _visible(geometry, qo, kv, start, stop)
                 grouped = q[rows].to(wide).view(stop - start, kv_heads, geometry.group, dim)
                 # [kv heads, group * block, dim]
                 grouped = grouped.permute(1, 2, 0, 3).reshape(kv_heads, -1, dim)
                 scores = torch.bmm(grouped, k_wide[:, low:high].transpose(1, 2)).mul_(geometry.scale * k_scale)
                 if geometry.softcap is not None:
                     scores = scores.div_(geometry.softcap).tanh_().mul_(geometry.softcap)
-                hidden = _hidden(geometry, qo, kv, start, stop, low, high, q.device)
+                if tree is not None:
+                    hidden = ~seen_keys(tree, kv - qo, geometry.window_left, q.device)[start:stop]
+                else:
+                    hidden = _hidden(geometry, qo, kv, start, stop, low, high, q.device)
                 scores = scores.view(heads, stop - start, high - low).masked_fill_(hidden, -math.inf)
                 total = torch.logsumexp(scores, dim=-1)
                 if sink is not None:

@@ -60,6 +60,15 @@ def test_what_is_asked_for_reaches_the_worker(usage: Usage, worker: Made, tmp_pa
     assert worker.settings == WorkerSettings("cuda", seed=9, kernel_files=(str(tmp_path / "mine.py"),))
 
 
+def test_a_tree_of_drafts(usage: Usage, worker: Made) -> None:
+    done = usage("profile", "--mode", "verify", "--eagle-topk", "4", "--batch", "2", "--new", "6", "--seed", "9")
+    assert (done.code, done.err) == (0, "")
+    assert str(worker.spec.phases[0].wanted) == "flashinfer.paged(path=fa2,page_size=1,tree=true)"
+    (layer,) = worker.spec.layers
+    assert layer.trees is not None
+    assert [tree[:5] for tree in layer.trees] == [(-1, 0, 0, 0, 0)] * 2
+
+
 def test_sinks_are_left_out_with_a_note(usage: Usage, worker: Made) -> None:
     done = usage("profile", "--paged", "--model", "gpt-oss-120b")
     assert done.code == 0

@@ -55,8 +55,12 @@ BAD = {
     ("--backend", "fa3", "--mode", "dllm_extend"): r"--mode: dllm_extend is no mode of --backend fa3 \(known: decode",
     ("--backend", "fa3", "--mode", "topk"): "--backend: fa3 is a path of attention, --mode topk has none",
     ("--backend", "fa3", "--pad-mode", "fake-request", "--phases", "piecewise"): "--pad-mode: fake-request is not how ",
+    ("--eagle-topk", "4"): "--eagle-topk: goes with --mode verify",
+    ("--backend", "torch.sdpa", "--mode", "verify", "--eagle-topk", "4"): (
+        "--eagle-topk: --backend torch.sdpa verifies no trees of drafts"
+    ),
     # Numbers.
-    **{(f"--{name}", "0"): f"--{name}: 0 is below 1" for name in ("batch", "new", "context", "calls")},
+    **{(f"--{name}", "0"): f"--{name}: 0 is below 1" for name in ("batch", "new", "context", "calls", "eagle-topk")},
     **{(f"--{name}", "-3"): f"--{name}: -3 is below 1" for name in ("batch", "new", "context", "calls")},
     **{(f"--{name}", "10000001"): f"--{name}: 10000001 is above" for name in ("batch", "new", "context", "calls")},
     ("--tp", "0"): "--tp: 0 is below 1",
@@ -157,6 +161,7 @@ LIVE = {
     "new": ["2"],
     "context": ["20"],
     "calls": ["2"],
+    "eagle-topk": ["4"],
     "pad-mode": ["narrow", ""],
     "deterministic": [None],
     "multimodal": [None],

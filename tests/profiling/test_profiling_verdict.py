@@ -101,6 +101,27 @@ def test_ragged(shape: Shape, names: list[str], exit_code: int) -> None:
     assert verdict(shape, phase(*names)).exit_code == exit_code
 
 
+@pytest.mark.parametrize(
+    ("names", "code"),
+    [
+        ([FA2_PAGED, FA2_PAGED, MERGE], None),
+        ([FA2_PAGED, FA2_PAGED, MERGE, SPLIT_MERGE, FILL] * 2, None),
+        # A windowed layer beside it has one call.
+        ([FA2_PAGED, FA2_PAGED, FA2_PAGED, MERGE], None),
+        # As a chain of drafts is verified.
+        ([FA2_PAGED, FA2_PAGED], "uneven_pair"),
+        ([FA2_PAGED, MERGE], "uneven_pair"),
+        ([MERGE], "no_attention"),
+        ([FA2_PAGED, FA2_PAGED, MERGE, FA2_RAGGED], "forbidden_family"),
+        ([FA2_PAGED, FA2_PAGED, MERGE, CUDNN], "forbidden_family"),
+    ],
+)
+def test_a_tree_of_drafts_takes_two_paged_calls_and_a_merge(names: list[str], code: str | None) -> None:
+    result = verdict("cascade", phase(*names))
+    assert codes(result)[:1] == ([code] if code else [])
+    assert result.exit_code == (0 if code is None else 3 if code == "no_attention" else 1)
+
+
 def test_each_phase_is_judged_for_itself() -> None:
     eager, replay = phase(FA2_PAGED), phase(FA2_PAGED, FA2_RAGGED, name="replay")
     result = verdict("paged", eager, replay)

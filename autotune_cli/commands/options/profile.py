@@ -162,6 +162,16 @@ class ProfileOptions:
         typer.Option(help="Attention calls of a step; kinds of layers take turns.", metavar="N", rich_help_panel=LIVE),
         Count(),
     ] = None
+    eagle_topk: Annotated[
+        int | None,
+        typer.Option(
+            help="Verify: drafts of a level, as SGLang's --speculative-eagle-topk; above 1 a tree. Default: a chain "
+            "without a mask.",
+            metavar="N",
+            rich_help_panel=LIVE,
+        ),
+        Count(),
+    ] = None
     pad_mode: Annotated[
         str | None,
         typer.Option(

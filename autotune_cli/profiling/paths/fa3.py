@@ -2,20 +2,22 @@
 
 Read in ``flashattention_backend.py`` of SGLang 0.5.16 and 0.5.23: the new tokens' keys are written first, then one
 causal call covers all keys. Which candidate that is (splits, scheduler metadata) is data of the engine, see
-:mod:`autotune_cli.kernels.engines`. Forced paged, multimodal input and multi-item scoring change nothing.
+:mod:`autotune_cli.kernels.engines`. Drafts of a tree (``--speculative-eagle-topk`` above 1) take two calls and a merge,
+or over a window one call with a request for each draft. Forced paged, multimodal input and multi-item scoring change
+nothing.
 """
 
 from __future__ import annotations
 
 from autotune_cli.errors import BadField
 from autotune_cli.fields import Field, Message
-from autotune_cli.profiling.path import PhasePlan
+from autotune_cli.profiling.path import PAGE_SIZE, PhasePlan
 from autotune_cli.profiling.paths.rules import PathRules
 from autotune_cli.profiling.request import FA3, CandidateSpec, PathRequest, PhaseName
 
 _SERVER = "sglang --attention-backend fa3"
 _DETERMINISTIC = "--enable-deterministic-inference"
-# Eager and captured steps alike. A tree of drafts takes two calls and a merge instead: `verify` is of a chain.
+# Eager and captured steps alike.
 _REASONS = {
     "decode": "one paged call",
     "extend": "one paged call over all keys",
@@ -24,6 +26,10 @@ _REASONS = {
     "draft_extend": "one paged call over all keys",
     "draft_extend_v2": "one paged call over all keys",
 }
+
+
+# Of a tree; over a window, of which each draft sees other keys, it is one call instead.
+_TREE = "a call over the cached keys, one over each draft's ancestors, and a merge"
 
 
 def plan(phase: PhaseName, request: PathRequest) -> PhasePlan:
@@ -39,6 +45,17 @@ def plan(phase: PhaseName, request: PathRequest) -> PhasePlan:
     if request.kernels != "auto":
         text = "chooses FlashInfer's kernels; {backend} runs FlashAttention-3"
         raise BadField(field="fa", detail=Message(text, backend=Field("backend", FA3)))
+    if request.is_tree:
+        return PhasePlan(
+            name=phase,
+            wanted=_tree("cascade", request.deterministic),
+            shape="cascade",
+            wanted_windowed=_tree("expanded", request.deterministic),
+            planned="paged",
+            executed="paged",
+            reason=f"{request.mode}: {_TREE}",
+            writes="before",
+        )
     server = f"{_SERVER} {_DETERMINISTIC}" if request.deterministic else _SERVER
     return PhasePlan(
         name=phase,
@@ -51,9 +68,17 @@ def plan(phase: PhaseName, request: PathRequest) -> PhasePlan:
     )
 
 
+def _tree(way: str, deterministic: bool) -> CandidateSpec:
+    """The call without tables of the engine: those name candidates of operations that ``tune`` has."""
+    splits = "1" if deterministic else "0"
+    knobs = (("page_size", str(PAGE_SIZE)), ("num_splits", splits), ("pack_gqa", "none"))
+    return CandidateSpec("sgl_kernel.fa3", knobs, (("tree", way),))
+
+
 RULES = PathRules(
     plan,
     ("eager", "capture", "replay", "breakable"),
     {"piecewise": ("narrow",), "breakable": ("narrow",)},
     has_sinks=True,
+    has_trees=True,
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from autotune_cli.profiling.path import PAGE_SIZE, PhasePlan
 from autotune_cli.profiling.paths.rules import PathRules
-from autotune_cli.profiling.request import CandidateSpec, Kernels, PathRequest, PhaseName
+from autotune_cli.profiling.request import CandidateSpec, PathRequest, PhaseName
 from autotune_cli.profiling.verdict import Shape
 from autotune_cli.sglang.resolve import Resolution, Route, resolve
 
@@ -29,11 +29,11 @@ def plan(phase: PhaseName, request: PathRequest) -> PhasePlan:
     )
     return PhasePlan(
         name=phase,
-        wanted=_fixed(phase, found.executed, request) or _wanted(found.executed, request.prefix, request.kernels),
+        wanted=_fixed(phase, found.executed, request) or _wanted(found.executed, request),
         shape=_shape(found, request.prefix),
         planned=found.planned,
         executed=found.executed,
-        reason=found.reason,
+        reason=found.reason if request.eagle_topk is None else f"{found.reason}, under the mask of its tree",
         writes="after" if found.executed == "ragged" else "before",
     )
 
@@ -50,6 +50,7 @@ RULES = PathRules(
     ("eager", "capture", "replay", "piecewise"),
     {"piecewise": ("fake-request", "narrow"), "breakable": ("narrow",)},
     _why_not,
+    has_trees=True,
 )
 
 
@@ -62,15 +63,20 @@ def _fixed(phase: PhaseName, route: Route, request: PathRequest) -> CandidateSpe
     return None
 
 
-def _wanted(route: Route, prefix: bool, kernels: Kernels) -> CandidateSpec:
-    """SGLang's paged and decode wrappers are fixed to fa2; its ragged one is FlashInfer's ``auto``."""
+def _wanted(route: Route, request: PathRequest) -> CandidateSpec:
+    """SGLang's paged and decode wrappers are fixed to fa2; its ragged one is FlashInfer's ``auto``.
+
+    Drafts of EAGLE come with a mask, chains too.
+    """
+    kernels = request.kernels
     page = ("page_size", str(PAGE_SIZE))
     if route == "decode":
         return CandidateSpec("flashinfer.decode", (page, ("path", "fa3")) if kernels == "fa3" else (page,))
     paged = "fa3" if kernels == "fa3" else "fa2"
     if route == "paged":
-        return CandidateSpec("flashinfer.paged", (("path", paged), page))
-    if prefix:
+        masked = () if request.eagle_topk is None else (("tree", True),)
+        return CandidateSpec("flashinfer.paged", (("path", paged), page), masked)
+    if request.prefix:
         ragged = () if kernels == "auto" else (("ragged", kernels),)
         return CandidateSpec("flashinfer.ragged_paged_merge", (*ragged, ("paged", paged), page))
     return CandidateSpec("flashinfer.ragged", () if kernels == "auto" else (("path", kernels),))

@@ -27,6 +27,8 @@ class PathRules:
     """Why a phase can't be run safely; empty: it can."""
     has_sinks: bool = False
     """Do its kernels take attention sinks?"""
+    has_trees: bool = False
+    """Does it verify trees of drafts?"""
 
     def pads(self, request: PathRequest) -> Mapping[PhaseName, tuple[PadMode, ...]]:
         """``pad_modes``, where the mode has phases in pieces at all."""

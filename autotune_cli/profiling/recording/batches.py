@@ -10,6 +10,7 @@ import torch
 
 from autotune_cli.kernels.attention.paging import PagedKV, indptr
 from autotune_cli.kernels.attention.problem import AttentionProblem
+from autotune_cli.kernels.attention.trees import Tree
 from autotune_cli.kernels.attention.workload import Lengths
 
 
@@ -27,6 +28,7 @@ class Batch:
         q: torch.Tensor,
         pages: PagedKV,
         qo_indptr: torch.Tensor | None = None,
+        trees: tuple[Tree, ...] | None = None,
     ) -> None:
         """A batch on the problem's device, with its geometry.
 
@@ -35,13 +37,14 @@ class Batch:
             q: [queries, query heads, head dim], those of all requests.
             pages: of the requests.
             qo_indptr: [batch + 1] int32 on the CPU; None: made from the lengths.
+            trees: of the requests, where their queries are trees of drafts.
         """
         self.workload, self.geometry = problem.workload, problem.geometry
         self.device, self.graph = problem.device, problem.graph
         self.dtype, self.cache_dtype = problem.dtype, problem.cache_dtype
         self.k_scale, self.v_scale, self.sinks = problem.k_scale, problem.v_scale, problem.sinks
         self.workspace = problem.workspace
-        self.lengths, self.q = lengths, q
+        self.lengths, self.q, self.trees = lengths, q, trees
         self.qo_indptr = indptr(lengths.qo) if qo_indptr is None else qo_indptr
         self._pages = pages
 
@@ -82,4 +85,5 @@ def part(problem: AttentionProblem, requests: Sequence[int], page_size: int) -> 
     )
     chosen = Lengths(tuple(lengths.qo[n] for n in requests), tuple(lengths.kv[n] for n in requests))
     rows = rows.to(problem.device)
-    return Batch(problem, chosen, problem.q[rows], pages), rows
+    trees = None if problem.trees is None else tuple(problem.trees[number] for number in requests)
+    return Batch(problem, chosen, problem.q[rows], pages, trees=trees), rows

@@ -76,7 +76,7 @@ def compare_phases(
         names = [row_names(problem) for problem in problems]
         checks.append(_same_bits("replay", pairs, "eager and replay", ways["eager"], ways["replay"], names))
     eager = runs.get("eager")
-    if eager is not None and "eager" in outputs and eager.plan.shape == "paged" and eager.plan.planned:
+    if eager is not None and "eager" in outputs and eager.plan.shape in ("paged", "cascade") and eager.plan.planned:
         checks.append(_other_composition(spec, eager.plan, problems, outputs["eager"], policies["eager"], device))
     return checks
 
@@ -105,7 +105,7 @@ def _against_unpadded(
     """
     pairs, plain = [], []
     for layer, problem, output in zip(spec.layers, problems, found.values, strict=True):
-        ready = prepared(choose(plan.wanted, layer.workload, device), problem)
+        ready = prepared(choose(plan.wanted_of(layer.workload), layer.workload, device), problem)
         pairs.append((output, _out(ready.run())))
         plain.append(split_policy(ready))
     torch.cuda.synchronize()
@@ -128,7 +128,7 @@ def _other_composition(
     for layer, problem, output in zip(spec.layers, problems, whole.values, strict=True):
         half = range(0, len(problem.lengths.qo), 2)
         batch, rows = part(problem, half, spec.page_size)
-        ready = prepared(choose(plan.wanted, layer.workload, device), batch)
+        ready = prepared(choose(plan.wanted_of(layer.workload), layer.workload, device), batch)
         pairs.append((_out(output)[rows], _out(ready.run())))
         halved.append(split_policy(ready))
         names.append(row_names(problem, half))

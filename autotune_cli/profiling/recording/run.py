@@ -59,7 +59,7 @@ def record_path(spec: PathSpec, folder: str, device: Device, report: OnPhase) ->
 def problem_of(layer: PathLayer, seed: int) -> Any:
     """The inputs of a kind of layer."""
     if layer.lengths is not None and isinstance(layer.workload, AttentionWorkload):
-        return AttentionProblem(layer.workload, layer.lengths, "cuda", seed)
+        return AttentionProblem(layer.workload, layer.lengths, "cuda", seed, trees=layer.trees)
     first = family(layer.workload.operation).cases(layer.workload)[0]
     return family(layer.workload.operation).make_problem(layer.workload, first, "cuda", seed)
 
@@ -163,7 +163,7 @@ class Recorder:
         mode = "graph" if plan.name in ("capture", "replay") else "eager"
         workloads = [layer.workload.model_copy(update={"mode": mode}) for layer in self.spec.layers]
         pairs = zip(workloads, self.problems, strict=True)
-        chosen = [(choose(plan.wanted, workload, self.device), problem) for workload, problem in pairs]
+        chosen = [(choose(plan.wanted_of(workload), workload, self.device), problem) for workload, problem in pairs]
         self._note(plan, candidates=tuple(candidate.key for candidate, _ in chosen))
         for (candidate, _), workload in zip(chosen, workloads, strict=True):
             build = REGISTRY.get(candidate.backend).build

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,15 @@ import torch
 
 from autotune_cli.kernels.attention.problem import AttentionProblem
 from autotune_cli.kernels.engines import parse_baseline
-from autotune_cli.kernels.registry import Candidate, Device, Prepared, prepared
+from autotune_cli.kernels.registry import Candidate, Device, Knob, Prepared, prepared
 from autotune_cli.kernels.workload import AnyWorkload
 from autotune_cli.profiling.recording.batches import narrowed
 from autotune_cli.profiling.recording.cache_write import CacheWrite
 from autotune_cli.profiling.recording.padded import Padded
 from autotune_cli.profiling.request import CandidateSpec
 from autotune_cli.sglang.padding import PadMode
+from autotune_cli.tuning.messages import Planned
+from autotune_cli.tuning.plan import one
 from autotune_cli.tuning.plan import plan as plan_workload
 from autotune_cli.worker.launching import capture, warm_up
 
@@ -53,10 +55,18 @@ def choose(wanted: CandidateSpec, workload: AnyWorkload, device: Device) -> Cand
     fitting = [entry for entry in named if entry.candidate.matches(wanted.knobs)]
     if not fitting:
         raise NoCandidate(f"no candidate {wanted} for {workload.key}")
+    if wanted.unlisted:
+        fitting = [_with(entry, wanted.unlisted, workload, device) for entry in fitting]
     able = [entry for entry in fitting if entry.status is None]
     if not able:
         raise NoCandidate(f"{wanted} on {workload.key}: {fitting[0].reason}")
     return min(able, key=lambda entry: not entry.default).candidate
+
+
+def _with(entry: Planned, knobs: Sequence[tuple[str, Knob]], workload: AnyWorkload, device: Device) -> Planned:
+    """The candidate with further knobs."""
+    candidate = Candidate(entry.candidate.backend, (*entry.candidate.knobs, *knobs))
+    return replace(one(candidate, workload, device), default=entry.default)
 
 
 def _of_baseline(name: str, workload: AnyWorkload, device: Device) -> Candidate:

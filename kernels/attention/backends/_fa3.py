@@ -108,13 +108,17 @@ def page_table(problem: AttentionProblem, pages: PagedKV) -> torch.Tensor:
 
     The width is what the kernel takes for the longest key count, so it bounds the splits that a capture allows for.
     """
+    return for_longest(problem, pages.block_tables, pages.page_size)
+
+
+def for_longest(problem: AttentionProblem, table: torch.Tensor, page_size: int) -> torch.Tensor:
+    """A page table, for a graph as wide as the longest context served."""
     from torch.nn.functional import pad
 
-    table = pages.block_tables
     longest = problem.workload.served_context
     if not problem.graph or longest is None:
         return table
-    return pad(table, (0, max(0, -(-longest // pages.page_size) - table.shape[1])))
+    return pad(table, (0, max(0, -(-longest // page_size) - table.shape[1])))
 
 
 def paged_arguments(problem: AttentionProblem, pages: PagedKV, out: torch.Tensor) -> dict[str, Any]:

@@ -152,6 +152,19 @@ def paged_wrapper_arguments(
     return arguments
 
 
+def mask_buffers(problem: AttentionProblem, pages: PagedKV) -> dict[str, Any]:
+    """What a wrapper keeps a mask in under CUDA graphs; for a mask only, as FlashInfer masks where they are bound."""
+    import torch
+
+    pairs = zip(problem.lengths.qo, pages.lengths, strict=True)
+    packed = sum(-(-qo * kept // 8) for qo, kept in pairs)
+    indptr = torch.zeros(len(problem.lengths.qo) + 1, dtype=torch.int32, device=problem.device)
+    return {
+        "custom_mask_buf": torch.zeros(packed, dtype=torch.uint8, device=problem.device),
+        "mask_indptr_buf": indptr,
+    }
+
+
 def ragged_wrapper_arguments(problem: AttentionProblem, path: str) -> dict[str, Any]:
     """Arguments of the ragged prefill wrapper; under CUDA graphs with the buffers it keeps."""
     arguments = _wrapper_arguments(problem, path)

@@ -1,6 +1,7 @@
 """FlashInfer's paged prefill: one causal call over all pages of each request, new tokens included.
 
-A knob that no list has, ``split``, is the tokens of a KV part: what SGLang fixes for deterministic inference.
+Knobs that no list has: ``split`` is the tokens of a KV part, which SGLang fixes for deterministic inference; ``tree``
+True has trees of drafts masked, as SGLang verifies them.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ from autotune_cli.kernels.modules import Module
 from autotune_cli.kernels.registry import Device, Knob, Prepared, register
 
 if TYPE_CHECKING:
+    import torch
+
+    from autotune_cli.kernels.attention.paging import PagedKV
     from autotune_cli.kernels.attention.problem import AttentionProblem
 
 
@@ -26,11 +30,28 @@ def unsupported(workload: AttentionWorkload, device: Device, knobs: Mapping[str,
             return "fixed splits act on fa2 only"
         if workload.mode == "graph":
             return common.NO_FIXED_SPLIT
+    if reason is None and knobs.get("tree") and path != "fa2":
+        return "a tree of drafts needs a custom mask, which only fa2 has"
     return reason
 
 
-def modules(workload: AttentionWorkload, *, path: str, page_size: int, split: int | None = None) -> list[Module]:
-    return [common.prefill_module(workload, path)]
+def modules(
+    workload: AttentionWorkload, *, path: str, page_size: int, split: int | None = None, tree: bool = False
+) -> list[Module]:
+    # A mask holds the window already.
+    return [common.prefill_module(workload, path, window=False if tree else None)]
+
+
+def _mask(problem: AttentionProblem, pages: PagedKV) -> torch.Tensor:
+    """Which of the keys in the pages each draft sees."""
+    from autotune_cli.kernels.attention.masks import flat_mask
+
+    assert problem.trees is not None
+    prefix, gone = [], []
+    for new, keys, kept in zip(*problem.lengths, pages.lengths, strict=True):
+        prefix.append(keys - new)
+        gone.append(keys - kept)
+    return flat_mask(problem.trees, prefix, problem.geometry.window_left, problem.device, gone)
 
 
 @register(
@@ -43,14 +64,20 @@ def modules(workload: AttentionWorkload, *, path: str, page_size: int, split: in
     unsupported=unsupported,
     modules=modules,
 )
-def prepare(problem: AttentionProblem, *, path: str, page_size: int, split: int | None = None) -> Prepared:
+def prepare(
+    problem: AttentionProblem, *, path: str, page_size: int, split: int | None = None, tree: bool = False
+) -> Prepared:
     import torch
     from flashinfer.prefill import BatchPrefillWithPagedKVCacheWrapper
 
     pages = common.in_window(problem, problem.paged(page_size))
     made = common.paged_wrapper_arguments(problem, pages, path, split)
+    arguments = common.plan_paged(problem, pages, path, causal=not tree, split=split)
+    if tree:
+        arguments |= {"window_left": -1, "custom_mask": _mask(problem, pages)}
+        if problem.graph:
+            made |= common.mask_buffers(problem, pages)
     wrapper = BatchPrefillWithPagedKVCacheWrapper(**made)
-    arguments = common.plan_paged(problem, pages, path, causal=True, split=split)
     wrapper.plan(**arguments)
     cache = (pages.k, pages.v)
     # Without out, run fills one with zeros first: a kernel more.

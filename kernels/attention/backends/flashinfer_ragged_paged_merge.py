@@ -19,7 +19,6 @@ from autotune_cli.kernels.registry import Device, Knob, Prepared, register
 if TYPE_CHECKING:
     import torch
 
-    from autotune_cli.kernels.attention.paging import PagedKV
     from autotune_cli.kernels.attention.problem import AttentionProblem
 
 
@@ -108,19 +107,6 @@ def prefix_mask(lengths: Lengths, window: int, device: str) -> torch.Tensor | No
     return torch.cat(parts) if hides else None
 
 
-def mask_buffers(problem: AttentionProblem, pages: PagedKV) -> dict[str, Any]:
-    """What a wrapper keeps a mask in under CUDA graphs; for a mask only, as FlashInfer masks where they are bound."""
-    import torch
-
-    pairs = zip(problem.lengths.qo, pages.lengths, strict=True)
-    packed = sum(-(-qo * kept // 8) for qo, kept in pairs)
-    indptr = torch.zeros(len(problem.lengths.qo) + 1, dtype=torch.int32, device=problem.device)
-    return {
-        "custom_mask_buf": torch.zeros(packed, dtype=torch.uint8, device=problem.device),
-        "mask_indptr_buf": indptr,
-    }
-
-
 @register(
     "attention.extend",
     name="flashinfer.ragged_paged_merge",
@@ -142,7 +128,7 @@ def prepare(problem: AttentionProblem, *, ragged: str, paged: str, page_size: in
     for_new = common.ragged_wrapper_arguments(problem, ragged)
     for_prefix = common.paged_wrapper_arguments(problem, pages, paged)
     if mask is not None and problem.graph:
-        for_prefix |= mask_buffers(problem, pages)
+        for_prefix |= common.mask_buffers(problem, pages)
     over_new = BatchPrefillWithRaggedKVCacheWrapper(**for_new)
     over_prefix = BatchPrefillWithPagedKVCacheWrapper(**for_prefix)
     ragged_plan = common.plan_ragged(problem)

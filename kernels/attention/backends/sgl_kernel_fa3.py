@@ -1,4 +1,7 @@
-"""FlashAttention-3 as sgl_kernel ships it: one paged causal call for decode, prefill and extend. SGLang's on Hopper."""
+"""FlashAttention-3 as sgl_kernel ships it: one paged causal call for decode, prefill and extend. SGLang's on Hopper.
+
+A knob that no list has, ``tree``, says how trees of drafts are computed: see :mod:`._fa3_trees`.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from autotune_cli.kernels.attention.backends import _fa3 as common
+from autotune_cli.kernels.attention.backends import _fa3_trees as trees
 from autotune_cli.kernels.attention.workload import AttentionWorkload
 from autotune_cli.kernels.registry import Device, Knob, Prepared, register
 
@@ -44,7 +48,9 @@ def knobs(workload: AttentionWorkload, device: Device) -> Iterator[dict[str, Kno
 
 
 def unsupported(workload: AttentionWorkload, device: Device, knobs: Mapping[str, Knob]) -> str | None:
-    return common.why_not(workload, device)
+    reason = common.why_not(workload, device)
+    tree = knobs.get("tree")
+    return trees.why_not(workload, str(tree)) if reason is None and tree is not None else reason
 
 
 @register(
@@ -64,11 +70,17 @@ def prepare(
     num_splits: int,
     scheduler_metadata: bool = False,
     pack_gqa: bool | None = None,
+    tree: str | None = None,
 ) -> Prepared:
     """The new tokens' keys lie in the pages before the call. A call casts FP8 queries, as a server does."""
     import torch
     from sgl_kernel.flash_attn import flash_attn_with_kvcache, get_scheduler_metadata
 
+    if tree is not None:
+        made = trees.cascade if tree == trees.CASCADE else trees.expanded
+        return Prepared(
+            run=with_queries(problem, made(problem, page_size, {"num_splits": num_splits, "pack_gqa": pack_gqa}))
+        )
     out = torch.empty_like(problem.q)
     arguments = common.paged_arguments(problem, problem.paged(page_size), out)
     arguments |= {"num_splits": num_splits, "pack_gqa": pack_gqa}

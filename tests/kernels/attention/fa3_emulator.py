@@ -27,7 +27,7 @@ class Emulator:
         self._contracts = [contract("sglang-kernel", version) for version in VERSIONS]
         self.calls: dict[str, list[dict[str, Any]]] = {}
 
-    def flash_attn_with_kvcache(self, **arguments: Any) -> torch.Tensor:
+    def flash_attn_with_kvcache(self, **arguments: Any) -> Any:
         call = self._bound("flash_attn_with_kvcache", arguments)
         q, table, lengths = call["q"], call["page_table"], call["cache_seqlens"]
         batch = call["cu_seqlens_q"].shape[0] - 1
@@ -36,6 +36,7 @@ class Emulator:
             assert tensor.stride(-1) == 1
         assert table.shape[0] == lengths.shape[0] == batch
         assert call["k_cache"].dtype == q.dtype
+        assert table.shape[1] > 0
         metadata = call["scheduler_metadata"]
         if metadata is not None:
             assert metadata.dtype == torch.int32
@@ -45,11 +46,25 @@ class Emulator:
         ]
         return _attend(call, keys)
 
-    def flash_attn_varlen_func(self, **arguments: Any) -> torch.Tensor:
+    def flash_attn_varlen_func(self, **arguments: Any) -> Any:
         call = self._bound("flash_attn_varlen_func", arguments)
         spans = list(itertools.pairwise(call["cu_seqlens_k"].tolist()))
         assert call["max_seqlen_k"] == max(stop - start for start, stop in spans)
         return _attend(call, [[call[name][start:stop] for name in ("k", "v")] for start, stop in spans])
+
+    def merge_state_v2(self, *arguments: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Log-sum-exps [tokens, heads] of base e, contiguous as the kernel takes them."""
+        call = self._bound("merge_state_v2", arguments=arguments, module="sgl_kernel.attention")
+        sums = torch.stack([call["s_a"], call["s_b"]])
+        assert sums.shape[1:] == call["v_a"].shape[:2] == call["v_b"].shape[:2]
+        assert call["s_a"].is_contiguous()
+        assert call["s_b"].is_contiguous()
+        # A part without keys has -inf, and weighs nothing whatever its output is.
+        shares = sums.softmax(0)[..., None]
+        parts = [call["v_a"].float(), call["v_b"].float()]
+        merged = sum(torch.where(share > 0, share * part, 0.0) for share, part in zip(shares, parts, strict=True))
+        assert isinstance(merged, torch.Tensor)
+        return call["v_merged"].copy_(merged), call["s_merged"].copy_(sums.logsumexp(0))
 
     def get_scheduler_metadata(self, **arguments: Any) -> torch.Tensor:
         call = self._bound("get_scheduler_metadata", arguments)
@@ -58,21 +73,22 @@ class Emulator:
         vectors = 2 + (not local) + (call["causal"] or local)
         return torch.zeros(1 + -(-call["batch_size"] // 4) * 4 * vectors, dtype=torch.int32)
 
-    def _bound(self, function: str, arguments: dict[str, Any]) -> dict[str, Any]:
-        self.calls.setdefault(function, []).append(arguments)
+    def _bound(self, function: str, arguments: Any, module: str = MODULE) -> dict[str, Any]:
         bound: dict[str, Any] = {}
         for version in self._contracts:
-            found = version.signature(MODULE, function).bind(**arguments)
+            given = {} if isinstance(arguments, tuple) else arguments
+            found = version.signature(module, function).bind(*(() if given else arguments), **given)
             found.apply_defaults()
             bound = dict(found.arguments)
+        self.calls.setdefault(function, []).append(dict(arguments) if isinstance(arguments, dict) else bound)
         return bound
 
 
-def _attend(call: dict[str, Any], keys: list[list[torch.Tensor]]) -> torch.Tensor:
+def _attend(call: dict[str, Any], keys: list[list[torch.Tensor]]) -> Any:
     q, (left, right) = call["q"], call["window_size"]
-    assert call["causal"]
     assert right in (-1, 0)
     out: torch.Tensor = call["out"]
+    sums = torch.empty(q.shape[1], q.shape[0])
     for request, (start, stop) in enumerate(itertools.pairwise(call["cu_seqlens_q"].tolist())):
         assert stop - start <= call["max_seqlen_q"]
         k, v = (part.float() for part in keys[request])
@@ -87,7 +103,11 @@ def _attend(call: dict[str, Any], keys: list[list[torch.Tensor]]) -> torch.Tenso
         own = torch.arange(k.shape[1] - len(rows), k.shape[1])[:, None]
         key = torch.arange(k.shape[1])[None]
         seen = (key <= own) if left < 0 else (key <= own) & (key >= own - left)
+        if not call["causal"]:
+            assert left < 0, "a window of a call that is not causal is counted from the end of its keys"
+            seen = torch.ones_like(seen)
         scores = scores.masked_fill(~seen, -math.inf)
+        sums[:, start:stop] = scores.logsumexp(-1)
         if call["sinks"] is not None:
             assert call["sinks"].dtype == torch.bfloat16
             sink = call["sinks"].float()[:, None, None].expand(-1, len(rows), 1)
@@ -95,15 +115,17 @@ def _attend(call: dict[str, Any], keys: list[list[torch.Tensor]]) -> torch.Tenso
         else:
             weights = scores.softmax(-1)
         out[start:stop] = (weights @ v).transpose(0, 1).to(out.dtype)
-    return out
+    return (out, sums) if call["return_softmax_lse"] else out
 
 
 def install(patch: pytest.MonkeyPatch) -> Emulator:
     """Put the emulation where the backends import FlashAttention-3 from."""
     emulator = Emulator()
-    module = types.ModuleType(MODULE)
+    module, merging = types.ModuleType(MODULE), types.ModuleType("sgl_kernel.attention")
     for name in ("flash_attn_with_kvcache", "flash_attn_varlen_func", "get_scheduler_metadata"):
         setattr(module, name, getattr(emulator, name))
+    merging.merge_state_v2 = emulator.merge_state_v2  # type: ignore[attr-defined]
     patch.setitem(sys.modules, "sgl_kernel", types.ModuleType("sgl_kernel"))
     patch.setitem(sys.modules, MODULE, module)
+    patch.setitem(sys.modules, merging.__name__, merging)
     return emulator

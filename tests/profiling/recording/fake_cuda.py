@@ -131,4 +131,4 @@ class Session:
 
 def problem_of(layer: PathLayer, seed: int) -> AttentionProblem:
     assert layer.lengths is not None
-    return AttentionProblem(layer.workload, layer.lengths, "cpu", seed)  # type: ignore[arg-type]
+    return AttentionProblem(layer.workload, layer.lengths, "cpu", seed, trees=layer.trees)  # type: ignore[arg-type]
