@@ -13,7 +13,7 @@ import pytest
 from limit_traces import export
 
 from autotune_cli.profiling.errors import BadTrace
-from autotune_cli.profiling.readers import nsys
+from autotune_cli.profiling.readers import sqlite
 from autotune_cli.profiling.readers.finding import read_trace
 
 Usage = Callable[..., Any]
@@ -104,14 +104,14 @@ def test_a_text_of_megabytes_is_refused(tmp_path: Path) -> None:
 
 def test_more_rows_than_the_file_has_room_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As pages that are the children of many others have them."""
-    monkeypatch.setattr(nsys, "_LEAST_ROW", 1 << 20)
+    monkeypatch.setattr(sqlite, "_LEAST_ROW", 1 << 20)
     with pytest.raises(BadTrace, match="more rows than it has room for"):
         read_trace(export(tmp_path / "r.sqlite"))
 
 
 def test_a_query_without_end_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nsys, "_PATIENCE_S", -1.0)
-    monkeypatch.setattr(nsys, "_STEPS", 1)
+    monkeypatch.setattr(sqlite, "_PATIENCE_S", -1.0)
+    monkeypatch.setattr(sqlite, "_STEPS", 1)
     with pytest.raises(BadTrace, match="takes far too long"):
         read_trace(export(tmp_path / "r.sqlite"))
 
@@ -120,8 +120,8 @@ def test_ctrl_c_in_a_query_is_ctrl_c(tmp_path: Path, monkeypatch: pytest.MonkeyP
     def interrupted(self: object) -> bool:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(nsys._Clock, "tick", interrupted)
-    monkeypatch.setattr(nsys, "_STEPS", 1)
+    monkeypatch.setattr(sqlite._Clock, "tick", interrupted)
+    monkeypatch.setattr(sqlite, "_STEPS", 1)
     with pytest.raises(KeyboardInterrupt):
         read_trace(export(tmp_path / "r.sqlite"))
 
