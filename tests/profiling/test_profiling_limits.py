@@ -16,7 +16,7 @@ from trace_builders import FA2_PAGED as PAGED
 from trace_builders import ChromeTrace
 
 from autotune_cli.profiling.errors import BadTrace
-from autotune_cli.profiling.readers import stream
+from autotune_cli.profiling.readers import stream, unpacking
 from autotune_cli.profiling.readers.finding import read_trace
 
 Usage = Callable[..., Any]
@@ -87,7 +87,7 @@ def test_halves_of_characters_are_shown(tmp_path: Path, usage: Usage, kind: str)
 
 
 def test_a_small_file_that_is_huge_inside_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream, "_HARMLESS", 1 << 18)
+    monkeypatch.setattr(unpacking, "_HARMLESS", 1 << 18)
     monkeypatch.setattr(stream, "_CHUNK", 1 << 16)
     start = b'{"traceEvents": ['
     for filling in (b" ", b"{},", b'{"a": 1},'):

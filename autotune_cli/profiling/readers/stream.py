@@ -7,19 +7,15 @@ second parser. Form: an object with ``traceEvents``, as torch's profiler writes 
 from __future__ import annotations
 
 import codecs
-import gzip
-import io
 import json
-import os
 import re
-import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any, BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 from autotune_cli.profiling.errors import BadTrace
 from autotune_cli.profiling.readers.mending import mend_name, mend_numbers
-from autotune_cli.reading import Unreadable, open_input, plain
+from autotune_cli.profiling.readers.unpacking import Unpacked
 
 # Bytes done, bytes in all.
 Progress = Callable[[int, int], None]
@@ -29,14 +25,11 @@ _CHUNK = 1 << 22
 _LONGEST = 1 << 24
 # What is read on top of the file besides the events; the rest is passed over.
 _HEADER = frozenset({"schemaVersion", "deviceProperties", "distributedInfo"})
-# Traces shrink to a tenth or a twentieth. A file of 1 MB that is far larger inside was made to fill the memory.
-_MOST_SHRUNK, _HARMLESS = 100, 1 << 26
 _BETWEEN = re.compile(r"[\s,]*")
 _SPACE = re.compile(r"\s*")
 # An error within so many characters of the end of the text at hand may be for want of more; one in a window of so many
 # characters is not.
 _TOKEN, _ENOUGH = 16, 1 << 16
-_GZIP_MAGIC = b"\x1f\x8b"
 
 
 class EventStream:
@@ -193,7 +186,7 @@ class EventStream:
 
     def _byte(self, at: int) -> int:
         """Where in the unpacked file a place of the text at hand lies, names that were mended before it aside."""
-        return self._position - len(self._text[at:].encode(errors="replace"))
+        return self._file.position - len(self._text[at:].encode(errors="replace"))
 
     def _is_at_end(self, skip: re.Pattern[str] = _SPACE) -> bool:
         """Does nothing follow?"""
@@ -227,71 +220,23 @@ class EventStream:
             if self._at < len(self._text):
                 return self._text[self._at]
             if self._ended:
-                what = "cut off: the list of events has no end" if self._position else "empty"
+                what = "cut off: the list of events has no end" if self._file.position else "empty"
                 raise self._bad(what)
             self._fill(_CHUNK)
 
     def _fill(self, size: int) -> None:
-        try:
-            data = self._file.read(size)
-            if self._is_packed:
-                self._refuse_bomb(self._position + len(data))
-        except EOFError:
-            raise self._bad("a gzip file that is cut off") from None
-        except (gzip.BadGzipFile, zlib.error) as error:
-            raise self._bad(f"a damaged gzip file: {error}") from None
-        except OSError as error:
-            raise self._bad(f"can't be read: {plain(error)}") from None
-        except Unreadable as error:
-            raise self._bad(str(error)) from None
+        data = self._file.read(size)
         self._ended = not data
-        self._position += len(data)
         self._text = self._text[self._at :] + self._decoder.decode(data, self._ended)
         self._at = 0
         if self._progress is not None:
-            self._progress(min(self._raw.bytes, self._size), self._size)
+            self._progress(self._file.done, self._file.size)
 
-    def _refuse_bomb(self, unpacked: int) -> None:
-        if unpacked > _HARMLESS and unpacked > _MOST_SHRUNK * self._raw.bytes:
-            raise self._bad(f"a gzip file that is over {_MOST_SHRUNK} times as large inside: not a trace")
-
-    def _open(self) -> IO[bytes]:
-        try:
-            stream = open_input(self.path) if self._given is None else self._given
-        except Unreadable as error:
-            raise self._bad(f"can't be read: {error}") from None
-        self._size = os.fstat(stream.fileno()).st_size
-        self._raw = _Counted(stream)
-        self._file: IO[bytes] = stream
-        try:
-            self._is_packed = self._raw.peek() == _GZIP_MAGIC
-        except (OSError, Unreadable) as error:
-            stream.close()
-            raise self._bad(f"can't be read: {plain(error) if isinstance(error, OSError) else error}") from None
-        self._file = cast("IO[bytes]", self._raw)
-        if self._is_packed:
-            unpacked: Any = gzip.GzipFile(fileobj=cast("IO[bytes]", self._raw), mode="rb")
-            self._file = io.BufferedReader(unpacked, _CHUNK)
+    def _open(self) -> Unpacked:
+        self._file = Unpacked(self.path, self._given, _CHUNK)
         self._decoder = codecs.getincrementaldecoder("utf-8-sig")(errors="replace")
-        self._text, self._at, self._ended, self._position = "", 0, False, 0
-        return stream
+        self._text, self._at, self._ended = "", 0, False
+        return self._file
 
     def _bad(self, detail: str) -> BadTrace:
         return BadTrace(path=self.path, detail=detail)
-
-
-class _Counted:
-    """An open file that counts what was read from it; a pipe can't tell."""
-
-    def __init__(self, stream: BinaryIO) -> None:
-        self._stream = cast("io.BufferedReader", stream)
-        self.bytes = 0
-
-    def peek(self) -> bytes:
-        """The first two bytes, which are read later."""
-        return self._stream.peek(2)[:2]
-
-    def read(self, size: int = -1) -> bytes:
-        data = self._stream.read(size)
-        self.bytes += len(data)
-        return data
