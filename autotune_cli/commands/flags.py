@@ -10,7 +10,7 @@ from autotune_cli.fields import Field, named
 if TYPE_CHECKING:
     from autotune_cli.comparing.exit_status import ExitStatus
     from autotune_cli.comparing.records import Report
-    from autotune_cli.profiling.verdict import Finding, ProfileVerdict
+    from autotune_cli.profiling.findings import Finding, ProfileVerdict
 
 
 def flag(field: Field) -> str:

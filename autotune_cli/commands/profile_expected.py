@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from autotune_cli.commands.options.profile import ProfileOptions
 from autotune_cli.errors import BadField
 from autotune_cli.profiling.families import Shape
+from autotune_cli.profiling.findings import Expectation
 from autotune_cli.profiling.patterns import BadPattern, compile_pattern, shown
-from autotune_cli.profiling.verdict import Expectation
 from autotune_cli.sglang.resolve import forced_paged, parse_mode, resolve
 
 DEFAULT_MODE = "extend"

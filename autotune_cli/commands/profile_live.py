@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from autotune_cli.commands.options.profile import ProfileOptions
     from autotune_cli.kernels.geometry import Geometry
     from autotune_cli.kernels.models.model import Model
+    from autotune_cli.profiling.findings import ProfileVerdict
     from autotune_cli.profiling.path import PathSpec
     from autotune_cli.profiling.recording.recorded import LiveRun
     from autotune_cli.profiling.request import PathRequest
-    from autotune_cli.profiling.verdict import ProfileVerdict
     from autotune_cli.render.console import Console
 
 _TIMEOUT_S = 120.0

@@ -15,12 +15,13 @@ from autotune_cli.plain_text import shown
 from autotune_cli.profiling.attribute import split_into_phases
 from autotune_cli.profiling.checks import self_check
 from autotune_cli.profiling.classify import Classifier, load_classifier
+from autotune_cli.profiling.findings import ProfileVerdict
 from autotune_cli.profiling.phases import Recording, make_use
 from autotune_cli.profiling.presets import load_preset
 from autotune_cli.profiling.readers.finding import find_trace, read_trace, sources_of_rank
 from autotune_cli.profiling.steps import paged_steps
 from autotune_cli.profiling.trace import Trace
-from autotune_cli.profiling.verdict import ProfileVerdict, judge
+from autotune_cli.profiling.verdict import judge
 from autotune_cli.render.console import Console
 from autotune_cli.render.profile_listing import fired
 from autotune_cli.sglang.resolve import forced_paged

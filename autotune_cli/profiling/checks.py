@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 from autotune_cli.errors import EXIT_FAILED
 from autotune_cli.profiling.emptied import check_emptied
 from autotune_cli.profiling.families import ATTENTION
+from autotune_cli.profiling.findings import Expectation, Finding
 from autotune_cli.profiling.kernel_name import short_name
 from autotune_cli.profiling.names import demangle
 from autotune_cli.profiling.phases import KernelUse, Phase, Recording
-from autotune_cli.profiling.verdict import Expectation, Finding, judge, judge_phase
+from autotune_cli.profiling.verdict import judge, judge_phase
 
 
 def check_path(planned: str, executed: str, reason: str) -> Finding | None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from autotune_cli.errors import EXIT_NOT_COMPARABLE
+from autotune_cli.profiling.findings import Expectation, Finding
 from autotune_cli.profiling.phases import Phase, Recording
-from autotune_cli.profiling.verdict import Expectation, Finding, judge
+from autotune_cli.profiling.verdict import judge
 
 
 def check_emptied(recording: Recording, expectation: Expectation) -> tuple[list[str], list[Finding]]:

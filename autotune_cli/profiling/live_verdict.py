@@ -10,10 +10,11 @@ from autotune_cli.profiling.attribute import split_into_phases
 from autotune_cli.profiling.checks import check_path, check_replay
 from autotune_cli.profiling.classify import Classifier
 from autotune_cli.profiling.emptied import check_emptied
+from autotune_cli.profiling.findings import Expectation, Finding, ProfileVerdict
 from autotune_cli.profiling.phases import KernelUse, Phase, Recording, phase_of_names
 from autotune_cli.profiling.readers.finding import read_trace
 from autotune_cli.profiling.recording.recorded import LiveRun, PhaseRun, Recorded
-from autotune_cli.profiling.verdict import Expectation, Finding, ProfileVerdict, families_of, judge, judge_phase
+from autotune_cli.profiling.verdict import families_of, judge, judge_phase
 
 
 @dataclass(frozen=True)

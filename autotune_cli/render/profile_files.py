@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from autotune_cli.plain_text import json_text, markdown, markdown_block, markdown_code
-from autotune_cli.profiling.verdict import ProfileVerdict
+from autotune_cli.profiling.findings import ProfileVerdict
 from autotune_cli.render.profile_words import advice, header, is_undecided, problems, remarks, rows, sentence
 
 

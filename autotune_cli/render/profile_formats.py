@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from autotune_cli.profiling.verdict import ProfileVerdict
+from autotune_cli.profiling.findings import ProfileVerdict
 from autotune_cli.render.formats import Page
 
 

@@ -12,7 +12,7 @@ from rich.text import Text
 from autotune_cli.errors import EXIT_FAILED, EXIT_OK
 from autotune_cli.plain_text import shown
 from autotune_cli.profiling.families import ALARMING_WORDS
-from autotune_cli.profiling.verdict import ProfileVerdict
+from autotune_cli.profiling.findings import ProfileVerdict
 from autotune_cli.render.folding import INDENT, Record, folded
 from autotune_cli.render.profile_words import PhaseRow, advice, header, problems, remarks, rows, sentence
 

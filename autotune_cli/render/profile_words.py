@@ -7,10 +7,11 @@ from typing import NamedTuple
 
 from autotune_cli.errors import EXIT_FAILED, EXIT_INCOMPLETE, EXIT_NOT_COMPARABLE, EXIT_OK
 from autotune_cli.profiling.families import FAMILIES, WORDS, FamilyName
+from autotune_cli.profiling.findings import Finding, PhaseVerdict, ProfileVerdict
 from autotune_cli.profiling.kernel_name import short_name
 from autotune_cli.profiling.names import demangle
 from autotune_cli.profiling.phases import Phase
-from autotune_cli.profiling.verdict import Finding, PhaseVerdict, ProfileVerdict, families_of
+from autotune_cli.profiling.verdict import families_of
 from autotune_cli.render.text import microseconds, plural
 
 _SHAPES = {

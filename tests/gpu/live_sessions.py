@@ -18,6 +18,7 @@ from autotune_cli.kernels.registry import Device
 from autotune_cli.profiling.attribute import split_into_phases
 from autotune_cli.profiling.classify import load_classifier
 from autotune_cli.profiling.families import FamilyName
+from autotune_cli.profiling.findings import PhaseVerdict, ProfileVerdict
 from autotune_cli.profiling.layers import PathLayer
 from autotune_cli.profiling.live_verdict import judge_live_run
 from autotune_cli.profiling.path import PathSpec
@@ -27,7 +28,6 @@ from autotune_cli.profiling.readers.finding import read_trace
 from autotune_cli.profiling.recording.recorded import Check, LiveRun
 from autotune_cli.profiling.recording.run import record_path
 from autotune_cli.profiling.request import PathRequest
-from autotune_cli.profiling.verdict import PhaseVerdict, ProfileVerdict
 from autotune_cli.sglang.padding import PadMode, capture_sizes, captured_size
 
 LLAMA = Geometry(num_qo_heads=32, num_kv_heads=8, head_dim=128)

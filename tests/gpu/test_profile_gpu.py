@@ -16,8 +16,9 @@ import torch
 from live_sessions import ALL, GRAPHED, LLAMA, Session, of_layer, run, spec_of
 
 from autotune_cli.kernels.registry import REGISTRY
+from autotune_cli.profiling.findings import Expectation
 from autotune_cli.profiling.request import PhaseName
-from autotune_cli.profiling.verdict import Expectation, Shape, judge
+from autotune_cli.profiling.verdict import Shape, judge
 from autotune_cli.sglang.resolve import FORCE_PAGED, forced_paged
 
 pytestmark = [

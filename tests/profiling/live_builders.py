@@ -11,12 +11,12 @@ from trace_builders import FA2_DECODE, FA2_PAGED, FA2_RAGGED, FILL, MERGE, SPLIT
 
 from autotune_cli.kernels.models import Model, load_model
 from autotune_cli.profiling.classify import load_classifier
+from autotune_cli.profiling.findings import ProfileVerdict
 from autotune_cli.profiling.live_verdict import judge_live_run
 from autotune_cli.profiling.path import PathSpec, PhasePlan
 from autotune_cli.profiling.planning import plan_path
 from autotune_cli.profiling.recording.recorded import LiveRun, PhaseRun, Recorded
 from autotune_cli.profiling.request import Injected, PathRequest
-from autotune_cli.profiling.verdict import ProfileVerdict
 
 CLASSIFY = load_classifier()
 

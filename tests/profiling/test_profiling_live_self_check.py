@@ -11,11 +11,11 @@ from live_builders import CLASSIFY, PAGED, PAIR, RAGGED, live, path, recorded, r
 from trace_builders import CUDNN, FA2_PAGED, FA2_RAGGED, FILL, STRANGE, TOPK
 
 from autotune_cli.profiling.classify import Classifier, parse_rules
+from autotune_cli.profiling.findings import PhaseVerdict, ProfileVerdict
 from autotune_cli.profiling.live_verdict import judge_live_run
 from autotune_cli.profiling.path import PathSpec
 from autotune_cli.profiling.recording.recorded import Recorded
 from autotune_cli.profiling.request import Injected
-from autotune_cli.profiling.verdict import PhaseVerdict, ProfileVerdict
 
 FORCED = path(forced_paged=True)
 KERNEL: dict[Injected, str] = {"ragged": FA2_RAGGED, "dense": CUDNN}

@@ -11,9 +11,10 @@ from trace_builders import FA2_PAGED, FA3_RAGGED, NSYS_SCHEMA, SPLIT_MERGE, Nsys
 from autotune_cli.profiling.attribute import split_into_phases
 from autotune_cli.profiling.classify import load_classifier
 from autotune_cli.profiling.errors import BadTrace
+from autotune_cli.profiling.findings import Expectation
 from autotune_cli.profiling.phases import Recording
 from autotune_cli.profiling.readers.finding import read_trace, sources_of_rank
-from autotune_cli.profiling.verdict import Expectation, judge
+from autotune_cli.profiling.verdict import judge
 
 
 def phases(path: Path, *wanted: str) -> Recording:

@@ -10,9 +10,10 @@ from trace_builders import CUDNN, FA2_PAGED, FA2_RAGGED, FILL, GEMM, SPLIT_MERGE
 from autotune_cli.errors import BadField
 from autotune_cli.profiling.attribute import split_into_phases
 from autotune_cli.profiling.classify import Classifier, load_classifier
+from autotune_cli.profiling.findings import Expectation
 from autotune_cli.profiling.phases import Phase, Recording, phase_of_names
 from autotune_cli.profiling.readers.finding import find_trace, read_trace
-from autotune_cli.profiling.verdict import Expectation, judge
+from autotune_cli.profiling.verdict import judge
 
 
 @pytest.fixture

@@ -12,9 +12,10 @@ from autotune_cli.profiling.attribute import split_into_phases
 from autotune_cli.profiling.checks import self_check
 from autotune_cli.profiling.classify import Classifier, load_classifier, parse_rules
 from autotune_cli.profiling.errors import BadRules
+from autotune_cli.profiling.findings import Expectation, ProfileVerdict
 from autotune_cli.profiling.phases import Phase, Recording, make_use
 from autotune_cli.profiling.readers.finding import EXAMPLES, find_trace, read_trace
-from autotune_cli.profiling.verdict import Expectation, ProfileVerdict, Shape, judge
+from autotune_cli.profiling.verdict import Shape, judge
 
 FOLDER = Path(__file__).parents[1] / "data" / "traces"
 CLASSIFY = load_classifier()

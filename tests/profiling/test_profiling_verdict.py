@@ -27,9 +27,10 @@ from autotune_cli.profiling.attribute import split_into_phases
 from autotune_cli.profiling.checks import check_path, check_replay, self_check
 from autotune_cli.profiling.classify import Classifier as Rules
 from autotune_cli.profiling.classify import load_classifier, parse_rules
+from autotune_cli.profiling.findings import Expectation, ProfileVerdict
 from autotune_cli.profiling.phases import Demand, Phase, Recording, make_use, phase_of_names
 from autotune_cli.profiling.readers.finding import find_trace, read_trace
-from autotune_cli.profiling.verdict import Expectation, ProfileVerdict, Shape, judge
+from autotune_cli.profiling.verdict import Shape, judge
 
 CLASSIFY = load_classifier()
 
