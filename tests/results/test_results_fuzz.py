@@ -17,10 +17,10 @@ FOLDER = Path(__file__).parents[2] / "benchmarks"
 PROGRAM = """
 import sys, time
 sys.path.insert(0, sys.argv.pop(1))
-import fuzz
-fuzz.PATIENCE_S, fuzz.MOST_BYTES = {patience}, 3e8
+import fuzz, fuzz_trial, fuzz_workers
+fuzz_workers.PATIENCE_S, fuzz_trial.MOST_BYTES = {patience}, 3e8
 def faulty(): {body}
-fuzz.program = faulty
+fuzz_trial.program = faulty
 fuzz.main()
 """
 
