@@ -1,4 +1,4 @@
-"""The ceilings that floors follow from: every access, size and product with its clocks; and who stands above a floor.
+"""The ceilings that floors follow from: every access, size and product with its clocks; what lies below a floor.
 
     python benchmarks/ceiling.py                   # measures, on a GPU
     python benchmarks/ceiling.py cache/*.json      # and checks result files; without a GPU, only that

@@ -4,7 +4,7 @@
     python benchmarks/fa3_against_flashinfer.py llama-3.1-8b
 
 Columns: SGLang with --attention-backend flashinfer over its true default; the default over the winner; FlashInfer's
-best over FA3's best. Above 1, the first of the two is slower. Who left the race early counts with its rough time.
+best over FA3's best. Above 1, the first of the two is slower. What left the race early counts with its rough time.
 """
 
 from __future__ import annotations

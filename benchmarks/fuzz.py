@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import fuzz_inputs
-from fuzz_trial import place_of
+from fuzz_trial import path_of
 from fuzz_workers import fuzz
 
 FAULTS = ("traceback", "hang", "memory", "changed")
@@ -65,7 +65,7 @@ def _row(kind: str, tally: Tally) -> tuple[str, ...]:
 def keep(folder: Path, index: int, seed: int, kind: str) -> Path:
     """Write an input again, to look at."""
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{index}.{place_of(kind, folder).name.lstrip('.')}"
+    path = folder / f"{index}.{path_of(kind, folder).name.lstrip('.')}"
     path.write_bytes(fuzz_inputs.mutated(kind, random.Random(f"{seed} {index}")))
     return path
 

@@ -207,21 +207,21 @@ def _bytes_of(kind: str) -> Mutation:
 def _change_bytes(data: bytes, generator: random.Random) -> bytes:
     changed = bytearray(data)
     for _ in range(generator.choice((1, 1, 2, 8))):
-        place = generator.randrange(len(changed) + 1)
-        end = min(len(changed), place + generator.choice((1, 2, 16, 300)))
+        at = generator.randrange(len(changed) + 1)
+        end = min(len(changed), at + generator.choice((1, 2, 16, 300)))
         which = generator.randrange(6)
-        if which == 0 and place < len(changed):
-            changed[place] ^= 1 << generator.randrange(8)
+        if which == 0 and at < len(changed):
+            changed[at] ^= 1 << generator.randrange(8)
         elif which == 1:
-            del changed[place:end]
+            del changed[at:end]
         elif which == 2:
-            changed[place:place] = changed[place:end]
+            changed[at:at] = changed[at:end]
         elif which == 3:
-            changed[place:place] = generator.choice(_TOKENS)
+            changed[at:at] = generator.choice(_TOKENS)
         elif which == 4:
-            changed[place:end] = generator.randbytes(end - place)
+            changed[at:end] = generator.randbytes(end - at)
         elif generator.random() < 0.5:
-            del changed[place:]
+            del changed[at:]
     return bytes(changed)
 
 
@@ -248,7 +248,7 @@ def _change_json(document: Any, generator: random.Random) -> bytes:
 
 
 def _change_value(document: Any, generator: random.Random) -> Any:
-    # A walk down to a random place: every depth has its share, however many records there are.
+    # A walk down to a random value: every depth has its share, however many records there are.
     parent, key, here = None, None, document
     while isinstance(here, dict | list) and here and (parent is None or generator.random() < 0.85):
         parent = here
@@ -281,14 +281,14 @@ def _change_value(document: Any, generator: random.Random) -> Any:
 
 def _change_lines(generator: random.Random) -> bytes:
     lines = whole("journal").splitlines(keepends=True)
-    place = generator.randrange(len(lines))
+    at = generator.randrange(len(lines))
     which = generator.randrange(5)
     if which < 3:
-        lines[place] = _change_json(json.loads(lines[place]), generator) + b"\n"
+        lines[at] = _change_json(json.loads(lines[at]), generator) + b"\n"
     elif which == 3:
-        lines.insert(generator.randrange(len(lines)), lines[place])
+        lines.insert(generator.randrange(len(lines)), lines[at])
     else:
-        del lines[place]
+        del lines[at]
     return b"".join(lines)
 
 
@@ -322,7 +322,7 @@ def _packed() -> bytes:
 
 @functools.cache
 def _bomb(byte: bytes) -> bytes:
-    """Some hundred kilobytes that are 128 MiB, in an event's place."""
+    """Some hundred kilobytes that are 128 MiB, in the place of an event."""
     return gzip.compress(b'{"traceEvents": [' + byte * (128 << 20), 6, mtime=0)
 
 

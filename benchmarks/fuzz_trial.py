@@ -66,7 +66,7 @@ def _load_journal(path: Path) -> None:
         journal.close()
 
 
-def place_of(kind: str, folder: Path) -> Path:
+def path_of(kind: str, folder: Path) -> Path:
     """Where a file of a kind has to lie."""
     names = {
         "cache": "cache/fuzz.json",
@@ -81,7 +81,7 @@ def place_of(kind: str, folder: Path) -> Path:
 
 def prepare(kind: str, data: bytes, folder: Path) -> tuple[Path, Path]:
     """Put the mutated file and a whole one of its kind into a folder."""
-    path = place_of(kind, folder / "in")
+    path = path_of(kind, folder / "in")
     if kind.startswith("flashinfer") and kind != "flashinfer cache":
         stored = next(fuzz_inputs.ROOT.glob("tests/comparing/written_by_flashinfer/v2/*/manifest.json")).parent
         for name in ("store", "good"):
@@ -161,8 +161,8 @@ def fault_of(code: int | None, out: str, err: str, command: tuple[str, ...] | No
     """What is wrong with how a call ended, and the words for it; None: nothing."""
     if code is None or code == 70 or "Traceback (most recent call last)" in err:
         lines = [line.strip() for line in err.splitlines() if line.strip()]
-        places = [line for line in lines if re.search(r'File ".*(?:autotune_cli|kernels)/', line)]
-        return "traceback", f"{lines[-1][:160] if lines else ''} {places[-1] if places else ''}"
+        frames = [line for line in lines if re.search(r'File ".*(?:autotune_cli|kernels)/', line)]
+        return "traceback", f"{lines[-1][:160] if lines else ''} {frames[-1] if frames else ''}"
     if code not in CODES:
         return "traceback", f"exit code {code}"
     if code == 2 and not re.search(r"^error: .", err, re.M):

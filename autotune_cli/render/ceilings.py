@@ -1,4 +1,4 @@
-"""The ceilings of a device in words, and who stands above the floor that follows from them."""
+"""The ceilings of a device in words, and which candidates are faster than the floor that follows from them."""
 
 from __future__ import annotations
 

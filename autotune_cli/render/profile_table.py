@@ -41,8 +41,8 @@ def print_profile(console: Console, verdict: ProfileVerdict, checked: Sequence[s
     for line in remarks(verdict):
         _line(console, f"  {line}", "dim")
     for title, problem in problems(verdict):
-        place = f"{title}: " if title else ""
-        _line(console, f"  ! {place}{problem.text}", "red" if problem.is_violation else "yellow")
+        where = f"{title}: " if title else ""
+        _line(console, f"  ! {where}{problem.text}", "red" if problem.is_violation else "yellow")
     how, pastes = advice(verdict)
     if pastes:
         _line(console, f"  {how}:", "")

@@ -80,13 +80,13 @@ def sentence(verdict: ProfileVerdict) -> str:
         fitting = "is_undecided"
     found = [(title, problem) for title, problem in problems(verdict) if fitting is None or getattr(problem, fitting)]
     title, first = found[0]
-    place = f" in {title}" if title else ""
+    where = f" in {title}" if title else ""
     # A kernel's name goes last: it is long.
     head, colon, tail = first.text.partition(": ")
     more = f" (and {plural(len(found) - 1, 'more problem')})" if len(found) > 1 else ""
     otherwise = "UNDECIDED" if fitting == "is_undecided" else "NOTHING TO JUDGE"
     word = {EXIT_FAILED: "FAIL", EXIT_INCOMPLETE: "NOT RUN"}.get(verdict.exit_code, otherwise)
-    return f"{word}: {head}{place}{colon}{tail}{more}"
+    return f"{word}: {head}{where}{colon}{tail}{more}"
 
 
 def is_undecided(verdict: ProfileVerdict) -> bool:

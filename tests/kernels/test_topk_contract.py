@@ -75,7 +75,7 @@ def test_sgl_kernel_takes_what_we_pass() -> None:
 
 
 def test_what_flashinfer_keeps_from_call_to_call_can_be_dropped(flashinfer: ModuleType) -> None:
-    """Without this table the radix kernel's state would lie at one place all the time, and nobody would notice."""
+    """Without this table the radix kernel's state would keep its address all the time, unnoticed."""
     import torch
 
     utils = importlib.import_module("flashinfer.utils")

@@ -92,7 +92,7 @@ def test_clocks_are_read_while_the_calls_are_on_their_way() -> None:
     timer.log = log
     trials = [Trial(name, 1.0, lambda name=name: log.append(name)) for name in "ab"]  # type: ignore[misc]
     timed = time_trials(timer, trials, 3, FakeGpu(log))
-    # After the last call of each, before anybody waits for it.
+    # After the last call of each, before the host waits for it.
     assert log == ["a", "a", "a", "clocks", "b", "b", "b", "clocks", "measured"]
     assert [(entry.sm_clock_mhz, entry.memory_clock_mhz) for entry in timed] == [(1990.0, 2619.0), (1980.0, 2619.0)]
 

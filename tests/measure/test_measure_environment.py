@@ -27,7 +27,7 @@ def test_libraries_by_the_first_distribution_that_is_there(monkeypatch: pytest.M
         "flash_attn.cute": "4.0.0b36",
         "cutlass_dsl": "4.8.1",
     }
-    # Who has no FlashAttention-4 keeps the results from before it was known.
+    # Where there is no FlashAttention-4, results are kept from before it was known.
     installed.clear()
     assert set(library_versions()) == {"torch", "triton", "flashinfer", "sgl_kernel"}
 

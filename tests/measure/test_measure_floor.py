@@ -85,7 +85,7 @@ def test_where_fp8_was_not_measured_it_is_twice_as_fast() -> None:
     assert tflop_per_s(env(capability=None, device_kind="cpu"), fp8=True) == 800.0
 
 
-# --- who stands above it -----------------------------------------------------------------------------------------
+# --- what lies below it ------------------------------------------------------------------------------------------
 
 
 def raced(key: str, us: float | None, half: float = 1.0, **changes: Any) -> CandidateResult:
@@ -139,7 +139,7 @@ def test_only_those_that_are_right_count_and_the_fastest_comes_first() -> None:
     assert [candidate.key for candidate in above_floor(found)] == ["fast", "out"]
 
 
-def test_without_a_floor_nobody_is_above() -> None:
+def test_without_a_floor_no_candidate_is_faster_than_it() -> None:
     found = result(raced("a", 10.0), floor=None)
     assert above_floor(found) == []
     assert share_of_floor(found, found.candidates[0]) is None

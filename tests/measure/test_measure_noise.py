@@ -68,7 +68,7 @@ def test_a_winner_far_slower_than_whom_it_beat_is() -> None:
     assert why_noisy(result(candidate(WINNER, 8142.0), beaten)) == (
         "the winner took 8142 us, and beaten, which did not beat it, 413 us when it was checked"
     )
-    # Rough times are rough; and who is wrong was not beaten.
+    # Rough times are rough; and a wrong one was not beaten.
     assert why_noisy(result(candidate(WINNER, 800.0), beaten)) is None
     wrong = beaten.model_copy(update={"status": "incorrect"})
     assert why_noisy(result(candidate(WINNER, 8142.0), wrong)) is None

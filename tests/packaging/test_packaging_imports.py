@@ -1,4 +1,4 @@
-"""Who imports whom: the import-linter contracts can fail, and at run time nothing heavy is loaded early."""
+"""Which module imports which: the import-linter contracts can fail, and at run time nothing heavy is loaded early."""
 
 from __future__ import annotations
 

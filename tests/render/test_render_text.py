@@ -159,5 +159,5 @@ def test_many_failures_of_one_candidate_are_one_line() -> None:
 def test_no_winner_says_why() -> None:
     none = result(None, failed("a", "unsupported", "needs SM100"), failed("b", "timeout", BRACKETS), winner=None)
     assert warnings_of([none]) == [f"attention.decode 64 x ≤8192: no winner: b: timeout ({BRACKETS})"]
-    nobody = result(None, failed("a", "unsupported", "needs SM100"), winner=None)
-    assert warnings_of([nobody])[0].endswith("no winner: no candidate applies")
+    without = result(None, failed("a", "unsupported", "needs SM100"), winner=None)
+    assert warnings_of([without])[0].endswith("no winner: no candidate applies")

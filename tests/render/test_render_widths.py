@@ -51,7 +51,7 @@ REASON = "1.021 times the best one's time or more, after 3 rounds"
 
 
 def results() -> list[WorkloadResult]:
-    """Long and short names, wide intervals, a window, a default that is wrong, nobody who is right."""
+    """Long and short names, wide intervals, a window, a default that is wrong, no candidate that is right."""
     layer = extend().model_copy(update={"spread": "uneven", "batch": 128, "new": 16384, "context": 131072})
     windowed = layer.geometry.model_copy(update={"window_left": 127})
     found = []

@@ -126,7 +126,7 @@ def test_a_full_disk_leaves_a_whole_journal(tmp_path: Path, monkeypatch: pytest.
         patched.setattr(os, "write", nearly_full)
         with pytest.raises(CannotWrite, match="no space left on device"):
             journal.vetted(W, candidate())
-    journal.round(W, round_record(0))  # somebody made room
+    journal.round(W, round_record(0))  # there is room again
     journal.close()
     state = load(journal.path)
     assert contents(state) == (0, [0], [])

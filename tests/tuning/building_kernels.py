@@ -15,7 +15,7 @@ from typing import Any
 from autotune_cli.kernels import Module, register
 
 FOLDER = Path(os.environ["BUILDING_FOLDER"])
-# Long enough for another builder's start on a busy machine; who waits longer waits in vain.
+# Long enough for another builder's start on a busy machine; a longer wait is in vain.
 PATIENCE_S = 100.0
 NINJA = """Ninja build failed. Ninja output:
 ninja: Entering directory `/home/me/.cache/flashinfer/mine'
@@ -34,7 +34,7 @@ ninja: build stopped: subcommand failed.
 
 
 def note(name: str) -> int:
-    """Writes down who builds what, how, and with whom at the same time; returns how often it was built before."""
+    """Writes down which process builds what, how, and what else is built; returns how often it was built before."""
     log = FOLDER / f"{name}.log"
     before = len(log.read_text().splitlines()) if log.exists() else 0
     facts = (os.getpid(), "torch" in sys.modules, os.environ.get("CUDA_VISIBLE_DEVICES"), os.environ.get("MAX_JOBS"))
@@ -47,7 +47,7 @@ def wait_for(path: Path) -> None:
     deadline = time.monotonic() + PATIENCE_S
     while not path.exists():
         if time.monotonic() > deadline:
-            raise TimeoutError(f"{path.name} did not come: nobody else is building")
+            raise TimeoutError(f"{path.name} did not come: no other builder is at work")
         time.sleep(0.01)
 
 
@@ -144,7 +144,7 @@ BACKENDS: dict[str, Callable[[], None]] = {
     "exits": lambda: backend("exits", ("exiting", exits)),
 }
 if os.environ.get("BUILDING_BREAKS_TORCH"):
-    # For torch's own backends: nobody but this file's is right.
+    # For torch's own backends: no candidate but this file's is right.
     import torch
 
     right = torch.topk

@@ -351,7 +351,7 @@ def does_not_build(problem: Any) -> Run:
     return lambda: right(problem)
 
 
-# --- right in the vetting, not in the race; so fast that nobody else would be left -----------------------------------
+# --- right in the vetting, not in the race; so fast that no other would be left ------------------------------------
 
 
 def later(name: str, then: Callable[[Any], Any]) -> None:

@@ -1,4 +1,4 @@
-"""Real builder processes: they work side by side, and each way to fail is a status of who needs the module."""
+"""Real builder processes: they work side by side, and each way to fail is a status of what needs the module."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ def test_who_was_killed_has_another_try_alone(site: Site, name: str, module: str
     assert {"left", "right"} <= set(again.built)
 
 
-def test_with_everything_compiled_nobody_is_started(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_with_everything_compiled_no_builder_is_started(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in ("left", "right"):
         (site.folder / f"{module}.done").touch()
 
@@ -175,7 +175,7 @@ def test_the_budget_stops_builders(site: Site) -> None:
 
 
 def test_without_a_right_candidate_the_race_s_time_is_for_a_build(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A workload that is left without a winner helps nobody: then a module is built when its turn comes."""
+    """A workload that is left without a winner is of no use: then a module is built when its turn comes."""
     monkeypatch.setenv("BUILDING_BREAKS_TORCH", "1")
     found = built(site.tune("hangs_once", budget_s=BUDGET_S))
     assert site.seen.states[-1].skipped == 1

@@ -57,7 +57,7 @@ def test_interrupted_while_building(waiting: Waiting, number: signal.Signals) ->
 
 
 def test_a_killed_run_leaves_no_compiler(waiting: Waiting) -> None:
-    """Nobody is left to tell the builder; a compiler that ninja has started knows nothing of its end either."""
+    """No process is left to tell the builder; a compiler that ninja has started knows nothing of its end either."""
     waiting.process.kill()
     waiting.process.communicate()
     wait_until(lambda: not any(map(is_running, waiting.pids)), "the end of builder and compilers")

@@ -51,7 +51,7 @@ def test_missing_default_gives_no_speedup() -> None:
     assert (choice.winner, choice.speedup, choice.default) == ("a", None, None)
 
 
-def test_nobody_measured_is_no_choice() -> None:
+def test_without_a_measured_candidate_there_is_no_choice() -> None:
     assert choose({}, ["a"], None, MARGIN) is None
     assert choose({"a": {}}, ["a"], "a", MARGIN) is None
 

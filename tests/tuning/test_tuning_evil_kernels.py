@@ -101,7 +101,7 @@ def test_the_run_goes_on_to_a_right_winner(finished: Finished, topk: WorkloadRes
     winner = topk.candidate(topk.choice.winner)
     assert winner.status == "ok"
     assert all(case.ok for case in winner.evidence)
-    # Somebody was killed each time, perhaps from outside: shown, and not reused from a cache.
+    # A worker was killed each time, perhaps from outside: shown, and not reused from a cache.
     assert topk.stopped == "killed"
     assert finished.run.complete
 
@@ -138,7 +138,7 @@ def test_every_failure_on_attention(autotune: Autotune) -> None:
 
 
 def test_no_right_candidate_is_exit_4(autotune: Autotune, tmp_path: Path) -> None:
-    """A file that breaks torch itself for everybody in the worker."""
+    """A file that breaks torch itself for every candidate in the worker."""
     file = tmp_path / "breaks_torch.py"
     file.write_text(
         "import torch\n"

@@ -1,4 +1,4 @@
-"""--focus: which candidates race beside the baselines, and who is the competitor."""
+"""--focus: which candidates race beside the baselines, and which one is the competitor."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs that are killed or interrupted: nothing measured is lost, nobody is left behind."""
+"""Runs that are killed or interrupted: nothing measured is lost, no process is left behind."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def check_complete(run: RunFile) -> None:
         assert all(len(candidate.rounds) >= 3 for candidate in steady)
 
 
-def test_sigkill_loses_nothing_and_leaves_nobody(autotune: Autotune) -> None:
+def test_sigkill_loses_nothing_and_leaves_no_process(autotune: Autotune) -> None:
     """Killed while vetting, while racing, and in the second workload; then to the end."""
     watched = Watched(autotune)
     kept: Counter[tuple[str, str]] = Counter()

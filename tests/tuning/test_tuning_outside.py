@@ -119,7 +119,7 @@ def tune(tmp_path: Path) -> Tune:
 
 
 def kill_at(monkeypatch: pytest.MonkeyPatch, job: type, times: int) -> list[int]:
-    """Have somebody kill the worker just before it gets its first ``times`` jobs of that kind."""
+    """The worker is killed from outside just before it gets its first ``times`` jobs of that kind."""
     killed: list[int] = []
     send = Worker._send
 
@@ -174,7 +174,7 @@ def test_the_reference_s_time_is_no_candidate_s(monkeypatch: pytest.MonkeyPatch,
     assert clock.leaps.stat().st_size == 1  # one reference for all candidates
 
 
-def test_without_a_reference_nobody_is_blamed(tune: Tune) -> None:
+def test_without_a_reference_no_candidate_is_blamed(tune: Tune) -> None:
     run = tune(BROKEN_REFERENCE)
     (result,) = run.workloads
     tried = [candidate for candidate in result.candidates if candidate.status != "unsupported"]

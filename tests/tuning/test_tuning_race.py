@@ -91,7 +91,7 @@ def test_default_is_measured_to_the_end_however_slow() -> None:
     assert len(race.times["default"]) == max(len(times) for times in race.times.values())
 
 
-def test_exhaustive_drops_nobody() -> None:
+def test_exhaustive_drops_no_candidate() -> None:
     race, _ = run({"a": 10.0, "b": 11.0, "c": 100.0}, policy=RacePolicy(exhaustive=True))
     assert not race.dropped
     assert {len(times) for times in race.times.values()} == {POLICY.rounds}
@@ -119,7 +119,7 @@ def test_noisy_candidates_get_more_rounds_up_to_the_limit() -> None:
 
 
 def test_first_places_and_neighbours_change_from_round_to_round() -> None:
-    """A rotation would leave everybody behind the same neighbour, which may heat the GPU or cap its power."""
+    """A rotation would leave each candidate behind the same neighbour, which may heat the GPU or cap its power."""
     race = Race(POLICY, ["a", "b", "c", "d"])
     orders = [race.order(number) for number in range(200)]
     assert all(sorted(order) == ["a", "b", "c", "d"] for order in orders)
@@ -167,10 +167,10 @@ def test_a_failed_candidate_lets_those_back_in_whom_it_alone_had_beaten() -> Non
     assert race.running == ["good"]
     assert race.dropped["liar"] == "wrong"
     assert "rough time" in race.dropped["bad"]
-    assert race.finished() is None  # there is somebody to measure
+    assert race.finished() is None  # there is a candidate to measure
 
 
-def test_race_ends_when_nobody_is_left() -> None:
+def test_race_ends_when_no_candidate_is_left() -> None:
     race = Race(POLICY, ["a"], default="a")
     race.fail("a", "crashed")
     assert race.finished() == "none left"
@@ -223,7 +223,7 @@ def test_whoever_a_liar_knocked_out_is_back_and_judged_anew() -> None:
     assert race.running == ["good"]
 
 
-def test_nobody_is_knocked_out_where_all_are_to_be_measured() -> None:
+def test_none_drops_out_where_all_are_to_be_measured() -> None:
     race = Race(replace(POLICY, exhaustive=True), ["a", "b"])
     race.add(0, {"a": 100.0, "b": 300.0}, None)
     assert race.running == ["a", "b"]
@@ -235,7 +235,7 @@ def test_another_baseline_is_measured_to_the_end() -> None:
     assert len(race.times["held"]) == len(race.times["a"]) >= POLICY.separated_rounds
 
 
-# --- who is brought back, and who is kept ----------------------------------------------------------------------------
+# --- what is brought back, and what is kept --------------------------------------------------------------------------
 
 
 def test_who_was_far_ahead_in_the_vetting_is_brought_back_once() -> None:

@@ -115,7 +115,7 @@ def test_what_may_differ_beyond_the_launch_is_no_duplicate() -> None:
     assert duplicates(fired("a", kernels=(Kernel(name="op"),)), fired("b", kernels=(Kernel(name="op"),))) == {}  # a CPU
 
 
-def test_wrong_candidates_are_nobodys_duplicate() -> None:
+def test_a_wrong_candidate_is_no_duplicate() -> None:
     assert duplicates(fired("a", status="incorrect", reason="wrong"), fired("b")) == {}
 
 

@@ -233,8 +233,8 @@ def test_a_daemon_ends_though_its_worker_is_dead(worker: Worker, tmp_path: Path)
     assert not is_running(int((tmp_path / "pid").read_text()))
 
 
-def test_a_daemon_ends_though_everybody_else_was_killed(tmp_path: Path) -> None:
-    """The program, by SIGKILL; nobody is left who could tell the worker's descendants."""
+def test_a_daemon_ends_though_every_other_process_was_killed(tmp_path: Path) -> None:
+    """The program, by SIGKILL; no process is left that could tell the worker's descendants."""
     code = (
         "from test_worker_hostile import *\n"
         f"Light(WorkerSettings('cpu'), variables=JOBS).ask(Daemon(Path({str(tmp_path / 'pid')!r})), PATIENCE_S)\n"

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 ABOUT = TimerInfo(name="cupti", devices=("cuda",), rank=0, header="CUPTI")
 
-# torch.erfinv: its kernel has this word in its name, and nobody's attention or top-k uses it.
+# torch.erfinv: its kernel has this word in its name, and no attention or top-k kernel has it.
 MARKER = "erfinv"
 
 

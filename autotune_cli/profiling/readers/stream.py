@@ -185,7 +185,7 @@ class EventStream:
         return True
 
     def _byte(self, at: int) -> int:
-        """Where in the unpacked file a place of the text at hand lies, names that were mended before it aside."""
+        """The byte of the unpacked file that a character of the text is, names that were mended before it aside."""
         return self._file.position - len(self._text[at:].encode(errors="replace"))
 
     def _is_at_end(self, skip: re.Pattern[str] = _SPACE) -> bool:

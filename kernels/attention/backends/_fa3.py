@@ -1,4 +1,4 @@
-"""What the FlashAttention-3 backends of sgl_kernel share: who may run what, and the arguments of the calls.
+"""What the FlashAttention-3 backends of sgl_kernel share: which workloads they take, and the arguments of the calls.
 
 sglang-kernel 0.4.5 and 0.4.10, whose ``sgl_kernel.flash_attn`` have the same functions. Rules marked [S] were read in
 the C++ sources of sgl-project/sgl-attn (``hopper/``). No import of torch or sgl_kernel here.

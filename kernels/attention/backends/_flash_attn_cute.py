@@ -1,4 +1,4 @@
-"""What the FlashAttention-4 backends share: who may run what, the call's arguments, compiling ahead.
+"""What the FlashAttention-4 backends share: which workloads they take, the call's arguments, compiling ahead.
 
 Package flash-attn-4, from 4.0.0b18 on. Rules marked [S] were read in the source of 4.0.0b36; the call and the rules for
 compute capabilities are those of 4.0.0b18 too. No import of torch or FlashAttention here.

@@ -1,4 +1,4 @@
-"""What the FlashInfer backends share: who may run what, arguments of ``plan``, modules to compile.
+"""What the FlashInfer backends share: which workloads they take, arguments of ``plan``, modules to compile.
 
 FlashInfer 0.6.10 and later. Rules marked [S] were read in the source of 0.6.18. No import of torch or FlashInfer here.
 """
@@ -194,14 +194,14 @@ def describe(wrapper: Any, path: str, made: Mapping[str, Any]) -> Callable[[], t
     """
 
     def planned() -> tuple[LaunchPlan, ...]:
-        places, kept = PLANS.get(path), getattr(wrapper, "_plan_info", None)
+        positions, kept = PLANS.get(path), getattr(wrapper, "_plan_info", None)
         numbers = [] if kept is None else list(kept)
         # A version that counts other numbers may have them elsewhere.
-        if places is None or len(numbers) != places["numbers"]:
+        if positions is None or len(numbers) != positions["numbers"]:
             return ()
-        tile = numbers[places["cta_tile_q"]] if "cta_tile_q" in places else None
+        tile = numbers[positions["cta_tile_q"]] if "cta_tile_q" in positions else None
         held = {name: value.nbytes for name, value in made.items() if hasattr(value, "nbytes")}
-        return (LaunchPlan(bool(numbers[places["split_kv"]]), numbers[places["padded_batch_size"]], tile, held),)
+        return (LaunchPlan(bool(numbers[positions["split_kv"]]), numbers[positions["padded_batch_size"]], tile, held),)
 
     return planned
 

@@ -134,7 +134,7 @@ def _gather(out: torch.Tensor, table: torch.Tensor, first: torch.Tensor, indptr:
     """
     import torch
 
-    place = torch.arange(len(out), device=out.device, dtype=torch.int32)
-    row = torch.searchsorted(indptr[1:], place, right=True).clamp_(max=len(table) - 1)
-    column = (place - indptr[row] + first[row]).clamp_(0, table.shape[1] - 1)
-    out.copy_(torch.where(place < indptr[-1], table[row, column], out))
+    entry = torch.arange(len(out), device=out.device, dtype=torch.int32)
+    row = torch.searchsorted(indptr[1:], entry, right=True).clamp_(max=len(table) - 1)
+    column = (entry - indptr[row] + first[row]).clamp_(0, table.shape[1] - 1)
+    out.copy_(torch.where(entry < indptr[-1], table[row, column], out))

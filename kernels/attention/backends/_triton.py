@@ -1,4 +1,4 @@
-"""What the Triton backends share: who may run what, the buffers that a batch fills, and the kernels' arguments.
+"""What the Triton backends share: the workloads they take, the buffers that a batch fills, the kernels' arguments.
 
 No import of torch or Triton here.
 """

@@ -121,10 +121,10 @@ def paged_decode_kernel(
         tl.store(out + at, mixed.to(out.dtype.element_ty), mask=mine[:, None])
     else:
         # A part may be empty, as parts are whole blocks: its log-sum-exp is -inf, and the merge gives it no weight.
-        place = (request * HEADS + head) * SPLITS + split
+        entry = (request * HEADS + head) * SPLITS + split
         mixed = mixed / tl.where(total == 0.0, 1.0, total)[:, None]
-        tl.store(part_out + place.to(tl.int64)[:, None] * DIM + dim[None, :], mixed, mask=mine[:, None])
-        tl.store(part_lse + place, top + tl.log2(total), mask=mine)
+        tl.store(part_out + entry.to(tl.int64)[:, None] * DIM + dim[None, :], mixed, mask=mine[:, None])
+        tl.store(part_lse + entry, top + tl.log2(total), mask=mine)
 
 
 @triton.jit
@@ -138,17 +138,17 @@ def decode_split_merge_kernel(
     """
     head, request = tl.program_id(0), tl.program_id(1)
     parts = tl.load(num_splits + request)
-    place, dim = (request * HEADS + head) * SPLITS, tl.arange(0, DIM)
+    entry, dim = (request * HEADS + head) * SPLITS, tl.arange(0, DIM)
     top = tl.full([1], float("-inf"), tl.float32)
     total = tl.zeros([1], tl.float32)
     mixed = tl.zeros([1, DIM], tl.float32)
     for first in range(0, parts, CHUNK):
         part = first + tl.arange(0, CHUNK)
-        lse = tl.load(part_lse + place + part, mask=part < parts, other=float("-inf"))
+        lse = tl.load(part_lse + entry + part, mask=part < parts, other=float("-inf"))
         # The first part of a request has a key, so the first chunk's largest is finite.
         new_top = tl.maximum(top, tl.max(lse, 0))
         weights, shrink = tl.exp2(lse - new_top), tl.exp2(top - new_top)
-        at = (place + part).to(tl.int64)[:, None] * DIM + dim[None, :]
+        at = (entry + part).to(tl.int64)[:, None] * DIM + dim[None, :]
         values = tl.load(part_out + at, mask=(part < parts)[:, None], other=0.0)
         total = total * shrink + tl.sum(weights, 0)
         mixed = mixed * shrink[:, None] + tl.sum(weights[:, None] * values, 0)[None, :]

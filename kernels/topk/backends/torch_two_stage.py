@@ -32,13 +32,13 @@ def prepare(problem: TopkProblem, chunk: int) -> Callable[[], torch.Tensor]:
     def pick(scores: torch.Tensor) -> torch.Tensor:
         # A view: the tail that fills no chunk is handled apart, rather than copying all scores to pad them.
         chunks = scores[:, :whole].view(scores.shape[0], -1, chunk).topk(k, dim=2, sorted=False)
-        values, places = chunks.values.flatten(1), chunks.indices.flatten(1)
+        values, positions = chunks.values.flatten(1), chunks.indices.flatten(1)
         if whole < width:
             tail = scores[:, whole:].topk(min(k, width - whole), dim=1, sorted=False)
-            values, places = torch.cat((values, tail.values), 1), torch.cat((places, tail.indices), 1)
+            values, positions = torch.cat((values, tail.values), 1), torch.cat((positions, tail.indices), 1)
         # Survivors lie k to a chunk, so a survivor's number tells its chunk; the tail's k or fewer come last.
         chosen = values.topk(k, dim=1, sorted=False).indices
-        indices: torch.Tensor = places.gather(1, chosen) + chosen // k * chunk
+        indices: torch.Tensor = positions.gather(1, chosen) + chosen // k * chunk
         return indices
 
     return as_select(problem, pick)

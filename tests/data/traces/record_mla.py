@@ -38,7 +38,7 @@ def prepare(backend: str, graph: bool) -> tuple[Callable[[], None], Callable[[],
     starts = torch.arange(batch + 1, dtype=torch.int32)
     ends = torch.tensor(list(itertools.accumulate(LENGTHS, initial=0)), dtype=torch.int32)
     lengths = torch.tensor(LENGTHS, dtype=torch.int32)
-    # Page 0 is nobody's.
+    # Page 0 is no request's.
     indices = (1 + torch.randperm(pages, dtype=torch.int32)).cuda()
     kept: dict[str, Any] = {}
     if graph:

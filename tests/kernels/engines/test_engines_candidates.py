@@ -1,4 +1,4 @@
-"""Which candidate stands for what a backend of an engine launches, and who is named as missing."""
+"""Which candidate stands for what a backend of an engine launches, and what is named as missing."""
 
 from __future__ import annotations
 
