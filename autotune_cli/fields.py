@@ -47,7 +47,7 @@ class Message(str):
         return _message, (self.template, self.values)
 
 
-class _Fields:
+class _NamedFields:
     """Every attribute is the name of the field."""
 
     def __init__(self, naming: Naming) -> None:
@@ -60,7 +60,7 @@ class _Fields:
 def written(template: str, values: Mapping[str, object], naming: Naming) -> str:
     """The template with its values and fields."""
     said = {name: naming(value) if isinstance(value, Field) else named(value, naming) for name, value in values.items()}
-    return template.format(**said, fields=_Fields(naming))
+    return template.format(**said, fields=_NamedFields(naming))
 
 
 def named(text: Any, naming: Naming) -> Any:

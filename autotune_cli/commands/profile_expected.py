@@ -9,7 +9,7 @@ from autotune_cli.commands.options.profile import ProfileOptions
 from autotune_cli.errors import BadField
 from autotune_cli.profiling.families import Shape
 from autotune_cli.profiling.findings import Expectation
-from autotune_cli.profiling.patterns import BadPattern, compile_pattern, shown
+from autotune_cli.profiling.patterns import BadPattern, compile_pattern, quoted
 from autotune_cli.sglang.resolve import forced_paged, parse_mode, resolve
 
 DEFAULT_MODE = "extend"
@@ -58,5 +58,5 @@ def patterns(options: ProfileOptions) -> tuple[tuple[str, ...], tuple[str, ...]]
             try:
                 compile_pattern(text)
             except BadPattern as error:
-                raise BadField(field, f"{shown(text)} {error}") from None
+                raise BadField(field, f"{quoted(text)} {error}") from None
     return expects, forbids

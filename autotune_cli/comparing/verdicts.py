@@ -116,7 +116,7 @@ class VerdictRow:
         return self.fail_on if self.rank_for_the_worse is None or for_the_worse else None
 
 
-class _Verdict(StrEnum):
+class _DiffVerdict(StrEnum):
     row: VerdictRow
 
     def __new__(cls, verdict: str, row: VerdictRow) -> Self:
@@ -127,7 +127,7 @@ class _Verdict(StrEnum):
 
 
 # fmt: off
-class ChangeVerdict(_Verdict):
+class ChangeVerdict(_DiffVerdict):
     """Of one candidate of one workload. The order is that of the totals."""
 
     SAME = "same", VerdictRow(
@@ -155,7 +155,7 @@ class ChangeVerdict(_Verdict):
     """On neither side, or on one only, for another reason: a duplicate of another, no budget, wrong on both sides."""
 
 
-class ChoiceVerdict(_Verdict):
+class ChoiceVerdict(_DiffVerdict):
     """Of the winner of one workload. The order is that of the totals."""
 
     UNCHANGED = "unchanged", VerdictRow(

@@ -10,7 +10,7 @@ from pathlib import Path
 from autotune_cli.profiling.errors import BadRules
 from autotune_cli.profiling.families import FamilyName
 from autotune_cli.profiling.kernel_name import KernelName, parse, pattern_of
-from autotune_cli.profiling.patterns import Patience, TooSlow, shown
+from autotune_cli.profiling.patterns import Patience, TooSlow, quoted
 from autotune_cli.profiling.rules import (
     MOST_BYTES,
     Role,
@@ -70,7 +70,7 @@ class Classifier:
         except (TooSlow, MemoryError):
             rule = self._tried
             assert rule is not None
-            detail = f"rule {rule.shown}: takes too long on the kernel name {shown(name.whole)}"
+            detail = f"rule {rule.shown}: takes too long on the kernel name {quoted(name.whole)}"
             raise BadRules(path=rule.path, detail=detail) from None
 
     def _first(self, name: KernelName) -> KernelKind:

@@ -54,7 +54,7 @@ def compile_pattern(text: str) -> re.Pattern[str]:
         raise BadPattern(f"is no regular expression: {error}") from None
 
 
-def shown(text: str) -> str:
+def quoted(text: str) -> str:
     """A pattern or a kernel's name for a message."""
     return repr(text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}...")
 

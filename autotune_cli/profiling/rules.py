@@ -18,7 +18,7 @@ from autotune_cli.errors import nearest
 from autotune_cli.profiling.errors import BadRules
 from autotune_cli.profiling.families import KNOWN, FamilyName
 from autotune_cli.profiling.kernel_name import KernelName
-from autotune_cli.profiling.patterns import BadPattern, compile_pattern, shown
+from autotune_cli.profiling.patterns import BadPattern, compile_pattern, quoted
 from autotune_cli.reading import Unreadable, parse_toml
 
 Role = Literal["", "matmul", "softmax", "elementwise"]
@@ -64,7 +64,7 @@ class Rule:
     @property
     def shown(self) -> str:
         """For a message."""
-        return shown(self.pattern.pattern if self.pattern else self.parts[0][1].pattern)
+        return quoted(self.pattern.pattern if self.pattern else self.parts[0][1].pattern)
 
 
 def parse_rules(text: str, path: str) -> list[Rule]:
@@ -78,12 +78,12 @@ def parse_rules(text: str, path: str) -> list[Rule]:
         raise BadRules(path=path, detail=f"{len(document):,} rules, at most {_MOST_RULES:,} are read")
     rules = []
     for key, values in document.items():
-        where = f"rule {shown(key)}"
+        where = f"rule {quoted(key)}"
         if not isinstance(values, Mapping):
             raise BadRules(path=path, detail=f"{where}: not of the form {example_line()}")
         strange = sorted(set(values) - {"family", "library", "reason", "role"})
         if strange:
-            raise BadRules(path=path, detail=f"{where}: unknown key {shown(strange[0])}")
+            raise BadRules(path=path, detail=f"{where}: unknown key {quoted(strange[0])}")
         kind = _kind(values, path, where)
         rules.append(Rule(**kind, path=path, pattern=_compiled(key, path, where)))
     return rules
@@ -102,7 +102,7 @@ def parse_project(text: str, path: str, tier: Tier) -> list[Rule]:
         where = f"rule {number + 1}"
         strange = sorted(set(values) - _TEXTS)
         if strange:
-            raise BadRules(path=path, detail=f"{where}: unknown key {shown(strange[0])}")
+            raise BadRules(path=path, detail=f"{where}: unknown key {quoted(strange[0])}")
         parts = tuple((part, _compiled(values[part], path, where)) for part in _PARTS if part in values)
         if not parts:
             raise BadRules(path=path, detail=f"{where}: none of {', '.join(_PARTS)}")
@@ -148,10 +148,10 @@ def _kind(values: Mapping[str, Any], path: str, where: str) -> dict[str, Any]:
     family, role = values.get("family"), values.get("role", "")
     if family not in KNOWN:
         hint = nearest(str(family), KNOWN)
-        said = family if family is None else shown(family)
+        said = family if family is None else quoted(family)
         raise BadRules(path=path, detail=f"{where}: family {said} is none of {', '.join(KNOWN)}{hint}")
     if role not in _ROLES:
-        raise BadRules(path=path, detail=f"{where}: role {shown(role)} is none of {', '.join(filter(None, _ROLES))}")
+        raise BadRules(path=path, detail=f"{where}: role {quoted(role)} is none of {', '.join(filter(None, _ROLES))}")
     return {
         "family": family,
         "library": values.get("library", ""),

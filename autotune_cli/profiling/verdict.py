@@ -17,7 +17,7 @@ from autotune_cli.profiling.families import Shape as Shape
 from autotune_cli.profiling.findings import Expectation, Finding, PhaseVerdict, ProfileVerdict, State
 from autotune_cli.profiling.kernel_name import short_name
 from autotune_cli.profiling.names import demangle
-from autotune_cli.profiling.patterns import Patience, TooSlow, shown
+from autotune_cli.profiling.patterns import Patience, TooSlow, quoted
 from autotune_cli.profiling.phases import KernelUse, Phase, Recording
 
 
@@ -149,7 +149,7 @@ def _fits(pattern: str, use: KernelUse, field: str = "expect") -> bool:
     try:
         return _patience(pattern).run(lambda: re.search(pattern, name)) is not None
     except (TooSlow, MemoryError):
-        detail = f"{shown(pattern)} takes too long on the kernel name {shown(name)}"
+        detail = f"{quoted(pattern)} takes too long on the kernel name {quoted(name)}"
         raise BadField(field=field, detail=detail) from None
 
 

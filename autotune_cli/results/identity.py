@@ -157,7 +157,7 @@ def shown_value(name: str, text: str | None, absent: str) -> str:
         text: None: that side doesn't have the field.
         absent: the word for that, where the field has none of its own.
     """
-    return shown(_ABSENT.get(name.split(" ", 1)[0], absent) if text is None else text)
+    return legible(_ABSENT.get(name.split(" ", 1)[0], absent) if text is None else text)
 
 
 def _signed(sign: str, keys: set[str]) -> list[str]:
@@ -169,7 +169,7 @@ def _split(text: str) -> set[str]:
     return set(text.split(_SEPARATOR)) - {""}
 
 
-def shown(text: str) -> str:
+def legible(text: str) -> str:
     """Foreign text on one line, never invisible, and without escape sequences."""
     return text if text and text.isprintable() else repr(text)
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from autotune_cli.results.identity import fits_key, shown
+from autotune_cli.results.identity import fits_key, legible
 from autotune_cli.results.schema import RunFile, WorkloadResult
 
 # Fields of an identity that repeat what the environment says, in the same words since the first version.
@@ -46,7 +46,7 @@ def _doubts(run: RunFile) -> list[tuple[str, list[WorkloadResult]]]:
     for key in unfit:
         results = [result for result in run.workloads if result.environment == key]
         count = f"{len(results)} result{'' if len(results) == 1 else 's'}"
-        line = f"environment {shown(key)}, {shown(run.environments[key].device)}, of {count} doesn't fit its hash"
+        line = f"environment {legible(key)}, {legible(run.environments[key].device)}, of {count} doesn't fit its hash"
         found.append((f"{line} (edited, or badly merged?)", results))
     for result in run.workloads:
         why = None if result.environment in unfit else _why_foreign(run, result)
@@ -61,5 +61,5 @@ def _why_foreign(run: RunFile, result: WorkloadResult) -> str | None:
     for name in _REPEATED:
         measured, filed = result.identity.get(name), getattr(environment, name)
         if measured and filed and measured != filed:
-            return f"measured with {name} {shown(measured)}, filed under {shown(filed)}"
+            return f"measured with {name} {legible(measured)}, filed under {legible(filed)}"
     return None

@@ -13,19 +13,16 @@ from pathlib import Path
 
 from packaging.specifiers import SpecifierSet
 from packaging.version import InvalidVersion, Version
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import Field, ValidationError
 
 from autotune_cli.errors import AutotuneError, UnknownName
+from autotune_cli.kernels.base import Frozen
 from autotune_cli.kernels.engines.situation import Situation
 
 _FOLDER = Path(__file__).parent
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class RowConditions(_Frozen):
+class RowConditions(Frozen):
     """When a row applies; what is left out is not asked for."""
 
     operations: tuple[str, ...] = ()
@@ -46,9 +43,9 @@ class RowConditions(_Frozen):
     group_at_least: int = 0
     kv_heads: tuple[int, ...] = ()
     k: tuple[int, ...] = ()
-    options: dict[str, tuple[str, ...]] = {}
+    options: dict[str, tuple[str, ...]] = Field({})
     """Any of the values; an option that isn't given has the value of the file's ``options``."""
-    variables: dict[str, tuple[str, ...]] = {}
+    variables: dict[str, tuple[str, ...]] = Field({})
     """Any of the values, in any case; ``""``: not set."""
 
     def hold(self, situation: Situation, version: str | None, defaults: dict[str, str]) -> bool:
@@ -95,7 +92,7 @@ class RunRow(RowConditions):
     source: str
 
 
-class Option(_Frozen):
+class Option(Frozen):
     """An option of the server that changes which kernel runs."""
 
     values: tuple[str, ...] = ()
@@ -109,7 +106,7 @@ class Option(_Frozen):
     """Does its value name the backend, past the table (``--attention-backend``)?"""
 
 
-class Engine(_Frozen):
+class Engine(Frozen):
     """An engine's table."""
 
     name: str
@@ -120,8 +117,8 @@ class Engine(_Frozen):
     """The newest version in which the rows were read."""
     read_in: str
     """For people: in which versions the rows were read."""
-    options: dict[str, Option] = {}
-    beside: dict[str, tuple[str, ...]] = {}
+    options: dict[str, Option] = Field({})
+    beside: dict[str, tuple[str, ...]] = Field({})
     """Baselines that are measured beside the engine's default, by kind of device."""
     backend: tuple[BackendRow, ...]
     run: tuple[RunRow, ...]

@@ -13,7 +13,7 @@ from autotune_cli.fields import Message
 from autotune_cli.kernels.base import DType
 from autotune_cli.kernels.models.cache_dtype import read_cache_dtype
 from autotune_cli.kernels.models.fields import Fields
-from autotune_cli.kernels.models.heads import majority, read_heads
+from autotune_cli.kernels.models.heads import commonest, read_heads
 from autotune_cli.kernels.models.known import defaults_of
 from autotune_cli.kernels.models.layers import count_layers, read_layers
 from autotune_cli.kernels.models.model import Model
@@ -114,7 +114,7 @@ def model_from_config(
 
 def _most_heads(fields: Fields) -> int:
     """Query heads; of a list by layer the commonest number."""
-    heads = majority(fields.num_attention_heads)
+    heads = commonest(fields.num_attention_heads)
     assert heads is not None
     return heads
 

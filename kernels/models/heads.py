@@ -19,7 +19,7 @@ class Heads:
 
 def read_heads(fields: Fields) -> Heads:
     """The heads that most layers have. Raises :class:`BadConfig` where they are missing or don't fit each other."""
-    query = majority(fields.num_attention_heads)
+    query = commonest(fields.num_attention_heads)
     if query is None:
         raise fields.missing("num_attention_heads")
     name, kv = _kv_heads(fields, query)
@@ -59,7 +59,7 @@ def checked(fields: Fields, name: str, heads: Heads) -> Heads:
     return heads
 
 
-def majority(value: int | list[int] | None) -> int | None:
+def commonest(value: int | list[int] | None) -> int | None:
     """The commonest number of a list by layer, zeros (no attention) left out."""
     if not isinstance(value, list):
         return value
@@ -69,7 +69,7 @@ def majority(value: int | list[int] | None) -> int | None:
 def _kv_heads(fields: Fields, query: int) -> tuple[str, int]:
     """The number of KV heads, and the field that told it."""
     if fields.has("num_key_value_heads"):
-        return "num_key_value_heads", majority(fields.num_key_value_heads) or query
+        return "num_key_value_heads", commonest(fields.num_key_value_heads) or query
     # Falcon and GPT-BigCode: one KV head, except in Falcon's newer architecture (SGLang, model_config.py).
     if _multi_query(fields) and not fields.new_decoder_architecture:
         return "multi_query", 1
@@ -85,7 +85,7 @@ def _kv_heads(fields: Fields, query: int) -> tuple[str, int]:
             return "attn_config.kv_n_heads", kv
         if nested.text("attn_type") == "multiquery_attention":
             return "attn_config.attn_type", 1
-    found = majority(fields.num_key_value_heads)
+    found = commonest(fields.num_key_value_heads)
     return fields.name_of("num_key_value_heads"), found or query
 
 
@@ -97,7 +97,7 @@ def _multi_query(fields: Fields) -> bool:
 
 
 def _head_dim(fields: Fields, query: int) -> int:
-    dim = majority(fields.head_dim)
+    dim = commonest(fields.head_dim)
     if dim is None:
         nested = fields.section("attn_config")
         dim = nested.head_dim if nested is not None else None

@@ -42,7 +42,7 @@ class Unpacked:
         except Unreadable as error:
             raise self._bad(f"can't be read: {error}") from None
         self.size = os.fstat(self._stream.fileno()).st_size
-        self._raw = _Counted(self._stream)
+        self._raw = _CountedReads(self._stream)
         try:
             self._is_packed = self._raw.peek() == _MAGIC
         except (OSError, Unreadable) as error:
@@ -89,7 +89,7 @@ class Unpacked:
         return BadTrace(path=self.path, detail=detail)
 
 
-class _Counted:
+class _CountedReads:
     """An open file that counts what was read from it; a pipe can't tell."""
 
     def __init__(self, stream: BinaryIO) -> None:

@@ -56,7 +56,7 @@ def fits(workload: AttentionWorkload, rows: int, block: int, stages: int) -> boo
 
 
 @dataclass(frozen=True)
-class Batch:
+class ServedBatch:
     """A batch as a server holds it, on the device, and the buffers that are filled from it."""
 
     table: torch.Tensor
@@ -70,7 +70,7 @@ class Batch:
     buffers: metadata.KVBuffers
 
     @classmethod
-    def of(cls, problem: AttentionProblem, page_size: int) -> Batch:
+    def of(cls, problem: AttentionProblem, page_size: int) -> ServedBatch:
         import torch
 
         pages = problem.paged(page_size)
@@ -96,7 +96,7 @@ class Batch:
         )
 
 
-def tensors(problem: AttentionProblem, batch: Batch) -> dict[str, Any]:
+def tensors(problem: AttentionProblem, batch: ServedBatch) -> dict[str, Any]:
     """What both kernels are given of the layer and its cache.
 
     ``scale`` turns a product into a logit in base 2; under a softcap, into what tanh is taken of. The scales of an FP8

@@ -81,7 +81,7 @@ def unsupported(workload: AttentionWorkload, device: Device, knobs: Mapping[str,
 
 
 def split_counter(
-    problem: AttentionProblem, batch: common.Batch, splits: int | str, block: int, multiprocessors: int
+    problem: AttentionProblem, batch: common.ServedBatch, splits: int | str, block: int, multiprocessors: int
 ) -> tuple[int, torch.Tensor, Callable[[], None]]:
     """Most parts of a request, the buffer of each one's parts ([batch] int32), and what fills it from ``kv_lens``."""
     import torch
@@ -127,7 +127,7 @@ def prepare(
 
     on_gpu = problem.q.is_cuda
     multiprocessors = torch.cuda.get_device_properties(problem.q.device).multi_processor_count if on_gpu else 132
-    g, batch = problem.geometry, common.Batch.of(problem, page_size)
+    g, batch = problem.geometry, common.ServedBatch.of(problem, page_size)
     most, counts, fill_counts = split_counter(problem, batch, splits, block, multiprocessors)
 
     def plan() -> None:

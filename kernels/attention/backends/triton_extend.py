@@ -57,7 +57,7 @@ def prepare(problem: AttentionProblem, *, page_size: int, rows: int, block: int,
 
     from autotune_cli.kernels.attention.backends import _triton_kernels as kernels
 
-    g, batch = problem.geometry, common.Batch.of(problem, page_size)
+    g, batch = problem.geometry, common.ServedBatch.of(problem, page_size)
     qo_indptr = torch.zeros(batch.size + 1, dtype=torch.int32, device=problem.device)
 
     def plan() -> None:
