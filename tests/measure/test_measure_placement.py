@@ -42,7 +42,7 @@ def refuse(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
         monkeypatch.setattr(torch.cuda, name, called)
 
 
-def test_a_cpu_has_room_and_nothing_to_stir(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cpu_has_room_and_nothing_to_perturb(monkeypatch: pytest.MonkeyPatch) -> None:
     refuse(monkeypatch, "mem_get_info", "empty_cache")
     place = Placement("cpu", 0)
     assert place.has_room(1 << 62)

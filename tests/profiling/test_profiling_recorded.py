@@ -139,7 +139,7 @@ def test_a_capture_launches_and_runs_nothing(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name, seen in TRACES.items() if 0 in (seen.paged, seen.free)])
-def test_kernels_planted_in_a_trace_that_passes_are_stopped(name: str) -> None:
+def test_kernels_injected_into_a_trace_that_passes_are_stopped(name: str) -> None:
     seen, recording = TRACES[name], recording_of(name)
     shape: Shape = "paged" if seen.paged == 0 else "ragged or pair"
     tried, faults = self_check(recording, Expectation(shape), lambda kernel: make_use(kernel, 1, 0.0, CLASSIFY))

@@ -210,7 +210,7 @@ def test_a_replay_runs_the_nodes_of_its_graph() -> None:
         assert problem.code == "replay_differs"
 
 
-def test_the_recorded_trace_with_a_planted_kernel_fails_and_without_kernels_is_nothing() -> None:
+def test_the_recorded_trace_with_an_injected_kernel_fails_and_without_kernels_is_nothing() -> None:
     recording = split_into_phases(read_trace(find_trace(Path("example"), None)), CLASSIFY)
     assert judge(recording, Expectation("paged")).exit_code == 0
     for place in (0, 2):
@@ -225,7 +225,7 @@ def test_the_recorded_trace_with_a_planted_kernel_fails_and_without_kernels_is_n
 @pytest.mark.parametrize(
     ("shape", "names"), [("paged", [FA2_PAGED]), ("pair", [FA2_RAGGED, FA2_PAGED, MERGE]), ("ragged", [FA2_RAGGED])]
 )
-def test_the_self_check_stops_what_it_plants(shape: Shape, names: list[str]) -> None:
+def test_the_self_check_stops_what_it_injects(shape: Shape, names: list[str]) -> None:
     recording = Recording("t", (phase(*names), phase(name="empty")))
     tried, problems = self_check(recording, Expectation(shape), lambda name: make_use(name, 1, 0.0, CLASSIFY))
     assert len(tried) == 5

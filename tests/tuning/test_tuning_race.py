@@ -190,7 +190,7 @@ def test_usual_clock_ignores_missing_readings() -> None:
     assert usual_clock([None, 0.0]) is None
 
 
-def test_heats_knock_out_who_is_far_behind_and_are_no_rounds() -> None:
+def test_heats_drop_what_is_far_behind_and_are_no_rounds() -> None:
     race = Race(POLICY, ["default", "far", "near", "best", "other"], default="default", held=frozenset({"other"}))
     race.add(0, {"default": 200.0, "far": 120.0, "near": 110.0, "best": 100.0, "other": 300.0}, 201.0)
     assert race.running == ["default", "near", "best", "other"]
@@ -215,7 +215,7 @@ def test_two_heats_are_judged_together() -> None:
     assert after(109.0) == ["a"]
 
 
-def test_whoever_a_liar_knocked_out_is_back_and_judged_anew() -> None:
+def test_what_a_liar_had_beaten_is_back_and_judged_anew() -> None:
     race = Race(POLICY, ["liar", "good", "slow"])
     race.add(0, {"liar": 1.0, "good": 10.0, "slow": 20.0}, None)
     assert race.running == ["liar"]
