@@ -94,7 +94,11 @@ def _request(options: ProfileOptions) -> tuple[PathRequest, list[str]]:
 
 
 def _one_of(what: str, known: tuple[Name, ...], text: str) -> Name:
-    """Raises :class:`UnknownName` for a text that is none of them."""
+    """The name that a text is.
+
+    Raises:
+        UnknownName: it is none of them.
+    """
     from autotune_cli.errors import UnknownName
 
     for name in known:

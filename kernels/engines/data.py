@@ -145,7 +145,11 @@ def engine_names() -> tuple[str, ...]:
 
 @cache
 def load_engine(name: str) -> Engine:
-    """An engine's table. Raises :class:`UnknownName`."""
+    """An engine's table.
+
+    Raises:
+        UnknownName: there is no such engine.
+    """
     if name not in engine_names():
         raise UnknownName("engine", name, engine_names())
     path = _FOLDER / f"{name}.toml"

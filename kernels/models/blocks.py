@@ -10,7 +10,10 @@ def read_blocks(fields: Fields, heads: Heads, total: int) -> list[tuple[Heads, i
     """Heads and window of each block, None for one without attention; None in all: the file has no block_configs.
 
     A block names its KV heads by the query heads that share one (``n_heads_in_group``) or, in newer files, by their
-    number. Raises :class:`BadConfig`.
+    number.
+
+    Raises:
+        BadConfig: a block that makes no sense.
     """
     blocks = fields.values.get("block_configs")
     if blocks is None:

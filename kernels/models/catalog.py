@@ -21,7 +21,11 @@ def model_names() -> tuple[str, ...]:
 
 
 def load_model(name: str) -> Model:
-    """A model by name, in any case, or by its Hugging Face repository id. Raises :class:`UnknownName`."""
+    """A model by name, in any case, or by its Hugging Face repository id.
+
+    Raises:
+        UnknownName: there is none.
+    """
     wanted = name.strip().lower()
     if "/" in wanted:
         wanted = next((known for known in model_names() if _read(known).source.lower() == wanted), wanted)

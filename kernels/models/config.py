@@ -35,7 +35,8 @@ _TOLD_DEFAULTS = (
 def read_config(path: str | Path) -> Model:
     """The model described by a config.json on disk, named after its folder (or the file, if called otherwise).
 
-    Raises :class:`BadConfig` with a line that names the path and the field.
+    Raises:
+        BadConfig: with a line that names the path and the field.
     """
     where = str(path)
     file = Path(path)

@@ -18,7 +18,11 @@ class Heads:
 
 
 def read_heads(fields: Fields) -> Heads:
-    """The heads that most layers have. Raises :class:`BadConfig` where they are missing or don't fit each other."""
+    """The heads that most layers have.
+
+    Raises:
+        BadConfig: they are missing, or don't fit each other.
+    """
     query = commonest(fields.num_attention_heads)
     if query is None:
         raise fields.missing("num_attention_heads")
@@ -53,7 +57,11 @@ def full_heads(fields: Fields, heads: Heads) -> Heads:
 
 
 def checked(fields: Fields, name: str, heads: Heads) -> Heads:
-    """``heads``, if they divide. Raises :class:`BadConfig` that names ``name`` otherwise."""
+    """``heads``, if they divide.
+
+    Raises:
+        BadConfig: they don't; the message names ``name``.
+    """
     if heads.query % heads.kv:
         raise fields.bad(name, f"gives {heads.kv} KV heads, which doesn't divide {heads.query} query heads")
     return heads

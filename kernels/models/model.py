@@ -32,7 +32,8 @@ class LayerKind(Frozen):
 
         ``q_dtype``: what queries are rounded to; only float8_e4m3fn, over a cache of the same dtype.
 
-        Raises :class:`BadGeometry`, led by ``where``, when the heads can't be shared out evenly.
+        Raises:
+            BadGeometry: the heads can't be shared out evenly; the message begins with ``where``.
         """
         queries, keys = self.num_qo_heads, self.num_kv_heads
         if queries % tp:
@@ -91,8 +92,9 @@ class Model(Frozen):
         ``dtype`` is of queries and outputs (None: the model's), ``kv_dtype`` of the cache (None: the model's too),
         ``q_dtype`` what queries are rounded to.
 
-        Raises :class:`BadField` for a ``tp`` that is no positive whole number, :class:`BadGeometry` for one that
-        the heads don't divide by.
+        Raises:
+            BadField: ``tp`` is no positive whole number.
+            BadGeometry: the heads don't divide by it.
         """
         tp = check_tp(tp)
         where = joined(" ", (self.name, Message("{tp}", tp=Field("tp", tp))))

@@ -17,7 +17,11 @@ _DEEPEST = 4
 
 
 def text_fields(config: Mapping[str, Any], where: str) -> Fields:
-    """The language model's fields; those of ``config`` itself where it nests none. Raises :class:`BadConfig`."""
+    """The language model's fields; those of ``config`` itself where it nests none.
+
+    Raises:
+        BadConfig: nested too deeply, or what is nested is no object.
+    """
     values, prefix, model_type = config, "", _type(config)
     for _ in range(_DEEPEST):
         name = _nested_name(values, where, prefix)

@@ -33,7 +33,8 @@ Names = str | Iterable[str] | None
 def parse_numbers(field: str, value: Numbers) -> tuple[int, ...] | None:
     """Whole numbers from 1 to :data:`MOST`, repeats dropped; None stays None (not given).
 
-    Raises :class:`BadField` naming ``field``.
+    Raises:
+        BadField: anything else; the message names ``field``.
     """
     if value is None:
         return None
@@ -64,7 +65,11 @@ def _number(field: str, item: object) -> int:
 
 
 def parse_operations(value: Names) -> tuple[str, ...]:
-    """Operations by full or short name, in the program's order; None: all of them. Raises :class:`UnknownName`."""
+    """Operations by full or short name, in the program's order; None: all of them.
+
+    Raises:
+        UnknownName: none of them.
+    """
     names = _names("op", value)
     if names is None:
         return OPERATIONS
@@ -79,7 +84,12 @@ def parse_operations(value: Names) -> tuple[str, ...]:
 
 
 def parse_modes(value: Names, device_kind: str) -> tuple[Mode, ...] | None:
-    """Deployment modes; None: the default of each operation. ``graph`` on a CPU raises :class:`BadField`."""
+    """Deployment modes; None: the default of each operation.
+
+    Raises:
+        UnknownName: none of them.
+        BadField: ``graph`` on a CPU.
+    """
     names = _names("mode", value)
     if names is None:
         return None
@@ -94,7 +104,11 @@ def parse_modes(value: Names, device_kind: str) -> tuple[Mode, ...] | None:
 
 
 def parse_dtype(field: str, value: str | None) -> DType | None:
-    """A dtype by torch's name or a short one (bf16, fp8 ...). Raises :class:`UnknownName` naming ``field``."""
+    """A dtype by torch's name or a short one (bf16, fp8 ...).
+
+    Raises:
+        UnknownName: none of them; the message names ``field``.
+    """
     if value is None:
         return None
     name = value.strip().lower().removeprefix("torch.")
@@ -105,7 +119,11 @@ def parse_dtype(field: str, value: str | None) -> DType | None:
 
 
 def parse_spread(value: str | None) -> Spread | None:
-    """How lengths in a batch differ; None: as the grid has it. Raises :class:`UnknownName`."""
+    """How lengths in a batch differ; None: as the grid has it.
+
+    Raises:
+        UnknownName: none of them.
+    """
     if value is None:
         return None
     name = value.strip().lower()
@@ -118,7 +136,11 @@ def parse_q_dtype(value: str | None, dtype: DType, kv_dtype: DType | None, devic
     """What queries of ``dtype`` are rounded to over a cache of ``kv_dtype``; None: they stay as they are.
 
     Not given: float8_e4m3fn over a cache of that dtype on a GPU, as SGLang's fa3, its default on Hopper, casts them
-    (flashattention_backend.py, 0.5.10 to 0.5.23). Raises :class:`UnknownName`, :class:`BadField`.
+    (flashattention_backend.py, 0.5.10 to 0.5.23).
+
+    Raises:
+        UnknownName: no dtype.
+        BadField: a dtype that queries aren't rounded to, or not over such a cache.
     """
     asked = parse_dtype("q_dtype", value)
     fp8: DType = "float8_e4m3fn"
@@ -140,7 +162,11 @@ def parse_q_dtype(value: str | None, dtype: DType, kv_dtype: DType | None, devic
 
 
 def parse_scores(value: Names) -> tuple[Distribution, ...]:
-    """Distributions of top-k scores; None: all of them. Timing is on the first. Raises :class:`UnknownName`."""
+    """Distributions of top-k scores; None: all of them. Timing is on the first.
+
+    Raises:
+        UnknownName: none of them.
+    """
     names = _names("scores", value)
     if names is None:
         return DISTRIBUTIONS
@@ -161,7 +187,11 @@ def _names(field: str, value: Names) -> list[str] | None:
 
 
 def check_tp(tp: object) -> int:
-    """Tensor parallelism: GPUs that share a layer's heads. Raises :class:`BadField`."""
+    """Tensor parallelism: GPUs that share a layer's heads.
+
+    Raises:
+        BadField: not one whole number from 1 on.
+    """
     numbers = parse_numbers("tp", tp if isinstance(tp, int | str) else str(tp))
     if numbers is None or len(numbers) != 1:
         raise BadField(field="tp", detail=f"{tp!r} is not one number")

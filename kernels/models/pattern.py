@@ -37,7 +37,10 @@ _LISTS = ("layer_types", "layers_block_type", "block_types", "mixer_types")
 def read_pattern(fields: Fields, total: int) -> tuple[str, list[str]]:
     """The field that tells the kinds of layers (empty: none does), and the kind of each of ``total`` layers.
 
-    Kinds are :data:`TUNED`, or the name of what has no attention. Raises :class:`BadConfig`.
+    Kinds are :data:`TUNED`, or the name of what has no attention.
+
+    Raises:
+        BadConfig: a field that tells them makes no sense.
     """
     for name in _LISTS:
         kinds: list[str] | None = getattr(fields, name)

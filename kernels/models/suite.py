@@ -59,7 +59,11 @@ def choose_model(
     """The model of that name or config.json, or the default of the device when neither is given.
 
     The default is ``cpu`` on a CPU; on a GPU that of the first family of which an operation is asked for.
-    Raises :class:`UnknownName`, :class:`BadConfig`, :class:`BadField`.
+
+    Raises:
+        UnknownName: a model or an operation that isn't known.
+        BadConfig: see :func:`.config.read_config`.
+        BadField: both are given.
     """
     if name is not None and config is not None:
         raise BadField(field="config", detail=Message("give {fields.model} or {fields.config}, not both"))
@@ -100,8 +104,10 @@ def build_suite(
     ``scores`` the distributions on which a top-k must be right, ``spread`` whether requests of a batch (rows of a
     top-k) are equally long.
 
-    Raises :class:`BadField`, :class:`UnknownName`, :class:`BadGeometry` and, when nothing is left,
-    :class:`EmptySuite`.
+    Raises:
+        BadField, UnknownName: an option that makes no sense.
+        BadGeometry: heads that can't be shared out.
+        EmptySuite: nothing is left.
     """
     chosen = parse_operations(operations)
     chosen_modes = parse_modes(modes, device_kind)

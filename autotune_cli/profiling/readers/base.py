@@ -25,7 +25,8 @@ class TraceReader:
     read: Callable[[Path, Progress | None, BinaryIO | None], Trace]
     """Reads the file, or the open stream of a pipe, which can't be opened again, and closes it.
 
-    Raises :class:`~autotune_cli.profiling.errors.BadTrace` for a file that is cut off, damaged or no trace.
+    Raises:
+        BadTrace: the file is cut off, damaged or no trace.
     """
     no_pipe: str = ""
     """Why it can't be read from a pipe; empty: it can."""

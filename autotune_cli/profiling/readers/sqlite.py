@@ -153,7 +153,11 @@ class Tables:
         return value
 
     def text(self, column: str, value: Any) -> str:
-        """Text. Raises :class:`BadTrace` for anything else."""
+        """Text.
+
+        Raises:
+            BadTrace: anything else.
+        """
         if not isinstance(value, str):
             raise BadTrace(path=self.path, detail=f"{column} holds {type(value).__name__} where text belongs")
         return value

@@ -46,7 +46,11 @@ class Format:
 
 
 def find_format(kind: str, name: str) -> Format:
-    """Raises :class:`UnknownName` for a format that results of this kind don't have."""
+    """The format of that name.
+
+    Raises:
+        UnknownName: results of this kind don't have it.
+    """
     about = _formats().get(name)
     if about is None or kind not in about.renderers:
         raise UnknownName("format", name, format_names(kind))
