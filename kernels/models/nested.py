@@ -20,7 +20,7 @@ def text_fields(config: Mapping[str, Any], where: str) -> Fields:
     """The language model's fields; those of ``config`` itself where it nests none.
 
     Raises:
-        BadConfig: nested too deeply, or what is nested is no object.
+        BadConfig: what is nested is no object, or has fields of wrong types.
     """
     values, prefix, model_type = config, "", _type(config)
     for _ in range(_DEEPEST):

@@ -68,7 +68,7 @@ def parse_operations(value: Names) -> tuple[str, ...]:
     """Operations by full or short name, in the program's order; None: all of them.
 
     Raises:
-        UnknownName: none of them.
+        UnknownName: a name that is none of them.
     """
     names = _names("op", value)
     if names is None:
@@ -87,7 +87,7 @@ def parse_modes(value: Names, device_kind: str) -> tuple[Mode, ...] | None:
     """Deployment modes; None: the default of each operation.
 
     Raises:
-        UnknownName: none of them.
+        UnknownName: a name that is none of them.
         BadField: ``graph`` on a CPU.
     """
     names = _names("mode", value)
@@ -107,7 +107,7 @@ def parse_dtype(field: str, value: str | None) -> DType | None:
     """A dtype by torch's name or a short one (bf16, fp8 ...).
 
     Raises:
-        UnknownName: none of them; the message names ``field``.
+        UnknownName: a name that is none of them; the message names ``field``.
     """
     if value is None:
         return None
@@ -122,7 +122,7 @@ def parse_spread(value: str | None) -> Spread | None:
     """How lengths in a batch differ; None: as the grid has it.
 
     Raises:
-        UnknownName: none of them.
+        UnknownName: a name that is none of them.
     """
     if value is None:
         return None
@@ -165,7 +165,7 @@ def parse_scores(value: Names) -> tuple[Distribution, ...]:
     """Distributions of top-k scores; None: all of them. Timing is on the first.
 
     Raises:
-        UnknownName: none of them.
+        UnknownName: a name that is none of them.
     """
     names = _names("scores", value)
     if names is None:
