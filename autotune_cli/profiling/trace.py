@@ -115,8 +115,6 @@ class Trace:
     """A recording."""
 
     path: str
-    tool: str
-    """``torch profiler`` or ``Nsight Systems``."""
     gpu: GpuColumns = field(default_factory=GpuColumns)
     calls: CallColumns = field(default_factory=CallColumns)
     spans: list[Span] = field(default_factory=list)

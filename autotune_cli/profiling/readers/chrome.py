@@ -67,7 +67,7 @@ class _ChromeReader:
     def __init__(self, path: Path, progress: Progress | None, stream: BinaryIO | None) -> None:
         self.path = path
         self.stream = EventStream(path, progress, stream)
-        self.trace = Trace(str(path), "torch profiler")
+        self.trace = Trace(str(path))
         self.backwards: Counter[str] = Counter()
         """Events that end before they begin, by their category."""
 

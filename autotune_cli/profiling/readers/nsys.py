@@ -64,7 +64,7 @@ class _NsysReader:
         self.backwards: Counter[str] = Counter()
         """Rows that end before they begin, by their table."""
         self.has_processes = True
-        self.trace = Trace(str(path), "Nsight Systems")
+        self.trace = Trace(str(path))
 
     def read(self) -> Trace:
         if "StringIds" not in self.tables.names:
