@@ -9,8 +9,9 @@ from typing import Any
 import rich.console
 from rich.console import ConsoleOptions, RenderableType
 from rich.segment import Segment
+from rich.text import Text
 
-from autotune_cli.plain_text import shown_lines
+from autotune_cli.plain_text import shown, shown_lines
 from autotune_cli.render.formats import Page
 
 _SIZES = ("COLUMNS", "LINES")
@@ -30,6 +31,12 @@ class Console(rich.console.Console):
         # rich takes any COLUMNS of digits, of which some are no numbers and some would fill the memory with blanks.
         environ = {name: value for name, value in os.environ.items() if name not in _SIZES or _is_size(value)}
         super().__init__(**{"markup": False, "emoji": False, "highlight": False, "_environ": environ, **options})
+
+    def say(self, text: str, style: str = "", whole: bool = False) -> None:
+        """Print a line with others' texts in it. On a terminal it is folded at spaces, unless it is ``whole``, to be
+        copied; a file's or a pipe's lines stay whole.
+        """
+        self.print(Text(shown(text), style=style), soft_wrap=whole or not self.is_terminal)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         for segment in super().render(renderable, options):

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rich.cells import cell_len
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from autotune_cli.comparing.exit_status import ExitStatus
 from autotune_cli.comparing.records import Report
 from autotune_cli.comparing.verdicts import Tone
-from autotune_cli.plain_text import shown
+from autotune_cli.render.console import Console
 from autotune_cli.render.diff_model import DiffModel
 from autotune_cli.render.diff_rows import DiffRow
 from autotune_cli.render.folding import INDENT, Record, folded
@@ -30,12 +30,7 @@ _GAP = 2
 
 def print_diff(console: Console, report: Report, result: ExitStatus, every: bool = False) -> None:
     """The whole comparison: environment, rows by importance, counts, means, the exit code in words."""
-    model = DiffModel(report, result, every)
-
-    def say(text: str, style: str = "") -> None:
-        # On a terminal lines are folded at spaces; a file's or a pipe's lines stay whole.
-        console.print(Text(shown(text), style=style), soft_wrap=not console.is_terminal)
-
+    model, say = DiffModel(report, result, every), console.say
     for line in model.environment:
         say(f"environment: {line.text}", STYLES[line.tone])
     if not model.environment:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich.console import Console
 from rich.text import Text
 
 from autotune_cli.comparing.own import OwnCandidate, OwnWorkload
 from autotune_cli.comparing.verdicts import Tone
-from autotune_cli.plain_text import shown
+from autotune_cli.render.console import Console
 from autotune_cli.render.diff_words import plain_word
 from autotune_cli.render.own_words import COLUMNS, row_cells, since, title
 from autotune_cli.render.plain_records import shown_record
@@ -35,12 +34,10 @@ def print_own(console: Console, workloads: Sequence[OwnWorkload], compared: Sequ
         return
     console.print()
     console.print(Text("your kernels", style="bold"))
-    # On a terminal lines are folded at spaces; a file's or a pipe's lines stay whole.
-    soft = not console.is_terminal
     for line in compared:
-        console.print(Text(shown(line), style="dim"), soft_wrap=soft)
+        console.say(line, "dim")
     for workload in shown_record(list(workloads)):
-        console.print(Text(title(workload), style="dim"), soft_wrap=soft)
+        console.say(title(workload), "dim")
         for text in _lines(workload, every, console.width):
             console.print(text)
 

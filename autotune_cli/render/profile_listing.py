@@ -44,12 +44,12 @@ class KernelRow(NamedTuple):
 def print_listing(console: Console, recording: Recording) -> None:
     """A table, notes, and how to have it judged."""
     devices = f" on {', '.join(dict.fromkeys(recording.devices))}" if recording.devices else ""
-    _line(console, f"{recording.source}{devices}: what fired", "dim")
+    console.say(f"{recording.source}{devices}: what fired", "dim")
     console.print()
     console.print(_view(list(listing(recording)), console.width))
     for note in recording.notes:
-        _line(console, f"  {note}", "dim")
-    _line(console, last_line(recording), "")
+        console.say(f"  {note}", "dim")
+    console.say(last_line(recording))
 
 
 def _view(rows: Sequence[KernelRow], width: int) -> RenderableType:
@@ -170,8 +170,3 @@ def listing_markdown(recording: Recording) -> str:
         lines.append(f"| {' | '.join(words)} | {markdown_code(row.kernel, in_table=True)} | {markdown(row.library)} |")
     lines += ["", *(f"- {markdown(note, begins=True)}" for note in recording.notes)]
     return "\n".join(lines).rstrip() + "\n"
-
-
-def _line(console: Console, text: str, style: str) -> None:
-    # On a terminal lines are folded at spaces; a file's or a pipe's lines stay whole.
-    console.print(Text(shown(text), style=style), soft_wrap=not console.is_terminal)

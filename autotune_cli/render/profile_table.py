@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rich.cells import cell_len
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -13,6 +13,7 @@ from autotune_cli.errors import EXIT_FAILED, EXIT_OK
 from autotune_cli.plain_text import shown
 from autotune_cli.profiling.families import ALARMING_WORDS
 from autotune_cli.profiling.findings import ProfileVerdict
+from autotune_cli.render.console import Console
 from autotune_cli.render.folding import INDENT, Record, folded
 from autotune_cli.render.profile_words import PhaseRow, advice, header, problems, remarks, rows, sentence
 
@@ -35,23 +36,23 @@ def print_profile(console: Console, verdict: ProfileVerdict, checked: Sequence[s
     Args:
         checked: what the self-check tried.
     """
-    _line(console, header(verdict), "dim")
+    console.say(header(verdict), "dim")
     console.print()
     console.print(_view(verdict, console.width))
     for line in remarks(verdict):
-        _line(console, f"  {line}", "dim")
+        console.say(f"  {line}", "dim")
     for title, problem in problems(verdict):
         where = f"{title}: " if title else ""
-        _line(console, f"  ! {where}{problem.text}", "red" if problem.is_violation else "yellow")
+        console.say(f"  ! {where}{problem.text}", "red" if problem.is_violation else "yellow")
     how, pastes = advice(verdict)
     if pastes:
-        _line(console, f"  {how}:", "")
+        console.say(f"  {how}:")
         for paste in pastes:
-            _line(console, f"    {paste}", "", whole=True)
+            console.say(f"    {paste}", whole=True)
     for line in checked:
-        _line(console, f"  self-check: {line}", "dim")
+        console.say(f"  self-check: {line}", "dim")
     style = {EXIT_OK: "bold green", EXIT_FAILED: "bold red"}.get(verdict.exit_code, "bold yellow")
-    _line(console, sentence(verdict), style)
+    console.say(sentence(verdict), style)
 
 
 def _view(verdict: ProfileVerdict, width: int) -> RenderableType:
@@ -102,8 +103,3 @@ def _table(verdict: ProfileVerdict) -> Table:
             Text(shown(row.kernels), style="dim"),
         )
     return table
-
-
-def _line(console: Console, text: str, style: str, whole: bool = False) -> None:
-    """Folded at spaces on a terminal, unless it is to be copied; a file's or a pipe's lines stay whole."""
-    console.print(Text(shown(text), style=style), soft_wrap=whole or not console.is_terminal)

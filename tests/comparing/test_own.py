@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 from diff_builders import candidate, failed, noisy, result, run
-from rich.console import Console
 
 from autotune_cli.comparing.own import Earlier, OwnCandidate, OwnWorkload, compare_with, own_workloads
 from autotune_cli.comparing.verdicts import ChangeVerdict
+from autotune_cli.render.console import Console
 from autotune_cli.render.own_data import own_data
 from autotune_cli.render.own_kernels import print_own
 from autotune_cli.results.schema import BaselineResult, CandidateResult, RunFile

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 from live_builders import CLASSIFY, PAGED, RAGGED, live, path, recorded, right
-from rich.console import Console
 from trace_builders import CUDNN, FA3_RAGGED
 
 from autotune_cli.profiling.live_verdict import judge_live_run
 from autotune_cli.profiling.recording.recorded import Check, LiveRun
+from autotune_cli.render.console import Console
 from autotune_cli.render.profile_files import profile_json_text, profile_markdown
 from autotune_cli.render.profile_table import print_profile
 

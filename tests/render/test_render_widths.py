@@ -18,7 +18,6 @@ from typing import Any
 import pytest
 from render_builders import candidate, decode, extend, failed, held, result, run_file, topk
 from rich.cells import cell_len
-from rich.console import Console
 
 from autotune_cli.comparing.decisions import DecisionRule
 from autotune_cli.comparing.exit_status import exit_status, fail_on
@@ -29,6 +28,7 @@ from autotune_cli.profiling.attribute import split_into_phases
 from autotune_cli.profiling.classify import load_classifier
 from autotune_cli.profiling.readers.finding import find_trace, read_trace
 from autotune_cli.render.backends import backends_view
+from autotune_cli.render.console import Console
 from autotune_cli.render.diff_rows import rows_of as diff_lines
 from autotune_cli.render.diff_table import print_diff
 from autotune_cli.render.profile_listing import listing, print_listing

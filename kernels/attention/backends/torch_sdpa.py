@@ -72,7 +72,7 @@ def prepare(problem: AttentionProblem, *, kernel: str) -> Prepared:
     out = torch.empty_like(problem.q)
     # The efficient kernel knows no GQA: its keys and values are repeated, a copy that it pays for.
     repeat = problem.geometry.group if kernel == "efficient" else 1
-    requests = [_Request(problem, kernel, index, repeat) for index in range(len(problem.lengths.qo))]
+    requests = [_RequestCall(problem, kernel, index, repeat) for index in range(len(problem.lengths.qo))]
 
     def run() -> torch.Tensor:
         with sdpa_kernel([backend]):
@@ -83,7 +83,7 @@ def prepare(problem: AttentionProblem, *, kernel: str) -> Prepared:
     return Prepared(run=run)
 
 
-class _Request:
+class _RequestCall:
     """What one request's call needs, made once."""
 
     def __init__(self, problem: AttentionProblem, kernel: str, index: int, repeat: int) -> None:
