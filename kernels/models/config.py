@@ -140,14 +140,14 @@ def _default_notes(fields: Fields) -> list[str]:
 
 def _dtype(outer: Fields, fields: Fields) -> tuple[DType, list[str]]:
     """The outer dtype counts: nested ones of multimodal files are often left-overs of training."""
-    for place, name in ((outer, "dtype"), (outer, "torch_dtype"), (fields, "dtype"), (fields, "torch_dtype")):
-        value = place.values.get(name)
+    for part, name in ((outer, "dtype"), (outer, "torch_dtype"), (fields, "dtype"), (fields, "torch_dtype")):
+        value = part.values.get(name)
         if value is None or value == "auto":
             continue
         dtype = value.removeprefix("torch.") if isinstance(value, str) else value
         dtype = SHORT_DTYPES.get(dtype, dtype) if isinstance(dtype, str) else dtype
         if dtype not in DTYPES:
-            raise place.bad(name, f"is {str(value)[:40]!r}, not one of {', '.join(DTYPES)}")
+            raise part.bad(name, f"is {str(value)[:40]!r}, not one of {', '.join(DTYPES)}")
         if dtype in ("float32", "float8_e4m3fn"):
             said = "{name} is {dtype}; tuned as bfloat16, as it would be served ({fields.dtype} changes that)"
             return "bfloat16", [Message(said, name=name, dtype=dtype)]
