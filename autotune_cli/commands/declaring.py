@@ -95,6 +95,9 @@ def _parameter(field: dataclasses.Field[Any], hint: Any) -> inspect.Parameter:
     kind_of_value, *extras = get_args(hint)
     info = _info(tuple(extras))
     default: Any = field.default
+    if kind_of_value is not bool and not info.param_decls:
+        # Typer 0.27 makes --MODE of an option called mode with the metavar MODE.
+        info.param_decls = (f"--{field.name.replace('_', '-')}",)
     for kind in (extra for extra in extras if isinstance(extra, Kind)):
         # With a parser of its own the type is of no interest to Typer, but it must be one it knows.
         kind_of_value = str if default is not None else str | None

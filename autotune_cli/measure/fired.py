@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -13,6 +15,8 @@ from torch.autograd import profiler
 from autotune_cli.results.schema import Kernel
 
 _MOST_SHAPES = 16
+# A trace of a vetting has less than a megabyte.
+_MEMORY, _ROOM = Path("/dev/shm"), 64 << 20
 _DEVICE_CATEGORIES = ("kernel", "gpu_memcpy", "gpu_memset")
 
 
@@ -30,7 +34,7 @@ def kernels_of(session: profiler.profile) -> Iterator[Kernel]:
 
     Grid and block are in the exported trace only, not in the events that torch gives to Python.
     """
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=_folder()) as folder:
         path = Path(folder) / "trace.json"
         session.export_chrome_trace(str(path))
         events = json.loads(path.read_text())["traceEvents"]
@@ -38,6 +42,15 @@ def kernels_of(session: profiler.profile) -> Iterator[Kernel]:
     found.sort(key=lambda event: float(event["ts"]))
     for event in found:
         yield _kernel(event)
+
+
+def _folder() -> Path | None:
+    """Where traces are written: in memory where there is room, as a folder on a slow disk takes milliseconds."""
+    try:
+        has_room = shutil.disk_usage(_MEMORY).free > _ROOM and os.access(_MEMORY, os.W_OK)
+    except OSError:
+        return None
+    return _MEMORY if has_room else None
 
 
 def collapse(kernels: Iterable[Kernel]) -> tuple[Kernel, ...]:

@@ -30,7 +30,7 @@ from autotune_cli.worker.launching import Launchable
 from autotune_cli.worker.protocol import JUDGE_PHASE, REFERENCE_PHASE, ReportPhase
 
 # Host times are medians of this many calls: enough to see 20 us from 200 us, cheap beside the vetting.
-_HOST_CALLS = 5
+_HOST_CALLS = 3
 # Timed calls of the vetting take no longer together, host work included, but there is always one.
 _ROUGH_S = 0.02
 
@@ -186,7 +186,7 @@ class Bench:
     def _host_time(self, launch: Launchable) -> HostTime:
         def timed(call: Callable[[], Any]) -> float:
             times = []
-            for _ in range(_HOST_CALLS):
+            for _ in range(self._checker.calls_in(_ROUGH_S, _HOST_CALLS)):
                 self._phases.synchronize()
                 begin = time.perf_counter_ns()
                 call()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from dataclasses import dataclass
 from typing import Annotated, Any, get_args
@@ -90,3 +91,10 @@ def test_what_two_commands_say_alike_is_declared_once() -> None:
     alike = {key for key, commands in said.items() if len(commands) > 1}
     assert len(alike) > 5
     assert {text for _, text in alike} <= shared_helps
+
+
+def test_options_are_called_as_their_fields_whatever_typer_makes_of_a_metavar() -> None:
+    """Typer 0.27 takes ``--NAMES`` for the name of an option whose metavar is NAMES."""
+    parameters = inspect.signature(declared(toy)).parameters.values()
+    named = {parameter.name: get_args(parameter.annotation)[1].param_decls for parameter in parameters}
+    assert named == {name: (f"--{name}",) for name in ("names", "plain", "sizes", "share", "loud")}

@@ -17,7 +17,7 @@ _KERNELS = {"cpu": ("flash", "math"), "cuda": ("flash", "cudnn", "efficient", "m
 # The math kernel holds all scores of a request in float32; beyond this it is no candidate.
 _MAX_SCORES_BYTES = 4 << 30
 # torch 2.11 on an H200: 4.1 s for a decode step of 128 requests, 30 ms a length; in a server lengths are new each step.
-_MOST_CUDNN_PLANS = 16
+_MOST_CUDNN_PLANS = 4
 
 
 def knobs(workload: AttentionWorkload, device: Device) -> Iterator[dict[str, Knob]]:
