@@ -61,6 +61,10 @@ class Problem(Protocol):
         """
         ...
 
+    def view(self) -> Problem:
+        """The same tensors for one candidate: its :meth:`inputs` are those that this candidate asks for."""
+        ...
+
     def check(self, output: Any) -> Verdict:
         """Judge a candidate's output: shape, dtype, NaN, values."""
         ...

@@ -95,7 +95,8 @@ def _parameter(field: dataclasses.Field[Any], hint: Any) -> inspect.Parameter:
     kind_of_value, *extras = get_args(hint)
     info = _info(tuple(extras))
     default: Any = field.default
-    if kind_of_value is not bool and not info.param_decls:
+    # What follows "typer.Option(" in an annotation is its first name, which Typer calls its default there.
+    if kind_of_value is not bool and not info.param_decls and not isinstance(info.default, str):
         # Typer 0.27 makes --MODE of an option called mode with the metavar MODE.
         info.param_decls = (f"--{field.name.replace('_', '-')}",)
     for kind in (extra for extra in extras if isinstance(extra, Kind)):

@@ -20,7 +20,7 @@ from autotune_cli.measure.statistics import median
 from autotune_cli.measure.timers import Timer
 from autotune_cli.results.schema import Ceilings, Environment, HostTime
 from autotune_cli.tuning.cases import Cases
-from autotune_cli.tuning.checking import Checker
+from autotune_cli.tuning.checking import CHANGED, Checker
 from autotune_cli.tuning.launches import Launches
 from autotune_cli.tuning.messages import RoundDone, RoundEntry, RoundFailed, Vetted
 from autotune_cli.tuning.phases import PhaseReporter
@@ -72,6 +72,14 @@ class Bench:
             self._phases.tell("vet", candidate.key)
             launch = self._launches.get(entry)
             evidence = self._checker.check_all(candidate, launch)
+            if any(case.measure == CHANGED for case in evidence):
+                # It did that, or one before it that wrote where it had nothing to write: new inputs tell.
+                missing = self._make_ready(workload)
+                if missing is not None:
+                    return missing
+                self._phases.tell("vet", candidate.key)
+                launch = self._launches.get(entry)
+                evidence = self._checker.check_all(candidate, launch)
             begin = time.perf_counter()
             seen = self.timer.inspect(launch.run, self._checker.calls_in(_ROUGH_S, rough_iterations))
             spent = time.perf_counter() - begin

@@ -73,9 +73,11 @@ class Cases:
         self._problems[case] = self.problem(case).moved()
         self._guards[case].follow(self._problems[case])
 
-    def is_unchanged(self, case: str) -> bool:
-        """Are the case's inputs what they were when they were made? True for a case that isn't there."""
-        return case not in self._guards or self._guards[case].unchanged()
+    def is_unchanged(self, case: str, view: Problem | None = None) -> bool:
+        """Are the case's inputs, or those of one candidate's view, what they were when they were made? True for a case
+        that isn't there.
+        """
+        return case not in self._guards or self._guards[case].unchanged(view)
 
     def drop(self, case: str) -> None:
         """Forget a case, whose inputs a candidate has changed or whose reference could not be computed."""

@@ -12,6 +12,9 @@ from autotune_cli.tuning.phases import PhaseReporter
 from autotune_cli.worker.launching import Launchable
 from autotune_cli.worker.poison import poison
 
+CHANGED = "inputs"
+"""The measure of a case whose inputs were not what they were, after the candidate ran."""
+
 
 class Checker:
     """Judges candidates by the outputs of their launches."""
@@ -42,10 +45,10 @@ class Checker:
             self._took_s = time.perf_counter() - begin
         with self._phases.aside():
             verdict = problem.check(output)
-            unchanged = self._cases.is_unchanged(case)
+            unchanged = self._cases.is_unchanged(case, launch.problem)
         if not unchanged:
             self.drop(case)
-            return CaseEvidence(case=case, ok=False, measure="inputs", message="it changes its inputs")
+            return CaseEvidence(case=case, ok=False, measure=CHANGED, message="it changes its inputs")
         finite = verdict.error == verdict.error and abs(verdict.error) != float("inf")
         return CaseEvidence(
             case=case,

@@ -23,13 +23,15 @@ class Launches:
             case = self._cases.timed
             problem = self._cases.problem(case)
             self._launches[entry] = prepare(
-                entry.candidate, problem, captured=problem.graph, before_run=self._cases.learner(case)
+                entry.candidate, problem.view(), captured=problem.graph, before_run=self._cases.learner(case)
             )
         return self._launches[entry]
 
     def on_case(self, candidate: Candidate, case: str) -> Launchable:
         """The candidate on another case. It runs eagerly, planned as the captured one is; it isn't kept."""
-        return prepare(candidate, self._cases.problem(case), captured=False, before_run=self._cases.learner(case))
+        return prepare(
+            candidate, self._cases.problem(case).view(), captured=False, before_run=self._cases.learner(case)
+        )
 
     def drop(self, entry: RoundEntry) -> None:
         self._launches.pop(entry, None)

@@ -34,9 +34,10 @@ class InputGuard:
         """Guard the same inputs in other tensors. What their names stand for is known."""
         self._problem = problem
 
-    def unchanged(self) -> bool:
-        """Do the inputs hold what they held when they were first seen?"""
-        seen = {name: tensor for name, tensor in self._problem.inputs().items() if name in self._sums}
+    def unchanged(self, view: Problem | None = None) -> bool:
+        """Do the inputs, or those of a view, hold what they held when they were first seen?"""
+        inputs = (view or self._problem).inputs()
+        seen = {name: tensor for name, tensor in inputs.items() if name in self._sums}
         return all(self._sums[name] == digest for name, digest in zip(seen, digests(seen.values()), strict=True))
 
 

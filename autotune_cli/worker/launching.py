@@ -24,6 +24,8 @@ class Launchable:
     plan: Callable[[], None] | None = None
     keep: Any = None
     """What must stay alive as long as ``run``."""
+    problem: Problem | None = None
+    """What it was prepared on."""
 
 
 class Captured(NamedTuple):
@@ -40,14 +42,14 @@ def prepare(
     ready = prepared(candidate, problem)
     before_run()
     if not captured:
-        return Launchable(ready.run, ready.plan, ready)
+        return Launchable(ready.run, ready.plan, ready, problem)
     graph, output = capture(ready.run, stream=warm_up(ready.run))
 
     def replay() -> Any:
         graph.replay()
         return output
 
-    return Launchable(replay, ready.plan, (graph, ready))
+    return Launchable(replay, ready.plan, (graph, ready), problem)
 
 
 def warm_up(work: Callable[[], Any], runs: int = RUNS_BEFORE_CAPTURE) -> torch.cuda.Stream:

@@ -153,6 +153,9 @@ class AttentionProblem:
             # Kernels that round them and kernels that don't must agree where masks are decided; see FP8_QUERY_LIMITS.
             self.q = self.q.to(getattr(torch, self.geometry.q_dtype)).to(self.dtype)
         self._pages: dict[int, PagedKV] = {}
+        self._ragged: dict[str, torch.Tensor] = {}
+        # Names of the inputs that a view's candidate has asked for.
+        self._asked: set[str] | None = None
         # By page size; the same wherever the pages lie.
         self._layouts: dict[int, PageLayout] = {}
         self._workspaces: dict[int, torch.Tensor] = {}
@@ -162,14 +165,14 @@ class AttentionProblem:
         """[batch + 1] int32 on the CPU: where each request's queries begin in ``q``."""
         return indptr(self.lengths.qo)
 
-    @cached_property
+    @property
     def k(self) -> torch.Tensor:
         """[new tokens, kv heads, head dim]: keys of the new tokens, ragged, in the model's dtype."""
-        return self._new(self._keys, self.k_scale)
+        return self._ragged_part("ragged k", self._keys, self.k_scale)
 
-    @cached_property
+    @property
     def v(self) -> torch.Tensor:
-        return self._new(self._values, self.v_scale)
+        return self._ragged_part("ragged v", self._values, self.v_scale)
 
     @property
     def prefix(self) -> tuple[int, ...]:
@@ -193,6 +196,7 @@ class AttentionProblem:
 
     def paged(self, page_size: int, part: Literal["all", "prefix"] = "all") -> PagedKV:
         """The KV cache in pages of ``page_size``: all tokens, or the ones before each request's new tokens."""
+        self._ask(*_names(page_size))
         whole = self._pages.get(page_size)
         if whole is None:
             whole = self._pages[page_size] = self._fill_pages(page_size)
@@ -208,13 +212,19 @@ class AttentionProblem:
 
     def inputs(self) -> Mapping[str, torch.Tensor]:
         """Tensors that no candidate may change. Ask after a candidate is prepared: pages are made on demand."""
-        held = {"q": self.q, "keys": self._keys, "values": self._values}
+        held = {"q": self.q, "keys": self._keys, "values": self._values, **self._ragged}
         if self.sinks is not None:
             held["sinks"] = self.sinks
-        held |= {f"new {name}": tensor for name in ("k", "v") if (tensor := self.__dict__.get(name)) is not None}
-        for size, pages in self._pages.items():
-            held |= {f"k in pages of {size}": pages.k, f"v in pages of {size}": pages.v}
-        return held
+        for page_size, pages in self._pages.items():
+            held |= zip(_names(page_size), (pages.k, pages.v), strict=True)
+        if self._asked is None:
+            return held
+        return {name: tensor for name, tensor in held.items() if name in self._asked or name in ("q", "sinks")}
+
+    def view(self) -> AttentionProblem:
+        other = copy.copy(self)
+        other._asked = set()
+        return other
 
     def check(self, output: Any) -> Verdict:
         """Judge ``out`` or ``(out, lse)``; limits and measures: :func:`.reference.judge`."""
@@ -222,12 +232,10 @@ class AttentionProblem:
 
     def moved(self) -> AttentionProblem:
         other = copy.copy(self)
-        # Made from the tensors, or kept beside them: all but the reference lies elsewhere too.
-        for name in ("k", "v"):
-            other.__dict__.pop(name, None)
+        # All but the reference lies elsewhere too.
         other.q, other._keys, other._values = (part.clone() for part in (self.q, self._keys, self._values))
         other.sinks = None if self.sinks is None else self.sinks.clone()
-        other._pages, other._workspaces = {}, {}
+        other._pages, other._ragged, other._workspaces = {}, {}, {}
         return other
 
     def for_graphs(self) -> AttentionProblem:
@@ -260,6 +268,16 @@ class AttentionProblem:
         sinks[::2] = 0.5 * sinks[::2] + math.log(usual) + KEY_SCALE**2 / 2
         return sinks.bfloat16().float()
 
+    def _ask(self, *names: str) -> None:
+        if self._asked is not None:
+            self._asked.update(names)
+
+    def _ragged_part(self, name: str, cached: torch.Tensor, scale: float) -> torch.Tensor:
+        self._ask(name)
+        if name not in self._ragged:
+            self._ragged[name] = self._new(cached, scale)
+        return self._ragged[name]
+
     def _new(self, cached: torch.Tensor, scale: float) -> torch.Tensor:
         """The new tokens' part. FP8 keys and values widen exactly, so all layouts hold the same numbers."""
         new = cached
@@ -287,3 +305,8 @@ class AttentionProblem:
 def _bits(tensor: torch.Tensor) -> torch.Tensor:
     """FP8 as bytes: torch indexes and joins FP8 tensors only in part."""
     return tensor.view(torch.uint8) if tensor.dtype == torch.float8_e4m3fn else tensor
+
+
+def _names(page_size: int) -> tuple[str, str]:
+    """Of the two inputs of a page size."""
+    return f"k in pages of {page_size}", f"v in pages of {page_size}"

@@ -47,6 +47,10 @@ class TopkProblem:
     def inputs(self) -> Mapping[str, torch.Tensor]:
         return {"scores": self.scores, "lengths": self.lengths}
 
+    def view(self) -> TopkProblem:
+        """Every candidate has all inputs."""
+        return self
+
     def check(self, output: Any) -> Verdict:
         """Judge an int32 [rows, k] output; see :func:`autotune_cli.kernels.topk.reference.judge`."""
         return judge(output, self.scores, self.lengths, self.reference)

@@ -97,4 +97,4 @@ def test_options_are_called_as_their_fields_whatever_typer_makes_of_a_metavar() 
     """Typer 0.27 takes ``--NAMES`` for the name of an option whose metavar is NAMES."""
     parameters = inspect.signature(declared(toy)).parameters.values()
     named = {parameter.name: get_args(parameter.annotation)[1].param_decls for parameter in parameters}
-    assert named == {name: (f"--{name}",) for name in ("names", "plain", "sizes", "share", "loud")}
+    assert named == {name: (f"--{name}",) for name in ("names", "plain", "sizes", "share")} | {"loud": ()}

@@ -26,6 +26,9 @@ class SumsProblem:
     def inputs(self) -> dict[str, torch.Tensor]:
         return {"numbers": self.numbers}
 
+    def view(self) -> SumsProblem:
+        return self
+
     def check(self, output: Any) -> Verdict:
         wanted = self.numbers.double().sum(1)
         error = float((output.double() - wanted).abs().max())
