@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import nvtx
 import torch
-from torch.profiler import ProfilerActivity, profile, record_function
 
 from autotune_cli.kernels.attention.problem import AttentionProblem
 from autotune_cli.kernels.attention.workload import AttentionWorkload
@@ -25,6 +22,7 @@ from autotune_cli.profiling.recording.compare import Outputs, compare_phases, pa
 from autotune_cli.profiling.recording.graph_nodes import NodesUnavailable, kernel_nodes
 from autotune_cli.profiling.recording.inject import injected
 from autotune_cli.profiling.recording.recorded import Check, LiveRun, PhaseRun, Recorded
+from autotune_cli.profiling.recording.session import Session, named
 from autotune_cli.profiling.recording.step import (
     LayerCall,
     NoCandidate,
@@ -64,18 +62,6 @@ def problem_of(layer: PathLayer, seed: int) -> Any:
     return family(layer.workload.operation).make_problem(layer.workload, first, "cuda", seed)
 
 
-@contextmanager
-def named(name: str) -> Iterator[None]:
-    """An NVTX range and a profiler range of the same name."""
-    with nvtx.annotate(name), record_function(name):
-        yield
-
-
-def profiler() -> profile:
-    """A session that records host calls and GPU work."""
-    return profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA], acc_events=True)
-
-
 class Recorder:
     """One recording of all phases."""
 
@@ -97,11 +83,13 @@ class Recorder:
     def record(self, trace: Path) -> Recorded:
         """Prepare all phases, run them once under a profiler, compare what they put out."""
         self.prepare()
-        with profiler() as session:
+        session = Session()
+        session.prepare(self.rehearse)
+        with session:
             for plan in self.spec.phases:
                 if not self.runs[plan.name].error:
                     self._attempt(plan, "run", self._run)
-        session.export_chrome_trace(str(trace))
+        session.export(str(trace))
         if not self.injected:
             self.report("compare", "outputs")
             self._compare()
@@ -113,6 +101,13 @@ class Recorder:
             self.runs[plan.name] = PhaseRun(plan)
             self._attempt(plan, "prepare", self._prepare)
         torch.cuda.synchronize()
+
+    def rehearse(self) -> None:
+        """Every prepared step once, eagerly and under ranges: a session's first step takes longer than later ones."""
+        for plan in self.spec.phases:
+            is_another = plan.name in self.steps and not (plan.name == "replay" and "capture" in self.steps)
+            if is_another and not self.runs[plan.name].error:
+                self._attempt(plan, "rehearse", self._rehearse)
 
     def launch(self, plan: PhasePlan) -> list[Any]:
         """Plan and run a prepared phase's step once, under its ranges; what it puts out, a capture's after its replay.
@@ -199,6 +194,13 @@ class Recorder:
             step.run()
 
         warm_up(once)
+
+    def _rehearse(self, plan: PhasePlan) -> None:
+        step = self.steps[plan.name]
+        with named("rehearsal"), named("rehearsal"):
+            step.plan(guarded=False)
+            step.run()
+        torch.cuda.synchronize()
 
     # Running, inside the recording.
 
