@@ -9,11 +9,9 @@ from typing import Any
 
 import torch
 
-from autotune_cli.kernels.attention.problem import AttentionProblem
-from autotune_cli.kernels.attention.workload import AttentionWorkload
 from autotune_cli.kernels.family import family
 from autotune_cli.kernels.registry import REGISTRY, Candidate, Device, prepared
-from autotune_cli.profiling.layers import PathLayer
+from autotune_cli.kernels.steps import StepLayer
 from autotune_cli.profiling.path import PathSpec, PhasePlan
 from autotune_cli.profiling.ranges import PHASE_PREFIX, PLAN
 from autotune_cli.profiling.recording.batches import for_graphs
@@ -54,12 +52,9 @@ def record_path(spec: PathSpec, folder: str, device: Device, report: OnPhase) ->
     return LiveRun(device.name, recording, others)
 
 
-def problem_of(layer: PathLayer, seed: int) -> Any:
+def problem_of(layer: StepLayer, seed: int) -> Any:
     """The inputs of a kind of layer."""
-    if layer.lengths is not None and isinstance(layer.workload, AttentionWorkload):
-        return AttentionProblem(layer.workload, layer.lengths, "cuda", seed, trees=layer.trees)
-    first = family(layer.workload.operation).cases(layer.workload)[0]
-    return family(layer.workload.operation).make_problem(layer.workload, first, "cuda", seed)
+    return family(layer.workload.operation).step_problem(layer, "cuda", seed)
 
 
 class Recorder:

@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 import torch
 
-from autotune_cli.kernels.attention.problem import AttentionProblem
+from autotune_cli.kernels.family import Problem, family
 from autotune_cli.kernels.registry import Device
-from autotune_cli.profiling.layers import PathLayer
+from autotune_cli.kernels.steps import StepLayer
 from autotune_cli.profiling.recording import run, step
 
 DEVICE = Device("cuda", "a GPU that is made up", (9, 0), 132)
@@ -132,6 +132,5 @@ class Session:
         Path(path).write_bytes(b"")
 
 
-def problem_of(layer: PathLayer, seed: int) -> AttentionProblem:
-    assert layer.lengths is not None
-    return AttentionProblem(layer.workload, layer.lengths, "cpu", seed, trees=layer.trees)  # type: ignore[arg-type]
+def problem_of(layer: StepLayer, seed: int) -> Problem:
+    return family(layer.workload.operation).step_problem(layer, "cpu", seed)
