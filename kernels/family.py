@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar, cas
 from autotune_cli.kernels.base import BaseWorkload, Cost, DeviceKind, Distribution, Mode, Spread
 from autotune_cli.kernels.geometry import Geometry
 from autotune_cli.kernels.shapes import Wanted
+from autotune_cli.kernels.steps import StepLayer, StepRequest
 from autotune_cli.kernels.workload import AnyWorkload, family_names, operations_of
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 _PACKAGE = __name__.rpartition(".")[0]
 # Files of a family that describe its operations and decide neither what is computed nor what is right.
-_DESCRIPTION = ("workload.py", "family.py", "cost.py", "grids.py")
+_DESCRIPTION = ("workload.py", "family.py", "cost.py", "grids.py", "steps.py")
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,9 @@ class SuiteModel(Protocol):
     @property
     def max_context(self) -> int | None: ...
 
+    @property
+    def notes(self) -> Sequence[str]: ...
+
 
 @dataclass(frozen=True)
 class SuiteRequest:
@@ -166,6 +170,29 @@ class Family(ABC, Generic[W]):
     def why_none(self, model: SuiteModel, operation: str) -> str:
         """For people: why :meth:`workloads` found none. Options are named as fields (:mod:`autotune_cli.fields`)."""
 
+    step_modes: ClassVar[tuple[str, ...]] = ()
+    """Forward modes of a server whose step runs the family's operations, as ``autotune profile --mode`` takes them:
+    SGLang's, which families may share, or words of the family's own. None: it isn't profiled live."""
+    step_kernels: ClassVar[str] = "attention"
+    """What such a step must show: a family of kernels (:mod:`autotune_cli.profiling.families`), or attention of any."""
+
+    def step_layers(self, model: SuiteModel, request: StepRequest) -> Sequence[StepLayer]:
+        """The kinds of layers that a step in one of ``step_modes`` runs; none where the model has no such layer.
+
+        Raises:
+            BadField: sizes that don't fit the mode.
+        """
+        return ()
+
+    def why_no_step(self, model: SuiteModel) -> str:
+        """For people: why :meth:`step_layers` found none."""
+        return self.why_none(model, self.operations[0])
+
+    def step_problem(self, layer: StepLayer, device: str, seed: int) -> Problem:
+        """The inputs of a kind of layer; imports torch."""
+        workload = cast("W", layer.workload)
+        return self.make_problem(workload, self.cases(workload)[0], device, seed)
+
     @property
     def problems(self) -> Problems:
         """The family's module ``problem``; imports torch."""
@@ -204,6 +231,16 @@ def families() -> Mapping[str, Family[Any]]:
 def family(operation: str) -> Family[Any]:
     """The family of ``attention.decode`` is that of the package ``autotune_cli.kernels.attention``."""
     return families()[operation.partition(".")[0]]
+
+
+def with_step(mode: str) -> list[Family[Any]]:
+    """The families that run something in a server's step of that mode."""
+    return [each for each in families().values() if mode in each.step_modes]
+
+
+def step_modes() -> tuple[str, ...]:
+    """Those of all families."""
+    return tuple(dict.fromkeys(mode for each in families().values() for mode in each.step_modes))
 
 
 def short_names() -> dict[str, tuple[str, ...]]:

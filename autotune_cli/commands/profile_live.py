@@ -61,17 +61,16 @@ def _request(options: ProfileOptions) -> tuple[PathRequest, list[str]]:
         AutotuneError: an unknown mode, phase or padding.
     """
     from autotune_cli.commands.profile_expected import DEFAULT_MODE
-    from autotune_cli.profiling.request import INJECTED, KERNELS, SGLANG, TOPK, PathRequest, parse_phases
+    from autotune_cli.profiling.request import INJECTED, KERNELS, SGLANG, PathRequest, parse_phases, parse_step_mode
     from autotune_cli.sglang.padding import PAD_MODES
-    from autotune_cli.sglang.resolve import forced_paged, parse_mode
+    from autotune_cli.sglang.resolve import forced_paged
 
     # It is read once: everything that is planned, captured and replayed follows it.
     toggle = forced_paged(options.paged, os.environ)
     kernels = _one_of("FlashInfer kernel", KERNELS, "auto" if options.fa is None else options.fa)
     pad_mode = None if options.pad_mode is None else _one_of("padding", PAD_MODES, options.pad_mode)
-    mode = DEFAULT_MODE if options.mode is None else options.mode
     request = PathRequest(
-        mode="topk" if mode.lower() == TOPK else parse_mode(mode, (TOPK,)),
+        mode=parse_step_mode(DEFAULT_MODE if options.mode is None else options.mode),
         prefix=options.prefix is not False,
         forced_paged=toggle.on,
         deterministic=options.deterministic,
@@ -113,11 +112,12 @@ def _model(options: ProfileOptions, request: PathRequest) -> tuple[Model, tuple[
     Raises:
         AutotuneError: no such model or dtype, heads that can't be split.
     """
+    from autotune_cli.kernels.family import with_step
     from autotune_cli.kernels.models import choose_model
     from autotune_cli.kernels.models.options import parse_dtype
-    from autotune_cli.profiling.request import TOPK
 
-    model = choose_model(options.model, options.config, "cuda", "topk" if request.mode == TOPK else "decode")
+    operations = [family.name for family in with_step(request.mode)]
+    model = choose_model(options.model, options.config, "cuda", operations or None)
     dtype, kv_dtype = parse_dtype("dtype", options.dtype), parse_dtype("kv_dtype", options.kv_dtype)
     return model, model.geometries(options.tp or 1, dtype, kv_dtype)
 

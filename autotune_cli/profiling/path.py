@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from autotune_cli.kernels.steps import StepLayer
 from autotune_cli.kernels.workload import AnyWorkload
 from autotune_cli.profiling.families import Shape
-from autotune_cli.profiling.layers import PathLayer
 from autotune_cli.profiling.request import CandidateSpec, Injected, PhaseName
 from autotune_cli.sglang.padding import PadMode
 
@@ -59,7 +59,7 @@ class PathSpec:
 
     title: str
     """For people: model, mode, shape."""
-    layers: tuple[PathLayer, ...]
+    layers: tuple[StepLayer, ...]
     phases: tuple[PhasePlan, ...]
     calls: int
     """Attention calls of a step; kinds of layers take turns."""

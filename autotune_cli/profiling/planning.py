@@ -13,8 +13,9 @@ from autotune_cli.profiling.layers import layers_of
 from autotune_cli.profiling.path import PathSpec, PhasePlan
 from autotune_cli.profiling.paths import candidate, fa3, flashinfer
 from autotune_cli.profiling.paths.rules import PADDED_MODES, PathRules
-from autotune_cli.profiling.request import FA3, IN_PIECES, SGLANG, TOPK, PathRequest, PhaseName
+from autotune_cli.profiling.request import FA3, IN_PIECES, SGLANG, PathRequest, PhaseName
 from autotune_cli.sglang.padding import PadMode, capture_sizes, captured_size
+from autotune_cli.sglang.resolve import MODES
 
 # What the field ``backend`` calls a path; anything else is a candidate's name.
 _PATHS = {SGLANG: flashinfer.RULES, FA3: fa3.RULES}
@@ -60,13 +61,13 @@ def _rules(request: PathRequest) -> PathRules:
     """Those of the path that is asked for.
 
     Raises:
-        BadField: a path of attention, for a selection of keys.
+        BadField: a path of attention, for what is no forward mode.
     """
-    if request.mode != TOPK:
+    if request.mode in MODES:
         return _PATHS.get(request.backend, candidate.RULES)
     if request.backend in _PATHS and request.backend != SGLANG:
         text = "{backend} is a path of attention, {mode} has none"
-        detail = Message(text, backend=request.backend, mode=Field("mode", TOPK))
+        detail = Message(text, backend=request.backend, mode=Field("mode", request.mode))
         raise BadField(field="backend", detail=detail)
     return candidate.RULES
 

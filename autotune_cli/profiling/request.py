@@ -8,8 +8,9 @@ from typing import Literal, get_args
 
 from autotune_cli.errors import BadField, UnknownName
 from autotune_cli.kernels.candidate import Candidate, Knob
+from autotune_cli.kernels.family import step_modes
 from autotune_cli.sglang.padding import PadMode
-from autotune_cli.sglang.resolve import ForwardMode
+from autotune_cli.sglang.resolve import MODES, parse_mode
 
 PhaseName = Literal["eager", "capture", "replay", "piecewise", "breakable"]
 PHASES: tuple[PhaseName, ...] = get_args(PhaseName)
@@ -28,14 +29,14 @@ SGLANG = "flashinfer"
 """The backend that stands for SGLang's path over FlashInfer."""
 FA3 = "fa3"
 """The one that stands for its path over FlashAttention-3."""
-TOPK = "topk"
 
 
 @dataclass(frozen=True)
 class PathRequest:
     """What is asked for; None: not given."""
 
-    mode: ForwardMode | Literal["topk"]
+    mode: str
+    """One of SGLang's forward modes, or a word of a family's own (``step_modes``)."""
     prefix: bool = True
     forced_paged: bool = False
     deterministic: bool = False
@@ -79,6 +80,16 @@ class CandidateSpec:
         if self.baseline:
             return self.baseline
         return Candidate(self.backend, (*self.knobs, *self.unlisted)).key
+
+
+def parse_step_mode(text: str) -> str:
+    """A mode to run, as people write it: a forward mode of SGLang's, or what a family calls its own.
+
+    Raises:
+        UnknownName: none of them.
+    """
+    own = tuple(mode for mode in step_modes() if mode not in MODES)
+    return text.lower() if text.lower() in own else parse_mode(text, own)
 
 
 def parse_phases(text: str | None) -> tuple[PhaseName, ...] | None:

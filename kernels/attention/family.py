@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Any, cast
 
 from autotune_cli.fields import Message
 from autotune_cli.kernels.attention import cost as costs
+from autotune_cli.kernels.attention import steps
 from autotune_cli.kernels.attention.grids import grid_for
 from autotune_cli.kernels.attention.workload import AttentionOperation, AttentionWorkload
 from autotune_cli.kernels.base import Cost, Mode
-from autotune_cli.kernels.family import Family, SuiteLayer, SuiteModel, SuiteRequest
+from autotune_cli.kernels.family import Family, Problem, SuiteLayer, SuiteModel, SuiteRequest
 from autotune_cli.kernels.geometry import Geometry
 from autotune_cli.kernels.shapes import Grid, Shape, Wanted, flat, narrow
+from autotune_cli.kernels.steps import StepLayer, StepRequest
 
 # New tokens of an extend that the grid doesn't have: a quarter of its keys, at most a usual chunk.
 _MOST_NEW = 512
@@ -21,6 +23,7 @@ class AttentionFamily(Family[AttentionWorkload]):
     name = "attention"
     default_model = "llama-3.1-8b"
     short_names = ("decode", "prefill", "extend")
+    step_modes = steps.MODES
 
     def default_mode(self, operation: str) -> Mode:
         """Decode runs from a CUDA graph in servers; prefill and extend don't."""
@@ -49,6 +52,17 @@ class AttentionFamily(Family[AttentionWorkload]):
         if operation == "attention.extend":
             return Message("no shape fits; an extend needs {fields.context} above {fields.new}")
         return Message("no shape of the grid fits the model's longest context; give {fields.context}")
+
+    def step_layers(self, model: SuiteModel, request: StepRequest) -> list[StepLayer]:
+        return steps.layers(request, model.max_context)
+
+    def why_no_step(self, model: SuiteModel) -> str:
+        return "; ".join(model.notes) or "no attention layer that is known here"
+
+    def step_problem(self, layer: StepLayer, device: str, seed: int) -> Problem:
+        """Of the step's own lengths and trees."""
+        made: Problem = cast("Any", self.problems).step_problem(layer, device, seed)
+        return made
 
 
 FAMILY = AttentionFamily()

@@ -24,6 +24,7 @@ from autotune_cli.kernels.family import Verdict
 from autotune_cli.kernels.geometry import Geometry
 
 if TYPE_CHECKING:
+    from autotune_cli.kernels.steps import StepLayer
     from autotune_cli.kernels.workload import AnyWorkload
 
 CASES = ("workload", "edges")
@@ -67,6 +68,19 @@ def make_problem(workload: AnyWorkload, case: str, device: str, seed: int) -> At
     if case == "edges":
         return AttentionProblem(workload, edge_lengths(workload), device, seed, edges=True)
     raise ValueError(f"unknown case {case!r}; known: {', '.join(CASES)}")
+
+
+def step_problem(layer: StepLayer, device: str, seed: int) -> AttentionProblem:
+    """The inputs of a layer of a server's step, whose lengths may be others than the workload's.
+
+    Raises:
+        ValueError: another family's layer.
+    """
+    workload = layer.workload
+    if not isinstance(workload, AttentionWorkload):
+        raise ValueError(f"{workload.operation} is not an attention workload")
+    lengths = workload.lengths if layer.lengths is None else Lengths(*layer.lengths)
+    return AttentionProblem(workload, lengths, device, seed, trees=layer.trees)
 
 
 def edge_lengths(workload: AttentionWorkload) -> Lengths:

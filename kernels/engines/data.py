@@ -16,7 +16,7 @@ from packaging.version import InvalidVersion, Version
 from pydantic import Field, ValidationError
 
 from autotune_cli.errors import AutotuneError, UnknownName
-from autotune_cli.kernels.base import Frozen
+from autotune_cli.kernels.base import Frozen, Mode
 from autotune_cli.kernels.engines.situation import Situation
 
 _FOLDER = Path(__file__).parent
@@ -30,6 +30,7 @@ class RowConditions(Frozen):
     attention: tuple[str, ...] = ()
     models: tuple[str, ...] = ()
     """``model_type`` of the config.json."""
+    modes: tuple[Mode, ...] = ()
     gpus: tuple[str, ...] = ()
     cuda: str = ""
     """Bounds such as ``>=12.3``."""
@@ -57,6 +58,7 @@ class RowConditions(Frozen):
             _names(self.operations, s.operation)
             and _member(self.attention, s.attention)
             and _member(self.models, s.model_type)
+            and _member(self.modes, s.mode)
             and _member(self.gpus, s.gpu)
             and _member(self.kv_dtypes, s.kv_dtype)
             and _member(self.kv_heads, s.kv_heads)

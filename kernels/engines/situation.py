@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from autotune_cli.kernels.base import Mode
 from autotune_cli.kernels.registry import Device
 from autotune_cli.kernels.workload import AnyWorkload
 
@@ -20,6 +21,8 @@ class Situation:
     operation: str
     gpu: str
     """``sm90`` and the like, ``amd`` or ``cpu``."""
+    mode: Mode = "eager"
+    """``graph``: from a CUDA graph."""
     attention: Attention = "mha"
     cuda: str = ""
     """CUDA version, such as ``13.0``; empty: unknown, which no row with a bound on it fits."""
@@ -52,6 +55,6 @@ def situation_of(
 ) -> Situation:
     """The situation of a workload on a device."""
     gpu = device.kind if device.capability is None else f"sm{device.capability[0]}{device.capability[1]}"
-    shared = {"gpu": gpu, "cuda": device.cuda, "model_type": model_type}
+    shared = {"mode": workload.mode, "gpu": gpu, "cuda": device.cuda, "model_type": model_type}
     given = {"options": dict(options or {}), "variables": dict(variables or {})}
     return Situation(workload.operation, **workload.situation, **shared, **given)  # type: ignore[arg-type]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from autotune_cli.errors import BadField
 from autotune_cli.kernels.base import Cost, DeviceKind, Mode, Spread
 from autotune_cli.kernels.family import Family, SuiteModel, SuiteRequest
 from autotune_cli.kernels.shapes import Grid, Shape, narrow
+from autotune_cli.kernels.steps import StepLayer, StepRequest
 from autotune_cli.kernels.topk import cost as costs
 from autotune_cli.kernels.topk.workload import TopkWorkload
 
@@ -26,9 +28,16 @@ GRIDS: dict[DeviceKind, Grid] = {
 }  # fmt: skip
 
 
+# A step unless the user says otherwise.
+_ROWS, _WIDTH = 16, 65536
+
+
 class TopkFamily(Family[TopkWorkload]):
     name = "topk"
     default_model = "deepseek-v3.2"
+    # It is no forward mode of a server's: it runs inside several.
+    step_modes = ("topk",)
+    step_kernels = "topk"
 
     def cost(self, workload: TopkWorkload) -> Cost:
         return costs.cost(workload)
@@ -54,6 +63,18 @@ class TopkFamily(Family[TopkWorkload]):
 
     def why_none(self, model: SuiteModel, operation: str) -> str:
         return "it has no sparse indexer, so no top-k; deepseek-v3.2 has"
+
+    def step_layers(self, model: SuiteModel, request: StepRequest) -> list[StepLayer]:
+        """One selection, whatever the layers are."""
+        if model.topk is None:
+            return []
+        if request.new is not None:
+            raise BadField(field="new", detail="a selection has no new tokens")
+        rows, width = request.batch or _ROWS, request.context or _WIDTH
+        return [StepLayer(TopkWorkload.select(rows=rows, width=width, k=model.topk))]
+
+    def why_no_step(self, model: SuiteModel) -> str:
+        return "it has no sparse indexer, so no top-k"
 
 
 FAMILY = TopkFamily()

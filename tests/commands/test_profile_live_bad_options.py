@@ -12,7 +12,6 @@ from running import Finished
 
 from autotune_cli.commands.declaring import in_panel
 from autotune_cli.commands.options.profile import ProfileOptions
-from autotune_cli.profiling.request import TOPK
 from autotune_cli.worker import process
 
 Usage = Callable[..., Finished]
@@ -192,7 +191,7 @@ def test_no_option_was_forgotten() -> None:
 
 def test_a_selection_in_a_trace_is_judged_by_names(usage: Usage) -> None:
     """A trace has no mode of that name."""
-    refused(usage("profile", "--from-trace", "example", "--mode", TOPK), "unknown mode 'topk'")
+    refused(usage("profile", "--from-trace", "example", "--mode", "topk"), "unknown mode 'topk'")
 
 
 def test_the_help_names_every_mode(usage: Usage) -> None:

@@ -97,6 +97,23 @@ def test_the_toys_are_tuned_shown_and_compared(copy: Copy) -> None:
     assert "sums.rows 2 x 4096 eager" in autotune(copy, "diff", str(path), str(path), "--format", "json")
 
 
+def test_a_step_of_the_toy_is_planned_by_its_own_mode(copy: Copy) -> None:
+    """As ``autotune profile --mode sums`` plans it on a GPU; nothing of attention must show."""
+    code = """
+from autotune_cli.kernels.models import load_model
+from autotune_cli.profiling.planning import plan_path
+from autotune_cli.profiling.request import PathRequest, parse_step_mode
+
+model = load_model("toy-1b")
+spec, _ = plan_path(PathRequest(parse_step_mode("sums"), batch=3), model, model.geometries())
+print(spec.title, spec.layers[0].workload.key, {(plan.name, plan.shape, str(plan.wanted)) for plan in spec.phases})
+"""
+    done = copy.python("-c", code)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("toy-1b sums 3 x 4096 sums.rows 3 x 4096 eager {")
+    assert all(f"('{phase}', 'any', '')" in done.stdout for phase in ("eager", "capture", "replay"))
+
+
 def test_the_attention_backend_is_raced_judged_and_listed(copy: Copy) -> None:
     words = ("--model", "qwen2.5-7b", "--op", "decode", "--batch", "2", "--context", "100", "--backend", "toylib,torch")
     found = autotune(copy, "tune", *words, "--rounds", "3", "--no-cache", "--keep-noisy", "--all")

@@ -15,11 +15,11 @@ from autotune_cli.kernels.attention.workload import AttentionWorkload, Lengths
 from autotune_cli.kernels.geometry import Geometry
 from autotune_cli.kernels.models import choose_model
 from autotune_cli.kernels.registry import Device
+from autotune_cli.kernels.steps import StepLayer
 from autotune_cli.profiling.attribute import split_into_phases
 from autotune_cli.profiling.classify import load_classifier
 from autotune_cli.profiling.families import FamilyName
 from autotune_cli.profiling.findings import PhaseVerdict, ProfileVerdict
-from autotune_cli.profiling.layers import PathLayer
 from autotune_cli.profiling.live_verdict import judge_live_run
 from autotune_cli.profiling.path import PathSpec
 from autotune_cli.profiling.phases import Recording
@@ -145,7 +145,7 @@ def padded_spec(
     static = captured_size(sum(qo), capture_sizes())
     assert static is not None
     plans = tuple(dataclasses.replace(p, static_tokens=static) if p.in_pieces else p for p in spec.phases)
-    return dataclasses.replace(spec, layers=(PathLayer(workload, lengths),), phases=plans)
+    return dataclasses.replace(spec, layers=(StepLayer(workload, lengths),), phases=plans)
 
 
 def run(

@@ -33,6 +33,7 @@ COMMANDS: dict[str, tuple[str | None, tuple[str, ...]]] = {
     "not forced by the variable": ("0", SMALL),
     "the option beats the variable": ("true", (*SMALL, "--no-paged", "--phases", "eager,capture,replay")),
     "planned, not executed": ("y", ("--mode", "dllm_extend", *SMALL)),
+    "a tree of drafts": (None, ("--mode", "verify", "--eagle-topk", "4", "--batch", "2", "--context", "256")),
     "kept": (None, ("--mode", "decode", "--batch", "2", "--context", "256", "--trace", "decode.json.gz")),
     "the selected top-k": (None, (*TOPK, *RAGGED_TRANSFORM, "--expect", "TopK")),
     "a forbidden top-k": (None, (*TOPK, *RAGGED_TRANSFORM, "--forbid", "TopK")),
@@ -96,6 +97,14 @@ def test_a_path_that_plans_what_it_does_not_run_fails(finished: Finished) -> Non
     assert (code, document["verdict"]) == (1, "fail")
     assert document["sentence"].startswith("FAIL: capture: planned paged, executed ragged (dllm_extend in a graph")
     assert {problem["code"] for problem in document["problems"]} == {"planned_not_executed"}
+
+
+def test_a_tree_of_drafts_is_verified_under_its_mask(finished: Finished) -> None:
+    code, document, _ = finished("a tree of drafts")
+    assert (code, document["verdict"]) == (0, "pass")
+    assert families(document) == {name: {"paged"} for name in ("eager", "capture", "replay")}
+    for phase in document["phases"]:
+        assert phase["facts"][0].endswith("a draft is verified over pages, under the mask of its tree)")
 
 
 def test_the_kept_trace_gets_the_same_verdict_without_a_gpu(finished: Finished) -> None:

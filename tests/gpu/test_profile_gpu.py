@@ -1,7 +1,7 @@
 """SGLang's paths and other candidates on a real GPU, in every phase, each with the verdict it must get.
 
 In this process, a session for all four phases of a path. Padding and injected faults: test_profile_faults_gpu.py; the
-command itself: test_profile_command_gpu.py.
+trees of drafts: test_profile_trees_gpu.py; the command itself: test_profile_command_gpu.py.
 """
 
 from __future__ import annotations
@@ -209,6 +209,28 @@ def test_a_window_over_a_prefix_has_no_fa3(tmp_path: Path) -> None:
     assert session.states == {"capture": "ok", "replay": "ok"}
 
 
+@pytest.mark.parametrize("kernels", ["auto", "fa2"])
+def test_rows_that_see_no_cached_key_are_those_of_the_new_ones_alone(tmp_path: Path, kernels: str) -> None:
+    """Of up to 300 new tokens the last ones see 127 before them and no prefix: its part of the merge is empty."""
+    sizes: dict[str, Any] = {"batch": 3, "new": 300, "context": 700}
+    spec = spec_of(model="gpt-oss-120b", phases=("eager", "breakable"), kernels=kernels, **sizes)
+    session = run(spec, tmp_path)
+    assert (session.code, session.problems) == (0, [])
+    assert session.families("breakable") == session.families("eager") == FAMILIES["pair"]
+    assert all(session.check(phase, "wrong_output").ok for phase in ("eager", "breakable"))
+
+
+@pytest.mark.parametrize("model", ["llama-3.1-8b", "gpt-oss-120b"])
+def test_a_deterministic_extend_in_every_phase(tmp_path: Path, model: str) -> None:
+    """Splits are fixed outside of whole graphs, where SGLang plans as usual."""
+    session = run(spec_of(model=model, deterministic=True, phases=(*ALL, "breakable")), tmp_path)
+    assert (session.code, session.problems) == (0, [])
+    for done in session.run.recording.phases:
+        assert session.families(done.plan.name) == {"paged"}
+        whole = done.plan.name in ("capture", "replay")
+        assert all(("split=4096" in key) != whole for key in done.candidates)
+
+
 @pytest.mark.parametrize("mode", ["decode", "extend"])
 def test_deterministic_flashinfer_gives_the_same_bits_in_another_batch(tmp_path: Path, mode: str) -> None:
     session = run(spec_of(mode, deterministic=True, bitwise=True, phases=("eager",)), tmp_path)
@@ -279,7 +301,7 @@ def test_deterministic_fa3_gives_the_same_bits(tmp_path: Path, mode: str) -> Non
 @FA3_ONLY
 def test_fa3_with_sinks_and_windows(tmp_path: Path) -> None:
     spec = spec_of(model="gpt-oss-120b", backend="fa3")
-    assert all(layer.workload.geometry.sinks for layer in spec.layers)
+    assert all(layer.workload.situation["sinks"] for layer in spec.layers)
     session = run(spec, tmp_path)
     assert (session.code, session.problems) == (0, [])
 

@@ -11,10 +11,13 @@ import pytest
 
 from autotune_cli.kernels import workload as workloads
 from autotune_cli.kernels.base import BaseWorkload
-from autotune_cli.kernels.family import families, family, short_names
-from autotune_cli.kernels.models import build_suite, model_names
+from autotune_cli.kernels.family import Family, families, family, short_names, step_modes, with_step
+from autotune_cli.kernels.geometry import Geometry
+from autotune_cli.kernels.models import build_suite, load_model, model_names
 from autotune_cli.kernels.registry import REGISTRY
+from autotune_cli.kernels.steps import StepRequest
 from autotune_cli.kernels.workload import OPERATIONS, family_names, operations_of, workload_model
+from autotune_cli.sglang.resolve import MODES
 
 ROOT = Path(__file__).parents[2]
 SUITES = [build_suite(name, kind) for name in model_names() for kind in ("cuda", "cpu")]  # type: ignore[arg-type]
@@ -83,6 +86,62 @@ def test_what_decides_the_inputs_is_hashed_and_what_describes_is_not(name: str) 
     names = {path.name for path in families()[name].sources()}
     assert "problem.py" in names
     assert not names & {"family.py", "workload.py", "cost.py", "grids.py"}
+
+
+def test_every_forward_mode_is_of_a_family_and_a_new_word_is_of_one_alone() -> None:
+    """``idle`` runs nothing."""
+    assert {mode for mode in MODES if not with_step(mode)} == {"idle"}
+    own = [mode for mode in step_modes() if mode not in MODES]
+    assert "topk" in own
+    assert all(len(with_step(mode)) == 1 for mode in own)
+
+
+def test_a_profile_asks_families_for_its_layers_and_imports_none() -> None:
+    """What records a path handles tensors, of attention's pages too."""
+    files = [path for path in (ROOT / "autotune_cli" / "profiling").rglob("*.py") if path.parent.name != "recording"]
+    assert len(files) > 25
+    packages = tuple(f"autotune_cli.kernels.{name}" for name in family_names())
+    imported = [
+        (path.name, node.module)
+        for path in [*files, ROOT / "autotune_cli" / "commands" / "profile_live.py"]
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(packages)
+    ]
+    assert imported == []
+
+
+@pytest.mark.parametrize("name", family_names())
+def test_a_step_of_a_familys_default_model(name: str) -> None:
+    made = families()[name]
+    model = load_model(made.default_model)
+    for mode in made.step_modes:
+        layers = made.step_layers(model, StepRequest(mode, geometries=model.geometries()))
+        assert layers, mode
+        assert all(family(layer.workload.operation) is made for layer in layers)
+        assert mode == "decode" or not layers[0].lengths or layers[0].new_tokens > 1
+
+
+def test_a_step_of_a_family_without_any() -> None:
+    made = families()["topk"]
+    model = load_model("llama-3.1-8b")
+    assert made.step_layers(model, StepRequest("topk")) == []
+    assert made.why_no_step(model) == "it has no sparse indexer, so no top-k"
+    # One that says nothing of steps: the reason is that of its first operation.
+    assert Family.step_layers(made, model, StepRequest("topk")) == ()
+    assert Family.why_no_step(made, model) == made.why_none(model, "topk.select")
+
+
+def test_the_inputs_of_a_step_have_its_own_lengths_and_trees() -> None:
+    made = families()["attention"]
+    geometry = Geometry(num_qo_heads=2, num_kv_heads=1, head_dim=64)
+    asked = StepRequest("target_verify", geometries=(geometry,), batch=3, new=6, context=20, eagle_topk=4)
+    (layer,) = made.step_layers(load_model("llama-3.1-8b"), asked)
+    problem = made.step_problem(layer, "cpu", 3)
+    assert (problem.lengths, problem.trees) == (layer.lengths, layer.trees)  # type: ignore[attr-defined]
+    assert layer.new_tokens == 18
+    (selection,) = families()["topk"].step_layers(load_model("deepseek-v3.2"), StepRequest("topk", batch=2, context=99))
+    assert selection.new_tokens == 0
+    assert families()["topk"].step_problem(selection, "cpu", 3).device == "cpu"
 
 
 def test_a_family_that_is_none(monkeypatch: pytest.MonkeyPatch) -> None:

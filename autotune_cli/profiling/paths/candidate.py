@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from autotune_cli.kernels.family import with_step
 from autotune_cli.profiling.path import PhasePlan
 from autotune_cli.profiling.paths.rules import PathRules
-from autotune_cli.profiling.request import SGLANG, TOPK, CandidateSpec, PathRequest, PhaseName, parse_backend
+from autotune_cli.profiling.request import SGLANG, CandidateSpec, PathRequest, PhaseName, parse_backend
 from autotune_cli.profiling.verdict import Shape
 
 
@@ -16,7 +17,8 @@ def plan(phase: PhaseName, request: PathRequest) -> PhasePlan:
     """
     # Top-k has no path of SGLang's to choose: a backend must be named, or the default of `tune` is taken.
     wanted = CandidateSpec() if request.backend == SGLANG else parse_backend(request.backend)
-    shape: Shape = "topk" if request.mode == TOPK else "paged" if request.forced_paged else "any"
+    kernels = {family.step_kernels for family in with_step(request.mode)}
+    shape: Shape = "topk" if kernels == {"topk"} else "paged" if request.forced_paged else "any"
     return PhasePlan(phase, wanted, shape)
 
 

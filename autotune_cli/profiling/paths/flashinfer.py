@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from autotune_cli.profiling.path import PAGE_SIZE, PhasePlan
 from autotune_cli.profiling.paths.rules import PathRules
 from autotune_cli.profiling.request import CandidateSpec, PathRequest, PhaseName
 from autotune_cli.profiling.verdict import Shape
-from autotune_cli.sglang.resolve import Resolution, Route, resolve
+from autotune_cli.sglang.resolve import ForwardMode, Resolution, Route, resolve
 
 _DETERMINISTIC = "sglang --attention-backend flashinfer --enable-deterministic-inference"
 _GRAPHS = ("capture", "replay")
@@ -16,9 +18,8 @@ _SPLIT = ("extend", "mixed", "dllm_extend")
 
 def plan(phase: PhaseName, request: PathRequest) -> PhasePlan:
     """A phase by SGLang's rules."""
-    assert request.mode != "topk"
     found = resolve(
-        request.mode,
+        cast("ForwardMode", request.mode),
         prefix=request.prefix,
         graph=phase in _GRAPHS,
         piecewise=phase == "piecewise",

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import nvtx
 import torch
-from torch.profiler import ProfilerActivity, profile, record_function
 
-from autotune_cli.kernels.attention.problem import AttentionProblem
-from autotune_cli.kernels.attention.workload import AttentionWorkload
 from autotune_cli.kernels.family import family
 from autotune_cli.kernels.registry import REGISTRY, Candidate, Device, prepared
-from autotune_cli.profiling.layers import PathLayer
+from autotune_cli.kernels.steps import StepLayer
 from autotune_cli.profiling.path import PathSpec, PhasePlan
 from autotune_cli.profiling.ranges import PHASE_PREFIX, PLAN
 from autotune_cli.profiling.recording.batches import for_graphs
@@ -25,6 +20,7 @@ from autotune_cli.profiling.recording.compare import Outputs, compare_phases, pa
 from autotune_cli.profiling.recording.graph_nodes import NodesUnavailable, kernel_nodes
 from autotune_cli.profiling.recording.inject import injected
 from autotune_cli.profiling.recording.recorded import Check, LiveRun, PhaseRun, Recorded
+from autotune_cli.profiling.recording.session import Session, named
 from autotune_cli.profiling.recording.step import (
     LayerCall,
     NoCandidate,
@@ -56,24 +52,9 @@ def record_path(spec: PathSpec, folder: str, device: Device, report: OnPhase) ->
     return LiveRun(device.name, recording, others)
 
 
-def problem_of(layer: PathLayer, seed: int) -> Any:
+def problem_of(layer: StepLayer, seed: int) -> Any:
     """The inputs of a kind of layer."""
-    if layer.lengths is not None and isinstance(layer.workload, AttentionWorkload):
-        return AttentionProblem(layer.workload, layer.lengths, "cuda", seed, trees=layer.trees)
-    first = family(layer.workload.operation).cases(layer.workload)[0]
-    return family(layer.workload.operation).make_problem(layer.workload, first, "cuda", seed)
-
-
-@contextmanager
-def named(name: str) -> Iterator[None]:
-    """An NVTX range and a profiler range of the same name."""
-    with nvtx.annotate(name), record_function(name):
-        yield
-
-
-def profiler() -> profile:
-    """A session that records host calls and GPU work."""
-    return profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA], acc_events=True)
+    return family(layer.workload.operation).step_problem(layer, "cuda", seed)
 
 
 class Recorder:
@@ -97,11 +78,13 @@ class Recorder:
     def record(self, trace: Path) -> Recorded:
         """Prepare all phases, run them once under a profiler, compare what they put out."""
         self.prepare()
-        with profiler() as session:
+        session = Session()
+        session.prepare(self.rehearse)
+        with session:
             for plan in self.spec.phases:
                 if not self.runs[plan.name].error:
                     self._attempt(plan, "run", self._run)
-        session.export_chrome_trace(str(trace))
+        session.export(str(trace))
         if not self.injected:
             self.report("compare", "outputs")
             self._compare()
@@ -113,6 +96,13 @@ class Recorder:
             self.runs[plan.name] = PhaseRun(plan)
             self._attempt(plan, "prepare", self._prepare)
         torch.cuda.synchronize()
+
+    def rehearse(self) -> None:
+        """Every prepared step once, eagerly and under ranges: a session's first step takes longer than later ones."""
+        for plan in self.spec.phases:
+            is_another = plan.name in self.steps and not (plan.name == "replay" and "capture" in self.steps)
+            if is_another and not self.runs[plan.name].error:
+                self._attempt(plan, "rehearse", self._rehearse)
 
     def launch(self, plan: PhasePlan) -> list[Any]:
         """Plan and run a prepared phase's step once, under its ranges; what it puts out, a capture's after its replay.
@@ -199,6 +189,13 @@ class Recorder:
             step.run()
 
         warm_up(once)
+
+    def _rehearse(self, plan: PhasePlan) -> None:
+        step = self.steps[plan.name]
+        with named("rehearsal"), named("rehearsal"):
+            step.plan(guarded=False)
+            step.run()
+        torch.cuda.synchronize()
 
     # Running, inside the recording.
 

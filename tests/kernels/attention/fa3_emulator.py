@@ -59,11 +59,9 @@ class Emulator:
         assert sums.shape[1:] == call["v_a"].shape[:2] == call["v_b"].shape[:2]
         assert call["s_a"].is_contiguous()
         assert call["s_b"].is_contiguous()
-        # A part without keys has -inf, and weighs nothing whatever its output is.
+        # A part without keys has -inf and weighs 0; its output must be a number.
         shares = sums.softmax(0)[..., None]
-        parts = [call["v_a"].float(), call["v_b"].float()]
-        merged = sum(torch.where(share > 0, share * part, 0.0) for share, part in zip(shares, parts, strict=True))
-        assert isinstance(merged, torch.Tensor)
+        merged = shares[0] * call["v_a"].float() + shares[1] * call["v_b"].float()
         return call["v_merged"].copy_(merged), call["s_merged"].copy_(sums.logsumexp(0))
 
     def get_scheduler_metadata(self, **arguments: Any) -> torch.Tensor:
@@ -113,7 +111,8 @@ def _attend(call: dict[str, Any], keys: list[list[torch.Tensor]]) -> Any:
             sink = call["sinks"].float()[:, None, None].expand(-1, len(rows), 1)
             weights = torch.cat([scores, sink], -1).softmax(-1)[..., :-1]
         else:
-            weights = scores.softmax(-1)
+            # The kernel stores zeros for rows without keys.
+            weights = scores.softmax(-1).nan_to_num(0.0)
         out[start:stop] = (weights @ v).transpose(0, 1).to(out.dtype)
     return (out, sums) if call["return_softmax_lse"] else out
 

@@ -24,6 +24,8 @@ from flashinfer.jit.attention.modules import gen_customize_batch_prefill_module
 from flashinfer.jit.attention.variants import attention_sink_decl
 
 State = tuple[torch.Tensor, torch.Tensor]
+# FlashInfer's infinity (math.cuh).
+HIDDEN = -5e4
 
 
 def bound(real: Callable[..., Any], *args: Any, **kwargs: Any) -> dict[str, Any]:
@@ -51,6 +53,9 @@ def attention(
 ) -> State:
     """Each request's ``(k, v)`` [tokens, KV heads, dim]; a request without keys gives 0 and a log-sum-exp of -inf.
 
+    A row whose mask hides every key gives 0 and ``HIDDEN`` plus the logarithm of the keys, which fa2 counts anyway
+    (``MaskFillValue``, ``finalize_m`` and ``OutputTransform`` of 0.6.18).
+
     ``sinks``: float32 [query heads]. ``mask``: flat, a request's queries times its keys after another's.
     """
     bits = 0
@@ -77,8 +82,10 @@ def attention(
             assert (sinks.dtype, sinks.shape) == (torch.float32, rows.shape[1:2])
             scores = torch.cat([scores, sinks.view(-1, 1, 1).expand(-1, len(rows), 1)], -1)
             values = torch.cat([values, torch.zeros_like(values[:, :1])], 1)
-        outs.append((scores.softmax(-1) @ values).transpose(0, 1) * v_scale)
-        lses.append(scores.logsumexp(-1).T * math.log2(math.e))
+        weights = scores.softmax(-1).nan_to_num(0.0)
+        outs.append((weights @ values).transpose(0, 1) * v_scale)
+        lse = scores.logsumexp(-1).T * math.log2(math.e)
+        lses.append(lse.masked_fill(lse == -math.inf, HIDDEN + math.log2(len(k))) if len(k) else lse)
     out = torch.cat(outs)
     return out if q.dtype == torch.float8_e4m3fn else out.to(q.dtype), torch.cat(lses)
 
@@ -264,15 +271,12 @@ def xqa(real: Callable[..., Any], *args: Any, **kwargs: Any) -> torch.Tensor:
 
 
 def merge_state(real: Callable[..., Any], *args: Any, **kwargs: Any) -> State:
-    """Empty halves have a log-sum-exp of -inf, and whatever output (NaN from the softmax above)."""
+    """As MergeStateKernel: an empty half weighs 0, and its output must be a number."""
     call = bound(real, *args, **kwargs)
     (va, sa), (vb, sb) = (call["v_a"], call["s_a"]), (call["v_b"], call["s_b"])
     assert va.shape[:2] == sa.shape == sb.shape
     total = torch.logaddexp2(sa, sb)
-    parts = [
-        (v.float() * torch.exp2(s - total)[..., None]).masked_fill(s[..., None] == -math.inf, 0.0)
-        for v, s in ((va, sa), (vb, sb))
-    ]
+    parts = [v.float() * torch.exp2(s - total)[..., None] for v, s in ((va, sa), (vb, sb))]
     return (parts[0] + parts[1]).to(va.dtype), total
 
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 from attention_cases import FP8_QUERIES, OPERATIONS, workload
 
-from autotune_cli.kernels.attention.problem import cases, make_problem
+from autotune_cli.kernels.attention.problem import AttentionProblem, cases, make_problem
 from autotune_cli.kernels.attention.workload import AttentionWorkload, Lengths
 from autotune_cli.kernels.registry import REGISTRY, Backend, Candidate, Device, Prepared
 
@@ -183,6 +183,36 @@ def test_a_window_over_the_prefix_is_a_mask_where_it_hides_a_key(window: int, ma
         first, second = 2 * min(70, window), min(199, window)
         assert mask[first:].tolist() == [1] * second
         assert mask[:first].sum() == first - 1
+
+
+@pytest.mark.parametrize("mode", ["eager", "graph"])
+@pytest.mark.parametrize("extra", [{}, {"kv_dtype": "float8_e4m3fn"}, {"softcap": 30.0}], ids=str)
+def test_rows_that_see_nothing_of_the_prefix(mode: str, extra: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """More new tokens than the window: the paged part of the later ones has a mask that hides every key it has."""
+    from autotune_cli.kernels.attention.backends.flashinfer_ragged_paged_merge import prefix_mask
+
+    flashinfer_emulator.install(monkeypatch)
+    monkeypatch.setattr("autotune_cli.kernels.attention.backends._flashinfer._WORKSPACE", 1 << 20)
+    shape = workload("attention.extend", mode=mode, window_left=127, **extra)
+    lengths = Lengths((200, 5, 129, 140), (350, 60, 135, 140))
+    mask = prefix_mask(lengths, 127, "cpu")
+    assert mask is not None
+    seen = mask[: 200 * 127].view(200, 127).sum(1)
+    assert [seen[0], seen[126], seen[127], seen[199]] == [127, 1, 0, 0]
+    made = AttentionProblem(shape, lengths, "cpu", 7)
+    for ragged in ("fa2", "fa3"):
+        knobs: dict[str, Any] = {"ragged": ragged, "paged": "fa2", "page_size": 1}
+        prepared = REGISTRY.get("flashinfer.ragged_paged_merge").prepare(made, **knobs)
+        assert isinstance(prepared, Prepared)
+        assert prepared.plan is not None
+        prepared.plan()
+        out, lse = prepared.run()
+        verdict = made.check((out, lse))
+        assert verdict.ok, verdict.message
+        # Nothing of the prefix is in them: they are what the new tokens alone come to.
+        alone = AttentionProblem(shape, Lengths((200,), (200,)), "cpu", 7)
+        alone.q, alone._keys, alone._values = made.q[:200], made._keys[150:350], made._values[150:350]
+        torch.testing.assert_close(out[127:200].float(), alone.reference.out[127:].float(), rtol=2e-2, atol=2e-2)
 
 
 @pytest.mark.parametrize("mode", ["eager", "graph"])

@@ -91,6 +91,29 @@ def test_what_runs_on_hopper(name: str, operation: str, wanted: str) -> None:
 FI = "sglang --attention-backend flashinfer"
 
 
+@pytest.mark.parametrize(
+    ("operation", "wanted", "reason"),
+    [
+        (
+            "decode",
+            "flashinfer.decode(path=tensor_cores,page_size=1,split=false,pdl=none)",
+            "without splits the padded grid of a captured graph reads entries that nobody wrote (FlashInfer #5176)",
+        ),
+        ("extend", "flashinfer.paged(path=fa2,page_size=1)", None),
+    ],
+)
+def test_a_deterministic_server_fixes_no_split_in_a_graph(operation: str, wanted: str, reason: str | None) -> None:
+    """It turns a decode step's splits off there, which can't be run safely, and plans an extend as usual."""
+    name = parse_baseline(f"{FI} --enable-deterministic-inference")
+    planned = plan(workload(operation, mode="graph"), H100, [name])
+    (baseline,) = planned.baselines
+    entry = next(entry for entry in planned.candidates if entry.candidate.key == wanted)
+    assert entry.default
+    assert baseline.missing == (f"unsupported: {reason}" if reason else baseline.missing)
+    assert (entry.status == "unsupported") == (reason is not None)
+    assert reason in (None, entry.reason)
+
+
 def test_sglangs_flashinfer_backend_by_layer_and_variable() -> None:
     assert (
         candidate(FI, "decode", num_qo_heads=8) == "flashinfer.decode(path=cuda_cores,page_size=1,split=none,pdl=none)"

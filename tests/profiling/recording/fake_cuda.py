@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 import torch
 
-from autotune_cli.kernels.attention.problem import AttentionProblem
+from autotune_cli.kernels.family import Problem, family
 from autotune_cli.kernels.registry import Device
-from autotune_cli.profiling.layers import PathLayer
+from autotune_cli.kernels.steps import StepLayer
 from autotune_cli.profiling.recording import run, step
 
 DEVICE = Device("cuda", "a GPU that is made up", (9, 0), 132)
@@ -113,11 +113,14 @@ def install(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(run, "Step", Step)
     patch.setattr(run, "problem_of", problem_of)
     patch.setattr(run, "kernel_nodes", lambda graph: ("_Z1av",))
-    patch.setattr(run, "profiler", Session)
+    patch.setattr(run, "Session", Session)
 
 
 class Session:
     """Of torch's profiler, which takes half a second."""
+
+    def prepare(self, work: Callable[[], Any]) -> None:
+        work()
 
     def __enter__(self) -> Session:
         return self
@@ -125,10 +128,9 @@ class Session:
     def __exit__(self, *_: object) -> None:
         return None
 
-    def export_chrome_trace(self, path: str) -> None:
+    def export(self, path: str) -> None:
         Path(path).write_bytes(b"")
 
 
-def problem_of(layer: PathLayer, seed: int) -> AttentionProblem:
-    assert layer.lengths is not None
-    return AttentionProblem(layer.workload, layer.lengths, "cpu", seed, trees=layer.trees)  # type: ignore[arg-type]
+def problem_of(layer: StepLayer, seed: int) -> Problem:
+    return family(layer.workload.operation).step_problem(layer, "cpu", seed)

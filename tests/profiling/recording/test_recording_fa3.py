@@ -54,8 +54,8 @@ def test_the_scheduler_metadata_is_made_anew_before_each_step(tmp_path: Path, fa
     """Outside of the graph, into the buffer that the captured call reads."""
     phases(served("decode", phases=("capture", "replay")), tmp_path)
     made, calls = (fa3.calls[name] for name in ("get_scheduler_metadata", "flash_attn_with_kvcache"))
-    # When prepared, in two warm runs, for the capture and for the replay.
-    assert len(made) == 5
+    # When prepared, in two warm runs, in the rehearsal, for the capture and for the replay.
+    assert len(made) == 6
     assert len({call["scheduler_metadata"].data_ptr() for call in calls}) == 1
 
 

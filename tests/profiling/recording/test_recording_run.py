@@ -18,7 +18,7 @@ from autotune_cli.profiling.readers.finding import read_trace
 from autotune_cli.profiling.recording import run
 
 # Of torch, before it is made up.
-PROFILER = run.profiler
+SESSION = run.Session
 
 
 @pytest.fixture(autouse=True)
@@ -96,12 +96,17 @@ def test_the_trace_has_the_phases_ranges_and_nothing_is_no_pass(
     reports: list[str] = []
     path = spec(forced_paged=True)
     monkeypatch.setattr(run, "kernel_nodes", lambda graph: ())
-    monkeypatch.setattr(run, "profiler", PROFILER)
+    monkeypatch.setattr(run, "Session", SESSION)
     live = ran(path, tmp_path, reports)
     trace = read_trace(Path(live.recording.trace))
     names = [span.name for span in trace.spans]
     assert {name for name in names if name.startswith("phase.")} == {f"phase.{plan.name}" for plan in path.phases}
     assert names.count(PLAN) == len(path.phases)
+    # What is run before, so that no phase pays for a session's first step, is not in it.
+    assert [text for text in reports if text.startswith("rehearse ")] == [
+        f"rehearse {name}: flashinfer.paged(path=fa2,page_size=1)" for name in ("eager", "capture", "piecewise")
+    ]
+    assert "rehearsal" not in names
     verdict, _ = judge_live_run(live, load_classifier(), path.title)
     assert verdict.exit_code == 3
     assert {problem.code for phase in verdict.phases for problem in phase.problems} == {"nothing_recorded"}
