@@ -171,7 +171,7 @@ class Family(ABC, Generic[W]):
         """For people: why :meth:`workloads` found none. Options are named as fields (:mod:`autotune_cli.fields`)."""
 
     step_modes: ClassVar[tuple[str, ...]] = ()
-    """Forward modes of a server whose step runs the family's operations, as ``autotune profile --mode`` takes them:
+    """Forward modes of a server whose step runs the family's operations, by SGLang's names:
     SGLang's, which families may share, or words of the family's own. None: it isn't profiled live."""
     step_kernels: ClassVar[str] = "attention"
     """What such a step must show: a family of kernels (:mod:`autotune_cli.profiling.families`), or attention of any."""
