@@ -78,9 +78,9 @@ def call_here(root: Path, variables: Mapping[str, str], arguments: Iterable[obje
             code = 0
         except SystemExit as error:
             code = error.code if isinstance(error.code, int) else int(error.code is not None)
-    texts = [stream.buffer.getvalue().decode() for stream in (out, err)]  # type: ignore[attr-defined]
-    assert "Traceback" not in texts[1], texts[1]
-    return Finished(code, *texts, root)
+    said, complained = (stream.buffer.getvalue().decode() for stream in (out, err))  # type: ignore[attr-defined]
+    assert "Traceback" not in complained, complained
+    return Finished(code, said, complained, root)
 
 
 @dataclass

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from autotune_cli.commands.options.profile import ProfileOptions
 from autotune_cli.errors import BadField
-from autotune_cli.profiling.families import Shape
+from autotune_cli.profiling.families import PathShape
 from autotune_cli.profiling.findings import Expectation
 from autotune_cli.profiling.patterns import BadPattern, compile_pattern, quoted
 from autotune_cli.sglang.resolve import forced_paged, parse_mode, resolve
@@ -31,7 +31,7 @@ def expectation(options: ProfileOptions) -> tuple[Expectation, str | None]:
     toggle = forced_paged(options.paged, os.environ)
     mode = parse_mode(DEFAULT_MODE if options.mode is None else options.mode)
     path = resolve(mode, forced_paged=toggle.on, prefix=options.prefix is not False)
-    shape: Shape
+    shape: PathShape
     if toggle.source == "default" and (expects or forbids):
         shape = "any"
     elif path.planned != "ragged":

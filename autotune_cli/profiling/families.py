@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Shape = Literal["paged", "ragged", "pair", "ragged or pair", "cascade", "attention", "topk", "any"]
+PathShape = Literal["paged", "ragged", "pair", "ragged or pair", "cascade", "attention", "topk", "any"]
 """What must be seen: paged attention alone; ragged attention alone (no prefix); ragged and paged attention with one
 merge each (prefix); one of these two; two paged calls with one merge each, beside single ones (trees of drafts);
 attention of any layout; a selection of keys; anything (only expected and forbidden names count)."""
@@ -24,7 +24,7 @@ class KernelFamily:
     """In tables and sentences."""
     attention: bool = False
     """Do its kernels read keys and values? A phase without any such kernel has nothing to judge."""
-    forbidden_in: tuple[Shape, ...] = ()
+    forbidden_in: tuple[PathShape, ...] = ()
     """The shapes in which one of its kernels is a violation."""
     of_library: bool = False
     """Must its kernels be of a preset's libraries?"""

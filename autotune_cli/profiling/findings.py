@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from autotune_cli.errors import EXIT_FAILED, EXIT_INCOMPLETE, EXIT_NOT_COMPARABLE, EXIT_OK
-from autotune_cli.profiling.families import Shape
+from autotune_cli.profiling.families import PathShape
 from autotune_cli.profiling.phases import Phase, Recording
 
 State = Literal["ok", "failed", "nothing", "undecided", "captured", "not judged"]
@@ -25,20 +25,20 @@ _INCOMPLETE = frozenset({"phase_failed"})
 class Expectation:
     """What is asked of every phase."""
 
-    shape: Shape
+    shape: PathShape
     """Of phases that ``shapes`` doesn't name."""
     expects: tuple[str, ...] = ()
     """Regular expressions: a kernel must have fired."""
     forbids: tuple[str, ...] = ()
     """Regular expressions: no kernel may have fired."""
-    shapes: tuple[tuple[str, Shape], ...] = ()
+    shapes: tuple[tuple[str, PathShape], ...] = ()
     """By phase, where phases differ: SGLang runs an extend ragged when eager, and paged in a graph."""
     libraries: tuple[str, ...] = ()
     """Of a preset: attention must be of one of these; empty: of any."""
     preset: str = ""
     """Its name."""
 
-    def of(self, phase: str) -> Shape:
+    def of(self, phase: str) -> PathShape:
         """The shape of a phase, by its name."""
         return dict(self.shapes).get(phase, self.shape)
 

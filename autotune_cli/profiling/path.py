@@ -10,7 +10,7 @@ from typing import Literal
 
 from autotune_cli.kernels.steps import StepLayer
 from autotune_cli.kernels.workload import AnyWorkload
-from autotune_cli.profiling.families import Shape
+from autotune_cli.profiling.families import PathShape
 from autotune_cli.profiling.request import CandidateSpec, Injected, PhaseName
 from autotune_cli.sglang.padding import PadMode
 
@@ -24,7 +24,7 @@ class PhasePlan:
 
     name: PhaseName
     wanted: CandidateSpec
-    shape: Shape
+    shape: PathShape
     wanted_windowed: CandidateSpec | None = None
     """Of layers with a window; None: the same."""
     planned: str = ""

@@ -7,7 +7,7 @@ from importlib import resources
 from typing import get_args
 
 from autotune_cli.errors import UnknownName
-from autotune_cli.profiling.families import Shape
+from autotune_cli.profiling.families import PathShape
 from autotune_cli.profiling.rules import Rule, parse_project
 from autotune_cli.reading import parse_toml
 
@@ -21,7 +21,7 @@ class Preset:
     name: str
     about: str
     """One line for people."""
-    shape: Shape
+    shape: PathShape
     libraries: tuple[str, ...]
     """Attention must be of one of these."""
     expects: tuple[str, ...]
@@ -46,6 +46,6 @@ def load_preset(name: str) -> Preset:
         raise UnknownName("preset", name, preset_names())
     text = _FOLDER.joinpath(f"{name}.toml").read_text(encoding="utf-8")
     values = parse_toml(text)
-    shape: Shape = next(shape for shape in get_args(Shape) if shape == values["shape"])
+    shape: PathShape = next(shape for shape in get_args(PathShape) if shape == values["shape"])
     rules = parse_project(text, f"presets/{name}.toml", "preset")
     return Preset(name, values["about"], shape, tuple(values["libraries"]), tuple(values["expect"]), tuple(rules))

@@ -13,7 +13,7 @@ from autotune_cli.errors import BadField
 from autotune_cli.fields import Field, Message
 from autotune_cli.profiling.classify import line_to_paste
 from autotune_cli.profiling.families import ATTENTION, BY_NAME, FAMILIES, WORDS, FamilyName
-from autotune_cli.profiling.families import Shape as Shape
+from autotune_cli.profiling.families import PathShape as PathShape
 from autotune_cli.profiling.findings import Expectation, Finding, PhaseVerdict, ProfileVerdict, State
 from autotune_cli.profiling.kernel_name import short_name
 from autotune_cli.profiling.names import demangle
@@ -72,7 +72,7 @@ def judge_phase(phase: Phase, expectation: Expectation, found: Sequence[Finding]
     return PhaseVerdict(phase, state, kept, "" if kept else remark)
 
 
-def families_of(shape: Shape) -> tuple[FamilyName, ...]:
+def families_of(shape: PathShape) -> tuple[FamilyName, ...]:
     """Families of which a phase must show a kernel, or there is nothing to judge."""
     return {"any": FAMILIES, "topk": ("topk",)}.get(shape, tuple(ATTENTION))
 
@@ -98,7 +98,7 @@ def _violations(phase: Phase, expectation: Expectation) -> Iterable[Finding]:
                 yield Finding("forbidden_name", text, use.name, use.launches)
 
 
-def _shape(phase: Phase, shape: Shape) -> Iterable[Finding]:
+def _shape(phase: Phase, shape: PathShape) -> Iterable[Finding]:
     """Attention ran; did it run as planned?"""
     if phase.launches("undecided"):
         return

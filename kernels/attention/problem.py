@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 
 from autotune_cli.kernels.attention.paging import PagedKV, PageLayout, indptr, spans
-from autotune_cli.kernels.attention.reference import Reference, compute_reference, judge
+from autotune_cli.kernels.attention.reference import AttentionReference, compute_reference, judge
 from autotune_cli.kernels.attention.trees import Tree
 from autotune_cli.kernels.attention.workload import AttentionWorkload, Lengths
 from autotune_cli.kernels.family import Verdict
@@ -194,7 +194,7 @@ class AttentionProblem:
         return tuple(kv - qo for qo, kv in zip(*self.lengths, strict=True))
 
     @cached_property
-    def reference(self) -> Reference:
+    def reference(self) -> AttentionReference:
         """The exact output; see :mod:`.reference`."""
         return compute_reference(
             self.geometry,

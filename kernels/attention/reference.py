@@ -26,7 +26,7 @@ _ROWS = 8192
 
 
 @dataclass(frozen=True)
-class Reference:
+class AttentionReference:
     """``out`` [queries, heads, head dim] and base-2 ``lse`` [queries, heads]; float64 on CPU, float32 on CUDA.
 
     ``lse`` is the logarithm of the softmax's denominator, with the sink in it where the geometry has sinks: so
@@ -100,7 +100,7 @@ def compute_reference(
     k_scale: float = 1.0,
     v_scale: float = 1.0,
     trees: Sequence[Tree] | None = None,
-) -> Reference:
+) -> AttentionReference:
     """Attention of each request, causal and aligned to the end: query ``i`` sees keys up to ``kv - qo + i``.
 
     Args:
@@ -150,7 +150,7 @@ def compute_reference(
                 out[rows] = mixed.transpose(0, 1)
                 lse[rows] = (total * math.log2(math.e)).transpose(0, 1)
             queries, keys = queries + qo, keys + kv
-    return Reference(out, lse)
+    return AttentionReference(out, lse)
 
 
 def _visible(geometry: Geometry, qo: int, kv: int, start: int, stop: int) -> tuple[int, int]:
@@ -183,7 +183,7 @@ def _full_precision() -> Iterator[None]:
 
 
 def judge(
-    output: Any, reference: Reference, geometry: Geometry, lengths: Lengths, *, exact_queries: bool = False
+    output: Any, reference: AttentionReference, geometry: Geometry, lengths: Lengths, *, exact_queries: bool = False
 ) -> Verdict:
     """Is an output (``out`` or ``(out, lse)``, base 2) right? ``exact_queries``: see :func:`limits`.
 
@@ -248,7 +248,7 @@ class _Norms:
     rows: int
 
 
-def _row_norms(out: torch.Tensor, reference: Reference) -> _Norms:
+def _row_norms(out: torch.Tensor, reference: AttentionReference) -> _Norms:
     """Squares are summed a chunk of queries at a time, in the reference's precision."""
     tokens, heads, _ = reference.out.shape
     off = torch.empty(tokens, heads, dtype=torch.float64, device=out.device)

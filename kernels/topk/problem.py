@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from autotune_cli.kernels.topk.reference import Reference, judge, make_reference, row_chunks
+from autotune_cli.kernels.topk.reference import TopkReference, judge, make_reference, row_chunks
 from autotune_cli.kernels.topk.workload import TopkWorkload
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class TopkProblem:
     full: bool
     """Every row is valid over its whole width, and the host may use that; otherwise ``lengths`` must be obeyed."""
     device: str
-    reference: Reference
+    reference: TopkReference
 
     @property
     def k(self) -> int:

@@ -21,7 +21,7 @@ def row_chunks(rows: int, width: int) -> list[slice]:
 
 
 @dataclass(frozen=True)
-class Reference:
+class TopkReference:
     """The multiset of scores to select, as each row's boundary: every score above ``threshold`` and ``ties`` of
     those equal to it. Nothing else has to be known to judge any choice among equal scores.
     """
@@ -35,7 +35,7 @@ class Reference:
     """int64 [rows]: how many of the scores to select equal ``threshold``."""
 
 
-def make_reference(scores: torch.Tensor, lengths: torch.Tensor, k: int) -> Reference:
+def make_reference(scores: torch.Tensor, lengths: torch.Tensor, k: int) -> TopkReference:
     """The reference of float32 ``scores`` [rows, width] of which the first ``lengths`` [rows] of each row count.
 
     Scores past a row's length are set to -inf. They may then tie with real scores of -inf, never beat them: the
@@ -52,10 +52,10 @@ def make_reference(scores: torch.Tensor, lengths: torch.Tensor, k: int) -> Refer
         count = need[chunk]
         threshold[chunk] = best.gather(1, (count - 1).clamp(min=0)[:, None])[:, 0]
         ties[chunk] = count - (best > threshold[chunk, None]).sum(1)
-    return Reference(k, need, threshold, ties.clamp(min=0))
+    return TopkReference(k, need, threshold, ties.clamp(min=0))
 
 
-def judge(output: Any, scores: torch.Tensor, lengths: torch.Tensor, reference: Reference) -> Verdict:
+def judge(output: Any, scores: torch.Tensor, lengths: torch.Tensor, reference: TopkReference) -> Verdict:
     """Is ``output`` int32 [rows, k] a right selection?
 
     Right: indices reachable (0 <= index < length) and unique in their row, then -1 as a suffix; min(k, length) of
@@ -103,7 +103,7 @@ def _malformed(output: Any, scores: torch.Tensor, k: int) -> str | None:
 
 
 def _faults(
-    output: torch.Tensor, scores: torch.Tensor, lengths: torch.Tensor, reference: Reference, chunk: slice
+    output: torch.Tensor, scores: torch.Tensor, lengths: torch.Tensor, reference: TopkReference, chunk: slice
 ) -> torch.Tensor:
     """int64 [4, n] for a chunk of n rows: missing scores, duplicates, unreachable indices, -1s before an index."""
     need, ties = reference.need[chunk], reference.ties[chunk]

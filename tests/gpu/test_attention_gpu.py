@@ -65,7 +65,8 @@ def device() -> Device:
 
 
 def workload(operation: str, mode: str, geometry: dict[str, Any]) -> AttentionWorkload:
-    return AttentionWorkload(operation=operation, geometry=Geometry(**geometry), mode=mode, **SHAPES[operation])
+    fields = {"operation": operation, "mode": mode, "geometry": geometry, **SHAPES[operation]}
+    return AttentionWorkload.model_validate(fields)
 
 
 def poison(output: Any) -> None:

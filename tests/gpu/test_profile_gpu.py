@@ -18,7 +18,7 @@ from live_sessions import ALL, GRAPHED, LLAMA, Session, of_layer, run, spec_of
 from autotune_cli.kernels.registry import REGISTRY
 from autotune_cli.profiling.findings import Expectation
 from autotune_cli.profiling.request import PhaseName
-from autotune_cli.profiling.verdict import Shape, judge
+from autotune_cli.profiling.verdict import PathShape, judge
 from autotune_cli.sglang.resolve import FORCE_PAGED, forced_paged
 
 pytestmark = [
@@ -30,7 +30,7 @@ FA3 = REGISTRY.get("sgl_kernel.fa3")
 FA3_ONLY = pytest.mark.skipif(FA3.missing() is not None, reason=f"sgl_kernel is not installed: {FA3.install}")
 Key = tuple[str, bool, bool]
 MATRIX: list[Key] = list(itertools.product(("fa2", "fa3"), (True, False), (True, False)))
-FAMILIES: dict[Shape, set[str]] = {"paged": {"paged"}, "ragged": {"ragged"}, "pair": {"ragged", "paged", "merge"}}
+FAMILIES: dict[PathShape, set[str]] = {"paged": {"paged"}, "ragged": {"ragged"}, "pair": {"ragged", "paged", "merge"}}
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def matrix(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Key], Session]
     return get
 
 
-def shape_of(phase: str, forced: bool, prefix: bool) -> Shape:
+def shape_of(phase: str, forced: bool, prefix: bool) -> PathShape:
     """What SGLang runs: graphs, whole or in pieces, are paged whatever is asked for."""
     if forced or phase != "eager":
         return "paged"
@@ -129,7 +129,7 @@ def test_the_variable_is_read_once_and_never_again(tmp_path: Path, monkeypatch: 
         ("dllm_extend", False, "pair", "pair"),
     ],
 )
-def test_modes(tmp_path: Path, mode: str, forced: bool, eager: Shape, graphs: Shape) -> None:
+def test_modes(tmp_path: Path, mode: str, forced: bool, eager: PathShape, graphs: PathShape) -> None:
     session = run(spec_of(mode, forced_paged=forced), tmp_path)
     assert (session.code, session.problems) == (0, [])
     phases = ALL if mode == "mixed" else GRAPHED

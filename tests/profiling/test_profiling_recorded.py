@@ -15,7 +15,7 @@ from autotune_cli.profiling.errors import BadRules
 from autotune_cli.profiling.findings import Expectation, ProfileVerdict
 from autotune_cli.profiling.phases import Phase, Recording, make_use
 from autotune_cli.profiling.readers.finding import EXAMPLES, find_trace, read_trace
-from autotune_cli.profiling.verdict import Shape, judge
+from autotune_cli.profiling.verdict import PathShape, judge
 
 FOLDER = Path(__file__).parents[1] / "data" / "traces"
 CLASSIFY = load_classifier()
@@ -89,7 +89,7 @@ def ran(recording: Recording) -> dict[str, Phase]:
 
 
 def verdict(
-    recording: Recording, shape: Shape, expects: Sequence[str] = (), forbids: Sequence[str] = ()
+    recording: Recording, shape: PathShape, expects: Sequence[str] = (), forbids: Sequence[str] = ()
 ) -> ProfileVerdict:
     return judge(recording, Expectation(shape, tuple(expects), tuple(forbids)))
 
@@ -141,7 +141,7 @@ def test_a_capture_launches_and_runs_nothing(name: str) -> None:
 @pytest.mark.parametrize("name", [name for name, seen in TRACES.items() if 0 in (seen.paged, seen.free)])
 def test_kernels_injected_into_a_trace_that_passes_are_stopped(name: str) -> None:
     seen, recording = TRACES[name], recording_of(name)
-    shape: Shape = "paged" if seen.paged == 0 else "ragged or pair"
+    shape: PathShape = "paged" if seen.paged == 0 else "ragged or pair"
     tried, faults = self_check(recording, Expectation(shape), lambda kernel: make_use(kernel, 1, 0.0, CLASSIFY))
     assert not faults
     assert len(tried) == 4 * len(seen.phases) + 1

@@ -30,7 +30,7 @@ from autotune_cli.profiling.classify import load_classifier, parse_rules
 from autotune_cli.profiling.findings import Expectation, ProfileVerdict
 from autotune_cli.profiling.phases import Demand, Phase, Recording, make_use, phase_of_names
 from autotune_cli.profiling.readers.finding import find_trace, read_trace
-from autotune_cli.profiling.verdict import Shape, judge
+from autotune_cli.profiling.verdict import PathShape, judge
 
 CLASSIFY = load_classifier()
 
@@ -39,7 +39,9 @@ def phase(*names: str, name: str = "eager", demand: Demand = "strict", **values:
     return replace(phase_of_names(name, names, CLASSIFY), demand=demand, **values)
 
 
-def verdict(shape: Shape, *phases: Phase, expects: Sequence[str] = (), forbids: Sequence[str] = ()) -> ProfileVerdict:
+def verdict(
+    shape: PathShape, *phases: Phase, expects: Sequence[str] = (), forbids: Sequence[str] = ()
+) -> ProfileVerdict:
     return judge(Recording("t", phases), Expectation(shape, tuple(expects), tuple(forbids)))
 
 
@@ -98,7 +100,7 @@ def test_paged(names: list[str], exit_code: int, code: str | None) -> None:
         ("ragged or pair", [FA2_RAGGED, MERGE], 1),
     ],
 )
-def test_ragged(shape: Shape, names: list[str], exit_code: int) -> None:
+def test_ragged(shape: PathShape, names: list[str], exit_code: int) -> None:
     assert verdict(shape, phase(*names)).exit_code == exit_code
 
 
@@ -225,7 +227,7 @@ def test_the_recorded_trace_with_an_injected_kernel_fails_and_without_kernels_is
 @pytest.mark.parametrize(
     ("shape", "names"), [("paged", [FA2_PAGED]), ("pair", [FA2_RAGGED, FA2_PAGED, MERGE]), ("ragged", [FA2_RAGGED])]
 )
-def test_the_self_check_stops_what_it_injects(shape: Shape, names: list[str]) -> None:
+def test_the_self_check_stops_what_it_injects(shape: PathShape, names: list[str]) -> None:
     recording = Recording("t", (phase(*names), phase(name="empty")))
     tried, problems = self_check(recording, Expectation(shape), lambda name: make_use(name, 1, 0.0, CLASSIFY))
     assert len(tried) == 5

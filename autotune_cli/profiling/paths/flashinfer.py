@@ -7,7 +7,7 @@ from typing import cast
 from autotune_cli.profiling.path import PAGE_SIZE, PhasePlan
 from autotune_cli.profiling.paths.rules import PathRules
 from autotune_cli.profiling.request import CandidateSpec, PathRequest, PhaseName
-from autotune_cli.profiling.verdict import Shape
+from autotune_cli.profiling.verdict import PathShape
 from autotune_cli.sglang.resolve import ForwardMode, Resolution, Route, resolve
 
 _DETERMINISTIC = "sglang --attention-backend flashinfer --enable-deterministic-inference"
@@ -83,7 +83,7 @@ def _wanted(route: Route, request: PathRequest) -> CandidateSpec:
     return CandidateSpec("flashinfer.ragged", () if kernels == "auto" else (("path", kernels),))
 
 
-def _shape(found: Resolution, prefix: bool) -> Shape:
+def _shape(found: Resolution, prefix: bool) -> PathShape:
     if found.executed != "ragged":
         return "paged"
     return "pair" if prefix else "ragged"
