@@ -1,0 +1,121 @@
+"""Latent attention: suites, cost, reference and judge, and torch's backend. On a CPU."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+
+from autotune_cli.kernels.family import cost, family
+from autotune_cli.kernels.mla.problem import MlaProblem, make_problem
+from autotune_cli.kernels.mla.workload import MlaWorkload
+from autotune_cli.kernels.models import build_suite, load_model
+from autotune_cli.kernels.registry import REGISTRY
+
+SMALL = {"num_heads": 4, "kv_lora_rank": 512, "qk_rope_head_dim": 64, "qk_nope_head_dim": 128}
+
+
+def workload(name: str, **changes: Any) -> MlaWorkload:
+    new, context = {"decode": (1, 90), "extend": (7, 90)}[name]
+    fields: dict[str, Any] = {"operation": f"attention.mla_{name}", "batch": 3, "new": new, "context": context}
+    latent = SMALL | changes
+    return MlaWorkload.model_validate(fields | {"mode": "eager", "latent": latent})
+
+
+def attended(made: MlaProblem, *, scale: float | None = None, rotated: float = 1.0, shift: int = 0) -> torch.Tensor:
+    """What a candidate returns; by default a right one."""
+    pages, rank = made.paged(16), made.geometry.kv_lora_rank
+    out = torch.empty_like(made.q_nope)
+    starts = made.qo_indptr.tolist()
+    for request, (qo, kv) in enumerate(zip(*made.lengths, strict=True)):
+        rows = slice(starts[request], starts[request] + qo)
+        ckv, kpe = (part[pages.tables[request].long()].flatten(0, 1)[:kv].float() for part in (pages.ckv, pages.kpe))
+        scores = made.q_nope[rows].float() @ ckv.T + rotated * (made.q_pe[rows].float() @ kpe.T)
+        own = torch.arange(kv - qo, kv)[:, None] + shift
+        hidden = torch.arange(kv)[None, :] > own.clamp(min=0)
+        scores = (scores * (scale or made.geometry.scale)).masked_fill(hidden[:, None], -math.inf)
+        out[rows] = (scores.softmax(-1) @ ckv).to(out.dtype)
+    assert ckv.shape[1] == rank
+    return out
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float32"])
+@pytest.mark.parametrize("name", ["decode", "extend"])
+def test_a_right_output_passes_and_wrong_ones_fail(name: str, dtype: str) -> None:
+    made = make_problem(workload(name, dtype=dtype), "edges", "cpu", 1)
+    verdict = made.check(attended(made))
+    assert verdict.ok, verdict.message
+    for fault in ({"scale": 1 / math.sqrt(576)}, {"rotated": 0.0}, {"shift": -1}):
+        assert not made.check(attended(made, **fault)).ok, fault  # type: ignore[arg-type]
+
+
+def test_a_causal_mask_that_is_aligned_to_the_start_is_wrong() -> None:
+    made = make_problem(workload("extend"), "edges", "cpu", 1)
+    assert not made.check(attended(made, shift=1)).ok
+
+
+def test_every_page_size_holds_the_same_tokens_and_garbage_beside_them() -> None:
+    made = make_problem(workload("decode"), "workload", "cpu", 2)
+    for size in (1, 64, 128):
+        pages = made.paged(size)
+        assert pages.ckv.data_ptr() == pages.pool.data_ptr()
+        assert pages.kpe.stride(1) == made.geometry.width
+        first = 0
+        for table, tokens in zip(pages.tables, made.lengths.kv, strict=True):
+            assert 0 not in table
+            held = pages.pool[table.long()].flatten(0, 1)
+            assert torch.equal(held[:tokens], made._tokens[first : first + tokens])
+            assert (held[tokens:] > 1e4).all()
+            first += tokens
+
+
+@pytest.mark.parametrize("kv_dtype", [None, "float8_e4m3fn"])
+@pytest.mark.parametrize("form", ["products", "sdpa"])
+@pytest.mark.parametrize("name", ["decode", "extend"])
+def test_torch_is_right(name: str, form: str, kv_dtype: str | None) -> None:
+    for case in ("workload", "edges"):
+        made = make_problem(workload(name, kv_dtype=kv_dtype), case, "cpu", 3)
+        verdict = made.check(REGISTRY.get("torch.mla").prepare(made, form=form).run())  # type: ignore[union-attr]
+        assert verdict.ok, verdict.message
+
+
+def test_moved_inputs_lie_elsewhere_and_are_the_same() -> None:
+    made = make_problem(workload("extend"), "workload", "cpu", 3)
+    joined = made.q
+    other = made.moved()
+    assert not {part.data_ptr() for part in (*made.inputs(), joined)} & {part.data_ptr() for part in other.inputs()}
+    assert torch.equal(other.q, joined)
+    assert torch.equal(other.paged(16).pool, made.paged(16).pool)
+
+
+def test_the_cost_of_a_decode_step_by_hand() -> None:
+    shape = workload("decode").model_copy(update={"spread": "even"})
+    least = cost(shape)
+    queries, tokens = 3 * 4, 3 * 90
+    assert least.bytes == 2 * (queries * 576 + tokens * 576 + queries * 512)
+    assert least.flops == 2 * tokens * 4 * (576 + 512)
+    even = workload("extend").model_copy(update={"spread": "even"})
+    assert cost(even).flops == 2 * 3 * sum(range(84, 91)) * 4 * (576 + 512)
+
+
+@pytest.mark.parametrize(
+    ("name", "heads", "nope"),
+    [("deepseek-v3", 128, 128), ("deepseek-v3.2", 128, 128), ("kimi-k2", 64, 128), ("glm-5", 64, 192)],
+)
+@pytest.mark.parametrize("tp", [1, 8, 16])
+def test_suites_of_the_known_models(name: str, heads: int, nope: int, tp: int) -> None:
+    found = build_suite(name, "cuda", tp=tp, operations="mla").workloads
+    assert {each.operation for each in found} == {"attention.mla_decode", "attention.mla_extend"}
+    assert {each.latent.key for each in found if isinstance(each, MlaWorkload)} == {
+        f"h{heads // tp} mla 512+64 d{nope} bfloat16"
+    }
+    topk = load_model(name).topk
+    assert {each.situation["attention"] for each in found} == {"mla" if topk is None else "dsa"}
+    assert {each.mode for each in found if each.operation == "attention.mla_decode"} == {"graph"}
+
+
+def test_another_judge_of_attention_makes_earlier_results_of_latent_attention_worthless() -> None:
+    own = {path.relative_to(path.parents[1]).as_posix() for path in family("attention.mla_decode").sources()}
+    assert own >= {"mla/problem.py", "mla/reference.py", "attention/reference.py", "attention/problem.py"}
