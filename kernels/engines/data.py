@@ -43,8 +43,6 @@ class RowConditions(Frozen):
     asymmetric: bool | None = None
     group_at_least: int = 0
     kv_heads: tuple[int, ...] = ()
-    prefix_below: int | None = None
-    """Fewer cached tokens before the new ones, in the whole batch."""
     k: tuple[int, ...] = ()
     options: dict[str, tuple[str, ...]] = Field({})
     """Any of the values; an option that isn't given has the value of the file's ``options``."""
@@ -70,7 +68,6 @@ class RowConditions(Frozen):
             and self.softcap in (None, s.softcap)
             and self.asymmetric in (None, s.asymmetric)
             and s.group >= self.group_at_least
-            and (self.prefix_below is None or s.prefix_tokens < self.prefix_below)
             and (not self.cuda or within(s.cuda, self.cuda))
             and (not self.versions or version is None or within(version, self.versions))
             and all(options.get(name, "") in values for name, values in self.options.items())

@@ -38,8 +38,6 @@ class Situation:
     k: int = 0
     """Of a top-k."""
     kv_dtype: str = "bfloat16"
-    prefix_tokens: int = 0
-    """Cached tokens of the whole batch before its new ones."""
     asymmetric: bool = False
     """Keys and values of different widths."""
     options: Mapping[str, str] = field(default_factory=dict)

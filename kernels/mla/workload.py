@@ -81,5 +81,4 @@ class MlaWorkload(BaseWorkload):
             "attention": "mla" if self.index_topk is None else "dsa",
             "kv_heads": self.latent.num_heads,
             "kv_dtype": self.latent.cache_dtype,
-            "prefix_tokens": sum(kv - qo for qo, kv in zip(*self.lengths, strict=True)),
         }
