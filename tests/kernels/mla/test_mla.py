@@ -3,25 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import pytest
 import torch
+from mla_cases import workload
 
 from autotune_cli.kernels.family import cost, family
 from autotune_cli.kernels.mla.problem import MlaProblem, make_problem
 from autotune_cli.kernels.mla.workload import MlaWorkload
 from autotune_cli.kernels.models import build_suite, load_model
 from autotune_cli.kernels.registry import REGISTRY
-
-SMALL = {"num_heads": 4, "kv_lora_rank": 512, "qk_rope_head_dim": 64, "qk_nope_head_dim": 128}
-
-
-def workload(name: str, **changes: Any) -> MlaWorkload:
-    new, context = {"decode": (1, 90), "extend": (7, 90)}[name]
-    fields: dict[str, Any] = {"operation": f"attention.mla_{name}", "batch": 3, "new": new, "context": context}
-    latent = SMALL | changes
-    return MlaWorkload.model_validate(fields | {"mode": "eager", "latent": latent})
 
 
 def attended(made: MlaProblem, *, scale: float | None = None, rotated: float = 1.0, shift: int = 0) -> torch.Tensor:
