@@ -5,18 +5,21 @@ New modules compile: about a minute at the first run.
 
 from __future__ import annotations
 
-import copy
 import functools
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from autotune_cli.kernels.attention.workload import Lengths
 from autotune_cli.kernels.family import Verdict
-from autotune_cli.kernels.mla.problem import MlaProblem, cases, make_problem
+from autotune_cli.kernels.mla.problem import cases, make_problem
 from autotune_cli.kernels.mla.workload import MlaWorkload
 from autotune_cli.kernels.registry import REGISTRY, Backend, Candidate, Device, Prepared
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "kernels" / "mla"))
+from mla_cases import shortened
 
 pytestmark = [
     pytest.mark.gpu,
@@ -144,21 +147,6 @@ def test_who_races_on_hopper(operation: str, mode: str) -> None:
     for word in [*words, *(["sgl_kernel.flashmla"] if decode else [])]:
         assert any(key.startswith(word) for key in runs), (word, runs)
     assert not any("cutlass" in key for key in runs)
-
-
-def shortened(problem: MlaProblem) -> MlaProblem:
-    """The same tensors and pages, of which each request now has half its tokens; the buffers of lengths are changed."""
-    before = problem.lengths
-    half = tuple(max(1, tokens // 2) for tokens in before.kv)
-    for pages in problem._pages.values():
-        for lengths in (pages.seq_lens, pages.host_lengths):
-            lengths.copy_(torch.tensor(half, dtype=torch.int32))
-    other = copy.copy(problem)
-    other.__dict__.pop("reference", None)
-    other.lengths = Lengths(before.qo, half)
-    parts = zip(problem._tokens.split(list(before.kv)), half, strict=True)
-    other._tokens = torch.cat([tokens[:count] for tokens, count in parts])
-    return other
 
 
 @pytest.mark.parametrize("name", ["flashinfer.mla", "sgl_kernel.fa3_mla", "sgl_kernel.flashmla"])
