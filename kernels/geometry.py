@@ -75,10 +75,11 @@ class Geometry(Frozen):
 
 
 class LatentGeometry(Frozen):
-    """The shape of one layer of multi-head latent attention (MLA) on one GPU, with its up-projections absorbed.
+    """The shape of one layer of multi-head latent attention (MLA) on one GPU, in both of its forms.
 
-    A token's cache is one vector of ``width`` numbers that all heads share: the latent part, which is key and value,
-    and the rotated part, which is key only. Fields have the names of a config.json.
+    Absorbed: a token's cache is one vector of ``width`` numbers that all heads share: the latent part, which is key and
+    value, and the rotated part, which is key only. Plain, with keys and values projected up from it: each head has its
+    own, ``head_dim`` and ``v_head_dim`` wide. Fields have the names of a config.json.
     """
 
     num_heads: PositiveInt
@@ -86,7 +87,9 @@ class LatentGeometry(Frozen):
     """Width of the latent part, and of a head's output."""
     qk_rope_head_dim: PositiveInt
     qk_nope_head_dim: PositiveInt
-    """Of a head before the absorption. With the rotated part it decides the softmax scale, and nothing else."""
+    """Of a head before the absorption. With the rotated part it is ``head_dim``, which decides the softmax scale."""
+    v_head_dim: PositiveInt
+    """Of a head's values, projected up. The absorbed form doesn't depend on it."""
     dtype: DType = "bfloat16"
     kv_dtype: DType | None = None
     """None: as ``dtype``."""
@@ -97,13 +100,18 @@ class LatentGeometry(Frozen):
         return self.kv_lora_rank + self.qk_rope_head_dim
 
     @property
+    def head_dim(self) -> int:
+        """Of a head's keys, projected up."""
+        return self.qk_nope_head_dim + self.qk_rope_head_dim
+
+    @property
     def cache_dtype(self) -> DType:
         return self.kv_dtype or self.dtype
 
     @property
     def scale(self) -> float:
         """Softmax scale, of the head dim before the absorption; YaRN's factor on it is left out: no effect on time."""
-        return 1.0 / math.sqrt(self.qk_nope_head_dim + self.qk_rope_head_dim)
+        return 1.0 / math.sqrt(self.head_dim)
 
     @property
     def key(self) -> str:
@@ -111,3 +119,8 @@ class LatentGeometry(Frozen):
             f"h{self.num_heads} mla {self.kv_lora_rank}+{self.qk_rope_head_dim} d{self.qk_nope_head_dim} {self.dtype}"
         )
         return text if self.kv_dtype in (None, self.dtype) else f"{text} kv {self.kv_dtype}"
+
+    @property
+    def plain_key(self) -> str:
+        """Of the plain form, which has no cache: ``h16 d192/128 bfloat16``."""
+        return f"h{self.num_heads} d{self.head_dim}/{self.v_head_dim} {self.dtype}"

@@ -18,12 +18,18 @@ def cost(workload: MlaWorkload) -> Cost:
     Queries (latent and rotated part) are read once, outputs (latent) written once. A cached token is read once: all
     heads share it, and its latent part is key and value in one. Of an extend all tokens of a request are visible to its
     last query. Both products count over the visible pairs only: the first over the whole width, the second over the
-    latent part. Page tables, lengths and partial results aren't counted, nor are the projections before and after,
-    which the kernel doesn't do. No candidate multiplies in FP8, so an FP8 cache makes no product cheaper.
+    latent part. In the plain form each head has keys and values of its own, read once. Page tables, lengths and partial
+    results aren't counted, nor are the projections before and after, which the kernel doesn't do. No candidate
+    multiplies in FP8, so an FP8 cache makes no product cheaper.
     """
     g, lengths = workload.latent, workload.lengths
     queries = sum(lengths.qo) * g.num_heads
     pairs = sum((2 * kv - qo + 1) * qo // 2 for qo, kv in zip(*lengths, strict=True))
+    if workload.operation == "attention.mla_prefill":
+        size, both = BYTES[g.dtype], g.head_dim + g.v_head_dim
+        written = float(queries * g.v_head_dim * size)
+        read = float(queries * g.head_dim * size + sum(lengths.kv) * g.num_heads * both * size)
+        return Cost(read + written, 2.0 * pairs * g.num_heads * both, written)
     read = float(queries * g.width * BYTES[g.dtype] + sum(lengths.kv) * g.width * BYTES[g.cache_dtype])
     written = float(queries * g.kv_lora_rank * BYTES[g.dtype])
     return Cost(read + written, 2.0 * pairs * g.num_heads * (g.width + g.kv_lora_rank), written)
@@ -43,6 +49,12 @@ def memory_bytes(workload: MlaWorkload, page_layouts: int | None = None) -> int:
         lengths = workload.lengths
         qo, kv, longest = sum(lengths.qo), sum(lengths.kv), max(lengths.kv)
     queries = qo * g.num_heads
+    if workload.operation == "attention.mla_prefill":
+        size = BYTES[g.dtype]
+        # Queries, output and the output kept for comparison; the reference is in float32. No pages.
+        total = queries * (g.head_dim * size + g.v_head_dim * (2 * size + 4) + 4)
+        # Keys and values, one request's widened for the reference.
+        return total + g.num_heads * (g.head_dim + g.v_head_dim) * (kv * size + 4 * longest)
     # Queries in two parts and joined, output and the output kept for comparison; the reference is in float32.
     total = queries * (2 * g.width * BYTES[g.dtype] + g.kv_lora_rank * (2 * BYTES[g.dtype] + 4) + 4)
     token = g.width * BYTES[g.cache_dtype]

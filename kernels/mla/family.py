@@ -17,6 +17,7 @@ from autotune_cli.kernels.mla.workload import MlaOperation, MlaWorkload
 # Whose batches are narrowed alike.
 _ALIKE: dict[MlaOperation, AttentionOperation] = {
     "attention.mla_decode": "attention.decode",
+    "attention.mla_prefill": "attention.prefill",
     "attention.mla_extend": "attention.extend",
 }
 
@@ -24,10 +25,10 @@ _ALIKE: dict[MlaOperation, AttentionOperation] = {
 class MlaFamily(Family[MlaWorkload]):
     name = "mla"
     default_model = "deepseek-v3"
-    short_names = ("mla_decode", "mla_extend")
+    short_names = ("mla_decode", "mla_prefill", "mla_extend")
 
     def default_mode(self, operation: str) -> Mode:
-        """Decode runs from a CUDA graph in servers; extend doesn't."""
+        """Decode runs from a CUDA graph in servers; prefill and extend don't."""
         return "graph" if operation == "attention.mla_decode" else "eager"
 
     def cost(self, workload: MlaWorkload) -> Cost:
@@ -40,7 +41,10 @@ class MlaFamily(Family[MlaWorkload]):
         if request.latent is None:
             return []
         mla = cast("MlaOperation", operation)
-        longest, found = model.max_context, []
+        longest, found, latent = model.max_context, [], request.latent
+        if mla == "attention.mla_prefill":
+            # It reads no cache.
+            latent = latent.model_copy(update={"kv_dtype": None})
         for shape in narrowed(_ALIKE[mla], GRIDS[request.device_kind][mla], request.wanted):
             # A model is not asked for more than it was made for, unless the user asks.
             if request.wanted.contexts is None and longest is not None and shape.context > longest:
@@ -50,7 +54,7 @@ class MlaFamily(Family[MlaWorkload]):
             found.append(
                 MlaWorkload(
                     operation=mla,
-                    latent=request.latent,
+                    latent=latent,
                     batch=shape.batch,
                     new=shape.new,
                     context=shape.context,

@@ -1,8 +1,10 @@
-"""The exact latent attention that candidates are compared with, and how close they must come."""
+"""The exact latent attention, in both forms, that candidates are compared with, and how close they must come."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -34,11 +36,8 @@ def compute_reference(
     rank = geometry.kv_lora_rank
     out = torch.empty(q_nope.shape, dtype=wide, device=q_nope.device)
     lse = torch.empty(q_nope.shape[:2], dtype=wide, device=q_nope.device)
-    before = torch.backends.cuda.matmul.allow_tf32
-    # TF32 has 10 mantissa bits: no reference for float16.
-    torch.backends.cuda.matmul.allow_tf32 = False
     queries, keys = 0, 0
-    try:
+    with _full_precision():
         for qo, kv in zip(*lengths, strict=True):
             cached = tokens[keys : keys + kv].to(wide)
             block = max(1, min(qo, _SCORES // (geometry.num_heads * kv)))
@@ -55,9 +54,53 @@ def compute_reference(
                 out[rows] = scores.sub_(total[..., None]).exp_() @ seen[:, :rank]
                 lse[rows] = total * math.log2(math.e)
             queries, keys = queries + qo, keys + kv
+    return Reference(out, lse)
+
+
+def compute_plain_reference(
+    geometry: LatentGeometry, lengths: Lengths, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor
+) -> Reference:
+    """Plain attention of each request, causal and aligned to the end; float64 on CPU, float32 on CUDA.
+
+    Args:
+        q: [sum(qo), heads, head_dim].
+        k: [sum(kv), heads, head_dim].
+        v: [sum(kv), heads, v_head_dim].
+
+    Returns:
+        ``out`` [sum(qo), heads, v_head_dim] and base-2 ``lse``.
+    """
+    wide = torch.float32 if q.device.type == "cuda" else torch.float64
+    out = torch.empty(*q.shape[:2], geometry.v_head_dim, dtype=wide, device=q.device)
+    lse = torch.empty(q.shape[:2], dtype=wide, device=q.device)
+    queries, keys = 0, 0
+    with _full_precision():
+        for qo, kv in zip(*lengths, strict=True):
+            # [heads, keys, dim]
+            k_wide, v_wide = (part[keys : keys + kv].to(wide).transpose(0, 1) for part in (k, v))
+            block = max(1, min(qo, _SCORES // (geometry.num_heads * kv)))
+            for start in range(0, qo, block):
+                stop = min(start + block, qo)
+                rows, seen = slice(queries + start, queries + stop), kv - qo + stop
+                scores = torch.bmm(q[rows].to(wide).transpose(0, 1), k_wide[:, :seen].mT).mul_(geometry.scale)
+                own = torch.arange(kv - qo + start, seen, device=q.device)[:, None]
+                scores.masked_fill_(torch.arange(seen, device=q.device)[None, :] > own, -math.inf)
+                total = torch.logsumexp(scores, dim=-1)
+                out[rows] = torch.bmm(scores.sub_(total[..., None]).exp_(), v_wide[:, :seen]).transpose(0, 1)
+                lse[rows] = (total * math.log2(math.e)).T
+            queries, keys = queries + qo, keys + kv
+    return Reference(out, lse)
+
+
+@contextmanager
+def _full_precision() -> Iterator[None]:
+    """TF32 has 10 mantissa bits: no reference for float16."""
+    before = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = False
+    try:
+        yield
     finally:
         torch.backends.cuda.matmul.allow_tf32 = before
-    return Reference(out, lse)
 
 
 def judge(output: Any, reference: Reference, geometry: LatentGeometry, lengths: Lengths) -> Verdict:

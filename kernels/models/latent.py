@@ -14,12 +14,16 @@ def read_latent(fields: Fields, heads: int) -> LatentLayers | None:
     rank = fields.kv_lora_rank
     if fields.values.get("use_mla") is False or rank is None:
         return None
-    rope, nope = fields.qk_rope_head_dim, fields.qk_nope_head_dim
+    rope, nope, value = fields.qk_rope_head_dim, fields.qk_nope_head_dim, fields.v_head_dim
     if rope is None:
         raise fields.missing("qk_rope_head_dim")
     if nope is None:
         raise fields.missing("qk_nope_head_dim")
-    return LatentLayers(num_heads=heads, kv_lora_rank=rank, qk_rope_head_dim=rope, qk_nope_head_dim=nope)
+    if value is None:
+        raise fields.missing("v_head_dim")
+    return LatentLayers(
+        num_heads=heads, kv_lora_rank=rank, qk_rope_head_dim=rope, qk_nope_head_dim=nope, v_head_dim=value
+    )
 
 
 def latent_notes(fields: Fields) -> list[str]:

@@ -63,6 +63,7 @@ class LatentLayers(Frozen):
     kv_lora_rank: PositiveInt
     qk_rope_head_dim: PositiveInt
     qk_nope_head_dim: PositiveInt
+    v_head_dim: PositiveInt
 
 
 class Model(Frozen):
@@ -126,6 +127,7 @@ class Model(Frozen):
             kv_lora_rank=self.latent.kv_lora_rank,
             qk_rope_head_dim=self.latent.qk_rope_head_dim,
             qk_nope_head_dim=self.latent.qk_nope_head_dim,
+            v_head_dim=self.latent.v_head_dim,
             dtype=compute,
             kv_dtype=None if cache == compute else cache,
         )

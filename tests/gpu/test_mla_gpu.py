@@ -28,15 +28,16 @@ pytestmark = [
 ]
 
 GEOMETRIES: dict[str, dict[str, Any]] = {
-    "deepseek-v3": {"num_heads": 128, "qk_nope_head_dim": 128},
-    "deepseek-v3 tp 8": {"num_heads": 16, "qk_nope_head_dim": 128},
-    "kimi-k2 tp 8": {"num_heads": 8, "qk_nope_head_dim": 128},
-    "glm-5": {"num_heads": 64, "qk_nope_head_dim": 192},
-    "fp8 cache": {"num_heads": 16, "qk_nope_head_dim": 128, "kv_dtype": "float8_e4m3fn"},
-    "float16": {"num_heads": 16, "qk_nope_head_dim": 128, "dtype": "float16"},
+    "deepseek-v3": {"num_heads": 128},
+    "deepseek-v3 tp 8": {"num_heads": 16},
+    "kimi-k2 tp 8": {"num_heads": 8},
+    "glm-5": {"num_heads": 64, "qk_nope_head_dim": 192, "v_head_dim": 256},
+    "fp8 cache": {"num_heads": 16, "kv_dtype": "float8_e4m3fn"},
+    "float16": {"num_heads": 16, "dtype": "float16"},
 }
 SHAPES: dict[str, dict[str, int]] = {
     "attention.mla_decode": {"batch": 8, "context": 3000},
+    "attention.mla_prefill": {"batch": 3, "new": 700, "context": 700},
     "attention.mla_extend": {"batch": 4, "new": 200, "context": 1500},
 }
 
@@ -48,7 +49,8 @@ def device() -> Device:
 
 
 def workload(operation: str, mode: str, geometry: str, **changes: Any) -> MlaWorkload:
-    latent = {"kv_lora_rank": 512, "qk_rope_head_dim": 64} | GEOMETRIES[geometry]
+    shared = {"kv_lora_rank": 512, "qk_rope_head_dim": 64, "qk_nope_head_dim": 128, "v_head_dim": 128}
+    latent = shared | GEOMETRIES[geometry]
     fields: dict[str, Any] = {"operation": operation, "mode": mode, "latent": latent, "served_context": 8192}
     return MlaWorkload.model_validate(fields | SHAPES[operation] | changes)
 
@@ -134,6 +136,15 @@ def test_every_candidate_is_right(operation: str, name: str, geometry: str, mode
     assert failures(workload(operation, mode, geometry), backend) == {}
 
 
+@pytest.mark.parametrize("name", [name for operation, name in names() if operation == "attention.mla_prefill"])
+def test_a_plain_prefill_on_a_prefix(name: str) -> None:
+    backend = REGISTRY.get(name)
+    if missing := backend.missing():
+        pytest.skip(f"{missing} is not installed: {backend.install}")
+    shape = workload("attention.mla_prefill", "eager", "deepseek-v3 tp 8", new=200, context=1500)
+    assert failures(shape, backend) == {}
+
+
 @pytest.mark.parametrize("operation", SHAPES)
 @pytest.mark.parametrize("mode", ["eager", "graph"])
 def test_who_races_on_hopper(operation: str, mode: str) -> None:
@@ -142,9 +153,12 @@ def test_who_races_on_hopper(operation: str, mode: str) -> None:
         pytest.skip("what is compiled for other GPUs differs")
     shape = workload(operation, mode, "deepseek-v3 tp 8")
     runs = [candidate.key for backend in REGISTRY.of(operation) for candidate in supported(shape, backend)]
-    decode = operation == "attention.mla_decode"
     words = ["flashinfer.mla(path=fa2", "flashinfer.mla(path=fa3", "sgl_kernel.fa3_mla("]
-    for word in [*words, *(["sgl_kernel.flashmla"] if decode else [])]:
+    if operation == "attention.mla_decode":
+        words.append("sgl_kernel.flashmla")
+    if operation == "attention.mla_prefill":
+        words = ["flashinfer.mla_ragged(path=fa2", "flashinfer.mla_ragged(path=fa3", "sgl_kernel.fa3_mla_ragged"]
+    for word in words:
         assert any(key.startswith(word) for key in runs), (word, runs)
     assert not any("cutlass" in key for key in runs)
 
@@ -182,7 +196,7 @@ def test_a_captured_graph_serves_the_same_batch_at_other_lengths(name: str) -> N
 def test_reference_agrees_with_the_cpus(operation: str) -> None:
     problem = make_problem(workload(operation, "eager", "kimi-k2 tp 8"), "edges", "cuda", 7)
     exact = problem.reference
-    for name in ("q_nope", "q_pe", "_tokens"):
+    for name in ("q", "k", "v") if operation == "attention.mla_prefill" else ("q_nope", "q_pe", "_tokens"):
         setattr(problem, name, getattr(problem, name).cpu())
     del problem.__dict__["reference"]
     wide = problem.reference

@@ -142,7 +142,7 @@ def test_latent_attention_builds_what_its_wrapper_loads(
     from autotune_cli.kernels.mla.backends import flashinfer_mla
     from autotune_cli.kernels.mla.problem import make_problem
 
-    layer = {"num_heads": 16, "kv_lora_rank": 512, "qk_rope_head_dim": 64, "qk_nope_head_dim": 128}
+    layer = {"num_heads": 16, "kv_lora_rank": 512, "qk_rope_head_dim": 64, "qk_nope_head_dim": 128, "v_head_dim": 128}
     shape = MlaWorkload.model_validate(
         {"operation": "attention.mla_decode", "batch": 2, "context": 64, "mode": "eager"}
         | {"latent": layer | {"kv_dtype": kv_dtype}}

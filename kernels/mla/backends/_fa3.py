@@ -57,3 +57,11 @@ def splits(workload: MlaWorkload, device: Device) -> list[int]:
     blocks = -(-max(workload.lengths.kv) // TILE)
     most = _FULL * (device.multiprocessors or 132)
     return [count for count in SPLITS if count <= blocks and tiles(workload) * count <= most]
+
+
+def why_not_plain(workload: MlaWorkload, device: Device) -> str | None:
+    """Why the call over keys and values can't compute the workload, or None."""
+    g = workload.latent
+    if (g.head_dim, g.v_head_dim) not in PLAIN:
+        return f"FlashAttention-3 isn't compiled for keys of {g.head_dim} and values of {g.v_head_dim}"
+    return why_not(g, device)

@@ -5,7 +5,7 @@ FlashInfer 0.6.10 and later. Rules marked [S] were read in the source of 0.6.18.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from autotune_cli.kernels.base import DType
 from autotune_cli.kernels.flashinfer_jit import jit_module
@@ -14,6 +14,9 @@ from autotune_cli.kernels.mla.workload import MlaWorkload
 from autotune_cli.kernels.modules import Module
 from autotune_cli.kernels.registry import Device
 
+if TYPE_CHECKING:
+    from autotune_cli.kernels.mla.plain import PlainProblem
+
 REQUIRES = ("flashinfer",)
 INSTALL = "pip install 'kernel-autotune[cuda]'"
 HALF: tuple[DType, ...] = ("bfloat16", "float16")
@@ -21,6 +24,10 @@ SHORT: dict[DType, str] = {"bfloat16": "bf16", "float16": "fp16", "float8_e4m3fn
 # SGLang's SGLANG_FLASHINFER_WORKSPACE_SIZE. Partial results of the latent kernels take 18 MiB of it on 132
 # multiprocessors, whatever the batch is: ``MLAPlan`` [S].
 WORKSPACE = 384 << 20
+# Keys and values, projected up; fa3's are those of determine_attention_backend [S].
+PLAIN = ((64, 64), (128, 128), (192, 128), (256, 256))
+# fa2's plan spreads a batch over 2 blocks per multiprocessor; 160 covers Hopper (132) and Blackwell (148).
+_GRID = 2 * 160
 # What ``MLAPlan`` reserves its tables for; it writes beyond them without a check [S].
 _MOST_WORK = 16384
 # Rows of a tile: of one block, or of two where a request has more than 64 rows on average [S].
@@ -96,4 +103,69 @@ def absorbed_module(workload: MlaWorkload, path: str) -> Module:
         # Three files of 17 s each on two cores (nvcc 13.0).
         seconds=50.0,
         jobs=3,
+    )
+
+
+def why_not_plain(workload: MlaWorkload, device: Device, path: str) -> str | None:
+    """Why a path can't compute the plain form, or None."""
+    g = workload.latent
+    if (g.head_dim, g.v_head_dim) not in PLAIN:
+        return f"FlashInfer isn't built for keys of {g.head_dim} and values of {g.v_head_dim}"
+    return why_not(g, device, path)
+
+
+def plain_workspace_bytes(problem: PlainProblem) -> int:
+    """Room for fa2's partial results: float32 [heads, tiles, tile, v_head_dim + 1] and a quarter more.
+
+    At least SGLang's. Tiles are counted as PrefillSplitQOKVIndptr does [S]: under CUDA graphs for the worst spread of
+    the same tokens, else no more than the grid. No head shares its keys.
+    """
+    g, lengths = problem.geometry, problem.lengths
+    rows, batch = sum(lengths.qo), len(lengths.qo)
+    longest = rows - batch + 1 if problem.graph else rows // batch
+    tile = 128 if longest > 64 and g.v_head_dim < 256 else 64 if longest > 16 else 16
+    tiles = -(-_GRID // g.num_heads)
+    if problem.graph:
+        tiles = max(tiles, -(-rows // tile) + batch - 1)
+    size = int(1.25 * 4 * g.num_heads * tiles * tile * (g.v_head_dim + 1))
+    return max(WORKSPACE, -(-size >> 20) << 20)
+
+
+def plain_module_arguments(workload: MlaWorkload, path: str) -> dict[str, Any]:
+    """Arguments of ``gen_batch_prefill_module``."""
+    import torch
+
+    g = workload.latent
+    dtype: torch.dtype = getattr(torch, g.dtype)
+    return {
+        "backend": path,
+        "dtype_q": dtype,
+        "dtype_kv": dtype,
+        "dtype_o": dtype,
+        "dtype_idx": torch.int32,
+        "head_dim_qk": g.head_dim,
+        "head_dim_vo": g.v_head_dim,
+        "pos_encoding_mode": 0,
+        "use_sliding_window": False,
+        "use_logits_soft_cap": False,
+        "use_fp16_qk_reduction": False,
+    }
+
+
+def plain_module(workload: MlaWorkload, path: str) -> Module:
+    """The prefill module of the plain form."""
+    from flashinfer.jit.attention import gen_batch_prefill_module
+    from flashinfer.jit.core import current_compilation_context
+
+    g = workload.latent
+    # As for attention's modules of the same generator.
+    seconds, gigabytes = (600.0, 4.0) if path == "fa3" else (130.0, 0.6)
+    return jit_module(
+        gen_batch_prefill_module,
+        plain_module_arguments(workload, path),
+        current_compilation_context.TARGET_CUDA_ARCHS,
+        label=f"{path} prefill {SHORT.get(g.dtype, g.dtype)} d{g.head_dim}/{g.v_head_dim}",
+        seconds=seconds,
+        jobs=10,
+        gigabytes=gigabytes,
     )

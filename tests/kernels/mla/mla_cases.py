@@ -11,11 +11,11 @@ from autotune_cli.kernels.attention.workload import Lengths
 from autotune_cli.kernels.mla.problem import MlaProblem
 from autotune_cli.kernels.mla.workload import MlaWorkload
 
-SMALL = {"num_heads": 4, "kv_lora_rank": 512, "qk_rope_head_dim": 64, "qk_nope_head_dim": 128}
+SMALL = {"num_heads": 4, "kv_lora_rank": 512, "qk_rope_head_dim": 64, "qk_nope_head_dim": 128, "v_head_dim": 128}
 
 
 def workload(name: str, **latent: Any) -> MlaWorkload:
-    new, context = {"decode": (1, 90), "extend": (7, 90)}[name]
+    new, context = {"decode": (1, 90), "extend": (7, 90), "prefill": (60, 60)}[name]
     fields: dict[str, Any] = {"operation": f"attention.mla_{name}", "batch": 3, "new": new, "context": context}
     return MlaWorkload.model_validate(fields | {"mode": "eager", "latent": SMALL | latent})
 

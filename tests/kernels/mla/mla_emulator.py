@@ -232,9 +232,12 @@ def flashinfer_wrapper(real: type) -> type:
 
 
 def install_flashinfer(patch: pytest.MonkeyPatch) -> None:
-    """Put the emulated wrapper where the backends import it from; FlashInfer is installed."""
+    """Put the emulated wrappers where the backends import them from; FlashInfer is installed."""
     import flashinfer.mla
+    import flashinfer.prefill
+    import flashinfer_emulator
 
+    patch.setattr(flashinfer.prefill, "BatchPrefillWithRaggedKVCacheWrapper", flashinfer_emulator.Ragged)
     patch.setattr(
         flashinfer.mla,
         "BatchMLAPagedAttentionWrapper",

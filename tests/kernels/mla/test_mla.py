@@ -9,6 +9,7 @@ import torch
 from mla_cases import workload
 
 from autotune_cli.kernels.family import cost, family
+from autotune_cli.kernels.mla.plain import PlainProblem
 from autotune_cli.kernels.mla.problem import MlaProblem, make_problem
 from autotune_cli.kernels.mla.workload import MlaWorkload
 from autotune_cli.kernels.models import build_suite, load_model
@@ -72,8 +73,53 @@ def test_torch_is_right(name: str, form: str, kv_dtype: str | None) -> None:
         assert verdict.ok, verdict.message
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float32"])
+@pytest.mark.parametrize("new", [60, 20])
+def test_torchs_plain_form_is_right_and_wrong_ones_fail(new: int, dtype: str) -> None:
+    shape = workload("prefill", dtype=dtype).model_copy(update={"new": new})
+    for case in ("workload", "edges"):
+        made = make_problem(shape, case, "cpu", 3)
+        assert isinstance(made, PlainProblem)
+        assert (made.lengths.qo == made.lengths.kv) == (new == 60)
+        right = REGISTRY.get("torch.mla_prefill").prepare(made).run()  # type: ignore[union-attr]
+        verdict = made.check(right)
+        assert verdict.ok, verdict.message
+        assert not made.check(right.roll(1, dims=0)).ok
+        # Another softmax scale, heads' keys exchanged, a key that isn't seen.
+        for name, changed in (("q", made.q * 1.2), ("k", made.k.roll(1, dims=1)), ("v", made.v.roll(1, dims=0))):
+            other = made.for_graphs()
+            setattr(other, name, changed)
+            assert not made.check(REGISTRY.get("torch.mla_prefill").prepare(other).run()).ok, name  # type: ignore[union-attr]
+
+
+def test_the_cost_of_a_prefill_by_hand() -> None:
+    shape = workload("prefill").model_copy(update={"spread": "even"})
+    queries = 3 * 60 * 4
+    assert cost(shape).bytes == 2 * queries * (192 + 192 + 128 + 128)
+    assert cost(shape).flops == 2 * 3 * 4 * sum(range(1, 61)) * (192 + 128)
+    assert cost(shape).written == 2 * queries * 128
+    longer = shape.model_copy(update={"new": 20})
+    assert cost(longer).flops == 2 * 3 * 4 * sum(range(41, 61)) * (192 + 128)
+
+
+def test_how_a_prefill_is_named() -> None:
+    shape = workload("prefill").model_copy(update={"batch": 2})
+    assert shape.key == "attention.mla_prefill 2 x 60 eager h4 d192/128 bfloat16"
+    on_prefix = shape.model_copy(update={"new": 20})
+    assert (on_prefix.shape, on_prefix.cells) == ("2 x 20+40", ("2", "≤20+40"))
+    # Another latent width is the same computation; another width of values isn't.
+    assert workload("prefill", kv_lora_rank=256).key == workload("prefill").key
+    assert workload("prefill", v_head_dim=64).key != workload("prefill").key
+    assert workload("decode", v_head_dim=64).key == workload("decode").key
+
+
 def test_moved_inputs_lie_elsewhere_and_are_the_same() -> None:
+    plain = make_problem(workload("prefill"), "workload", "cpu", 3)
+    for one, another in zip(plain.inputs(), plain.moved().inputs(), strict=True):
+        assert torch.equal(one, another)
+        assert one.data_ptr() != another.data_ptr()
     made = make_problem(workload("extend"), "workload", "cpu", 3)
+    assert isinstance(made, MlaProblem)
     joined = made.q
     other = made.moved()
     assert not {part.data_ptr() for part in (*made.inputs(), joined)} & {part.data_ptr() for part in other.inputs()}
@@ -98,10 +144,15 @@ def test_the_cost_of_a_decode_step_by_hand() -> None:
 @pytest.mark.parametrize("tp", [1, 8, 16])
 def test_suites_of_the_known_models(name: str, heads: int, nope: int, tp: int) -> None:
     found = build_suite(name, "cuda", tp=tp, operations="mla").workloads
-    assert {each.operation for each in found} == {"attention.mla_decode", "attention.mla_extend"}
+    assert {each.operation for each in found} == set(family("attention.mla_decode").operations)
     assert {each.latent.key for each in found if isinstance(each, MlaWorkload)} == {
         f"h{heads // tp} mla 512+64 d{nope} bfloat16"
     }
+    # GLM-5's values are as wide as its keys.
+    wide = "256/256" if nope == 192 else "192/128"
+    plain = [each.key for each in found if each.operation == "attention.mla_prefill"]
+    assert plain
+    assert all(key.endswith(f" h{heads // tp} d{wide} bfloat16") for key in plain)
     topk = load_model(name).topk
     assert {each.situation["attention"] for each in found} == {"mla" if topk is None else "dsa"}
     assert {each.mode for each in found if each.operation == "attention.mla_decode"} == {"graph"}
