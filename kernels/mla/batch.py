@@ -11,7 +11,7 @@ from typing import Any, Self
 
 import torch
 
-from autotune_cli.kernels.attention.problem import indptr
+from autotune_cli.kernels.attention.paging import indptr
 from autotune_cli.kernels.attention.reference import Reference
 from autotune_cli.kernels.attention.workload import Lengths
 from autotune_cli.kernels.family import Verdict
@@ -43,8 +43,8 @@ class LatentBatch(ABC):
         """The exact output; see :mod:`.reference`."""
 
     @abstractmethod
-    def _held(self) -> Mapping[str, torch.Tensor]:
-        """Tensors that no candidate may change, by name, as far as they are made."""
+    def inputs(self) -> Mapping[str, torch.Tensor]:
+        """Tensors that no candidate may change. Ask after a candidate is prepared: pages are made on demand."""
 
     @abstractmethod
     def moved(self) -> Self:
@@ -60,10 +60,6 @@ class LatentBatch(ABC):
         if size not in self._workspaces:
             self._workspaces[size] = torch.zeros(size, dtype=torch.uint8, device=self.device)
         return self._workspaces[size]
-
-    def inputs(self) -> list[torch.Tensor]:
-        """Tensors that no candidate may change. Ask after a candidate is prepared: pages are made on demand."""
-        return list(self._held().values())
 
     def check(self, output: Any) -> Verdict:
         """Judge ``out`` or ``(out, lse)``; limits and measures: :func:`.reference.judge`."""

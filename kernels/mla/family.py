@@ -76,7 +76,7 @@ class MlaFamily(Family[MlaWorkload]):
     def sources(self) -> list[Path]:
         """With the judge, and the rules of lengths, pages and their garbage, which are those of attention."""
         beside = Path(__file__).parents[1] / "attention"
-        return [*super().sources(), beside / "problem.py", beside / "reference.py"]
+        return [*super().sources(), *(beside / name for name in ("problem.py", "paging.py", "reference.py"))]
 
 
 FAMILY = MlaFamily()

@@ -10,7 +10,7 @@ from typing import Self
 
 import torch
 
-from autotune_cli.kernels.attention.problem import indptr
+from autotune_cli.kernels.attention.paging import indptr
 from autotune_cli.kernels.attention.reference import Reference
 from autotune_cli.kernels.attention.workload import Lengths
 from autotune_cli.kernels.mla.batch import LOGIT_SPREAD, LatentBatch
@@ -43,7 +43,7 @@ class PlainProblem(LatentBatch):
     def reference(self) -> Reference:
         return compute_plain_reference(self.geometry, self.lengths, self.q, self.k, self.v)
 
-    def _held(self) -> Mapping[str, torch.Tensor]:
+    def inputs(self) -> Mapping[str, torch.Tensor]:
         return {"q": self.q, "keys": self.k, "values": self.v}
 
     def moved(self) -> Self:

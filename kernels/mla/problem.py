@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Self
 
 import torch
 
-from autotune_cli.kernels.attention.problem import GARBAGE, GARBAGE_ELSE, PagedKV
+from autotune_cli.kernels.attention.paging import PagedKV, PageLayout
+from autotune_cli.kernels.attention.problem import GARBAGE, GARBAGE_ELSE
 from autotune_cli.kernels.attention.reference import Reference
 from autotune_cli.kernels.attention.workload import Lengths
 from autotune_cli.kernels.mla.batch import LOGIT_SPREAD, LatentBatch
@@ -108,6 +109,7 @@ class MlaProblem(LatentBatch):
         self.q_pe = self._normal((queries, g.num_heads, g.qk_rope_head_dim), self.dtype, 1.0)
         self._tokens = self._normal((sum(lengths.kv), g.width), self.cache_dtype, spread)
         self._pages: dict[int, LatentPages] = {}
+        self._layouts: dict[int, PageLayout] = {}
 
     @cached_property
     def q(self) -> torch.Tensor:
@@ -132,27 +134,22 @@ class MlaProblem(LatentBatch):
         other._pages, other._workspaces = {}, {}
         return other
 
-    def _held(self) -> Mapping[str, torch.Tensor]:
+    def inputs(self) -> Mapping[str, torch.Tensor]:
         held = {"q_nope": self.q_nope, "q_pe": self.q_pe, "tokens": self._tokens}
         if "q" in self.__dict__:
             held["q"] = self.q
-        return held | {f"pages {size}": pages.pool for size, pages in self._pages.items()}
+        return held | {f"pages of {size}": pages.pool for size, pages in self._pages.items()}
 
     def _fill_pages(self, page_size: int) -> LatentPages:
-        counts = [-(-n // page_size) for n in self.lengths.kv]
-        shuffle = torch.Generator().manual_seed(self.seed + page_size)
-        order = 1 + torch.randperm(sum(counts), generator=shuffle, dtype=torch.int32)
-        tables: tuple[torch.Tensor, ...] = torch.split(order, counts)  # type: ignore[no-untyped-call]
-        rows = []
-        for table, tokens in zip(tables, self.lengths.kv, strict=True):
-            token = torch.arange(tokens)
-            rows.append(table.long()[token // page_size] * page_size + token % page_size)
+        layout = self._layouts.get(page_size)
+        if layout is None:
+            layout = self._layouts[page_size] = PageLayout.draw(page_size, self.lengths.kv, self.seed, self.device)
         width, rank = self.geometry.width, self.geometry.kv_lora_rank
-        pool = torch.empty(1 + sum(counts), page_size, width, dtype=self.cache_dtype, device=self.device)
+        pool = torch.empty(1 + layout.pages, page_size, width, dtype=self.cache_dtype, device=self.device)
         pool.fill_(GARBAGE.get(self.cache_dtype, GARBAGE_ELSE))
-        _bits(pool).view(-1, width).index_copy_(0, torch.cat(rows).to(self.device), _bits(self._tokens))
+        _bits(pool).view(-1, width).index_copy_(0, layout.rows, _bits(self._tokens))
         heads = pool[:, :, None]
-        return LatentPages(page_size, heads[..., rank:], heads[..., :rank], tables, self.lengths.kv, pool)
+        return LatentPages(page_size, heads[..., rank:], heads[..., :rank], layout.tables, self.lengths.kv, pool)
 
 
 def _bits(tensor: torch.Tensor) -> torch.Tensor:

@@ -108,18 +108,16 @@ def failures(shape: MlaWorkload, backend: Backend) -> dict[str, str]:
                 found[f"{candidate.key} {case}"] = f"{verdict.measure} {verdict.error:.3g}: {verdict.message}"
             after = sums(problem)
             # Pages are made on demand: of what was there, nothing has changed.
-            if any(after[address] != total for address, total in before.items()):
+            if any(after[name] != total for name, total in before.items()):
                 found[f"{candidate.key} {case}"] = "changed its inputs"
         del problem
         torch.cuda.empty_cache()
     return found
 
 
-def sums(problem: Any) -> dict[int, float]:
-    """Of each input, by its address."""
-    inputs = problem.inputs()
-    tensors = inputs.values() if isinstance(inputs, dict) else inputs
-    return {tensor.data_ptr(): tensor.double().sum().item() for tensor in tensors}
+def sums(problem: Any) -> dict[str, float]:
+    """Of each input, by its name."""
+    return {name: tensor.double().sum().item() for name, tensor in problem.inputs().items()}
 
 
 def names() -> list[tuple[str, str]]:
