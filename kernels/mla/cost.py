@@ -53,8 +53,9 @@ def memory_bytes(workload: MlaWorkload, page_layouts: int | None = None) -> int:
         size = BYTES[g.dtype]
         # Queries, output and the output kept for comparison; the reference is in float32. No pages.
         total = queries * (g.head_dim * size + g.v_head_dim * (2 * size + 4) + 4)
-        # Keys and values, one request's widened for the reference.
-        return total + g.num_heads * (g.head_dim + g.v_head_dim) * (kv * size + 4 * longest)
+        # Keys and values, of a prefix once more where it is attended apart; one request's widened for the reference.
+        copies = 1 if workload.new == workload.context else 2
+        return total + g.num_heads * (g.head_dim + g.v_head_dim) * (copies * kv * size + 4 * longest)
     # Queries in two parts and joined, output and the output kept for comparison; the reference is in float32.
     total = queries * (2 * g.width * BYTES[g.dtype] + g.kv_lora_rank * (2 * BYTES[g.dtype] + 4) + 4)
     token = g.width * BYTES[g.cache_dtype]

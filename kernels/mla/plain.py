@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Self
 
@@ -16,6 +17,17 @@ from autotune_cli.kernels.attention.workload import Lengths
 from autotune_cli.kernels.mla.batch import LOGIT_SPREAD, LatentBatch
 from autotune_cli.kernels.mla.reference import compute_plain_reference
 from autotune_cli.kernels.mla.workload import MlaWorkload
+
+
+@dataclass(frozen=True)
+class KeysPart:
+    """Some keys of each request, one request after the other, in tensors of their own."""
+
+    k: torch.Tensor
+    v: torch.Tensor
+    indptr: torch.Tensor
+    """[batch + 1] int32 on the CPU."""
+    longest: int
 
 
 class PlainProblem(LatentBatch):
@@ -42,6 +54,14 @@ class PlainProblem(LatentBatch):
     @cached_property
     def reference(self) -> Reference:
         return compute_plain_reference(self.geometry, self.lengths, self.q, self.k, self.v)
+
+    def part(self, first: Sequence[int], last: Sequence[int]) -> KeysPart:
+        """Copies of keys and values ``[first[i], last[i])`` of request ``i``, as an engine has a prefix's chunk."""
+        starts = self.kv_indptr.tolist()[:-1]
+        rows = [slice(at + begin, at + end) for at, begin, end in zip(starts, first, last, strict=True)]
+        counts = [end - begin for begin, end in zip(first, last, strict=True)]
+        k, v = (torch.cat([whole[each] for each in rows]) for whole in (self.k, self.v))
+        return KeysPart(k, v, indptr(counts), max(counts))
 
     def inputs(self) -> Mapping[str, torch.Tensor]:
         return {"q": self.q, "keys": self.k, "values": self.v}

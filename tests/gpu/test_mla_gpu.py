@@ -124,9 +124,18 @@ def names() -> list[tuple[str, str]]:
     return [(operation, backend.name) for operation in SHAPES for backend in REGISTRY.of(operation)]
 
 
+# A prefill's modules are each minutes of compiling, and it has no cache.
+PLAIN = ("deepseek-v3", "deepseek-v3 tp 8", "glm-5")
+CASES = [
+    (operation, name, geometry)
+    for operation, name in names()
+    for geometry in GEOMETRIES
+    if operation != "attention.mla_prefill" or geometry in PLAIN
+]
+
+
 @pytest.mark.parametrize("mode", ["eager", "graph"])
-@pytest.mark.parametrize(("operation", "name"), names())
-@pytest.mark.parametrize("geometry", GEOMETRIES)
+@pytest.mark.parametrize(("operation", "name", "geometry"), CASES)
 def test_every_candidate_is_right(operation: str, name: str, geometry: str, mode: str) -> None:
     backend = REGISTRY.get(name)
     if missing := backend.missing():

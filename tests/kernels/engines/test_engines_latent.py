@@ -58,7 +58,7 @@ FIXED = "sglang --enable-deterministic-inference"
         ("sglang", PLAIN, "extend", "below 8192 cached tokens in a batch: attention.mla_extend"),
         ("sglang", ABSORBED, "long", "from 8192 cached tokens in a batch on: attention.mla_prefill"),
         ("sglang", PLAIN, "long", "sgl_kernel.fa3_mla_ragged"),
-        ("sglang", PLAIN, "longest", "in chunks and merges above 131072 keys"),
+        ("sglang", PLAIN, "longest", "sgl_kernel.fa3_mla_ragged_merge"),
         (FIXED, "attention.mla_decode", "decode",
          "sgl_kernel.fa3_mla(page_size=1,num_splits=1,scheduler_metadata=false)"),
         (FIXED, ABSORBED, "long", "sgl_kernel.fa3_mla(page_size=1,num_splits=1)"),

@@ -90,7 +90,8 @@ def test_every_candidate_of_the_plain_form(
     for case in cases(shape):
         problem = make_problem(shape, case, "cpu", 7)
         found = candidates(shape, H100)
-        assert {candidate.key for _, candidate in found} == PLAIN
+        merge = {"sgl_kernel.fa3_mla_ragged_merge"} if new < 60 else set()
+        assert {candidate.key for _, candidate in found} == PLAIN | merge
         for backend, candidate in found:
             prepared = backend.prepare(problem, **dict(candidate.knobs))
             assert isinstance(prepared, Prepared)
@@ -99,6 +100,24 @@ def test_every_candidate_of_the_plain_form(
                 prepared.plan()
             verdict = problem.check(prepared.run())
             assert verdict.ok, (candidate.key, case, verdict.message)
+
+
+@pytest.mark.parametrize(("capacity", "chunks"), [(131072, 1), (3 * 15, 3), (3 * 7, 6)])
+def test_a_prefix_in_chunks(capacity: int, chunks: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each chunk has as many tokens of every request, fewer where the prefix ends, and all are merged."""
+    emulator = emulate(monkeypatch)
+    monkeypatch.setattr("autotune_cli.kernels.mla.backends.sgl_kernel_fa3_mla_ragged_merge.CAPACITY", capacity)
+    shape = workload("prefill").model_copy(update={"new": 20})
+    problem = make_problem(shape, "workload", "cpu", 7)
+    prepared = REGISTRY.get("sgl_kernel.fa3_mla_ragged_merge").prepare(problem)
+    assert isinstance(prepared, Prepared)
+    assert problem.check(prepared.run()).ok
+    own, *others = emulator.calls["flash_attn_varlen_func"]
+    assert (own["causal"], [call["causal"] for call in others]) == (True, [False] * chunks)
+    assert len(emulator.calls["merge_state_v2"]) == chunks
+    keys = [int(call["cu_seqlens_k"][-1]) for call in others]
+    assert all(count <= capacity for count in keys)
+    assert sum(keys) == sum(shape.lengths.kv) - sum(shape.lengths.qo)
 
 
 @pytest.mark.parametrize(("operation", "name"), [(o, name) for o, names in NAMES.items() for name in names])
