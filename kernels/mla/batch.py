@@ -36,6 +36,8 @@ class LatentBatch(ABC):
         self.dtype: torch.dtype = getattr(torch, self.geometry.dtype)
         self._generator = torch.Generator(device).manual_seed(seed)
         self._workspaces: dict[int, torch.Tensor] = {}
+        # Names of the inputs that a view's candidate has asked for.
+        self._asked: set[str] | None = None
 
     @property
     @abstractmethod
@@ -65,11 +67,21 @@ class LatentBatch(ABC):
         """Judge ``out`` or ``(out, lse)``; limits and measures: :func:`.reference.judge`."""
         return judge(output, self.reference, self.geometry, self.lengths)
 
+    def view(self) -> Self:
+        """The same tensors for one candidate: its :meth:`inputs` are those that this candidate asks for."""
+        other = copy.copy(self)
+        other._asked = set()
+        return other
+
     def for_graphs(self) -> Self:
         """The same tensors, for candidates that will be captured."""
         view = copy.copy(self)
         view.graph = True
         return view
+
+    def _ask(self, name: str) -> None:
+        if self._asked is not None:
+            self._asked.add(name)
 
     def _normal(self, shape: tuple[int, ...], dtype: torch.dtype, scale: float) -> torch.Tensor:
         """Normal values, drawn in float32 a chunk at a time (64 MiB) so that a large cache fits."""

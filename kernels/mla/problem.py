@@ -108,13 +108,17 @@ class MlaProblem(LatentBatch):
         self.q_nope = self._normal((queries, g.num_heads, g.kv_lora_rank), self.dtype, 1.0)
         self.q_pe = self._normal((queries, g.num_heads, g.qk_rope_head_dim), self.dtype, 1.0)
         self._tokens = self._normal((sum(lengths.kv), g.width), self.cache_dtype, spread)
+        self._joined: dict[str, torch.Tensor] = {}
         self._pages: dict[int, LatentPages] = {}
         self._layouts: dict[int, PageLayout] = {}
 
-    @cached_property
+    @property
     def q(self) -> torch.Tensor:
         """[queries, heads, width]: both parts in one tensor, the latent one first."""
-        return torch.cat([self.q_nope, self.q_pe], dim=-1)
+        self._ask("q")
+        if "q" not in self._joined:
+            self._joined["q"] = torch.cat([self.q_nope, self.q_pe], dim=-1)
+        return self._joined["q"]
 
     @cached_property
     def reference(self) -> Reference:
@@ -122,23 +126,24 @@ class MlaProblem(LatentBatch):
 
     def paged(self, page_size: int) -> LatentPages:
         """The cache in pages of ``page_size``, new tokens included."""
+        self._ask(f"pages of {page_size}")
         if page_size not in self._pages:
             self._pages[page_size] = self._fill_pages(page_size)
         return self._pages[page_size]
 
     def moved(self) -> Self:
         other = copy.copy(self)
-        # Made from the tensors: all but the reference lies elsewhere too.
-        other.__dict__.pop("q", None)
+        # All but the reference lies elsewhere too.
         other.q_nope, other.q_pe, other._tokens = (part.clone() for part in (self.q_nope, self.q_pe, self._tokens))
-        other._pages, other._workspaces = {}, {}
+        other._pages, other._joined, other._workspaces = {}, {}, {}
         return other
 
     def inputs(self) -> Mapping[str, torch.Tensor]:
-        held = {"q_nope": self.q_nope, "q_pe": self.q_pe, "tokens": self._tokens}
-        if "q" in self.__dict__:
-            held["q"] = self.q
-        return held | {f"pages of {size}": pages.pool for size, pages in self._pages.items()}
+        queries = {"q_nope": self.q_nope, "q_pe": self.q_pe}
+        made = {**self._joined, **{f"pages of {size}": pages.pool for size, pages in self._pages.items()}}
+        if self._asked is None:
+            return {**queries, "tokens": self._tokens, **made}
+        return queries | {name: tensor for name, tensor in made.items() if name in self._asked}
 
     def _fill_pages(self, page_size: int) -> LatentPages:
         layout = self._layouts.get(page_size)

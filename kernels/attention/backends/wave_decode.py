@@ -55,7 +55,7 @@ def prepare(problem: AttentionProblem, *, splits: int) -> Prepared:
     """
     import torch
 
-    batch = common.Batch.of(problem, _PAGE_SIZE)
+    batch = common.ServedBatch.of(problem, _PAGE_SIZE)
     counts = torch.full((batch.size,), splits, dtype=torch.int32, device=problem.device)
 
     def plan() -> None:
@@ -81,7 +81,7 @@ def prepare(problem: AttentionProblem, *, splits: int) -> Prepared:
     return Prepared(run=run, plan=plan)
 
 
-def fill_counts(problem: AttentionProblem, batch: common.Batch, counts: torch.Tensor, splits: int) -> None:
+def fill_counts(problem: AttentionProblem, batch: common.ServedBatch, counts: torch.Tensor, splits: int) -> None:
     """``counts`` [batch]: parts of each request by SGLang's formula, right from the capture on."""
     import torch
 

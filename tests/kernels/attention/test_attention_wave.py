@@ -136,7 +136,7 @@ def test_split_counts_are_right_straight_after_the_capture(
     held: list[torch.Tensor] = []
     fill = wave_decode.fill_counts
 
-    def keep(problem: Any, batch: _triton.Batch, counts: torch.Tensor, splits: int) -> None:
+    def keep(problem: Any, batch: _triton.ServedBatch, counts: torch.Tensor, splits: int) -> None:
         assert (counts == splits).all()
         fill(problem, batch, counts, splits)
         held.append(counts)

@@ -114,6 +114,15 @@ def test_an_fp8_cache_is_widened_first(name: str) -> None:
     assert "rounds queries" in found(FLASHMLA, "attention.mla_decode", "decode", latent={"kv_dtype": kv_dtype})
 
 
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [("sglang", "sgl_kernel.fa3_mla(page_size=1,num_splits=0)"), (FI, "flashinfer.mla(path=fa3,page_size=1)")],
+)
+def test_captured_prefills_are_absorbed(name: str, wanted: str) -> None:
+    assert found(name, ABSORBED, "long", mode="graph") == found(name, ABSORBED, "extend", mode="graph") == wanted
+    assert "captured prefill graphs are absorbed" in found(name, PLAIN, "prefill", mode="graph")
+
+
 def test_sparse_attention_reads_selected_keys_only() -> None:
     for operation, shape in (("attention.mla_decode", "decode"), (ABSORBED, "extend"), (PLAIN, "prefill")):
         planned = plan(workload(operation, shape, index_topk=2048), H100, [parse_baseline("sglang")], "deepseek_v32")

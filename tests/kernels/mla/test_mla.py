@@ -170,3 +170,18 @@ def test_another_judge_of_attention_makes_earlier_results_of_latent_attention_wo
         "attention/reference.py",
         "attention/problem.py",
     }
+
+
+def test_a_view_has_the_inputs_that_its_candidate_asks_for() -> None:
+    made = make_problem(workload("decode"), "workload", "cpu", 3)
+    assert isinstance(made, MlaProblem)
+    one, another = made.view(), made.view()
+    joined, pool = one.q, another.paged(64).pool
+    assert set(one.inputs()) == {"q_nope", "q_pe", "q"}
+    assert set(another.inputs()) == {"q_nope", "q_pe", "pages of 64"}
+    # What one asked for is made once, and is the problem's own.
+    assert set(made.inputs()) == {"q_nope", "q_pe", "tokens", "q", "pages of 64"}
+    assert made.q.data_ptr() == joined.data_ptr()
+    assert made.paged(64).pool.data_ptr() == pool.data_ptr()
+    plain = make_problem(workload("prefill"), "workload", "cpu", 3)
+    assert set(plain.view().inputs()) == {"q", "keys", "values"}
