@@ -14,8 +14,13 @@ if TYPE_CHECKING:
 
 @register("attention.mla_prefill", name="torch.mla_prefill", devices=("cuda", "cpu"))
 def prepare(problem: PlainProblem) -> Prepared:
-    """scaled_dot_product_attention, which picks a kernel that takes keys and values of two widths."""
+    """scaled_dot_product_attention, with a kernel that takes keys and values of two widths.
+
+    On a GPU the efficient one does; the math kernel would hold all scores of a request, and cuDNN's makes a plan for
+    each length, which takes long.
+    """
     import torch
+    from torch.nn.attention import SDPBackend, sdpa_kernel
     from torch.nn.functional import scaled_dot_product_attention
 
     out = torch.empty(*problem.q.shape[:2], problem.geometry.v_head_dim, dtype=problem.dtype, device=problem.device)
@@ -31,11 +36,13 @@ def prepare(problem: PlainProblem) -> Prepared:
         mask = None if qo == kv else torch.arange(kv, device=problem.device)[None, :] <= own
         requests.append((mixed, q, k, v, mask))
     scale = problem.geometry.scale
+    other = SDPBackend.EFFICIENT_ATTENTION if problem.q.is_cuda else SDPBackend.MATH
 
     def run() -> torch.Tensor:
-        for mixed, q, k, v, mask in requests:
-            causal = mask is None
-            mixed.copy_(scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal, scale=scale))
+        with sdpa_kernel([SDPBackend.FLASH_ATTENTION, other]):
+            for mixed, q, k, v, mask in requests:
+                causal = mask is None
+                mixed.copy_(scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal, scale=scale))
         return out
 
     return Prepared(run=run)
