@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar, cast
 
 from autotune_cli.kernels.base import BaseWorkload, Cost, DeviceKind, Distribution, Mode, Spread
-from autotune_cli.kernels.geometry import Geometry
+from autotune_cli.kernels.geometry import Geometry, LatentGeometry
 from autotune_cli.kernels.shapes import Wanted
 from autotune_cli.kernels.steps import StepLayer, StepRequest
-from autotune_cli.kernels.workload import AnyWorkload, family_names, operations_of
+from autotune_cli.kernels.workload import FAMILY_OF, AnyWorkload, family_names, operations_of
 
 if TYPE_CHECKING:
     import torch
@@ -108,6 +108,11 @@ class SuiteModel(Protocol):
     def has_full_layers(self) -> bool: ...
 
     @property
+    def latent(self) -> object | None:
+        """Its layers of multi-head latent attention; None: it has none."""
+        ...
+
+    @property
     def topk(self) -> int | None: ...
 
     @property
@@ -130,6 +135,8 @@ class SuiteRequest:
     """None: as the grid has it."""
     scores: tuple[Distribution, ...]
     """Distributions on which a selection must be right."""
+    latent: LatentGeometry | None = None
+    """Of the model's layers of latent attention on one GPU, if it has such."""
 
 
 W = TypeVar("W", bound=BaseWorkload)
@@ -139,7 +146,8 @@ class Family(ABC, Generic[W]):
     """A family's operations, as far as they can be described without torch."""
 
     name: ClassVar[str]
-    """Of its package, and the first word of its operations. Users name all its operations by it."""
+    """Of its package, and the first word of its operations, or of what follows another family's name in them
+    (``attention.mla_decode``). Users name all its operations by it."""
     default_model: ClassVar[str]
     """What is tuned on a GPU when only operations of this family are asked for."""
     short_names: ClassVar[tuple[str, ...]] = ()
@@ -230,7 +238,7 @@ def families() -> Mapping[str, Family[Any]]:
 
 def family(operation: str) -> Family[Any]:
     """The family of ``attention.decode`` is that of the package ``autotune_cli.kernels.attention``."""
-    return families()[operation.partition(".")[0]]
+    return families()[FAMILY_OF[operation]]
 
 
 def with_step(mode: str) -> list[Family[Any]]:
@@ -248,8 +256,12 @@ def short_names() -> dict[str, tuple[str, ...]]:
     names: dict[str, tuple[str, ...]] = {}
     for each in families().values():
         names[each.name] = each.operations
-        names |= {word: (f"{each.name}.{word}",) for word in each.short_names}
+        names |= {operation.partition(".")[2]: (operation,) for operation in each.operations if _short(each, operation)}
     return names
+
+
+def _short(of: Family[Any], operation: str) -> bool:
+    return operation.partition(".")[2] in of.short_names
 
 
 def cost(workload: AnyWorkload) -> Cost:

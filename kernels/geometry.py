@@ -1,4 +1,4 @@
-"""The geometry of an attention layer: of a model, and of the workloads made from it. Data only; imports no torch."""
+"""The geometry of an attention layer, plain or latent: of a model, of its workloads. Data only; imports no torch."""
 
 from __future__ import annotations
 
@@ -72,3 +72,55 @@ class Geometry(Frozen):
         if self.softcap is not None:
             text += f" softcap {self.softcap:g}"
         return text + " sinks" if self.sinks else text
+
+
+class LatentGeometry(Frozen):
+    """The shape of one layer of multi-head latent attention (MLA) on one GPU, in both of its forms.
+
+    Absorbed: a token's cache is one vector of ``width`` numbers that all heads share: the latent part, which is key and
+    value, and the rotated part, which is key only. Plain, with keys and values projected up from it: each head has its
+    own, ``head_dim`` and ``v_head_dim`` wide. Fields have the names of a config.json.
+    """
+
+    num_heads: PositiveInt
+    kv_lora_rank: PositiveInt
+    """Width of the latent part, and of a head's output."""
+    qk_rope_head_dim: PositiveInt
+    qk_nope_head_dim: PositiveInt
+    """Of a head before the absorption. With the rotated part it is ``head_dim``, which decides the softmax scale."""
+    v_head_dim: PositiveInt
+    """Of a head's values, projected up. The absorbed form doesn't depend on it."""
+    dtype: DType = "bfloat16"
+    kv_dtype: DType | None = None
+    """None: as ``dtype``."""
+
+    @property
+    def width(self) -> int:
+        """Numbers of a cached token, and of a head's query."""
+        return self.kv_lora_rank + self.qk_rope_head_dim
+
+    @property
+    def head_dim(self) -> int:
+        """Of a head's keys, projected up."""
+        return self.qk_nope_head_dim + self.qk_rope_head_dim
+
+    @property
+    def cache_dtype(self) -> DType:
+        return self.kv_dtype or self.dtype
+
+    @property
+    def scale(self) -> float:
+        """Softmax scale, of the head dim before the absorption; YaRN's factor on it is left out: no effect on time."""
+        return 1.0 / math.sqrt(self.head_dim)
+
+    @property
+    def key(self) -> str:
+        text = (
+            f"h{self.num_heads} mla {self.kv_lora_rank}+{self.qk_rope_head_dim} d{self.qk_nope_head_dim} {self.dtype}"
+        )
+        return text if self.kv_dtype in (None, self.dtype) else f"{text} kv {self.kv_dtype}"
+
+    @property
+    def plain_key(self) -> str:
+        """Of the plain form, which has no cache: ``h16 d192/128 bfloat16``."""
+        return f"h{self.num_heads} d{self.head_dim}/{self.v_head_dim} {self.dtype}"

@@ -40,6 +40,7 @@ LIBRARIES = (
     Library("flash_attn.cute", ("flash-attn-4",), ("FLASH_ATTENTION_",)),
     Library("cutlass_dsl", ("nvidia-cutlass-dsl",), ("CUTE_DSL_",), module="cutlass"),
     Library("quack", ("quack-kernels",)),
+    Library("wave_lang", ("wave-lang",), ("WAVE_",)),
 )
 
 

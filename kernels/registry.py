@@ -9,6 +9,7 @@ import importlib.util
 import inspect
 import itertools
 import pkgutil
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property, wraps
 from pathlib import Path
@@ -61,8 +62,9 @@ class Backend:
         name: unique, ``library.variant``.
         knobs: values to try by name (their product), or a function ``(workload, device)`` that yields one mapping a
             candidate.
-        requires: modules that must be there, such as ``library.module``; otherwise its candidates are ``unavailable``.
-            They are looked for, not imported.
+        requires: modules that must be there, such as ``library.module``, or functions of one, such as
+            ``library.module:function``; otherwise its candidates are ``unavailable``. They are looked for, not
+            imported.
         install: the command that installs them.
         devices: ``"cuda"``, ``"cpu"`` or both.
         unsupported: ``(workload, device, knobs)`` to the reason why a candidate doesn't apply, or None.
@@ -125,7 +127,7 @@ class Backend:
                 yield Candidate(self.name, tuple(zip(self.knobs, values, strict=True)))
 
     def missing(self) -> str | None:
-        """The first module of ``requires`` that can't be found, or None."""
+        """The first module or function of ``requires`` that can't be found, or None."""
         return next((module for module in self.requires if not _is_installed(module)), None)
 
     def why_unsupported(self, workload: AnyWorkload, device: Device, candidate: Candidate) -> str | None:
@@ -146,15 +148,31 @@ class Backend:
         return source_hash([self.source, *sorted(helpers)])
 
 
-def _is_installed(module: str) -> bool:
-    """Can a module be found, importing nothing? ``find_spec`` of a nested one would import its parents."""
+def _is_installed(required: str) -> bool:
+    """Can a module, or a function of one, be found, importing nothing? ``find_spec`` of a nested one would import its
+    parents. A function is looked for in the source; one of a compiled module is taken to be there.
+    """
+    module, _, function = required.partition(":")
     top, *nested = module.split(".")
     spec = importlib.util.find_spec(top)
-    if spec is None or not nested:
+    if spec is None or not (nested or function):
         return spec is not None
-    inner = Path(*nested)
-    names = [inner, *(inner.with_name(inner.name + suffix) for suffix in importlib.machinery.all_suffixes())]
-    return any(Path(folder, name).exists() for folder in spec.submodule_search_locations or () for name in names)
+    if nested:
+        inner = Path(*nested)
+        names = [inner, *(inner.with_name(inner.name + suffix) for suffix in importlib.machinery.all_suffixes())]
+        places = [Path(folder, name) for folder in spec.submodule_search_locations or () for name in names]
+    else:
+        places = [Path(spec.origin or "")]
+    found = next((place for place in places if place.exists()), None)
+    return found is not None and (not function or _defines(found, function))
+
+
+def _defines(path: Path, function: str) -> bool:
+    """Does a file, or a package's, define the function at its top?"""
+    source = path / "__init__.py" if path.is_dir() else path
+    if source.suffix != ".py":
+        return True
+    return re.search(rf"^def {re.escape(function)}\(", source.read_text(encoding="utf-8"), re.MULTILINE) is not None
 
 
 def source_hash(paths: Iterable[Path]) -> str:

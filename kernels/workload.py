@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Union, get_args
@@ -51,12 +52,20 @@ def operations_of(family: str) -> tuple[str, ...]:
     """
     operations: tuple[str, ...] = get_args(workload_model(family).model_fields["operation"].annotation)
     for operation in operations:
-        if operation.partition(".")[0] != family:
-            raise TypeError(f"operation {operation!r} of the family {family!r} must be called {family}.<name>")
+        first, _, name = operation.partition(".")
+        # attention.mla_decode is of the family mla.
+        if first != family and not (first in family_names() and name.startswith(f"{family}_")):
+            raise TypeError(
+                f"operation {operation!r} of the family {family!r} must be called {family}.<name>, or after another "
+                f"family <other>.{family}_<name>"
+            )
     return operations
 
 
-OPERATIONS: tuple[str, ...] = tuple(operation for name in family_names() for operation in operations_of(name))
+FAMILY_OF: Mapping[str, str] = {operation: name for name in family_names() for operation in operations_of(name)}
+"""The family of each operation."""
+
+OPERATIONS: tuple[str, ...] = tuple(FAMILY_OF)
 
 AnyWorkload = BaseWorkload
 if TYPE_CHECKING:

@@ -47,6 +47,8 @@ class AttentionFamily(Family[AttentionWorkload]):
         ]
 
     def why_none(self, model: SuiteModel, operation: str) -> str:
+        if model.latent is not None:
+            return "its attention is multi-head latent (MLA), whose operations are attention.mla_decode and mla_extend"
         if not model.layers:
             return "its attention isn't tuned yet, only its top-k"
         if operation == "attention.extend":
@@ -57,6 +59,8 @@ class AttentionFamily(Family[AttentionWorkload]):
         return steps.layers(request, model.max_context)
 
     def why_no_step(self, model: SuiteModel) -> str:
+        if model.latent is not None:
+            return "its attention is multi-head latent (MLA), which isn't profiled live yet"
         return "; ".join(model.notes) or "no attention layer that is known here"
 
     def step_problem(self, layer: StepLayer, device: str, seed: int) -> Problem:

@@ -44,6 +44,9 @@ class RowConditions(Frozen):
     group_at_least: int = 0
     kv_heads: tuple[int, ...] = ()
     k: tuple[int, ...] = ()
+    prefix_at_least: int = 0
+    prefix_below: int | None = None
+    keys_at_least: int = 0
     options: dict[str, tuple[str, ...]] = Field({})
     """Any of the values; an option that isn't given has the value of the file's ``options``."""
     variables: dict[str, tuple[str, ...]] = Field({})
@@ -68,6 +71,9 @@ class RowConditions(Frozen):
             and self.softcap in (None, s.softcap)
             and self.asymmetric in (None, s.asymmetric)
             and s.group >= self.group_at_least
+            and s.prefix >= self.prefix_at_least
+            and (self.prefix_below is None or s.prefix < self.prefix_below)
+            and s.keys >= self.keys_at_least
             and (not self.cuda or within(s.cuda, self.cuda))
             and (not self.versions or version is None or within(version, self.versions))
             and all(options.get(name, "") in values for name, values in self.options.items())
@@ -85,13 +91,18 @@ class BackendRow(RowConditions):
 class RunRow(RowConditions):
     """What a backend of the engine launches."""
 
-    backend: str
+    backend: str | tuple[str, ...]
+    """One, or several that launch the same."""
     candidate: str = ""
     """Key of a candidate; ``{name}`` stands for an option's value. Empty: ``why_none`` says why there is none."""
     why_none: str = ""
     stand_in: str = ""
     """What the candidate is where it is not the engine's own kernel: said wherever the baseline is named."""
     source: str
+
+    def is_of(self, backend: str) -> bool:
+        """Is it a row of the backend's?"""
+        return backend in ((self.backend,) if isinstance(self.backend, str) else self.backend)
 
 
 class Option(Frozen):

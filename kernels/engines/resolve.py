@@ -46,7 +46,7 @@ def resolve(baseline: Baseline, situation: Situation) -> Resolved:
         return Resolved(baseline, None, None, missing, engine.read_in)
     values = {name.replace("-", "_"): value for name, value in {**engine.defaults, **options}.items()}
     for row in engine.run:
-        if row.backend == backend and row.hold(asked, baseline.version, engine.defaults):
+        if row.is_of(backend) and row.hold(asked, baseline.version, engine.defaults):
             sources = "; ".join(dict.fromkeys(part for part in (source, row.source) if part))
             if row.candidate:
                 return Resolved(baseline, backend, row.candidate.format(**values), None, sources, row.stand_in or None)

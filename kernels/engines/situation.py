@@ -38,6 +38,10 @@ class Situation:
     k: int = 0
     """Of a top-k."""
     kv_dtype: str = "bfloat16"
+    prefix: int = 0
+    """Cached tokens of a batch before its new ones."""
+    keys: int = 0
+    """All keys of a batch."""
     asymmetric: bool = False
     """Keys and values of different widths."""
     options: Mapping[str, str] = field(default_factory=dict)

@@ -15,11 +15,12 @@ from autotune_cli.kernels.models.cache_dtype import read_cache_dtype
 from autotune_cli.kernels.models.fields import Fields
 from autotune_cli.kernels.models.heads import commonest, read_heads
 from autotune_cli.kernels.models.known import defaults_of
+from autotune_cli.kernels.models.latent import latent_notes, read_latent
 from autotune_cli.kernels.models.layers import count_layers, read_layers
 from autotune_cli.kernels.models.model import Model
 from autotune_cli.kernels.models.nested import text_fields
 from autotune_cli.kernels.models.options import DTYPES, SHORT_DTYPES
-from autotune_cli.kernels.models.refuse import not_a_model, refuse_mla, refuse_others
+from autotune_cli.kernels.models.refuse import not_a_model, refuse_others
 from autotune_cli.kernels.models.sparse import sparse_notes
 from autotune_cli.reading import Unreadable, read_bytes, shallow
 
@@ -85,8 +86,7 @@ def model_from_config(
         raise not_a_model(outer) or fields.missing("num_attention_heads")
     dtype, notes = _dtype(outer, fields)
     topk = fields.index_topk
-    if topk is None:
-        refuse_mla(fields)
+    latent = read_latent(fields, _most_heads(fields))
     model = Model(
         name=name,
         source=source,
@@ -94,11 +94,15 @@ def model_from_config(
         model_type=fields.model_type,
         num_attention_heads=_most_heads(fields),
         topk=topk,
+        latent=latent,
         max_context=fields.max_position_embeddings,
     )
+    kv_dtype, of_cache = read_cache_dtype(_quantization(outer, fields) or quantization)
+    if latent is not None:
+        notes += latent_notes(fields) + of_cache + _default_notes(fields)
+        return model.model_copy(update={"kv_dtype": kv_dtype, "notes": tuple(notes)})
     if topk is not None:
-        kind = "MLA" if fields.value("kv_lora_rank") is not None else "sparse"
-        notes.append(f"only the sparse indexer's top-k is tuned; the attention is {kind}, which isn't tuned yet")
+        notes.append("only the sparse indexer's top-k is tuned; the attention is sparse, which isn't tuned yet")
         return model.model_copy(update={"notes": tuple(notes)})
     heads = read_heads(fields)
     layers, left_out = read_layers(fields, heads)
@@ -108,7 +112,6 @@ def model_from_config(
         dims = " and ".join(dict.fromkeys(f"1/sqrt({layer.head_dim})" for layer in layers))
         notes.append(f"softmax scale {dims} instead of the model's 1/sqrt({scalar:g}): no effect on time")
     notes += sparse_notes(fields, count_layers(fields))
-    kv_dtype, of_cache = read_cache_dtype(_quantization(outer, fields) or quantization)
     notes += of_cache + _default_notes(fields)
     return model.model_copy(update={"layers": layers, "kv_dtype": kv_dtype, "notes": tuple(notes)})
 

@@ -84,6 +84,8 @@ class Fields(_Nested):
     query_pre_attn_scalar: Positive = None
     v_head_dim: Switch = None
     kv_lora_rank: Switch = None
+    qk_rope_head_dim: Switch = None
+    qk_nope_head_dim: Switch = None
     index_topk: Count | None = None
 
     # What kind of model it is.

@@ -7,7 +7,7 @@ from pydantic import PositiveFloat, PositiveInt, SkipValidation
 from autotune_cli.errors import BadGeometry
 from autotune_cli.fields import Field, Message, joined
 from autotune_cli.kernels.base import DType, Frozen
-from autotune_cli.kernels.geometry import Geometry
+from autotune_cli.kernels.geometry import Geometry, LatentGeometry
 from autotune_cli.kernels.models.options import check_tp
 
 
@@ -56,6 +56,16 @@ class LayerKind(Frozen):
         )
 
 
+class LatentLayers(Frozen):
+    """A model's layers of multi-head latent attention, which are alike; heads are those of the whole model."""
+
+    num_heads: PositiveInt
+    kv_lora_rank: PositiveInt
+    qk_rope_head_dim: PositiveInt
+    qk_nope_head_dim: PositiveInt
+    v_head_dim: PositiveInt
+
+
 class Model(Frozen):
     """A model's kinds of attention layers, and the top-k of its sparse indexer if it has one."""
 
@@ -71,7 +81,8 @@ class Model(Frozen):
     """What the checkpoint's quantisation makes of the KV cache; None: as ``dtype``."""
     num_attention_heads: PositiveInt
     layers: tuple[LayerKind, ...] = ()
-    """Full attention first. Empty: the attention isn't tuned, see ``notes``."""
+    """Full attention first. Empty: the attention is ``latent``, or isn't tuned, see ``notes``."""
+    latent: LatentLayers | None = None
     topk: PositiveInt | None = None
     """Keys that a sparse indexer selects for each query; None: the model has none."""
     max_context: PositiveInt | None = None
@@ -96,9 +107,35 @@ class Model(Frozen):
             BadField: ``tp`` is no positive whole number.
             BadGeometry: the heads don't divide by it.
         """
+        tp, where = self._shared_by(tp)
+        compute, cache = dtype or self.dtype, kv_dtype or self.kv_dtype
+        return tuple(layer.geometry(compute, cache, tp, where, q_dtype) for layer in self.layers)
+
+    def latent_geometry(
+        self, tp: int = 1, dtype: DType | None = None, kv_dtype: DType | None = None
+    ) -> LatentGeometry | None:
+        """Of the layers of latent attention on one of ``tp`` GPUs, each with the whole cache; None: no such layer.
+
+        Raises as :meth:`geometries`.
+        """
+        tp, _ = self._shared_by(tp)
+        if self.latent is None:
+            return None
+        compute, cache = dtype or self.dtype, kv_dtype or self.kv_dtype
+        return LatentGeometry(
+            num_heads=self.latent.num_heads // tp,
+            kv_lora_rank=self.latent.kv_lora_rank,
+            qk_rope_head_dim=self.latent.qk_rope_head_dim,
+            qk_nope_head_dim=self.latent.qk_nope_head_dim,
+            v_head_dim=self.latent.v_head_dim,
+            dtype=compute,
+            kv_dtype=None if cache == compute else cache,
+        )
+
+    def _shared_by(self, tp: int) -> tuple[int, Message]:
+        """The checked number of GPUs, and what leads messages on heads."""
         tp = check_tp(tp)
         where = joined(" ", (self.name, Message("{tp}", tp=Field("tp", tp))))
         if self.num_attention_heads % tp:
             raise BadGeometry(where=where, detail=f"{self.num_attention_heads} query heads don't divide by {tp}")
-        compute, cache = dtype or self.dtype, kv_dtype or self.kv_dtype
-        return tuple(layer.geometry(compute, cache, tp, where, q_dtype) for layer in self.layers)
+        return tp, where

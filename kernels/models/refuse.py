@@ -56,14 +56,6 @@ def refuse_others(outer: Fields, fields: Fields) -> None:
         raise outer.bad("patch_size", "is set, and no vocab_size: a vision tower is an encoder, not a decoder")
 
 
-def refuse_mla(fields: Fields) -> None:
-    """Raise :class:`BadConfig` for multi-head latent attention without an indexer."""
-    if fields.values.get("use_mla") is False or fields.kv_lora_rank is None:
-        return
-    said = "is set" if fields.has("kv_lora_rank") else f"is set by default in {fields.model_type}"
-    raise fields.bad("kv_lora_rank", f"{said}: multi-head latent attention (MLA) isn't tuned yet")
-
-
 def not_a_model(outer: Fields) -> BadConfig | None:
     """What else a file without heads is; None: nothing known."""
     for name, what in _OTHER_FILES.items():

@@ -118,7 +118,8 @@ def build_suite(
     if not isinstance(model, Model):
         model = choose_model(model, None, device_kind, operations)
     notes = list(model.notes)
-    if compute is None and device_kind == "cpu" and model.layers and model.dtype != "float32":
+    has_attention = bool(model.layers) or model.latent is not None
+    if compute is None and device_kind == "cpu" and has_attention and model.dtype != "float32":
         compute = "float32"
         slow = "float32 instead of {dtype}, which is slow on most CPUs ({fields.dtype} changes that)"
         notes.append(Message(slow, dtype=model.dtype))
@@ -129,7 +130,9 @@ def build_suite(
         notes.append(Message(said, rounded=rounded, keep=Field("q_dtype", compute or model.dtype)))
     geometries = model.geometries(tp, compute, cache, rounded)
 
-    request = SuiteRequest(device_kind, wanted, geometries, lengths, distributions)
+    latent = model.latent_geometry(tp, compute, cache)
+
+    request = SuiteRequest(device_kind, wanted, geometries, lengths, distributions, latent)
     workloads: dict[str, AnyWorkload] = {}
     for operation in chosen:
         of = family(operation)

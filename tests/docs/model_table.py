@@ -31,6 +31,8 @@ def page_with(text: str, made: str) -> str:
 
 def _row(model: Model) -> str:
     heads = dict.fromkeys(f"{layer.num_qo_heads}/{layer.num_kv_heads}/{layer.head_dim}" for layer in model.layers)
+    if model.latent is not None:
+        heads[f"{model.latent.num_heads} on {model.latent.kv_lora_rank}+{model.latent.qk_rope_head_dim}"] = None
     notes = "; ".join([*_facts(model), *model.notes])
     cells = (f"`{model.name}`", ", ".join(heads), ", ".join(_layers(model)), notes, f"`{model.source}`")
     return "|" + "".join(f" {cell} |" if cell else " |" for cell in cells) + "\n"

@@ -248,7 +248,10 @@ def test_the_page_names_fields_that_exist() -> None:
     from autotune_cli.kernels.attention.problem import AttentionProblem
     from autotune_cli.kernels.attention.problem import make_problem as make_attention
     from autotune_cli.kernels.attention.workload import AttentionWorkload
-    from autotune_cli.kernels.geometry import Geometry
+    from autotune_cli.kernels.geometry import Geometry, LatentGeometry
+    from autotune_cli.kernels.mla.problem import MlaProblem
+    from autotune_cli.kernels.mla.problem import make_problem as make_latent
+    from autotune_cli.kernels.mla.workload import MlaWorkload
     from autotune_cli.kernels.topk.problem import make_problem as make_topk
     from autotune_cli.kernels.topk.workload import TopkWorkload
 
@@ -259,5 +262,10 @@ def test_the_page_names_fields_that_exist() -> None:
     select = TopkWorkload(operation="topk.select", rows=2, width=32, k=4, mode="eager")
     objects = [attention, attention.lengths, attention.paged(16), make_topk(select, "normal", "cpu", 0)]
     assert isinstance(objects[2], PagedKV)
+    latent = LatentGeometry(num_heads=2, kv_lora_rank=8, qk_rope_head_dim=4, qk_nope_head_dim=4, v_head_dim=4)
+    for operation, new in (("attention.mla_decode", 1), ("attention.mla_prefill", 20)):
+        fields = {"operation": operation, "latent": latent, "batch": 2, "new": new, "context": 20, "mode": "eager"}
+        made = make_latent(MlaWorkload.model_validate(fields), "workload", "cpu", 0)
+        objects += [made, *([made.paged(16)] if isinstance(made, MlaProblem) else [])]
     for name in rows("The problem") - {"lengths"}:
         assert any(hasattr(each, name) for each in objects), name

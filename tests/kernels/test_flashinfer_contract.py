@@ -28,6 +28,7 @@ from autotune_cli.kernels.attention.backends import _flashinfer as common  # noq
 from autotune_cli.kernels.attention.backends import flashinfer_sink  # noqa: E402
 from autotune_cli.kernels.attention.workload import AttentionWorkload  # noqa: E402
 from autotune_cli.kernels.geometry import Geometry  # noqa: E402
+from autotune_cli.kernels.mla.workload import MlaWorkload  # noqa: E402
 from autotune_cli.kernels.models import build_suite  # noqa: E402
 from autotune_cli.kernels.registry import REGISTRY, Backend, Device  # noqa: E402
 from autotune_cli.tuning.listing import to_build  # noqa: E402
@@ -127,6 +128,41 @@ def test_the_sink_wrapper_finds_what_was_built(
     defaults = inspect.signature(gen_customize_batch_prefill_module).parameters
     for name in ours["jit_kwargs"].keys() - theirs["jit_kwargs"].keys():
         assert ours["jit_kwargs"][name] == defaults[name].default
+
+
+@pytest.mark.parametrize("path", ["fa2", "fa3"])
+@pytest.mark.parametrize("kv_dtype", [None, "float8_e4m3fn"])
+def test_latent_attention_builds_what_its_wrapper_loads(
+    built: list[str], path: str, kv_dtype: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The wrapper makes the module's name from what it is planned with; the plan itself needs a GPU."""
+    import flashinfer.mla
+    from flashinfer.jit.attention.modules import get_batch_mla_uri
+
+    from autotune_cli.kernels.mla.backends import flashinfer_mla
+    from autotune_cli.kernels.mla.problem import make_problem
+
+    layer = {"num_heads": 16, "kv_lora_rank": 512, "qk_rope_head_dim": 64, "qk_nope_head_dim": 128, "v_head_dim": 128}
+    shape = MlaWorkload.model_validate(
+        {"operation": "attention.mla_decode", "batch": 2, "context": 64, "mode": "eager"}
+        | {"latent": layer | {"kv_dtype": kv_dtype}}
+    )
+    (module,) = flashinfer_mla.modules(shape, path=path, page_size=1)
+    module.build()
+
+    def planned(*arguments: Any) -> None:
+        raise LookupError(get_batch_mla_uri(*arguments))
+
+    monkeypatch.setattr("flashinfer.mla._core.get_batch_mla_module", planned)
+    monkeypatch.setattr("flashinfer.mla._core.get_compute_capability", lambda device: (9, 0))
+    wrapper = object.__new__(flashinfer.mla.BatchMLAPagedAttentionWrapper)
+    wrapper._backend, wrapper.device = path, torch.device("cpu")
+    problem = make_problem(shape, "workload", "cpu", 1)
+    with pytest.raises(LookupError, match=f"^'?{module.name}'?$"):
+        wrapper.plan(**flashinfer_mla.plan_arguments(problem, problem.paged(1)))
+    assert built == [module.name]
+    assert ("_sm90" in built[0]) == (path == "fa3")
+    assert len(module.title) <= 52
 
 
 def test_merge_builds_three_modules(built: list[str]) -> None:

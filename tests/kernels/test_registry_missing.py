@@ -45,3 +45,19 @@ def test_a_namespace_package_has_nested_modules_too(folder: Path) -> None:
     (folder / "madespace" / "cute" / "cache_utils.py").touch()
     assert missing("madespace.cute.cache_utils") is None
     assert missing() is None
+
+
+def test_a_function_is_looked_for_in_the_source(folder: Path) -> None:
+    """sglang-kernel 0.4.10 has dropped functions of a module that is still there."""
+    (folder / "madelib" / "cute").mkdir(parents=True)
+    (folder / "madelib" / "__init__.py").write_text("raise ImportError('heavy')\ndef here(): ...\n")
+    (folder / "madelib" / "plain.py").write_text("# def gone(): ...\ndef here(a, b): ...\n")
+    (folder / "madelib" / "cute" / "__init__.py").write_text("def here(): ...\n")
+    (folder / "madelib" / "compiled.abi3.so").touch()
+    (folder / "madefile.py").write_text("def here(): ...\n")
+    for module in ("madelib", "madefile", "madelib.plain", "madelib.cute", "madelib.compiled"):
+        assert missing(f"{module}:here") is None
+    for module in ("madelib", "madefile", "madelib.plain", "madelib.cute", "madelib.nothing"):
+        assert missing(f"{module}:gone") == f"{module}:gone"
+    assert missing("madelib.plain:her") == "madelib.plain:her"
+    assert not any(name.split(".")[0] == "madelib" for name in sys.modules)

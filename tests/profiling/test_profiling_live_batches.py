@@ -206,7 +206,7 @@ def test_what_does_not_fit_is_refused(values: dict[str, Any], message: str) -> N
     ("mode", "model", "message"),
     [
         ("idle", "llama-3.1-8b", "mode=idle: no request, so no attention runs"),
-        ("extend", "deepseek-v3.2", "deepseek-v3.2: only the sparse indexer's top-k is tuned"),
+        ("extend", "deepseek-v3.2", "deepseek-v3.2: its attention is multi-head latent"),
         ("topk", "llama-3.1-8b", "llama-3.1-8b: it has no sparse indexer, so no top-k"),
         # What is to be known of its attention is no reason.
         ("topk", "gemma-2-9b", "gemma-2-9b: it has no sparse indexer, so no top-k"),

@@ -46,10 +46,13 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         usual("granitemoehybrid", 32, 8, 4096, 2, layer_types=["mamba", "mamba"]),
         "layer_types has no softmax attention that is tuned, only 'mamba'",
     ),
-    "deepseek-v3": (usual("deepseek_v3", 128, 128, 7168, 61, kv_lora_rank=512), "(MLA) isn't tuned yet"),
+    "deepseek-v3 without its sizes": (
+        usual("deepseek_v3", 128, 128, 7168, 61, kv_lora_rank=512),
+        "qk_rope_head_dim is missing",
+    ),
     "deepseek-vl2 by its class": (
         {"model_type": "deepseek_vl_v2", "language_config": {"model_type": "deepseek_v2", "hidden_size": 2048}},
-        "language_config.kv_lora_rank is set by default in deepseek_v2",
+        "language_config.qk_rope_head_dim is missing",
     ),
     "gemma-4 that lost its full layers": (
         usual("gemma4_text", 16, 8, 2816, 6, head_dim=256, per_layer_config={})

@@ -44,9 +44,12 @@ def test_every_layer_is_tuned_with_the_file_s_numbers(name: str) -> None:
     assert model.num_attention_heads == config["num_attention_heads"]
     assert model.max_context == config["max_position_embeddings"]
     assert model.topk == config.get("index_topk")
-    # A selection, or attention: a model with neither has nothing to tune.
-    assert (model.topk is None) == bool(model.layers)
-    if not model.layers:
+    # Plain or latent attention: a model with neither has nothing to tune.
+    assert (model.latent is None) == bool(model.layers)
+    if model.latent is not None:
+        assert model.latent.num_heads == config["num_attention_heads"]
+        sizes = ("kv_lora_rank", "qk_rope_head_dim", "qk_nope_head_dim")
+        assert [getattr(model.latent, name) for name in sizes] == [config[name] for name in sizes]
         return
     assert sum(layer.count for layer in model.layers) == config["num_hidden_layers"]
     windows = [layer.window for layer in model.layers]

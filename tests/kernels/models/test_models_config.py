@@ -186,7 +186,7 @@ def test_dtypes_and_notes(changes: dict[str, Any], dtype: str, note: str) -> Non
         ({"torch_dtype": ["bfloat16"]}, "torch_dtype is"),
         ({"index_topk": 0}, "index_topk is 0"),
         ({"max_position_embeddings": "long"}, "max_position_embeddings must be a whole number"),
-        ({"kv_lora_rank": 512}, "kv_lora_rank is set: multi-head latent attention (MLA) isn't tuned yet"),
+        ({"kv_lora_rank": 512}, "qk_rope_head_dim is missing"),
         ({"model_type": "bert"}, "an encoder has no KV cache"),
         ({"architectures": ["FooForMaskedLM"]}, "an encoder has no KV cache"),
         ({"is_encoder_decoder": True}, "is_encoder_decoder is true"),

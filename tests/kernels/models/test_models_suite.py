@@ -65,7 +65,7 @@ def test_the_llama_suite_on_a_gpu() -> None:
 
 
 def test_the_top_k_suite_on_a_gpu() -> None:
-    suite = build_suite("deepseek-v3.2", "cuda", tp=8)
+    suite = build_suite("deepseek-v3.2", "cuda", tp=8, operations="topk")
     assert suite.name == "deepseek-v3.2-tp8"
     assert len(suite.workloads) == 11
     assert all(isinstance(w, TopkWorkload) and w.k == 2048 and w.mode == "eager" for w in suite.workloads)
@@ -197,12 +197,13 @@ def test_new_tokens_of_an_extend() -> None:
 
 
 def test_top_k_narrows_by_rows_and_width() -> None:
-    suite = build_suite("deepseek-v3.2", "cuda", batches="64", contexts="65536")
+    suite = build_suite("deepseek-v3.2", "cuda", batches="64", contexts="65536", operations="topk")
     assert [w.key for w in suite.workloads] == [
         "topk.select 64 x 65536 k2048 eager float32",
         "topk.select 64 x 65536 uneven k2048 eager float32",
     ]
-    (only,) = build_suite("deepseek-v3.2", "cuda", batches=3, contexts=5000, scores="narrow,normal").workloads
+    one = {"operations": "topk", "batches": 3, "contexts": 5000, "scores": "narrow,normal"}
+    (only,) = build_suite("deepseek-v3.2", "cuda", **one).workloads
     assert only.key == "topk.select 3 x 5000 k2048 eager float32 scores narrow,normal"
 
 
@@ -218,7 +219,7 @@ def test_lengths_of_a_batch() -> None:
     assert suite.workloads[1].lengths == ((100, 100, 100), (1000, 1000, 1000))
     # The grid's one shape in both ways is then there once.
     for spread in ("even", "uneven"):
-        rows = build_suite("deepseek-v3.2", "cuda", spread=spread).workloads
+        rows = build_suite("deepseek-v3.2", "cuda", operations="topk", spread=spread).workloads
         assert len(rows) == 10
         assert {w.spread for w in rows} == {spread}
     with pytest.raises(UnknownName, match=r"unknown spread 'evn'; did you mean 'even'\?"):
@@ -288,7 +289,7 @@ def test_an_operation_that_the_model_lacks_is_noted() -> None:
     assert suite.notes == ("topk.select: it has no sparse indexer, so no top-k; deepseek-v3.2 has",)
     with pytest.raises(EmptySuite, match="no top-k"):
         build_suite("llama-3.1-8b", "cuda", operations="topk")
-    with pytest.raises(EmptySuite, match="attention isn't tuned yet"):
+    with pytest.raises(EmptySuite, match="attention is multi-head latent"):
         build_suite("deepseek-v3.2", "cuda", operations="decode,prefill")
 
 

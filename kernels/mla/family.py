@@ -1,0 +1,82 @@
+"""The family of multi-head latent attention (MLA): workloads of a model's layers and what they cost. No torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import cast
+
+from autotune_cli.fields import Message
+from autotune_cli.kernels.attention.family import narrowed
+from autotune_cli.kernels.attention.workload import AttentionOperation
+from autotune_cli.kernels.base import Cost, Mode
+from autotune_cli.kernels.family import Family, SuiteModel, SuiteRequest
+from autotune_cli.kernels.mla import cost as costs
+from autotune_cli.kernels.mla.grids import GRIDS
+from autotune_cli.kernels.mla.workload import MlaOperation, MlaWorkload
+
+# Whose batches are narrowed alike.
+_ALIKE: dict[MlaOperation, AttentionOperation] = {
+    "attention.mla_decode": "attention.decode",
+    "attention.mla_prefill": "attention.prefill",
+    "attention.mla_extend": "attention.extend",
+}
+
+
+class MlaFamily(Family[MlaWorkload]):
+    name = "mla"
+    default_model = "deepseek-v3"
+    short_names = ("mla_decode", "mla_prefill", "mla_extend")
+
+    def default_mode(self, operation: str) -> Mode:
+        """Decode runs from a CUDA graph in servers; prefill and extend don't."""
+        return "graph" if operation == "attention.mla_decode" else "eager"
+
+    def cost(self, workload: MlaWorkload) -> Cost:
+        return costs.cost(workload)
+
+    def memory_bytes(self, workload: MlaWorkload, page_layouts: int | None = None) -> int:
+        return costs.memory_bytes(workload, page_layouts)
+
+    def workloads(self, model: SuiteModel, operation: str, mode: Mode, request: SuiteRequest) -> list[MlaWorkload]:
+        if request.latent is None:
+            return []
+        mla = cast("MlaOperation", operation)
+        longest, found, latent = model.max_context, [], request.latent
+        if mla == "attention.mla_prefill":
+            # It reads no cache.
+            latent = latent.model_copy(update={"kv_dtype": None})
+        for shape in narrowed(_ALIKE[mla], GRIDS[request.device_kind][mla], request.wanted):
+            # A model is not asked for more than it was made for, unless the user asks.
+            if request.wanted.contexts is None and longest is not None and shape.context > longest:
+                continue
+            # Only a captured step depends on it.
+            served = max(longest, shape.context) if longest is not None and mode == "graph" else None
+            found.append(
+                MlaWorkload(
+                    operation=mla,
+                    latent=latent,
+                    batch=shape.batch,
+                    new=shape.new,
+                    context=shape.context,
+                    mode=mode,
+                    spread=request.spread or shape.spread,
+                    served_context=served,
+                    index_topk=model.topk,
+                )
+            )
+        return found
+
+    def why_none(self, model: SuiteModel, operation: str) -> str:
+        if model.latent is None:
+            return "it has no multi-head latent attention (MLA); deepseek-v3 has"
+        if operation == "attention.mla_extend":
+            return Message("no shape fits; an extend needs {fields.context} above {fields.new}")
+        return Message("no shape of the grid fits the model's longest context; give {fields.context}")
+
+    def sources(self) -> list[Path]:
+        """With the judge, and the rules of lengths, pages and their garbage, which are those of attention."""
+        beside = Path(__file__).parents[1] / "attention"
+        return [*super().sources(), *(beside / name for name in ("problem.py", "paging.py", "reference.py"))]
+
+
+FAMILY = MlaFamily()

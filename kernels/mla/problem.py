@@ -1,0 +1,162 @@
+"""Problems of latent attention: a batch's absorbed queries, its cache in pages, and the judge of outputs.
+
+All candidates of a case share its tensors; every page size holds the same tokens.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Self
+
+import torch
+
+from autotune_cli.kernels.attention.paging import PagedKV, PageLayout
+from autotune_cli.kernels.attention.problem import GARBAGE, GARBAGE_ELSE
+from autotune_cli.kernels.attention.reference import Reference
+from autotune_cli.kernels.attention.workload import Lengths
+from autotune_cli.kernels.mla.batch import LOGIT_SPREAD, LatentBatch
+from autotune_cli.kernels.mla.plain import PlainProblem
+from autotune_cli.kernels.mla.reference import compute_reference
+from autotune_cli.kernels.mla.workload import MlaWorkload
+
+if TYPE_CHECKING:
+    from autotune_cli.kernels.workload import AnyWorkload
+
+CASES = ("workload", "edges")
+
+
+@dataclass(frozen=True)
+class LatentPages(PagedKV):
+    """A cache of latent vectors in pages: ``k`` is their rotated part, ``v`` their latent part, both views of ``pool``.
+
+    Page 0 belongs to nobody and holds garbage; the requests' pages are scattered at random.
+    """
+
+    pool: torch.Tensor
+    """[pages, page_size, width] in the cache's dtype, the latent part first, as SGLang and FlashMLA keep it."""
+
+    @property
+    def ckv(self) -> torch.Tensor:
+        """[pages, page_size, kv_lora_rank], a view."""
+        return self.v[:, :, 0]
+
+    @property
+    def kpe(self) -> torch.Tensor:
+        """[pages, page_size, qk_rope_head_dim], a view."""
+        return self.k[:, :, 0]
+
+    @cached_property
+    def host_lengths(self) -> torch.Tensor:
+        """[batch] int32 on the CPU: tokens of each request."""
+        return torch.tensor(self.lengths, dtype=torch.int32)
+
+
+def cases(workload: AnyWorkload) -> tuple[str, ...]:
+    """``workload``: itself, timed. ``edges``: a small batch of the same geometry with awkward lengths."""
+    return CASES
+
+
+def make_problem(workload: AnyWorkload, case: str, device: str, seed: int) -> MlaProblem | PlainProblem:
+    """Draw the inputs of a case on ``device``; the same seed gives the same inputs there.
+
+    Raises:
+        ValueError: an unknown case, another family's workload, or FP8 queries.
+    """
+    if not isinstance(workload, MlaWorkload):
+        raise ValueError(f"{workload.operation} is no latent attention")
+    if workload.latent.dtype == "float8_e4m3fn":
+        raise ValueError("queries are bfloat16, float16 or float32; only the cache may be FP8")
+    if case not in CASES:
+        raise ValueError(f"unknown case {case!r}; known: {', '.join(CASES)}")
+    lengths = workload.lengths if case == "workload" else edge_lengths(workload)
+    if workload.operation == "attention.mla_prefill":
+        return PlainProblem(workload, lengths, device, seed)
+    return MlaProblem(workload, lengths, device, seed)
+
+
+def edge_lengths(workload: MlaWorkload) -> Lengths:
+    """Lengths around the page sizes 16, 64 and 128, and (extend, prefill on a prefix) with and without a prefix."""
+    if workload.operation == "attention.mla_prefill" and workload.new == workload.context:
+        new = (1, 15, 16, 17, 63, 64, 65, 130, 257)
+        return Lengths(new, new)
+    if workload.operation != "attention.mla_decode":
+        pairs = [(1, 0), (5, 15), (16, 16), (17, 0), (1, 63), (33, 65), (65, 64), (3, 127), (2, 400)]
+        return Lengths(tuple(new for new, _ in pairs), tuple(new + prefix for new, prefix in pairs))
+    # 1045 keys: more than one part under every KV split that is tried.
+    kv = (1, 15, 16, 17, 63, 64, 65, 127, 128, 129, 200, 1045)
+    return Lengths((1,) * len(kv), kv)
+
+
+class MlaProblem(LatentBatch):
+    """Absorbed queries and the latent cache in pages.
+
+    ``q_nope`` [queries, heads, kv_lora_rank] has the up-projection of keys absorbed, ``q_pe`` [queries, heads,
+    qk_rope_head_dim] is rotated; both are in the model's dtype. The output is [queries, heads, kv_lora_rank].
+    """
+
+    def __init__(self, workload: MlaWorkload, lengths: Lengths, device: str, seed: int) -> None:
+        super().__init__(workload, lengths, device, seed)
+        self.cache_dtype: torch.dtype = getattr(torch, self.geometry.cache_dtype)
+        g, queries = self.geometry, sum(lengths.qo)
+        # A logit sums ``width`` products, times the scale.
+        spread = LOGIT_SPREAD / (g.scale * math.sqrt(g.width))
+        # Drawn here and in this order, so that the values don't depend on what candidates ask for first.
+        self.q_nope = self._normal((queries, g.num_heads, g.kv_lora_rank), self.dtype, 1.0)
+        self.q_pe = self._normal((queries, g.num_heads, g.qk_rope_head_dim), self.dtype, 1.0)
+        self._tokens = self._normal((sum(lengths.kv), g.width), self.cache_dtype, spread)
+        self._joined: dict[str, torch.Tensor] = {}
+        self._pages: dict[int, LatentPages] = {}
+        self._layouts: dict[int, PageLayout] = {}
+
+    @property
+    def q(self) -> torch.Tensor:
+        """[queries, heads, width]: both parts in one tensor, the latent one first."""
+        self._ask("q")
+        if "q" not in self._joined:
+            self._joined["q"] = torch.cat([self.q_nope, self.q_pe], dim=-1)
+        return self._joined["q"]
+
+    @cached_property
+    def reference(self) -> Reference:
+        return compute_reference(self.geometry, self.lengths, self.q_nope, self.q_pe, self._tokens)
+
+    def paged(self, page_size: int) -> LatentPages:
+        """The cache in pages of ``page_size``, new tokens included."""
+        self._ask(f"pages of {page_size}")
+        if page_size not in self._pages:
+            self._pages[page_size] = self._fill_pages(page_size)
+        return self._pages[page_size]
+
+    def moved(self) -> Self:
+        other = copy.copy(self)
+        # All but the reference lies elsewhere too.
+        other.q_nope, other.q_pe, other._tokens = (part.clone() for part in (self.q_nope, self.q_pe, self._tokens))
+        other._pages, other._joined, other._workspaces = {}, {}, {}
+        return other
+
+    def inputs(self) -> Mapping[str, torch.Tensor]:
+        queries = {"q_nope": self.q_nope, "q_pe": self.q_pe}
+        made = {**self._joined, **{f"pages of {size}": pages.pool for size, pages in self._pages.items()}}
+        if self._asked is None:
+            return {**queries, "tokens": self._tokens, **made}
+        return queries | {name: tensor for name, tensor in made.items() if name in self._asked}
+
+    def _fill_pages(self, page_size: int) -> LatentPages:
+        layout = self._layouts.get(page_size)
+        if layout is None:
+            layout = self._layouts[page_size] = PageLayout.draw(page_size, self.lengths.kv, self.seed, self.device)
+        width, rank = self.geometry.width, self.geometry.kv_lora_rank
+        pool = torch.empty(1 + layout.pages, page_size, width, dtype=self.cache_dtype, device=self.device)
+        pool.fill_(GARBAGE.get(self.cache_dtype, GARBAGE_ELSE))
+        _bits(pool).view(-1, width).index_copy_(0, layout.rows, _bits(self._tokens))
+        heads = pool[:, :, None]
+        return LatentPages(page_size, heads[..., rank:], heads[..., :rank], layout.tables, self.lengths.kv, pool)
+
+
+def _bits(tensor: torch.Tensor) -> torch.Tensor:
+    """FP8 as bytes: torch indexes FP8 tensors only in part."""
+    return tensor.view(torch.uint8) if tensor.dtype == torch.float8_e4m3fn else tensor

@@ -1,0 +1,98 @@
+"""Workloads of multi-head latent attention (MLA): a layer's geometry and a batch. Data only; no torch.
+
+``attention.mla_decode`` and ``attention.mla_extend`` are absorbed: all heads read the latent cache.
+``attention.mla_prefill`` is plain attention over keys and values that were projected up from it, with or without a
+prefix.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import PositiveInt, model_validator
+
+from autotune_cli.kernels.attention.workload import Lengths
+from autotune_cli.kernels.base import LENGTHS_RULE, BaseWorkload, Mode, Spread, spread_lengths
+from autotune_cli.kernels.geometry import LatentGeometry
+
+MlaOperation = Literal["attention.mla_decode", "attention.mla_prefill", "attention.mla_extend"]
+
+
+class MlaWorkload(BaseWorkload):
+    """``batch`` requests of up to ``new`` query tokens on up to ``context`` cached tokens (new ones included)."""
+
+    operation: MlaOperation
+    latent: LatentGeometry
+    batch: PositiveInt
+    new: PositiveInt = 1
+    context: PositiveInt
+    mode: Mode
+    spread: Spread = "uneven"
+    lengths_rule: int = LENGTHS_RULE
+    served_context: PositiveInt | None = None
+    """Longest context of the server, for which it captures its graphs; None: as long as the batch's. Not in the key."""
+    index_topk: PositiveInt | None = None
+    """Tokens that the model's sparse indexer leaves to a query; this workload reads all. An engine chooses by it, so it
+    is not in the key."""
+
+    @model_validator(mode="after")
+    def _shape_fits(self) -> MlaWorkload:
+        if self.operation == "attention.mla_decode" and self.new != 1:
+            raise ValueError("a decode step has one new token a request")
+        if self.operation == "attention.mla_extend" and self.new >= self.context:
+            raise ValueError("an extend needs a prefix: context must exceed new")
+        if self.new > self.context:
+            raise ValueError("new tokens are part of the context: it can't be below new")
+        return self
+
+    @property
+    def lengths(self) -> Lengths:
+        """Query and cached tokens of each request."""
+        if self.operation == "attention.mla_decode":
+            return Lengths((1,) * self.batch, spread_lengths(self.context, self.batch, self.spread))
+        qo = spread_lengths(self.new, self.batch, self.spread)
+        if self.new == self.context:
+            return Lengths(qo, qo)
+        # The prefix is spread the other way round, so that long prefixes don't always meet long extends.
+        prefix = spread_lengths(self.context - self.new, self.batch, self.spread)[::-1]
+        return Lengths(qo, tuple(n + p for n, p in zip(qo, prefix, strict=True)))
+
+    @property
+    def shape(self) -> str:
+        """The batch shape as tables show it: ``64 x 8192``, or ``4 x 512+1536`` on a prefix."""
+        return f"{self.batch} x {self._tokens}"
+
+    @property
+    def _tokens(self) -> str:
+        prefix = self.context - self.new
+        on_prefix = prefix and self.operation != "attention.mla_decode"
+        return f"{self.new}+{prefix}" if on_prefix else f"{self.context}"
+
+    @property
+    def key(self) -> str:
+        """Names this workload; equal keys mean the same computation."""
+        even = "" if self.spread == "uneven" else " even"
+        plain = self.operation == "attention.mla_prefill"
+        return f"{self.operation} {self.shape}{even} {self.mode} {self.latent.plain_key if plain else self.latent.key}"
+
+    @property
+    def beside_key(self) -> Mapping[str, str]:
+        return {"served context": str(self.served_context or ""), "index topk": str(self.index_topk or "")}
+
+    @property
+    def cells(self) -> tuple[str, str]:
+        """The context on a prefix is ``new+prefix``."""
+        return str(self.batch), f"{'' if self.spread == 'even' else '≤'}{self._tokens}"
+
+    @property
+    def situation(self) -> Mapping[str, Any]:
+        """Heads count as KV heads, as in a config.json before the absorption."""
+        lengths = self.lengths
+        return {
+            "prefix": 0 if self.operation == "attention.mla_decode" else sum(lengths.kv) - sum(lengths.qo),
+            "keys": sum(lengths.kv),
+            "attention": "mla" if self.index_topk is None else "dsa",
+            "kv_heads": self.latent.num_heads,
+            "kv_dtype": self.latent.cache_dtype,
+        }
