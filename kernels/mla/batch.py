@@ -12,7 +12,7 @@ from typing import Any, Self
 import torch
 
 from autotune_cli.kernels.attention.paging import indptr
-from autotune_cli.kernels.attention.reference import Reference
+from autotune_cli.kernels.attention.reference import AttentionReference
 from autotune_cli.kernels.attention.workload import Lengths
 from autotune_cli.kernels.family import Verdict
 from autotune_cli.kernels.mla.reference import judge
@@ -41,7 +41,7 @@ class LatentBatch(ABC):
 
     @property
     @abstractmethod
-    def reference(self) -> Reference:
+    def reference(self) -> AttentionReference:
         """The exact output; see :mod:`.reference`."""
 
     @abstractmethod

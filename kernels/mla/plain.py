@@ -12,7 +12,7 @@ from typing import Self
 import torch
 
 from autotune_cli.kernels.attention.paging import indptr
-from autotune_cli.kernels.attention.reference import Reference
+from autotune_cli.kernels.attention.reference import AttentionReference
 from autotune_cli.kernels.attention.workload import Lengths
 from autotune_cli.kernels.mla.batch import LOGIT_SPREAD, LatentBatch
 from autotune_cli.kernels.mla.reference import compute_plain_reference
@@ -52,7 +52,7 @@ class PlainProblem(LatentBatch):
         return indptr(self.lengths.kv)
 
     @cached_property
-    def reference(self) -> Reference:
+    def reference(self) -> AttentionReference:
         return compute_plain_reference(self.geometry, self.lengths, self.q, self.k, self.v)
 
     def part(self, first: Sequence[int], last: Sequence[int]) -> KeysPart:

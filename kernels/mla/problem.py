@@ -16,7 +16,7 @@ import torch
 
 from autotune_cli.kernels.attention.paging import PagedKV, PageLayout
 from autotune_cli.kernels.attention.problem import GARBAGE, GARBAGE_ELSE
-from autotune_cli.kernels.attention.reference import Reference
+from autotune_cli.kernels.attention.reference import AttentionReference
 from autotune_cli.kernels.attention.workload import Lengths
 from autotune_cli.kernels.mla.batch import LOGIT_SPREAD, LatentBatch
 from autotune_cli.kernels.mla.plain import PlainProblem
@@ -121,7 +121,7 @@ class MlaProblem(LatentBatch):
         return self._joined["q"]
 
     @cached_property
-    def reference(self) -> Reference:
+    def reference(self) -> AttentionReference:
         return compute_reference(self.geometry, self.lengths, self.q_nope, self.q_pe, self._tokens)
 
     def paged(self, page_size: int) -> LatentPages:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from autotune_cli.kernels.attention import reference as attention
-from autotune_cli.kernels.attention.reference import Reference
+from autotune_cli.kernels.attention.reference import AttentionReference
 from autotune_cli.kernels.attention.workload import Lengths
 from autotune_cli.kernels.family import Verdict
 from autotune_cli.kernels.geometry import Geometry, LatentGeometry
@@ -21,7 +21,7 @@ _SCORES = 1 << 26
 
 def compute_reference(
     geometry: LatentGeometry, lengths: Lengths, q_nope: torch.Tensor, q_pe: torch.Tensor, tokens: torch.Tensor
-) -> Reference:
+) -> AttentionReference:
     """Latent attention of each request, causal and aligned to the end; float64 on CPU, float32 on CUDA.
 
     Args:
@@ -54,12 +54,12 @@ def compute_reference(
                 out[rows] = scores.sub_(total[..., None]).exp_() @ seen[:, :rank]
                 lse[rows] = total * math.log2(math.e)
             queries, keys = queries + qo, keys + kv
-    return Reference(out, lse)
+    return AttentionReference(out, lse)
 
 
 def compute_plain_reference(
     geometry: LatentGeometry, lengths: Lengths, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor
-) -> Reference:
+) -> AttentionReference:
     """Plain attention of each request, causal and aligned to the end; float64 on CPU, float32 on CUDA.
 
     Args:
@@ -89,7 +89,7 @@ def compute_plain_reference(
                 out[rows] = torch.bmm(scores.sub_(total[..., None]).exp_(), v_wide[:, :seen]).transpose(0, 1)
                 lse[rows] = (total * math.log2(math.e)).T
             queries, keys = queries + qo, keys + kv
-    return Reference(out, lse)
+    return AttentionReference(out, lse)
 
 
 @contextmanager
@@ -103,7 +103,7 @@ def _full_precision() -> Iterator[None]:
         torch.backends.cuda.matmul.allow_tf32 = before
 
 
-def judge(output: Any, reference: Reference, geometry: LatentGeometry, lengths: Lengths) -> Verdict:
+def judge(output: Any, reference: AttentionReference, geometry: LatentGeometry, lengths: Lengths) -> Verdict:
     """Is an output (``out`` or ``(out, lse)``, base 2) right? With attention's measures and limits.
 
     Those limits hold here, as kernels round the same two things: the weights to the dtype before the second product,

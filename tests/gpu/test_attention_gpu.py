@@ -14,7 +14,6 @@ import torch
 from autotune_cli.kernels.attention.problem import AttentionProblem, cases, make_problem
 from autotune_cli.kernels.attention.workload import AttentionWorkload
 from autotune_cli.kernels.family import Verdict
-from autotune_cli.kernels.geometry import Geometry
 from autotune_cli.kernels.registry import REGISTRY, Backend, Candidate, Device, Prepared
 
 pytestmark = [
