@@ -91,6 +91,8 @@ class LaunchPlan:
     """Queries of a work item; None: the library doesn't say."""
     buffers: Mapping[str, int] = field(default_factory=dict)
     """Bytes of the tensors that the library was given to keep, by the names of its arguments."""
+    masked: bool = False
+    """Under a custom mask. FlashInfer packs its bits while it plans, and waits for the device to learn their number."""
 
     def __str__(self) -> str:
         """``KV split, 12 work items of 64 queries``."""

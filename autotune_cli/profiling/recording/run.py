@@ -173,8 +173,9 @@ class Recorder:
         if plan.in_pieces:
             pieces = Pieces(problem, candidate, plan.static_tokens, plan.pad_mode, self.spec.page_size)
             first = plan.writes == "before"
+            forbid = not pieces.is_masked
             return LayerCall(
-                pieces, pieces.run, pieces.plan, pieces.write, first, forbid_waiting=True, ready=pieces.ready
+                pieces, pieces.run, pieces.plan, pieces.write, first, forbid_waiting=forbid, ready=pieces.ready
             )
         if plan.name != "eager":
             problem = for_graphs(problem)

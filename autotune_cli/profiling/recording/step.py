@@ -198,6 +198,11 @@ class Pieces:
         self._before = _capture(lambda: self._static.copy_(self._source))
         self._after = _capture(lambda: self.output.copy_(self._result))
 
+    @property
+    def is_masked(self) -> bool:
+        """Is a custom mask planned? That waits for the device, in a server too."""
+        return any(plan.masked for plan in self.ready.describe())
+
     def plan(self) -> None:
         if self.padded is not None:
             self.padded.write()

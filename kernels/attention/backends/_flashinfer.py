@@ -201,7 +201,8 @@ def describe(wrapper: Any, path: str, made: Mapping[str, Any]) -> Callable[[], t
             return ()
         tile = numbers[positions["cta_tile_q"]] if "cta_tile_q" in positions else None
         held = {name: value.nbytes for name, value in made.items() if hasattr(value, "nbytes")}
-        return (LaunchPlan(bool(numbers[positions["split_kv"]]), numbers[positions["padded_batch_size"]], tile, held),)
+        is_split, items = bool(numbers[positions["split_kv"]]), numbers[positions["padded_batch_size"]]
+        return (LaunchPlan(is_split, items, tile, held, getattr(wrapper, "_custom_mask_buf", None) is not None),)
 
     return planned
 

@@ -134,3 +134,11 @@ def test_the_numbers_stand_where_the_installed_flashinfer_has_them(path: str, pl
     places = dict(PLANS[path])
     assert len(names) == places.pop("numbers")
     assert {name: names.index(name) for name in places} == places
+
+
+def test_a_plan_under_a_custom_mask() -> None:
+    wrapper = Wrapper(*fa2(9, 64, True))
+    wrapper._custom_mask_buf = None  # type: ignore[attr-defined]
+    assert not any(plan.masked for plan in describe(wrapper, "fa2", {})())
+    wrapper._custom_mask_buf = object()  # type: ignore[attr-defined]
+    assert all(plan.masked for plan in describe(wrapper, "fa2", {})())

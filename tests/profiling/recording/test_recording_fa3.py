@@ -112,8 +112,8 @@ def test_what_a_server_does_not_run_is_refused(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(Backend, "missing", lambda self: "sgl_kernel")
     with pytest.raises(NoCandidate, match=r"sglang --attention-backend fa3 on attention.decode .*: unavailable: sgl_k"):
         choose(wanted, workload, fake_cuda.DEVICE)
-    with pytest.raises(NoCandidate, match=r"sglang --attention-backend wave on .*: SGLang's wave is no candidate"):
-        choose(CandidateSpec(baseline="sglang --attention-backend wave"), workload, fake_cuda.DEVICE)
+    with pytest.raises(NoCandidate, match=r"sglang --attention-backend aiter on .*: SGLang's aiter is no candidate"):
+        choose(CandidateSpec(baseline="sglang --attention-backend aiter"), workload, fake_cuda.DEVICE)
 
 
 @pytest.mark.parametrize("prefix", [True, False])

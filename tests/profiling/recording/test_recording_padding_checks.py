@@ -16,7 +16,7 @@ from autotune_cli.profiling.recording.recorded import Check
 from autotune_cli.profiling.request import CandidateSpec
 
 
-def piece(padding: int, mode: str, rest: float = 0.0) -> Any:
+def piece(padding: int, mode: str, rest: float = 0.0, is_masked: bool = False) -> Any:
     """What is left of :class:`autotune_cli.profiling.recording.step.Pieces` after a run."""
     made = problem()
     real = made.q.shape[0]
@@ -25,7 +25,7 @@ def piece(padding: int, mode: str, rest: float = 0.0) -> Any:
         padded = Padded(made, torch.zeros(real + padding, 4, 64), 1, pool=len(made.lengths.qo))
     output = torch.full((real + padding, 4, 64), rest)
     output[:real] = 1.0
-    return SimpleNamespace(padded=padded, output=output, real=real)
+    return SimpleNamespace(padded=padded, output=output, real=real, is_masked=is_masked)
 
 
 def padding(padding: int, mode: Any, rest: float = 0.0, break_it: Any = None) -> list[Check]:
@@ -84,3 +84,12 @@ def test_what_is_left_behind_the_real_rows(rest: float) -> None:
     assert (check.ok, check.text) == (False, "padding: rows beyond the real tokens are not zero")
     # With a fake request they are its own rows.
     assert padding(5, "fake-request", rest)[0].ok
+
+
+@pytest.mark.parametrize("is_masked", [False, True])
+def test_a_mask_is_known_to_wait_for_the_device(is_masked: bool) -> None:
+    one = piece(0, "narrow", is_masked=is_masked)
+    plan = PhasePlan("piecewise", CandidateSpec(), "paged", pad_mode="narrow", static_tokens=one.real)
+    *_, waits = padding_checks(plan, [one])
+    assert waits.ok
+    assert ("waits" in waits.text) == is_masked
