@@ -30,12 +30,13 @@ def agrees(a: WorkloadResult, b: WorkloadResult) -> bool:
 def main() -> None:
     """Print the workloads that disagree and the distribution of the medians' differences."""
     first, second = (read_run(path) for path in find_all(sys.argv[1:3]))
-    other = {result.key: result for result in second.workloads}
+    # A cache file holds several devices.
+    other = {(result.key, second.environments[result.environment].device): result for result in second.workloads}
     differences: list[float] = []
     same = tied = 0
     apart = []
     for result in first.workloads:
-        twin = other.get(result.key)
+        twin = other.get((result.key, first.environments[result.environment].device))
         if twin is None:
             continue
         if result.choice and twin.choice and result.choice.winner == twin.choice.winner:
