@@ -11,9 +11,11 @@ from running import autotune, shared, tiny, usage
 
 __all__ = ["autotune", "known_ceilings", "preloaded_workers", "shared", "tiny", "usage"]
 
-# A shell's background job ignores Ctrl-C, and so would everything that tests start from there.
+# A shell's background job ignores Ctrl-C, one of nohup a hang-up, and so would everything that tests start from there.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # Where other work takes cores, the threads of a torch operator wait for each other in loops, tens of milliseconds each
 # time. Without a GPU all inputs are small, and one thread is enough; the largest references of GPU tests want them all.
