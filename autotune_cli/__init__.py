@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from autotune_cli.api.run import Run, load_cache, read_run
+    from autotune_cli.api.table import Best, NotInTable, OtherDevice, Table, load_table
     from autotune_cli.errors import AutotuneError, BadFile, BadName, MissingPackage, NewerSchema
     from autotune_cli.results.naming import NoSuchResult
     from autotune_cli.results.schema import (
@@ -28,18 +29,23 @@ __all__ = [
     "BadFile",
     "BadName",
     "BaselineResult",
+    "Best",
     "CandidateResult",
     "Choice",
     "Environment",
     "MissingPackage",
     "NewerSchema",
     "NoSuchResult",
+    "NotInTable",
+    "OtherDevice",
     "Run",
     "RunFile",
     "Settings",
+    "Table",
     "WorkloadResult",
     "__version__",
     "load_cache",
+    "load_table",
     "read_run",
 ]
 
@@ -47,6 +53,7 @@ __version__ = "0.1.0"
 
 _MODULES = {
     "api.run": ("Run", "load_cache", "read_run"),
+    "api.table": ("Best", "NotInTable", "OtherDevice", "Table", "load_table"),
     "errors": ("AutotuneError", "BadFile", "BadName", "MissingPackage", "NewerSchema"),
     "results.naming": ("NoSuchResult",),
     "results.schema": (

@@ -79,6 +79,13 @@ class BaseWorkload(Frozen):
 
     @property
     @abstractmethod
+    def sizes(self) -> Mapping[str, int]:
+        """What a server's batches of the operation differ in, by the names that
+        :meth:`autotune_cli.api.table.Table.best` takes.
+        """
+
+    @property
+    @abstractmethod
     def cells(self) -> tuple[str, str]:
         """The batch shape in two cells of a table, batch and context. ``≤``: lengths differ up to it."""
 

@@ -80,6 +80,11 @@ class AttentionWorkload(BaseWorkload):
         return self.operation if window is None else f"{self.operation} window {window + 1}"
 
     @property
+    def sizes(self) -> Mapping[str, int]:
+        sizes = {"batch_size": self.batch, "context": self.context}
+        return sizes | {"new": self.new} if self.operation == "attention.extend" else sizes
+
+    @property
     def cells(self) -> tuple[str, str]:
         """An extend's context is ``new+prefix``."""
         most = "" if self.spread == "even" else "≤"

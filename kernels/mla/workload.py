@@ -81,6 +81,11 @@ class MlaWorkload(BaseWorkload):
         return {"served context": str(self.served_context or ""), "index topk": str(self.index_topk or "")}
 
     @property
+    def sizes(self) -> Mapping[str, int]:
+        sizes = {"batch_size": self.batch, "context": self.context}
+        return sizes if self.operation == "attention.mla_decode" else sizes | {"new": self.new}
+
+    @property
     def cells(self) -> tuple[str, str]:
         """The context on a prefix is ``new+prefix``."""
         return str(self.batch), f"{'' if self.spread == 'even' else '≤'}{self._tokens}"

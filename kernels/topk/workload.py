@@ -58,6 +58,10 @@ class TopkWorkload(BaseWorkload):
         return f"{self.operation} {self.shape}{even} k{self.k} {self.mode} {self.dtype}{scores}"
 
     @property
+    def sizes(self) -> Mapping[str, int]:
+        return {"rows": self.rows, "width": self.width, "k": self.k}
+
+    @property
     def cells(self) -> tuple[str, str]:
         """Rows, and their width."""
         return str(self.rows), f"{'' if self.spread == 'even' else '≤'}{self.width}"

@@ -33,6 +33,10 @@ class SumsWorkload(BaseWorkload):
         return f"{self.operation} toy"
 
     @property
+    def sizes(self) -> Mapping[str, int]:
+        return {"rows": self.rows, "width": self.width}
+
+    @property
     def cells(self) -> tuple[str, str]:
         return str(self.rows), str(self.width)
 
