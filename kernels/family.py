@@ -152,11 +152,18 @@ class Family(ABC, Generic[W]):
     """What is tuned on a GPU when only operations of this family are asked for."""
     short_names: ClassVar[tuple[str, ...]] = ()
     """Last words of operations that users may type alone; no two families may have the same."""
+    on_request: ClassVar[tuple[str, ...]] = ()
+    """Operations that a suite has only where a user names them: neither the family's name nor no name means them."""
 
     @property
     def operations(self) -> tuple[str, ...]:
         """In the order in which a suite has them."""
         return operations_of(self.name)
+
+    @property
+    def usual(self) -> tuple[str, ...]:
+        """The operations that a suite has unless the user says otherwise."""
+        return tuple(operation for operation in self.operations if operation not in self.on_request)
 
     def default_mode(self, operation: str) -> Mode:
         """How a server on a GPU runs the operation."""
@@ -252,10 +259,10 @@ def step_modes() -> tuple[str, ...]:
 
 
 def short_names() -> dict[str, tuple[str, ...]]:
-    """What users may type for operations: a family's name, or an operation's last word."""
+    """What users may type for operations: a family's name, for its usual ones, or an operation's last word."""
     names: dict[str, tuple[str, ...]] = {}
     for each in families().values():
-        names[each.name] = each.operations
+        names[each.name] = each.usual
         names |= {operation.partition(".")[2]: (operation,) for operation in each.operations if _short(each, operation)}
     return names
 

@@ -16,6 +16,8 @@ class Shape(NamedTuple):
     context: int
     new: int = 1
     spread: Spread = "uneven"
+    eagle_topk: int | None = None
+    """Most drafts of a level of the trees that are verified, 1: chains. None: nothing is verified."""
 
 
 Grid = tuple[Shape, ...]
@@ -28,6 +30,7 @@ class Wanted:
     batches: tuple[int, ...] | None = None
     contexts: tuple[int, ...] | None = None
     new: tuple[int, ...] | None = None
+    eagle_topk: tuple[int, ...] | None = None
 
 
 def made(batch: int, context: int, like: Shape) -> Shape:

@@ -84,6 +84,7 @@ def _suite(options: TuneOptions, kind: DeviceKind) -> Suite:
         batches=options.batch,
         contexts=options.context,
         new=options.new,
+        eagle_topk=options.eagle_topk,
         dtype=options.dtype,
         kv_dtype=options.kv_dtype,
         q_dtype=options.q_dtype,

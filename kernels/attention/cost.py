@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from autotune_cli.kernels.attention.trees import Tree, path_to
 from autotune_cli.kernels.attention.workload import AttentionWorkload
 from autotune_cli.kernels.base import BYTES, Cost
 
@@ -29,6 +30,10 @@ def cost(workload: AttentionWorkload) -> Cost:
     for qo, kv in zip(lengths.qo, lengths.kv, strict=True):
         kv_tokens += kv if g.window_left is None else min(kv, g.window_left + qo)
         pairs += _visible_pairs(qo, kv, g.window_left)
+    if workload.trees is not None:
+        pairs = sum(
+            _tree_pairs(tree, kv - qo, g.window_left) for tree, qo, kv in zip(workload.trees, *lengths, strict=True)
+        )
     one_side = float(sum(lengths.qo) * g.num_qo_heads * g.head_dim * BYTES[g.dtype])
     keys = float(2 * kv_tokens * g.num_kv_heads * g.head_dim * BYTES[g.cache_dtype])
     flops = 4.0 * pairs * g.num_qo_heads * g.head_dim
@@ -45,6 +50,18 @@ def _visible_pairs(qo: int, kv: int, window_left: int | None) -> int:
         return full * qo
     growing = full - first
     return (first + full - 1) * growing // 2 + full * (qo - growing)
+
+
+def _tree_pairs(tree: Tree, prefix: int, window_left: int | None) -> int:
+    """(draft, key) pairs: each draft sees its ancestors, itself and the prefix, all within the window."""
+    pairs = 0
+    for draft in range(len(tree)):
+        depth = len(path_to(tree, draft)) - 1
+        if window_left is None:
+            pairs += prefix + depth + 1
+        else:
+            pairs += min(depth, window_left) + 1 + max(0, min(prefix, window_left - depth))
+    return pairs
 
 
 def memory_bytes(workload: AttentionWorkload, page_layouts: int | None = None) -> int:
@@ -71,5 +88,8 @@ def memory_bytes(workload: AttentionWorkload, page_layouts: int | None = None) -
     total += token * (kv + layouts * paged)
     # torch gathers the cache into a dense, padded batch.
     total += token * workload.batch * longest
+    if workload.operation == "attention.verify":
+        # A page table with a row for each draft, and the mask, in bytes.
+        total += (4 + 1) * qo * longest
     # Page tables: one int32 a token at page size 1.
     return total + 4 * kv

@@ -22,12 +22,13 @@ _MOST_NEW = 512
 class AttentionFamily(Family[AttentionWorkload]):
     name = "attention"
     default_model = "llama-3.1-8b"
-    short_names = ("decode", "prefill", "extend")
+    short_names = ("decode", "prefill", "extend", "verify")
+    on_request = ("attention.verify",)
     step_modes = steps.MODES
 
     def default_mode(self, operation: str) -> Mode:
-        """Decode runs from a CUDA graph in servers; prefill and extend don't."""
-        return "graph" if operation == "attention.decode" else "eager"
+        """Decode and verification run from a CUDA graph in servers; prefill and extend don't."""
+        return "graph" if operation in ("attention.decode", "attention.verify") else "eager"
 
     def cost(self, workload: AttentionWorkload) -> Cost:
         return costs.cost(workload)
@@ -53,6 +54,8 @@ class AttentionFamily(Family[AttentionWorkload]):
             return "its attention isn't tuned yet, only its top-k"
         if operation == "attention.extend":
             return Message("no shape fits; an extend needs {fields.context} above {fields.new}")
+        if operation == "attention.verify":
+            return Message("no shape fits; to verify needs {fields.context} above the drafts ({fields.new})")
         return Message("no shape of the grid fits the model's longest context; give {fields.context}")
 
     def step_layers(self, model: SuiteModel, request: StepRequest) -> list[StepLayer]:
@@ -89,19 +92,33 @@ def shapes(model: SuiteModel, layer: SuiteLayer, operation: AttentionOperation, 
 
 
 def narrowed(operation: AttentionOperation, grid: Grid, wanted: Wanted) -> Grid:
-    """As :func:`~autotune_cli.kernels.shapes.narrow`; ``wanted.new`` replaces the new tokens of extends.
+    """As :func:`~autotune_cli.kernels.shapes.narrow`; ``wanted.new`` replaces the new tokens of extends, and the drafts
+    that are verified, ``wanted.eagle_topk`` the most drafts of a level.
 
-    The context of an extend stays if it was given, else the prefix does.
+    The context on a prefix stays if it was given, else the prefix does.
     """
     if operation == "attention.decode":
         return narrow(grid, wanted)
     if operation == "attention.prefill":
         return narrow(grid, wanted, lambda batch, context, like: Shape(batch, context, context, like.spread))
-    found = narrow(grid, wanted, _extend)
+    found = narrow(grid, wanted, _extend) if operation == "attention.extend" else _trees(grid, wanted)
     if wanted.new is not None:
         keep = wanted.contexts is not None
         found = flat([_renewed(shape, new, keep) for new in wanted.new] for shape in found)
     return tuple(dict.fromkeys(shape for shape in found if shape.context > shape.new))
+
+
+def _trees(grid: Grid, wanted: Wanted) -> Grid:
+    """Narrowed for each number of branches apart: a batch that the grid lacks has trees and chains."""
+    known = tuple(dict.fromkeys(shape.eagle_topk for shape in grid))
+    parts = {topk: narrow([shape for shape in grid if shape.eagle_topk == topk], wanted) for topk in known}
+    if wanted.eagle_topk is None:
+        return flat(parts.values())
+    # The first of the grid are trees.
+    return flat(
+        parts.get(topk, tuple(shape._replace(eagle_topk=topk) for shape in parts[known[0]]))
+        for topk in wanted.eagle_topk
+    )
 
 
 def _extend(batch: int, context: int, like: Shape) -> Shape:
@@ -133,4 +150,5 @@ def _workload(
         mode=mode,
         spread=request.spread or shape.spread,
         served_context=max(model.max_context or 0, shape.context) if captured else None,
+        eagle_topk=shape.eagle_topk,
     )

@@ -15,6 +15,10 @@ def _extend(batch: int, new: int, prefix: int) -> Shape:
     return Shape(batch, new + prefix, new)
 
 
+def _verify(batch: int, drafts: int, prefix: int, topk: int) -> Shape:
+    return Shape(batch, drafts + prefix, drafts, eagle_topk=topk)
+
+
 GPU_FULL: dict[AttentionOperation, Grid] = {
     "attention.decode": (
         Shape(1, 1024), Shape(1, 8192), Shape(1, 32768), Shape(1, 131072),
@@ -29,6 +33,10 @@ GPU_FULL: dict[AttentionOperation, Grid] = {
         _extend(1, 512, 1536), _extend(16, 256, 3840), _extend(4, 1024, 4096), _extend(1, 2048, 8192),
         _extend(8, 128, 2048),
     ),
+    "attention.verify": (
+        _verify(1, 8, 8192, 4), _verify(8, 8, 4096, 4), _verify(64, 8, 1024, 4), _verify(8, 64, 4096, 8),
+        _verify(1, 4, 8192, 1), _verify(8, 4, 4096, 1), _verify(64, 4, 1024, 1),
+    ),
 }  # fmt: skip
 
 # Layers with a window, beside full ones: a long context is what makes them differ, so a few long ones do.
@@ -36,6 +44,7 @@ GPU_WINDOW: dict[AttentionOperation, Grid] = {
     "attention.decode": (Shape(1, 8192), Shape(64, 8192), Shape(8, 32768)),
     "attention.prefill": (_prefill(1, 8192),),
     "attention.extend": (_extend(16, 256, 3840), _extend(4, 1024, 4096), _extend(1, 2048, 8192)),
+    "attention.verify": (_verify(8, 8, 8192, 4), _verify(8, 4, 8192, 1)),
 }
 
 # Small enough for two slow cores; a context of 256 is still over gpt-oss's window.
@@ -43,6 +52,7 @@ CPU: dict[AttentionOperation, Grid] = {
     "attention.decode": (Shape(1, 256), Shape(4, 512)),
     "attention.prefill": (_prefill(1, 128), _prefill(2, 256)),
     "attention.extend": (_extend(2, 64, 192),),
+    "attention.verify": (_verify(2, 8, 248, 4), _verify(2, 4, 252, 1)),
 }
 
 

@@ -18,7 +18,7 @@ import torch
 
 from autotune_cli.kernels.attention.paging import PagedKV, PageLayout, indptr, spans
 from autotune_cli.kernels.attention.reference import AttentionReference, compute_reference, judge
-from autotune_cli.kernels.attention.trees import Tree
+from autotune_cli.kernels.attention.trees import Tree, draw_trees
 from autotune_cli.kernels.attention.workload import AttentionWorkload, Lengths
 from autotune_cli.kernels.family import Verdict
 from autotune_cli.kernels.geometry import Geometry
@@ -64,7 +64,12 @@ def make_problem(workload: AnyWorkload, case: str, device: str, seed: int) -> At
     if workload.geometry.dtype == "float8_e4m3fn":
         raise ValueError("FP8 queries are cast from bfloat16 ones: set q_dtype, not dtype")
     if case == "workload":
-        return AttentionProblem(workload, workload.lengths, device, seed)
+        return AttentionProblem(workload, workload.lengths, device, seed, trees=workload.trees)
+    if case == "edges" and workload.eagle_topk is not None:
+        trees, prefix = zip(*edge_trees(workload), strict=True)
+        drafts = tuple(map(len, trees))
+        lengths = Lengths(drafts, tuple(new + cached for new, cached in zip(drafts, prefix, strict=True)))
+        return AttentionProblem(workload, lengths, device, seed, edges=True, trees=trees)
     if case == "edges":
         return AttentionProblem(workload, edge_lengths(workload), device, seed, edges=True)
     raise ValueError(f"unknown case {case!r}; known: {', '.join(CASES)}")
@@ -105,6 +110,23 @@ def edge_lengths(workload: AttentionWorkload) -> Lengths:
     if workload.operation == "attention.decode":
         return Lengths((1,) * len(around), tuple(around))
     return Lengths(tuple(around), tuple(around))
+
+
+def edge_trees(workload: AttentionWorkload) -> list[tuple[Tree, int]]:
+    """Trees and the cached keys before them: one node, chains, all children of the root, wide and deep ones; around
+    page sizes, without cached keys, beyond the window. Of a workload with chains, chains.
+    """
+    topk, window, longest = workload.eagle_topk or 1, workload.geometry.window_left, _longest_edge(workload)
+    # Masks of 5, 13 and 65 drafts don't fill whole bytes; 65 drafts are more than a tile of 64 rows.
+    sizes = [(1, 0), (1, 64), (5, 16), (13, 63), (2, 1), (8, 0), (65, 65), (7, 1000)]
+    if window is not None:
+        beyond = [(5, window + 70), (9, max(0, window - 1)), (min(window + 5, 65), 20)]
+        sizes += [(drafts, cached) for drafts, cached in beyond if drafts + cached <= longest]
+    trees = [draw_trees(1, drafts, topk, number)[0] for number, (drafts, _) in enumerate(sizes)]
+    if topk > 1:
+        # A chain of 5, and 12 siblings, whatever the workload's trees are.
+        trees[2], trees[3] = tuple(range(-1, 4)), (-1, *(0,) * 12)
+    return [(tree, cached) for tree, (_, cached) in zip(trees, sizes, strict=True)]
 
 
 def _longest_edge(workload: AttentionWorkload) -> int:

@@ -39,6 +39,11 @@ def _drawn(drafts: int, topk: int, draw: random.Random) -> Tree:
     return tuple(parents)
 
 
+def is_chain(tree: Tree) -> bool:
+    """Is each draft the child of the one before? Then its mask is the causal one."""
+    return all(parent == draft - 1 for draft, parent in enumerate(tree))
+
+
 def path_to(tree: Tree, draft: int) -> list[int]:
     """The draft and its ancestors, the root first: the drafts that it sees."""
     path = [draft]

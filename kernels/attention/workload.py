@@ -7,10 +7,14 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import PositiveInt, model_validator
 
+from autotune_cli.kernels.attention.trees import Tree, draw_trees
 from autotune_cli.kernels.base import LENGTHS_RULE, BaseWorkload, Mode, Spread, spread_lengths
 from autotune_cli.kernels.geometry import Geometry
 
-AttentionOperation = Literal["attention.decode", "attention.prefill", "attention.extend"]
+AttentionOperation = Literal["attention.decode", "attention.prefill", "attention.extend", "attention.verify"]
+
+ON_PREFIX: tuple[AttentionOperation, ...] = ("attention.extend", "attention.verify")
+"""Those that have new tokens and a cached prefix."""
 
 
 class Lengths(NamedTuple):
@@ -20,8 +24,15 @@ class Lengths(NamedTuple):
     kv: tuple[int, ...]
 
 
+# The trees of a workload are the same in each run, as its lengths are.
+_TREES_SEED = 0
+
+
 class AttentionWorkload(BaseWorkload):
-    """``batch`` requests of up to ``new`` query tokens on up to ``context`` keys (new ones included)."""
+    """``batch`` requests of up to ``new`` query tokens on up to ``context`` keys (new ones included).
+
+    To verify, each request has ``new`` drafts, of a tree or a chain.
+    """
 
     operation: AttentionOperation
     geometry: Geometry
@@ -33,6 +44,9 @@ class AttentionWorkload(BaseWorkload):
     lengths_rule: int = LENGTHS_RULE
     served_context: PositiveInt | None = None
     """Longest context of the server, for which it captures its graphs; None: as long as the batch's. Not in the key."""
+    eagle_topk: PositiveInt | None = None
+    """Most drafts of a level of the trees that are verified, 1: chains (SGLang's ``--speculative-eagle-topk``). None
+    where nothing is verified."""
 
     @model_validator(mode="after")
     def _shape_fits(self) -> AttentionWorkload:
@@ -40,8 +54,11 @@ class AttentionWorkload(BaseWorkload):
             raise ValueError("a decode step has one new token a request")
         if self.operation == "attention.prefill" and self.new != self.context:
             raise ValueError("a prefill has no prefix: new must equal context")
-        if self.operation == "attention.extend" and self.new >= self.context:
-            raise ValueError("an extend needs a prefix: context must exceed new")
+        if self.operation in ON_PREFIX and self.new >= self.context:
+            word = "an extend" if self.operation == "attention.extend" else "a verification"
+            raise ValueError(f"{word} needs a prefix: context must exceed new")
+        if (self.operation == "attention.verify") != (self.eagle_topk is not None):
+            raise ValueError("eagle_topk is of a verification, and a verification needs it")
         return self
 
     @property
@@ -52,14 +69,24 @@ class AttentionWorkload(BaseWorkload):
         qo = spread_lengths(self.new, self.batch, self.spread)
         if self.operation == "attention.prefill":
             return Lengths(qo, qo)
+        if self.operation == "attention.verify":
+            # A server verifies the same number of drafts of each request.
+            qo = (self.new,) * self.batch
         # The prefix is spread the other way round, so that long prefixes don't always meet long extends.
         prefix = spread_lengths(self.context - self.new, self.batch, self.spread)[::-1]
         return Lengths(qo, tuple(n + p for n, p in zip(qo, prefix, strict=True)))
 
     @property
+    def trees(self) -> tuple[Tree, ...] | None:
+        """Of each request, the tree of its drafts; None where nothing is verified."""
+        if self.eagle_topk is None:
+            return None
+        return draw_trees(self.batch, self.new, self.eagle_topk, _TREES_SEED)
+
+    @property
     def shape(self) -> str:
-        """The batch shape as tables show it: ``64 x 8192``, or ``4 x 512+1536`` for an extend."""
-        if self.operation == "attention.extend":
+        """The batch shape as tables show it: ``64 x 8192``, or ``4 x 512+1536`` on a prefix."""
+        if self.operation in ON_PREFIX:
             return f"{self.batch} x {self.new}+{self.context - self.new}"
         return f"{self.batch} x {self.context}"
 
@@ -67,7 +94,8 @@ class AttentionWorkload(BaseWorkload):
     def key(self) -> str:
         """Names this workload; equal keys mean the same computation."""
         even = "" if self.spread == "uneven" else " even"
-        return f"{self.operation} {self.shape}{even} {self.mode} {self.geometry.key}"
+        topk = "" if self.eagle_topk is None else f" topk {self.eagle_topk}"
+        return f"{self.operation} {self.shape}{even}{topk} {self.mode} {self.geometry.key}"
 
     @property
     def beside_key(self) -> Mapping[str, str]:
@@ -75,9 +103,12 @@ class AttentionWorkload(BaseWorkload):
 
     @property
     def title(self) -> str:
-        """With the window, in tokens that a query sees, itself included: it tells a model's layers apart."""
+        """With the window, in tokens that a query sees, itself included: it tells a model's layers apart. With the
+        most drafts of a level, which tells trees from chains.
+        """
         window = self.geometry.window_left
-        return self.operation if window is None else f"{self.operation} window {window + 1}"
+        text = self.operation if self.eagle_topk is None else f"{self.operation} topk {self.eagle_topk}"
+        return text if window is None else f"{text} window {window + 1}"
 
     @property
     def sizes(self) -> Mapping[str, int]:
@@ -86,9 +117,9 @@ class AttentionWorkload(BaseWorkload):
 
     @property
     def cells(self) -> tuple[str, str]:
-        """An extend's context is ``new+prefix``."""
+        """The context on a prefix is ``new+prefix``."""
         most = "" if self.spread == "even" else "≤"
-        if self.operation == "attention.extend":
+        if self.operation in ON_PREFIX:
             return str(self.batch), f"{most}{self.new}+{self.context - self.new}"
         return str(self.batch), f"{most}{self.context}"
 
@@ -102,6 +133,7 @@ class AttentionWorkload(BaseWorkload):
             "group": g.group,
             "kv_heads": g.num_kv_heads,
             "kv_dtype": g.cache_dtype,
+            "server_options": {} if self.eagle_topk is None else {"speculative-eagle-topk": str(self.eagle_topk)},
         }
 
     @classmethod

@@ -39,7 +39,8 @@ def resolve(baseline: Baseline, situation: Situation) -> Resolved:
         return Resolved(baseline, None, baseline.candidate, None, "named by the user")
     engine = load_engine(baseline.engine)
     options = dict(baseline.options)
-    asked = Situation(**{**vars(situation), "options": options, "variables": dict(baseline.variables)})
+    given = {**options, **situation.server_options}
+    asked = Situation(**{**vars(situation), "options": given, "variables": dict(baseline.variables)})
     backend, source = _backend(engine, baseline, asked)
     if backend is None:
         missing = f"{engine.title}'s table has no row for it ({engine.read_in})"

@@ -44,6 +44,8 @@ class Situation:
     """All keys of a batch."""
     asymmetric: bool = False
     """Keys and values of different widths."""
+    server_options: Mapping[str, str] = field(default_factory=dict)
+    """Options, as ``options`` has them, without which no server would run such a workload."""
     options: Mapping[str, str] = field(default_factory=dict)
     """The server's options without their dashes, a switch as ``true``; only those the engine's file declares."""
     variables: Mapping[str, str] = field(default_factory=dict)

@@ -9,7 +9,7 @@ from typing import cast, get_args
 from autotune_cli.errors import BadField, UnknownName
 from autotune_cli.fields import Field, Message
 from autotune_cli.kernels.base import DISTRIBUTIONS, Distribution, DType, Mode, Spread
-from autotune_cli.kernels.family import short_names
+from autotune_cli.kernels.family import family, short_names
 from autotune_cli.kernels.workload import OPERATIONS
 
 MOST = 10_000_000
@@ -65,14 +65,14 @@ def _number(field: str, item: object) -> int:
 
 
 def parse_operations(value: Names) -> tuple[str, ...]:
-    """Operations by full or short name, in the program's order; None: all of them.
+    """Operations by full or short name, in the program's order; None: all but those that are only on request.
 
     Raises:
         UnknownName: a name that is none of them.
     """
     names = _names("op", value)
     if names is None:
-        return OPERATIONS
+        return tuple(operation for operation in OPERATIONS if operation in family(operation).usual)
     chosen: set[str] = set()
     short = short_names()
     for name in names:

@@ -90,6 +90,7 @@ def build_suite(
     batches: Numbers = None,
     contexts: Numbers = None,
     new: Numbers = None,
+    eagle_topk: Numbers = None,
     dtype: str | None = None,
     kv_dtype: str | None = None,
     q_dtype: str | None = None,
@@ -99,7 +100,8 @@ def build_suite(
     """The workloads of ``model`` on a ``cuda`` or ``cpu`` device; options take text as typed or sequences.
 
     ``batches`` and ``contexts`` narrow the grid, or replace it where it lacks them; for an extend, ``contexts`` are
-    all keys (prefix and new), ``new`` the new tokens; for a top-k they are rows and width. ``dtype`` is of queries
+    all keys (prefix and new), ``new`` the new tokens; to verify, ``new`` are the drafts of a request, and
+    ``eagle_topk`` the most of a level of their tree; for a top-k they are rows and width. ``dtype`` is of queries
     and outputs, ``kv_dtype`` of the cache, ``q_dtype`` what queries are rounded to (:func:`.options.parse_q_dtype`),
     ``scores`` the distributions on which a top-k must be right, ``spread`` whether requests of a batch (rows of a
     top-k) are equally long.
@@ -111,7 +113,12 @@ def build_suite(
     """
     chosen = parse_operations(operations)
     chosen_modes = parse_modes(modes, device_kind)
-    wanted = Wanted(parse_numbers("batch", batches), parse_numbers("context", contexts), parse_numbers("new", new))
+    wanted = Wanted(
+        parse_numbers("batch", batches),
+        parse_numbers("context", contexts),
+        parse_numbers("new", new),
+        parse_numbers("eagle_topk", eagle_topk),
+    )
     compute, cache, distributions = parse_dtype("dtype", dtype), parse_dtype("kv_dtype", kv_dtype), parse_scores(scores)
     lengths = parse_spread(spread)
     tp = check_tp(tp)

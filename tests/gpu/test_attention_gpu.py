@@ -57,6 +57,13 @@ SHAPES: dict[str, dict[str, int]] = {
 }
 
 
+# Drafts to verify: trees, and chains of 4.
+VERIFY: dict[str, dict[str, int]] = {
+    "trees": {"batch": 4, "new": 8, "context": 1500, "eagle_topk": 4},
+    "chains": {"batch": 4, "new": 4, "context": 1500, "eagle_topk": 1},
+}
+
+
 @functools.cache
 def device() -> Device:
     properties = torch.cuda.get_device_properties(0)
@@ -141,6 +148,19 @@ def test_windows_and_softcaps(operation: str, name: str, variant: str) -> None:
     if missing := backend.missing():
         pytest.skip(f"{missing} is not installed: {backend.install}")
     assert failures(workload(operation, "eager", VARIANTS[variant]), backend) == {}
+
+
+@pytest.mark.parametrize("mode", ["eager", "graph"])
+@pytest.mark.parametrize("name", [backend.name for backend in REGISTRY.of("attention.verify")])
+@pytest.mark.parametrize("geometry", ["llama", "group of 7", "fp8 queries", "sinks in a window", "window"])
+@pytest.mark.parametrize("drafts", VERIFY)
+def test_drafts_are_verified(drafts: str, name: str, geometry: str, mode: str) -> None:
+    backend = REGISTRY.get(name)
+    if missing := backend.missing():
+        pytest.skip(f"{missing} is not installed: {backend.install}")
+    layer = (GEOMETRIES | VARIANTS)[geometry]
+    fields = {"operation": "attention.verify", "mode": mode, "geometry": layer, **VERIFY[drafts]}
+    assert failures(AttentionWorkload.model_validate(fields), backend) == {}
 
 
 @pytest.mark.parametrize("operation", SHAPES)

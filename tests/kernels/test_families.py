@@ -20,7 +20,11 @@ from autotune_cli.kernels.workload import OPERATIONS, family_names, operations_o
 from autotune_cli.sglang.resolve import MODES
 
 ROOT = Path(__file__).parents[2]
-SUITES = [build_suite(name, kind) for name in model_names() for kind in ("cuda", "cpu")]  # type: ignore[arg-type]
+SUITES = [
+    build_suite(name, kind, operations=operations)  # type: ignore[arg-type]
+    for kind in ("cuda", "cpu")
+    for name, operations in (*((name, None) for name in model_names()), ("llama-3.1-8b", OPERATIONS))
+]
 WORKLOADS = {workload.operation: workload for suite in SUITES for workload in suite.workloads}
 
 
@@ -57,14 +61,15 @@ def test_short_names_name_one_thing_each() -> None:
     assert len(found) == sum(1 + len(each.short_names) for each in families().values())
     assert all(operation in OPERATIONS for names in found.values() for operation in names)
     for each in families().values():
-        assert found[each.name] == each.operations
+        assert found[each.name] == each.usual
 
 
 def test_every_operation_is_in_a_suite_of_a_known_model() -> None:
     assert set(WORKLOADS) == set(OPERATIONS)
     for each in families().values():
         suite = build_suite(each.default_model, "cuda", operations=each.name)
-        assert {workload.operation for workload in suite.workloads} == set(each.operations)
+        assert {workload.operation for workload in suite.workloads} == set(each.usual)
+        assert set(each.usual) == set(each.operations) - set(each.on_request)
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)

@@ -32,7 +32,9 @@ class TuneOptions:
     op: Annotated[
         str | None,
         typer.Option(
-            help="Operations: decode, prefill, extend, topk; commas between.", metavar="WORDS", rich_help_panel=_SUITE
+            help="Operations: decode, prefill, extend, topk, and verify, which no suite has unasked; commas between.",
+            metavar="WORDS",
+            rich_help_panel=_SUITE,
         ),
     ] = None
     batch: Annotated[
@@ -50,14 +52,25 @@ class TuneOptions:
     new: Annotated[
         tuple[int, ...] | None,
         typer.Option(
-            help="New tokens a request of an extend, commas between.", metavar="NUMBERS", rich_help_panel=_SUITE
+            help="New tokens a request of an extend, drafts of one to verify, commas between.",
+            metavar="NUMBERS",
+            rich_help_panel=_SUITE,
+        ),
+        Counts(),
+    ] = None
+    eagle_topk: Annotated[
+        tuple[int, ...] | None,
+        typer.Option(
+            help="Verify: most drafts of a level of the tree, 1: a chain. Commas between.",
+            metavar="NUMBERS",
+            rich_help_panel=_SUITE,
         ),
         Counts(),
     ] = None
     mode: Annotated[
         str | None,
         typer.Option(
-            help="eager, graph or both. Default: graph for decode, eager for the rest.",
+            help="eager, graph or both. Default: graph for decode and verify, eager for the rest.",
             metavar="MODE",
             rich_help_panel=_SUITE,
         ),

@@ -28,15 +28,16 @@ def _slots(pages, first, key, stop, PAGE: tl.constexpr, BLOCK: tl.constexpr):
 
 @triton.jit
 def _step(
-    top, total, mixed, q, k, v, pages, first, stop, low, high, slot_stride, scale,
+    top, total, mixed, q, k, v, pages, first, stop, low, high, slot_stride, scale, tree, prefix,
     DIM: tl.constexpr, PAGE: tl.constexpr, BLOCK: tl.constexpr, CAP: tl.constexpr, MASKED: tl.constexpr,
+    TREE: tl.constexpr,
 ):  # fmt: skip
     """One block of keys into the online softmax of each row.
 
     ``top`` [ROWS]: the largest logit so far; ``total`` [ROWS]: the sum of the weights; ``mixed`` [ROWS, DIM]: the
     weighted sum of the values; ``q`` [ROWS, DIM]. A row sees the keys ``low <= key < high`` ([ROWS] each). Without
     MASKED all rows see all keys of the block. ``scale`` is in base 2; with a CAP, which is too, it is the scale over
-    the cap.
+    the cap. With TREE, ``tree`` [ROWS] points to what each row sees of the drafts, whose keys begin at ``prefix``.
     """
     key = first + tl.arange(0, BLOCK)
     at = _slots(pages, first, key, stop, PAGE, BLOCK)[:, None] * slot_stride + tl.arange(0, DIM)[None, :]
@@ -53,6 +54,9 @@ def _step(
         logits = CAP * (2.0 / (1.0 + tl.exp2(logits * (-2.0 * LOG2E))) - 1.0)
     if MASKED:
         seen = (key[None, :] >= low[:, None]) & (key[None, :] < high[:, None])
+        if TREE:
+            is_draft = ((key >= prefix) & (key < stop))[None, :] & (high > 0)[:, None]
+            seen &= tl.load(tree[:, None] + (key - prefix)[None, :], mask=is_draft, other=1) != 0
         logits = tl.where(seen, logits, float("-inf"))
     new_top = tl.maximum(top, tl.max(logits, 1))
     # A row that has seen no key yet: -inf - -inf is NaN.
@@ -110,7 +114,7 @@ def paged_decode_kernel(
     for first in range(start, stop, BLOCK):
         top, total, mixed = _step(
             top, total, mixed, queries, k + kv_head * DIM, v + kv_head * DIM, pages, first, stop, lows, highs,
-            slot_stride, scale, DIM, PAGE, BLOCK, CAP, True,
+            slot_stride, scale, 0, 0, DIM, PAGE, BLOCK, CAP, True, False,
         )  # fmt: skip
 
     if SPLITS == 1:
@@ -161,11 +165,15 @@ def decode_split_merge_kernel(
 
 @triton.jit
 def paged_attention_extend_kernel(
-    q, k, v, sinks, out, qo_indptr, kv_indptr, kv_indices, kv_lens, slot_stride, scale, out_scale,
+    q, k, v, sinks, out, qo_indptr, kv_indptr, kv_indices, kv_lens, tree, tree_indptr, depths, slot_stride, scale,
+    out_scale,
     HEADS: tl.constexpr, GROUP: tl.constexpr, ROWS: tl.constexpr, DIM: tl.constexpr, PAGE: tl.constexpr,
-    BLOCK: tl.constexpr, WINDOW: tl.constexpr, CAP: tl.constexpr, SINKS: tl.constexpr,
+    BLOCK: tl.constexpr, WINDOW: tl.constexpr, CAP: tl.constexpr, SINKS: tl.constexpr, TREE: tl.constexpr,
 ):  # fmt: skip
     """New tokens over all their keys in pages, causal and aligned to the end; ``out`` is [tokens, HEADS, DIM].
+
+    With TREE the new tokens are drafts: of these, each sees what ``tree`` says, uint8 [new, new] of each request, one
+    after the other from ``tree_indptr`` [requests] on, and stands ``depths`` [tokens] behind the first.
 
     Grid: (KV heads, requests, tiles of ROWS (token, head) pairs of the longest request).
     """
@@ -188,8 +196,16 @@ def paged_attention_extend_kernel(
     prefix = length - new
     earliest = prefix + tile * ROWS // GROUP
     latest = prefix + tl.minimum((tile * ROWS + ROWS - 1) // GROUP, new - 1)
-    highs = prefix + token + 1
-    lows = tl.maximum(prefix + token - WINDOW, 0) if WINDOW >= 0 else tl.zeros([ROWS], tl.int32)
+    position = token
+    drafts = 0
+    if TREE:
+        # Where a draft stands doesn't follow from its place among the others, so a tile takes all of them.
+        earliest, latest = prefix - 1, prefix + new - 1
+        position = tl.load(depths + first_query + token, mask=mine, other=0)
+        drafts = tree + tl.load(tree_indptr + request) + token * new
+    # Rows behind the last token see nothing, as they have no row of ``tree``.
+    highs = tl.where(mine, prefix + token + 1, 0) if TREE else prefix + token + 1
+    lows = tl.maximum(prefix + position - WINDOW, 0) if WINDOW >= 0 else tl.zeros([ROWS], tl.int32)
     stop = latest + 1
     # All rows see the blocks between ``whole`` and ``diagonal``; the window cuts those before, causality those after.
     begin = tl.maximum(earliest - WINDOW, 0) // BLOCK * BLOCK if WINDOW >= 0 else 0
@@ -206,18 +222,18 @@ def paged_attention_extend_kernel(
         for first in range(begin, whole, BLOCK):
             top, total, mixed = _step(
                 top, total, mixed, queries, k, v, pages, first, stop, lows, highs, slot_stride, scale,
-                DIM, PAGE, BLOCK, CAP, True,
+                drafts, prefix, DIM, PAGE, BLOCK, CAP, True, TREE,
             )  # fmt: skip
     for first in range(whole, diagonal, BLOCK):
         # Rows that see none of the keys before have -inf as their largest logit; here every row sees a key.
         top, total, mixed = _step(
             top, total, mixed, queries, k, v, pages, first, stop, lows, highs, slot_stride, scale,
-            DIM, PAGE, BLOCK, CAP, False,
+            drafts, prefix, DIM, PAGE, BLOCK, CAP, False, False,
         )  # fmt: skip
     for first in range(diagonal, stop, BLOCK):
         top, total, mixed = _step(
             top, total, mixed, queries, k, v, pages, first, stop, lows, highs, slot_stride, scale,
-            DIM, PAGE, BLOCK, CAP, True,
+            drafts, prefix, DIM, PAGE, BLOCK, CAP, True, TREE,
         )  # fmt: skip
 
     if SINKS:

@@ -1,12 +1,13 @@
 """FlashInfer's paged prefill: one causal call over all pages of each request, new tokens included.
 
-Knobs that no list has: ``split`` is the tokens of a KV part, which SGLang fixes for deterministic inference; ``tree``
-True has trees of drafts masked, as SGLang verifies them.
+``tree`` True has trees of drafts masked, as SGLang verifies them, chains too. A knob that no list has, ``split``, is
+the tokens of a KV part, which SGLang fixes for deterministic inference.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from autotune_cli.kernels.attention.backends import _flashinfer as common
@@ -20,6 +21,16 @@ if TYPE_CHECKING:
 
     from autotune_cli.kernels.attention.paging import PagedKV
     from autotune_cli.kernels.attention.problem import AttentionProblem
+
+
+def knobs(workload: AttentionWorkload, device: Device) -> Iterator[dict[str, Knob]]:
+    """``path``: FlashInfer's kernels. ``tree``: under a mask; a chain is tried as a causal call too."""
+    if workload.eagle_topk in (None, 1):
+        for path, page_size in itertools.product(("fa2", "fa3"), common.PAGE_SIZES):
+            yield {"path": path, "page_size": page_size}
+    if workload.eagle_topk is not None:
+        for page_size in common.PAGE_SIZES:
+            yield {"path": "fa2", "page_size": page_size, "tree": True}
 
 
 def unsupported(workload: AttentionWorkload, device: Device, knobs: Mapping[str, Knob]) -> str | None:
@@ -57,8 +68,9 @@ def _mask(problem: AttentionProblem, pages: PagedKV) -> torch.Tensor:
 @register(
     "attention.prefill",
     "attention.extend",
+    "attention.verify",
     name="flashinfer.paged",
-    knobs={"path": ("fa2", "fa3"), "page_size": common.PAGE_SIZES},
+    knobs=knobs,
     requires=common.REQUIRES,
     install=common.INSTALL,
     unsupported=unsupported,

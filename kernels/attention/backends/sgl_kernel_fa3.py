@@ -1,6 +1,5 @@
-"""FlashAttention-3 as sgl_kernel ships it: one paged causal call for decode, prefill and extend. SGLang's on Hopper.
-
-A knob that no list has, ``tree``, says how trees of drafts are computed: see :mod:`._fa3_trees`.
+"""FlashAttention-3 as sgl_kernel ships it: one paged causal call for decode, prefill, extend and chains of drafts.
+SGLang's on Hopper. ``tree`` says how trees of drafts are computed: see :mod:`._fa3_trees`.
 """
 
 from __future__ import annotations
@@ -32,6 +31,11 @@ def knobs(workload: AttentionWorkload, device: Device) -> Iterator[dict[str, Kno
     extend; it chooses True for gathered pages and for splits).
     """
     fixed = common.splits(workload, device) if workload.geometry.head_dim in common.TILE_N else []
+    if workload.eagle_topk is not None and workload.eagle_topk > 1:
+        for tree, page_size in ((trees.CASCADE, 1), (trees.CASCADE, 64), (trees.EXPANDED, 1)):
+            for num_splits in (0, 1, *(fixed if page_size == 1 else ())):
+                yield {"page_size": page_size, "num_splits": num_splits, "pack_gqa": None, "tree": tree}
+        return
     decode = workload.operation == "attention.decode"
     for page_size in PAGE_SIZES:
         whole = (1,) if page_size in _WHOLE_PAGES else ()
@@ -57,6 +61,7 @@ def unsupported(workload: AttentionWorkload, device: Device, knobs: Mapping[str,
     "attention.decode",
     "attention.prefill",
     "attention.extend",
+    "attention.verify",
     name="sgl_kernel.fa3",
     knobs=knobs,
     requires=common.REQUIRES,

@@ -30,6 +30,7 @@ def unsupported(workload: AttentionWorkload, device: Device, knobs: Mapping[str,
     "attention.decode",
     "attention.prefill",
     "attention.extend",
+    "attention.verify",
     name="torch.eager",
     knobs=knobs,
     devices=("cpu",),
@@ -45,8 +46,8 @@ def prepare(problem: AttentionProblem, *, block: int) -> Prepared:
     for index, qo in enumerate(problem.lengths.qo):
         start = int(problem.qo_indptr[index])
         rows = slice(start, start + qo)
-        load, seen = torch_sdpa.key_value_source(problem, index, rows)
-        requests.append((rows, load, torch_sdpa.visible(qo, seen, g.window_left, problem.device)))
+        load, loaded = torch_sdpa.key_value_source(problem, index, rows)
+        requests.append((rows, load, torch_sdpa.seen(problem, index, loaded)))
 
     def run() -> torch.Tensor:
         for rows, load, mask in requests:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from autotune_cli.kernels.attention.workload import AttentionWorkload
+from autotune_cli.kernels.attention.trees import is_chain
+from autotune_cli.kernels.attention.workload import ON_PREFIX, AttentionWorkload
 from autotune_cli.kernels.registry import Device, Knob, Prepared, register
 
 if TYPE_CHECKING:
@@ -43,9 +44,11 @@ def unsupported(workload: AttentionWorkload, device: Device, knobs: Mapping[str,
             return f"the {kernel} kernel takes bfloat16 or float16"
         if g.window_left is not None and workload.operation != "attention.decode":
             return f"a window needs a mask, which the {kernel} kernel doesn't take"
+        if workload.eagle_topk is not None and workload.eagle_topk > 1:
+            return f"a tree of drafts needs a mask, which the {kernel} kernel doesn't take"
         if kernel == "cudnn" and len(set(workload.lengths.kv)) > _MOST_CUDNN_PLANS:
             return "the cudnn kernel makes a plan for each length, 30 ms each: no use for a batch of so many lengths"
-        if kernel == "cudnn" and workload.operation == "attention.extend":
+        if kernel == "cudnn" and workload.operation in ON_PREFIX:
             return "torch can't ask the cudnn kernel for a causal mask aligned to the end"
     return None
 
@@ -54,6 +57,7 @@ def unsupported(workload: AttentionWorkload, device: Device, knobs: Mapping[str,
     "attention.decode",
     "attention.prefill",
     "attention.extend",
+    "attention.verify",
     name="torch.sdpa",
     knobs=knobs,
     devices=("cuda", "cpu"),
@@ -87,7 +91,7 @@ class _RequestCall:
     """What one request's call needs, made once."""
 
     def __init__(self, problem: AttentionProblem, kernel: str, index: int, repeat: int) -> None:
-        qo, kv = problem.lengths.qo[index], problem.lengths.kv[index]
+        qo = problem.lengths.qo[index]
         start = int(problem.qo_indptr[index])
         self.rows = slice(start, start + qo)
         self._q = problem.q[self.rows].transpose(0, 1)[None]
@@ -99,7 +103,7 @@ class _RequestCall:
         self._options: dict[str, Any] = {
             "scale": problem.geometry.scale,
             "enable_gqa": repeat == 1 and problem.geometry.group > 1,
-            **_mask(problem, kernel, qo, kv, seen),
+            **_mask(problem, kernel, index, seen),
         }
 
     def attend(self) -> torch.Tensor:
@@ -147,6 +151,17 @@ def gather(cache: torch.Tensor, indices: torch.Tensor, dtype: torch.dtype) -> to
     return flat.index_select(0, indices)
 
 
+def seen(problem: AttentionProblem, index: int, loaded: int) -> torch.Tensor:
+    """[new tokens, loaded] bool of a request: which of its last ``loaded`` keys each new token sees."""
+    qo, window = problem.lengths.qo[index], problem.geometry.window_left
+    if problem.trees is None:
+        return visible(qo, loaded, window, problem.device)
+    from autotune_cli.kernels.attention.masks import seen_keys
+
+    keys = problem.lengths.kv[index]
+    return seen_keys(problem.trees[index], keys - qo, window, problem.device, keys - loaded)
+
+
 def visible(qo: int, seen: int, window: int | None, device: str) -> torch.Tensor:
     """[qo, seen] bool: causal, aligned to the end, within the window."""
     import torch
@@ -157,16 +172,18 @@ def visible(qo: int, seen: int, window: int | None, device: str) -> torch.Tensor
     return mask if window is None else mask & (key >= own - window)
 
 
-def _mask(problem: AttentionProblem, kernel: str, qo: int, kv: int, seen: int) -> dict[str, Any]:
+def _mask(problem: AttentionProblem, kernel: str, index: int, loaded: int) -> dict[str, Any]:
     """The cheapest way to say the mask: none, ``is_causal``, a bias that torch knows, or a matrix."""
-    window = problem.geometry.window_left
+    qo, kv, window = problem.lengths.qo[index], problem.lengths.kv[index], problem.geometry.window_left
     if qo == 1:
         return {}
+    if problem.trees is not None and not is_chain(problem.trees[index]):
+        return {"attn_mask": seen(problem, index, loaded)}
     if window is None or kv <= window + 1:
-        if qo == seen:
+        if qo == loaded:
             return {"is_causal": True}
         if problem.device == "cuda" and kernel in ("flash", "efficient"):
             from torch.nn.attention.bias import causal_lower_right
 
-            return {"attn_mask": causal_lower_right(qo, seen)}  # type: ignore[no-untyped-call]
-    return {"attn_mask": visible(qo, seen, window, problem.device)}
+            return {"attn_mask": causal_lower_right(qo, loaded)}  # type: ignore[no-untyped-call]
+    return {"attn_mask": visible(qo, loaded, window, problem.device)}

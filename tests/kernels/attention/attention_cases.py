@@ -12,12 +12,14 @@ from autotune_cli.kernels.attention.problem import AttentionProblem, make_proble
 from autotune_cli.kernels.attention.workload import AttentionWorkload
 from autotune_cli.kernels.geometry import Geometry
 
-CPU_SHAPES = {
+CPU_SHAPES: dict[str, dict[str, int]] = {
     "attention.decode": {"batch": 3, "context": 90},
     "attention.prefill": {"batch": 2, "new": 70, "context": 70},
     "attention.extend": {"batch": 2, "new": 20, "context": 90},
+    "attention.verify": {"batch": 2, "new": 9, "context": 90, "eagle_topk": 3},
 }
-OPERATIONS = tuple(CPU_SHAPES)
+OPERATIONS = ("attention.decode", "attention.prefill", "attention.extend")
+"""Those of one causal mask; test_attention_verify.py has the other one."""
 FP8_QUERIES = {"kv_dtype": "float8_e4m3fn", "q_dtype": "float8_e4m3fn"}
 
 

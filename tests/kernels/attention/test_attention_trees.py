@@ -202,8 +202,7 @@ def test_who_can_not_verify_a_tree() -> None:
     assert "not as other" in reason("sgl_kernel.fa3", plain, tree="other", **KNOBS)
 
 
-def test_no_list_has_a_tree() -> None:
-    """`tune` has no operation for them."""
+def test_no_list_of_an_extend_has_a_tree() -> None:
     backends: list[Backend] = [REGISTRY.get(name) for name in ("flashinfer.paged", "sgl_kernel.fa3")]
     for backend in backends:
         listed = list(backend.candidates(workload("attention.extend"), H100))

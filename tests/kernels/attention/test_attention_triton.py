@@ -47,7 +47,8 @@ def test_every_form_of_the_kernels_is_right_in_tritons_interpreter() -> None:
 POINTERS = {
     **dict.fromkeys(("q", "k", "v", "out"), "*bf16"),
     **dict.fromkeys(("sinks", "part_out", "part_lse"), "*fp32"),
-    **dict.fromkeys(("kv_indptr", "kv_indices", "kv_lens", "qo_indptr", "num_splits"), "*i32"),
+    **dict.fromkeys(("kv_indptr", "kv_indices", "kv_lens", "qo_indptr", "num_splits", "tree_indptr", "depths"), "*i32"),
+    "tree": "*u8",
 }
 NUMBERS = {"slot_stride": "i32", "scale": "fp32", "out_scale": "fp32"}
 
@@ -86,7 +87,8 @@ def test_the_kernels_compile_for_hopper_and_use_what_it_has(tmp_path: Path, monk
         assert "mma.sync" in ptx
         assert "cp.async" in ptx
     assembly("paged_decode_kernel", decode, 4, 5, k="*fp8e4nv", v="*fp8e4nv")
-    for constants in (layer, layer | all_of_them):
+    layer["TREE"] = False
+    for constants in (layer, layer | all_of_them, layer | {"TREE": True}, layer | all_of_them | {"TREE": True}):
         ptx = assembly("paged_attention_extend_kernel", constants | {"ROWS": 128}, 8, 3)
         assert "wgmma.mma_async" in ptx
         assert "cp.async" in ptx

@@ -12,6 +12,7 @@ import warnings
 from typing import Any
 
 from autotune_cli.kernels.attention.problem import AttentionProblem
+from autotune_cli.kernels.attention.trees import Tree, draw_trees
 from autotune_cli.kernels.attention.workload import AttentionOperation, AttentionWorkload, Lengths
 from autotune_cli.kernels.geometry import Geometry
 from autotune_cli.kernels.registry import REGISTRY, Prepared
@@ -20,6 +21,14 @@ FP8 = {"kv_dtype": "float8_e4m3fn"}
 # Below a block, around pages and blocks, one key, more parts than keys.
 DECODE = (1, 3, 16, 31, 65)
 # New tokens and keys of each request: with and without a prefix, one token, tiles that are partly filled.
+# One node, a chain, siblings, branches of branches; with and without cached keys; more drafts than a tile has rows.
+TREES: tuple[tuple[Tree, int], ...] = (
+    ((-1,), 0),
+    ((-1, 0, 1, 2, 3), 16),
+    ((-1, *(0,) * 12), 31),
+    ((-1, 0, 0, 2, 1, 3), 40),
+    (draw_trees(1, 40, 4, 1)[0], 9),
+)
 EXTEND = ((1, 1), (1, 40), (17, 17), (9, 33), (34, 70))
 
 
@@ -33,19 +42,28 @@ def extend(page_size: int = 16, rows: int = 32, block: int = 16, **geometry: Any
     return judged("attention.extend", "triton.extend", EXTEND, knobs, geometry)
 
 
+def verify(page_size: int = 16, rows: int = 32, block: int = 16, **geometry: Any) -> list[Any]:
+    knobs = {"page_size": page_size, "rows": rows, "block": block, "warps": 4, "stages": 2, "tree": True}
+    requests = tuple((len(tree), len(tree) + cached) for tree, cached in TREES)
+    trees = tuple(tree for tree, _ in TREES)
+    return judged("attention.verify", "triton.extend", requests, knobs, geometry, trees)
+
+
 def judged(
     operation: AttentionOperation,
     name: str,
     requests: tuple[tuple[int, int], ...],
     knobs: dict[str, Any],
     geometry: dict[str, Any],
+    trees: tuple[Tree, ...] | None = None,
 ) -> list[Any]:
     layer = Geometry(**({"num_qo_heads": 4, "num_kv_heads": 2, "head_dim": 64, "dtype": "float16"} | geometry))
     qo, kv = (tuple(column) for column in zip(*requests, strict=True))
     workload = AttentionWorkload(
-        operation=operation, geometry=layer, batch=len(kv), new=max(qo), context=max(kv), mode="eager"
-    )
-    problem = AttentionProblem(workload, Lengths(qo, kv), "cpu", 3, edges=True)
+        operation=operation, geometry=layer, batch=len(kv), new=max(qo), context=max(kv), mode="eager",
+        eagle_topk=None if trees is None else 12,
+    )  # fmt: skip
+    problem = AttentionProblem(workload, Lengths(qo, kv), "cpu", 3, edges=True, trees=trees)
     problem.paged(knobs["page_size"])
     before = {held: tensor.float().sum() for held, tensor in problem.inputs().items()}
     prepared = REGISTRY.get(name).prepare(problem, **knobs)
@@ -77,6 +95,9 @@ def main() -> None:
         extend(**one, head_dim=256),
         *(extend(page_size, window_left=window, num_kv_heads=1) for page_size, window in ((16, 0), (1, 11), (64, 45))),
         extend(sinks=True, window_left=20, num_kv_heads=1),
+        *(verify(page_size) for page_size in (1, 64)),
+        verify(rows=16, num_kv_heads=1),
+        *(verify(page_size, window_left=window, num_kv_heads=1) for page_size, window in ((16, 0), (1, 3), (64, 20))),
         extend(sinks=True, softcap=20.0, num_kv_heads=1),
         extend(num_kv_heads=1, q_dtype="float8_e4m3fn", **FP8),
     ]  # fmt: skip
