@@ -14,6 +14,7 @@ from autotune_cli.commands.diff import diff
 from autotune_cli.commands.diff_sides import DiffCommand
 from autotune_cli.commands.helping import Entry, HelpfulGroup
 from autotune_cli.commands.kernels import kernels
+from autotune_cli.commands.list import list_results
 from autotune_cli.commands.profile import profile
 from autotune_cli.commands.show import show
 from autotune_cli.commands.tune import tune
@@ -43,6 +44,7 @@ HelpfulGroup.entries = {
     "show": Entry(show),
     "diff": Entry(diff, DiffCommand),
     "kernels": Entry(kernels),
+    "list": Entry(list_results),
 }
 
 

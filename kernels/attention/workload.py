@@ -113,7 +113,7 @@ class AttentionWorkload(BaseWorkload):
     @property
     def sizes(self) -> Mapping[str, int]:
         sizes = {"batch_size": self.batch, "context": self.context}
-        return sizes | {"new": self.new} if self.operation == "attention.extend" else sizes
+        return sizes | {"new": self.new} if self.operation in ON_PREFIX else sizes
 
     @property
     def cells(self) -> tuple[str, str]:

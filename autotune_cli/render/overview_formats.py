@@ -1,0 +1,98 @@
+"""The list of results in each format."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.table import Table
+from rich.text import Text
+
+from autotune_cli.measure.statistics import geometric_mean
+from autotune_cli.plain_text import csv_cell, json_text, markdown, shown
+from autotune_cli.render.console import Console, drawn
+from autotune_cli.render.folding import Record, folded
+from autotune_cli.render.formats import Page
+from autotune_cli.results.overview import Overview
+
+_COLUMNS = ("kind", "name", "measured", "device", "workloads", "gain")
+# Below this a table would cut names.
+_NARROW = 110
+
+
+@dataclass(frozen=True)
+class OverviewView:
+    """What there is in a folder."""
+
+    root: str
+    entries: Sequence[Overview]
+
+
+def overview_table(view: OverviewView, page: Page) -> str:
+    def draw(console: Console) -> None:
+        if not view.entries:
+            console.say(f"no results in {view.root}: autotune tune makes one")
+            return
+        rows = [tuple(map(shown, _row(entry))) for entry in view.entries]
+        if console.width < _NARROW:
+            console.print(folded([Record(Text(f"{row[0]} {row[1]}"), tuple(map(Text, row[2:]))) for row in rows]))
+            return
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+        for column in _COLUMNS:
+            table.add_column(column, overflow="fold")
+        for row, entry in zip(rows, view.entries, strict=True):
+            table.add_row(*map(Text, row), style="red" if entry.problem else "")
+        console.print(table)
+
+    return drawn(draw, page)
+
+
+def overview_markdown(view: OverviewView, page: Page) -> str:
+    lines = [f"| {' | '.join(_COLUMNS)} |", "|---|---|---|---|---|---|"]
+    lines += [f"| {' | '.join(map(markdown, _row(entry)))} |" for entry in view.entries]
+    return "\n".join(lines) + "\n"
+
+
+def overview_json(view: OverviewView, page: Page) -> str:
+    means = [geometric_mean(entry.speedups) for entry in view.entries]
+    entries = [
+        {
+            "kind": entry.kind,
+            "name": entry.name,
+            "path": str(entry.path),
+            "created": entry.created or None,
+            "device": entry.device or None,
+            "workloads": entry.workloads,
+            "chosen": entry.chosen,
+            "over": entry.over or None,
+            "speedup": None if mean is None else mean.value,
+            "speedup_interval": None if mean is None else [mean.low, mean.high],
+            "complete": entry.complete,
+            "problem": entry.problem or None,
+        }
+        for entry, mean in zip(view.entries, means, strict=True)
+    ]
+    return json_text({"root": view.root, "results": entries}, page.ascii_only) + "\n"
+
+
+def overview_csv(view: OverviewView, page: Page) -> str:
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(_COLUMNS)
+    writer.writerows([csv_cell(cell) for cell in _row(entry)] for entry in view.entries)
+    return stream.getvalue()
+
+
+def _row(entry: Overview) -> tuple[str, ...]:
+    if entry.problem:
+        return entry.kind, entry.name, "", "", "", f"can't be read: {entry.problem}"
+    workloads = str(entry.workloads)
+    if entry.chosen < entry.workloads:
+        workloads += f", {entry.chosen} with a winner"
+    if not entry.complete:
+        workloads += ", not complete"
+    mean = geometric_mean(entry.speedups)
+    gain = "" if mean is None else f"{mean.value:.2f}x over {entry.over}"
+    return entry.kind, entry.name, entry.created[:16].replace("T", " "), entry.device, workloads, gain
