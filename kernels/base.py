@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 from pydantic import BaseModel, ConfigDict
 
@@ -14,9 +14,15 @@ Mode = Literal["eager", "graph"]
 Spread = Literal["uneven", "even"]
 DeviceKind = Literal["cuda", "cpu"]
 
-Distribution = Literal["normal", "tie_free", "equal", "relu", "narrow", "infinite"]
+Distribution = Literal[
+    "normal", "tie_free", "equal", "relu", "narrow", "infinite",
+    "denormal", "outlier", "plateau", "shared16", "shared24", "zeros", "bf16", "fp8", "exponential", "ascending",
+    "descending", "clusters", "largest",
+]  # fmt: skip
 """How scores that are selected from are distributed."""
 DISTRIBUTIONS: tuple[Distribution, ...] = ("normal", "tie_free", "equal", "relu", "narrow", "infinite")
+"""On which a selection must be right unless the user says otherwise: few, as each candidate of a suite runs on all."""
+ALL_DISTRIBUTIONS: tuple[Distribution, ...] = get_args(Distribution)
 
 BYTES: dict[str, int] = {"bfloat16": 2, "float16": 2, "float32": 4, "float8_e4m3fn": 1}
 

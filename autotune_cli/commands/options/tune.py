@@ -97,7 +97,7 @@ class TuneOptions:
     scores: Annotated[
         str | None,
         typer.Option(
-            help="Top-k: score distributions to be right on. Default: all, narrow ones too.",
+            help="Top-k: score distributions to be right on, timed on the first. Default: six; all: 19 kinds.",
             metavar="WORDS",
             rich_help_panel=_SUITE,
         ),

@@ -18,6 +18,8 @@ ONLY_K = 2048
 
 
 def _unsupported(workload: TopkWorkload, device: Device, knobs: Mapping[str, Knob]) -> str | None:
+    if workload.dtype != "float32":
+        return f"takes float32 scores only, these are {workload.dtype}"
     return None if workload.k == ONLY_K else f"is compiled for k = {ONLY_K} only, this is k = {workload.k}"
 
 
