@@ -185,6 +185,12 @@ class Family(ABC, Generic[W]):
     def why_none(self, model: SuiteModel, operation: str) -> str:
         """For people: why :meth:`workloads` found none. Options are named as fields (:mod:`autotune_cli.fields`)."""
 
+    def checks(self, operation: str, device_kind: DeviceKind) -> Sequence[W]:
+        """Workloads of an operation that have every known kind of input, for ``autotune kernels --check``; none: the
+        family has no kinds.
+        """
+        return ()
+
     step_modes: ClassVar[tuple[str, ...]] = ()
     """Forward modes of a server whose step runs the family's operations, by SGLang's names:
     SGLang's, which families may share, or words of the family's own. None: it isn't profiled live."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from autotune_cli.errors import BadField
-from autotune_cli.kernels.base import Cost, DeviceKind, Mode, Spread
+from autotune_cli.kernels.base import ALL_DISTRIBUTIONS, Cost, DeviceKind, Mode, Spread
 from autotune_cli.kernels.family import Family, SuiteModel, SuiteRequest
 from autotune_cli.kernels.shapes import Grid, Shape, narrow
 from autotune_cli.kernels.steps import StepLayer, StepRequest
@@ -27,6 +27,14 @@ GRIDS: dict[DeviceKind, Grid] = {
     "cpu": (_rows(4, 16384), _rows(1, 65536)),
 }  # fmt: skip
 
+
+# On which backends are checked: full rows, rows of which only the GPU knows the lengths, and rows of 1,048,576. At
+# least four rows, where some kinds have more of their best scores than k in one row and fewer in the next.
+_CHECKED: dict[DeviceKind, Grid] = {
+    "cuda": (_rows(16, 65536), _rows(16, 65536, "uneven"), _rows(4, 1 << 20)),
+    "cpu": (_rows(4, 16384), _rows(6, 16384, "uneven"), _rows(1, 1 << 20)),
+}
+_CHECKED_K = 2048
 
 # A step unless the user says otherwise.
 _ROWS, _WIDTH = 16, 65536
@@ -59,6 +67,20 @@ class TopkFamily(Family[TopkWorkload]):
                 distributions=request.scores,
             )
             for shape in narrow(GRIDS[request.device_kind], request.wanted)
+        ]
+
+    def checks(self, operation: str, device_kind: DeviceKind) -> list[TopkWorkload]:
+        return [
+            TopkWorkload(
+                operation="topk.select",
+                rows=shape.batch,
+                width=shape.context,
+                k=_CHECKED_K,
+                mode="eager",
+                spread=shape.spread,
+                distributions=ALL_DISTRIBUTIONS,
+            )
+            for shape in _CHECKED[device_kind]
         ]
 
     def why_none(self, model: SuiteModel, operation: str) -> str:

@@ -13,5 +13,6 @@ ABOUT = FormatInfo(
         "profile": later("profile_formats", "profile_csv"),
         "listing": later("listing_formats", "listing_csv"),
         "kernels": later("kernels_formats", "kernels_csv"),
+        "check": later("check_formats", "check_csv"),
     },
 )

@@ -13,5 +13,6 @@ ABOUT = FormatInfo(
         "profile": later("profile_formats", "profile_json"),
         "listing": later("listing_formats", "listing_json"),
         "kernels": later("kernels_formats", "kernels_json"),
+        "check": later("check_formats", "check_json"),
     },
 )

@@ -13,5 +13,6 @@ ABOUT = FormatInfo(
         "profile": later("profile_formats", "profile_markdown"),
         "listing": later("listing_formats", "listing_markdown"),
         "kernels": later("kernels_formats", "kernels_markdown"),
+        "check": later("check_formats", "check_markdown"),
     },
 )

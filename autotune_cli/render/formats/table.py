@@ -13,5 +13,6 @@ ABOUT = FormatInfo(
         "profile": later("profile_formats", "profile_table"),
         "listing": later("listing_formats", "listing_table"),
         "kernels": later("kernels_formats", "kernels_table"),
+        "check": later("check_formats", "check_table"),
     },
 )
