@@ -7,7 +7,7 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveInt
 
 DType = Literal["bfloat16", "float16", "float32", "float8_e4m3fn"]
 Mode = Literal["eager", "graph"]
@@ -99,6 +99,20 @@ class BaseWorkload(Frozen):
     @abstractmethod
     def situation(self) -> Mapping[str, Any]:
         """What of it an engine chooses its kernel by: fields of :class:`~autotune_cli.kernels.engines.Situation`."""
+
+
+class CapturedScores(Frozen):
+    """Scores of a real indexer in a file, by what they are and not by where they lie."""
+
+    path: str
+    """Where they were found; names nothing."""
+    digest: str
+    """First 16 hex digits of a SHA-256 of scores, lengths, shape and type."""
+    rows: PositiveInt
+    width: PositiveInt
+    dtype: DType
+    lengths: tuple[NonNegativeInt, ...] | None = None
+    """Valid scores of each row; None: all."""
 
 
 class Cost(NamedTuple):

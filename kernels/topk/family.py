@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import importlib
+from typing import cast
+
 from autotune_cli.errors import BadField
-from autotune_cli.kernels.base import ALL_DISTRIBUTIONS, Cost, DeviceKind, Mode, Spread
+from autotune_cli.kernels.base import ALL_DISTRIBUTIONS, CapturedScores, Cost, DeviceKind, Mode, Spread
 from autotune_cli.kernels.family import Family, SuiteModel, SuiteRequest
 from autotune_cli.kernels.shapes import Grid, Shape, narrow
 from autotune_cli.kernels.steps import StepLayer, StepRequest
 from autotune_cli.kernels.topk import cost as costs
 from autotune_cli.kernels.topk.workload import TopkWorkload
+
+_PACKAGE = __name__.rpartition(".")[0]
 
 
 def _rows(rows: int, width: int, spread: Spread = "even") -> Shape:
@@ -53,9 +58,16 @@ class TopkFamily(Family[TopkWorkload]):
     def memory_bytes(self, workload: TopkWorkload, page_layouts: int | None = None) -> int:
         return costs.memory_bytes(workload)
 
+    takes_scores = True
+
+    def captured(self, path: str) -> CapturedScores:
+        return cast(CapturedScores, importlib.import_module(f"{_PACKAGE}.captured").describe(path))
+
     def workloads(self, model: SuiteModel, operation: str, mode: Mode, request: SuiteRequest) -> list[TopkWorkload]:
         if model.topk is None:
             return []
+        if request.captured is not None:
+            return [TopkWorkload.of_captured(request.captured, operation, model.topk, mode, request.scores)]
         return [
             TopkWorkload(
                 operation="topk.select",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from autotune_cli.kernels.topk.captured import captured
 from autotune_cli.kernels.topk.reference import TopkReference, judge, make_reference, row_chunks
 from autotune_cli.kernels.topk.scores import draw, rounded
 from autotune_cli.kernels.topk.workload import TopkWorkload
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from autotune_cli.kernels.workload import AnyWorkload
 
 LENGTHS_CASE = "lengths"
+CAPTURED_CASE = "captured"
 # What a score past its row's length holds: above all but outliers and the ends of the number range, so that reading it
 # shows.
 GARBAGE = 1e30
@@ -64,15 +66,20 @@ class TopkProblem:
 
 
 def cases(workload: AnyWorkload) -> tuple[str, ...]:
-    """The workload's distributions, the timed one first, and ``lengths`` where lengths differ."""
+    """Captured scores, if there are any, the workload's distributions, and ``lengths`` where lengths differ; the first
+    is timed.
+    """
     topk = _topk(workload)
-    return (*topk.distributions, LENGTHS_CASE) if topk.spread == "uneven" else topk.distributions
+    first = () if topk.captured is None else (CAPTURED_CASE,)
+    last = (LENGTHS_CASE,) if topk.spread == "uneven" else ()
+    return (*first, *topk.distributions, *last)
 
 
 def make_problem(workload: AnyWorkload, case: str, device: str, seed: int) -> TopkProblem:
     """Draw the scores of a case at the workload's full rows x width.
 
     Raises:
+        BadFile: captured scores can't be read any more, or have changed.
         ValueError: a case that the workload doesn't have, or scores that are neither float32 nor bfloat16.
     """
     topk = _topk(workload)
@@ -87,6 +94,10 @@ def make_problem(workload: AnyWorkload, case: str, device: str, seed: int) -> To
     scores = torch.empty(topk.rows, topk.width, dtype=dtype, device=device)
     lengths = torch.tensor(host_lengths, dtype=torch.int32, device=device)
     position = torch.arange(topk.width, device=device)
+    if case == CAPTURED_CASE and topk.captured is not None:
+        # What lies behind a row's length stays what it was.
+        scores.copy_(captured(topk.captured))
+        return TopkProblem(topk, scores, lengths, full, device, make_reference(scores, lengths, topk.k))
     for chunk in row_chunks(topk.rows, topk.width):
         into = scores[chunk]
         drawn = into if dtype == torch.float32 else torch.empty(into.shape, device=device)

@@ -11,6 +11,7 @@ from autotune_cli.kernels.base import (
     DISTRIBUTIONS,
     LENGTHS_RULE,
     BaseWorkload,
+    CapturedScores,
     Distribution,
     DType,
     Mode,
@@ -35,16 +36,23 @@ class TopkWorkload(BaseWorkload):
     distributions: tuple[Distribution, ...] = DISTRIBUTIONS
     """Scores on which a candidate must be right; it is timed on the first."""
     lengths_rule: int = LENGTHS_RULE
+    captured: CapturedScores | None = None
+    """Scores from a file, on which a candidate is timed, and must be right beside the distributions."""
 
     @model_validator(mode="after")
     def _has_scores(self) -> TopkWorkload:
         if not self.distributions:
             raise ValueError("at least one distribution of scores is needed")
+        file = self.captured
+        if file is not None and (file.rows, file.width, file.dtype) != (self.rows, self.width, self.dtype):
+            raise ValueError("captured scores have another shape or type")
         return self
 
     @property
     def lengths(self) -> tuple[int, ...]:
         """Valid scores of each row."""
+        if self.captured is not None and self.captured.lengths is not None:
+            return self.captured.lengths
         return spread_lengths(self.width, self.rows, self.spread)
 
     @property
@@ -55,7 +63,13 @@ class TopkWorkload(BaseWorkload):
     def key(self) -> str:
         even = "" if self.spread == "even" else " uneven"
         scores = "" if self.distributions == DISTRIBUTIONS else f" scores {','.join(self.distributions)}"
-        return f"{self.operation} {self.shape}{even} k{self.k} {self.mode} {self.dtype}{scores}"
+        file = "" if self.captured is None else f" captured {self.captured.digest}"
+        return f"{self.operation} {self.shape}{even} k{self.k} {self.mode} {self.dtype}{file}{scores}"
+
+    @property
+    def title(self) -> str:
+        """The operation, and whether it selects from captured scores."""
+        return self.operation if self.captured is None else f"{self.operation} captured"
 
     @property
     def sizes(self) -> Mapping[str, int]:
@@ -70,6 +84,16 @@ class TopkWorkload(BaseWorkload):
     def situation(self) -> Mapping[str, Any]:
         """Only DeepSeek sparse attention selects keys so."""
         return {"attention": "dsa", "k": self.k}
+
+    @classmethod
+    def of_captured(
+        cls, file: CapturedScores, operation: str, k: int, mode: Mode, distributions: tuple[Distribution, ...]
+    ) -> TopkWorkload:
+        """A selection from captured scores."""
+        shape = {"rows": file.rows, "width": file.width, "dtype": file.dtype, "captured": file}
+        spread = "even" if file.lengths is None else "uneven"
+        given = {"operation": operation, "k": k, "mode": mode, "spread": spread, "distributions": distributions}
+        return cls.model_validate(given | shape)
 
     @classmethod
     def select(cls, *, rows: int, width: int, k: int, mode: Mode = "eager") -> TopkWorkload:

@@ -102,6 +102,14 @@ class TuneOptions:
             rich_help_panel=_SUITE,
         ),
     ] = None
+    scores_file: Annotated[
+        Path | None,
+        typer.Option(
+            help="Top-k: captured scores [rows, width] in a file .npy, .pt or .safetensors; timed on these.",
+            metavar="FILE",
+            rich_help_panel=_SUITE,
+        ),
+    ] = None
     backend: Annotated[
         str | None,
         typer.Option(
