@@ -61,7 +61,7 @@ def _check(options: KernelsOptions, wanted: str, kind: DeviceKind, gpu: str | No
     from autotune_cli.commands.names import backends
     from autotune_cli.commands.printing import write_result
     from autotune_cli.errors import EXIT_FAILED, EXIT_INCOMPLETE, EXIT_OK, BadField
-    from autotune_cli.kernels.family import family
+    from autotune_cli.kernels.family import families, family
     from autotune_cli.kernels.models.options import parse_operations
     from autotune_cli.kernels.workload import OPERATIONS, AnyWorkload
     from autotune_cli.render.check_formats import CheckView
@@ -73,7 +73,9 @@ def _check(options: KernelsOptions, wanted: str, kind: DeviceKind, gpu: str | No
 
     files, only = _files(options), backends(options.backend, has_own=bool(options.kernels))
     workloads: list[AnyWorkload] = []
-    for operation in parse_operations(wanted):
+    # A family's name means its operations that suites leave out too.
+    named = families().get(wanted.strip().lower())
+    for operation in parse_operations(wanted) if named is None else named.operations:
         found = family(operation).checks(operation, kind)
         if not found:
             having = [name for name in OPERATIONS if family(name).checks(name, kind)]

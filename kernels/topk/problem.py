@@ -1,4 +1,4 @@
-"""Inputs of ``topk.select`` and their judge: the top-k family of :mod:`autotune_cli.kernels.family`."""
+"""Inputs of selections and their judge: the top-k family of :mod:`autotune_cli.kernels.family`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from autotune_cli.kernels.topk.captured import captured
+from autotune_cli.kernels.topk.layout import Layout, make_layout
 from autotune_cli.kernels.topk.reference import TopkReference, judge, make_reference, row_chunks
 from autotune_cli.kernels.topk.scores import draw, rounded
 from autotune_cli.kernels.topk.workload import TopkWorkload
@@ -38,6 +39,8 @@ class TopkProblem:
     """Every row is valid over its whole width, and the host may use that; otherwise ``lengths`` must be obeyed."""
     device: str
     reference: TopkReference
+    layout: Layout | None = None
+    """Of the batch, for a fused selection."""
 
     @property
     def k(self) -> int:
@@ -48,7 +51,8 @@ class TopkProblem:
         return self.workload.mode == "graph"
 
     def inputs(self) -> Mapping[str, torch.Tensor]:
-        return {"scores": self.scores, "lengths": self.lengths}
+        own = {"scores": self.scores, "lengths": self.lengths}
+        return own if self.layout is None else {**own, **self.layout.inputs()}
 
     def view(self) -> TopkProblem:
         """Every candidate has all inputs."""
@@ -56,10 +60,14 @@ class TopkProblem:
 
     def check(self, output: Any) -> Verdict:
         """Judge an int32 [rows, k] output; see :func:`autotune_cli.kernels.topk.reference.judge`."""
-        return judge(output, self.scores, self.lengths, self.reference)
+        if self.layout is None:
+            return judge(output, self.scores, self.lengths, self.reference)
+        starts, to_positions = self.layout.row_starts, self.layout.positions
+        return judge(output, self.scores, self.lengths, self.reference, starts, to_positions)
 
     def moved(self) -> TopkProblem:
-        return replace(self, scores=self.scores.clone(), lengths=self.lengths.clone())
+        layout = None if self.layout is None else self.layout.moved()
+        return replace(self, scores=self.scores.clone(), lengths=self.lengths.clone(), layout=layout)
 
     def for_graphs(self) -> TopkProblem:
         return replace(self, workload=self.workload.model_copy(update={"mode": "graph"}))
@@ -89,15 +97,16 @@ def make_problem(workload: AnyWorkload, case: str, device: str, seed: int) -> To
         raise ValueError(f"{topk.operation} takes {' or '.join(_DTYPES)} scores, not {topk.dtype}")
     dtype = _DTYPES[topk.dtype]
     host_lengths = _edge_lengths(topk, seed) if case == LENGTHS_CASE else topk.lengths
-    full = topk.spread == "even"
+    full = topk.spread == "even" and topk.operation == "topk.select"
     generator = torch.Generator(device=device).manual_seed(seed)
     scores = torch.empty(topk.rows, topk.width, dtype=dtype, device=device)
     lengths = torch.tensor(host_lengths, dtype=torch.int32, device=device)
     position = torch.arange(topk.width, device=device)
+    layout = make_layout(topk, device, seed)
     if case == CAPTURED_CASE and topk.captured is not None:
         # What lies behind a row's length stays what it was.
         scores.copy_(captured(topk.captured))
-        return TopkProblem(topk, scores, lengths, full, device, make_reference(scores, lengths, topk.k))
+        return _problem(topk, scores, lengths, full, layout)
     for chunk in row_chunks(topk.rows, topk.width):
         into = scores[chunk]
         drawn = into if dtype == torch.float32 else torch.empty(into.shape, device=device)
@@ -106,7 +115,17 @@ def make_problem(workload: AnyWorkload, case: str, device: str, seed: int) -> To
             into.copy_(rounded(case, drawn, dtype))
         if not full:
             into.masked_fill_(position >= lengths[chunk, None], GARBAGE)
-    return TopkProblem(topk, scores, lengths, full, device, make_reference(scores, lengths, topk.k))
+        if layout is not None and layout.row_starts is not None:
+            into.copy_(into.gather(1, (position - layout.row_starts[chunk, None]) % topk.width))
+    return _problem(topk, scores, lengths, full, layout)
+
+
+def _problem(
+    workload: TopkWorkload, scores: torch.Tensor, lengths: torch.Tensor, full: bool, layout: Layout | None
+) -> TopkProblem:
+    starts = None if layout is None else layout.row_starts
+    reference = make_reference(scores, lengths, workload.k, starts)
+    return TopkProblem(workload, scores, lengths, full, scores.device.type, reference, layout)
 
 
 def _topk(workload: AnyWorkload) -> TopkWorkload:
@@ -117,7 +136,7 @@ def _topk(workload: AnyWorkload) -> TopkWorkload:
 
 def _edge_lengths(workload: TopkWorkload, seed: int) -> tuple[int, ...]:
     """Lengths around every branch a kernel takes; those likeliest to break come first, should rows be few."""
-    k, width = workload.k, workload.width
+    k, width = workload.k, workload.keys
     edges = dict.fromkeys(max(0, min(length, width)) for length in (k + 1, 0, k, k - 1, width, 1))
     generator = torch.Generator().manual_seed(seed)
     others = torch.randint(0, width + 1, (workload.rows,), generator=generator).tolist()

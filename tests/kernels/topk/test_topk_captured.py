@@ -122,7 +122,7 @@ class _Runs:
 
 
 def _pickle(path: Path) -> Path:
-    path.write_bytes(pickle.dumps({"scores": _Runs()}))
+    path.write_bytes(pickle.dumps({"scores": _Runs()}, protocol=2))
     return path
 
 
