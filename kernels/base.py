@@ -5,18 +5,24 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveInt
 
 DType = Literal["bfloat16", "float16", "float32", "float8_e4m3fn"]
 Mode = Literal["eager", "graph"]
 Spread = Literal["uneven", "even"]
 DeviceKind = Literal["cuda", "cpu"]
 
-Distribution = Literal["normal", "tie_free", "equal", "relu", "narrow", "infinite"]
+Distribution = Literal[
+    "normal", "tie_free", "equal", "relu", "narrow", "infinite",
+    "denormal", "outlier", "plateau", "shared16", "shared24", "zeros", "bf16", "fp8", "exponential", "ascending",
+    "descending", "clusters", "largest",
+]  # fmt: skip
 """How scores that are selected from are distributed."""
 DISTRIBUTIONS: tuple[Distribution, ...] = ("normal", "tie_free", "equal", "relu", "narrow", "infinite")
+"""On which a selection must be right unless the user says otherwise: few, as each candidate of a suite runs on all."""
+ALL_DISTRIBUTIONS: tuple[Distribution, ...] = get_args(Distribution)
 
 BYTES: dict[str, int] = {"bfloat16": 2, "float16": 2, "float32": 4, "float8_e4m3fn": 1}
 
@@ -93,6 +99,20 @@ class BaseWorkload(Frozen):
     @abstractmethod
     def situation(self) -> Mapping[str, Any]:
         """What of it an engine chooses its kernel by: fields of :class:`~autotune_cli.kernels.engines.Situation`."""
+
+
+class CapturedScores(Frozen):
+    """Scores of a real indexer in a file, by what they are and not by where they lie."""
+
+    path: str
+    """Where they were found; names nothing."""
+    digest: str
+    """First 16 hex digits of a SHA-256 of scores, lengths, shape and type."""
+    rows: PositiveInt
+    width: PositiveInt
+    dtype: DType
+    lengths: tuple[NonNegativeInt, ...] | None = None
+    """Valid scores of each row; None: all."""
 
 
 class Cost(NamedTuple):

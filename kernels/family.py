@@ -20,7 +20,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar, cast
 
-from autotune_cli.kernels.base import BaseWorkload, Cost, DeviceKind, Distribution, Mode, Spread
+from autotune_cli.errors import BadFile
+from autotune_cli.kernels.base import BaseWorkload, CapturedScores, Cost, DeviceKind, Distribution, Mode, Spread
 from autotune_cli.kernels.geometry import Geometry, LatentGeometry
 from autotune_cli.kernels.shapes import Wanted
 from autotune_cli.kernels.steps import StepLayer, StepRequest
@@ -137,6 +138,8 @@ class SuiteRequest:
     """Distributions on which a selection must be right."""
     latent: LatentGeometry | None = None
     """Of the model's layers of latent attention on one GPU, if it has such."""
+    captured: CapturedScores | None = None
+    """Scores from a file, for families that take them; they decide the shape."""
 
 
 W = TypeVar("W", bound=BaseWorkload)
@@ -184,6 +187,23 @@ class Family(ABC, Generic[W]):
     @abstractmethod
     def why_none(self, model: SuiteModel, operation: str) -> str:
         """For people: why :meth:`workloads` found none. Options are named as fields (:mod:`autotune_cli.fields`)."""
+
+    takes_scores: ClassVar[bool] = False
+    """Can its workloads be tuned on scores from a file?"""
+
+    def captured(self, path: str) -> CapturedScores:
+        """What a file of scores holds; imports torch.
+
+        Raises:
+            BadFile: no scores that the family takes.
+        """
+        raise BadFile(path=path, detail=f"{self.name} takes no scores")
+
+    def checks(self, operation: str, device_kind: DeviceKind) -> Sequence[W]:
+        """Workloads of an operation that have every known kind of input, for ``autotune kernels --check``; none: the
+        family has no kinds.
+        """
+        return ()
 
     step_modes: ClassVar[tuple[str, ...]] = ()
     """Forward modes of a server whose step runs the family's operations, by SGLang's names:

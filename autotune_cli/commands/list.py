@@ -29,8 +29,8 @@ def list_results(options: ListOptions) -> None:
     130 Ctrl-C.
     """
     from autotune_cli.commands.printing import check_writable, write_result
-    from autotune_cli.render.overview_formats import OverviewView
+    from autotune_cli.render.results_formats import ResultsView
     from autotune_cli.results.overview import overviews
 
     check_writable(options.output)
-    write_result("results", options.format, OverviewView(str(options.root), overviews(options.root)), options.output)
+    write_result("results", options.format, ResultsView(str(options.root), overviews(options.root)), options.output)

@@ -13,7 +13,10 @@ from autotune_cli.commands.flags import with_flags
 from autotune_cli.commands.names import backends
 from autotune_cli.commands.options.tune import TuneOptions
 from autotune_cli.errors import BadField
+from autotune_cli.fields import Message
+from autotune_cli.kernels.family import families, family
 from autotune_cli.kernels.models import build_suite, choose_model
+from autotune_cli.kernels.models.options import parse_operations
 from autotune_cli.kernels.models.suite import Suite
 from autotune_cli.measure.timers import check_timer
 from autotune_cli.plain_text import shown
@@ -24,6 +27,7 @@ from autotune_cli.results.toggles import cache_toggle
 from autotune_cli.tuning.focus import MINE, Focus, focus_on
 from autotune_cli.tuning.policy import RacePolicy
 from autotune_cli.tuning.request import Request
+from autotune_cli.tuning.scores_file import read_scores
 from autotune_cli.worker.guard import refuse_slow_builds
 from autotune_cli.worker.protocol import WorkerSettings
 
@@ -75,11 +79,17 @@ def tune_request(options: TuneOptions, errors: Console) -> tuple[Request, str | 
 
 
 def _suite(options: TuneOptions, kind: DeviceKind) -> Suite:
+    operations: str | tuple[str, ...] | None = options.op
+    captured = None
+    if options.scores_file is not None:
+        operations = _with_scores(options)
+        require_torch(kind)
+        captured = read_scores(operations[0], str(options.scores_file))
     return build_suite(
-        choose_model(options.model, options.config, kind, options.op),
+        choose_model(options.model, options.config, kind, operations),
         kind,
         tp=options.tp,
-        operations=options.op,
+        operations=operations,
         modes=options.mode,
         batches=options.batch,
         contexts=options.context,
@@ -89,8 +99,28 @@ def _suite(options: TuneOptions, kind: DeviceKind) -> Suite:
         kv_dtype=options.kv_dtype,
         q_dtype=options.q_dtype,
         scores=options.scores,
+        captured=captured,
         spread=options.spread,
     )
+
+
+def _with_scores(options: TuneOptions) -> tuple[str, ...]:
+    """The operations that are tuned on a file of scores.
+
+    Raises:
+        BadField: an option that the file decides, or an operation that takes no scores.
+    """
+    for name in ("batch", "context", "spread"):
+        if getattr(options, name) is not None:
+            raise BadField(name, Message("{fields.scores_file} has the shape"))
+    taking = tuple(each.operations[0] for each in families().values() if each.takes_scores)
+    if options.op is None:
+        return taking
+    operations = parse_operations(options.op)
+    for operation in operations:
+        if not family(operation).takes_scores:
+            raise BadField("scores_file", f"{operation} takes no scores; {', '.join(taking)} does")
+    return operations
 
 
 def _policy(options: TuneOptions, kind: DeviceKind) -> RacePolicy:

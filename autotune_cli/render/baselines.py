@@ -33,8 +33,10 @@ def words(results: Sequence[WorkloadResult], name: str) -> str:
     """``sglang 0.5.23 (newest known here): fa3`` or, with options, ``sglang 0.5.23 --attention-backend flashinfer``."""
     found = [baseline for result in results if (baseline := result.baseline(name)) is not None]
     first = found[0]
-    engine, _, options = name.partition(" ")
-    text = engine
+    # Variables may stand before the engine.
+    typed = name.split(" ")
+    behind = typed.index(first.engine) + 1 if first.engine in typed else 1
+    text, options = " ".join(typed[:behind]), " ".join(typed[behind:])
     if first.version is not None:
         text += f" {first.version}"
     if options:

@@ -96,6 +96,27 @@ class Vetted:
 
 
 @dataclass(frozen=True)
+class CheckPlan:
+    """What a workload's check has: its cases and its candidates."""
+
+    workload: AnyWorkload
+    cases: tuple[str, ...]
+    candidates: tuple[Planned, ...]
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What came of one candidate on one case."""
+
+    status: Status
+    evidence: CaseEvidence | None = None
+    """None: nothing was judged."""
+    reason: str | None = None
+    healthy: bool = True
+    """False: the process can't be trusted any more and must be replaced."""
+
+
+@dataclass(frozen=True)
 class RoundEntry:
     """A candidate in a round, or its second copy for the A/A check."""
 

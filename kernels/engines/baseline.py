@@ -28,6 +28,8 @@ class Baseline:
     version: str | None = None
     """None: not known."""
     version_from: VersionFrom = "newest known"
+    named: tuple[tuple[str, str], ...] = ()
+    """Environment variables that its name sets, sorted; they are in ``variables`` too."""
     variables: tuple[tuple[str, str], ...] = field(default=(), compare=False)
     """The environment that the server would see."""
     candidate: str = ""
@@ -35,15 +37,15 @@ class Baseline:
 
     @property
     def name(self) -> str:
-        """The words that people type: ``sglang --attention-backend flashinfer``."""
-        words = [self.engine or self.candidate]
+        """The words that people type: ``SGLANG_FLASHINFER_USE_PAGED=1 sglang --attention-backend flashinfer``."""
+        words = [*(f"{variable}={value}" for variable, value in self.named), self.engine or self.candidate]
         for option, value in self.options:
             words.append(f"--{option}" if value == "true" else f"--{option} {value}")
         return " ".join(words)
 
 
 def parse_baseline(text: str, variables: dict[str, str] | None = None) -> Baseline:
-    """A baseline from its name; options are those that the engine's file declares.
+    """A baseline from its name; options, and variables before the engine, are those that the engine's file declares.
 
     What begins with no engine's name but looks like a candidate's (``library.kernel``) is taken for one.
 
@@ -51,18 +53,25 @@ def parse_baseline(text: str, variables: dict[str, str] | None = None) -> Baseli
         variables: the environment that the server would see.
 
     Raises:
-        UnknownName: no such engine, option or value.
+        UnknownName: no such engine, option, value or variable.
         BadField: an option without its value, or text that no shell would take.
     """
     try:
         words = shlex.split(text)
     except ValueError as error:
         raise BadField(field="baseline", detail=f"{text!r}: {error}") from error
+    named: dict[str, str] = {}
+    while words and "=" in words[0] and words[0].partition("=")[0].isidentifier():
+        variable, _, value = words.pop(0).partition("=")
+        named[variable] = value
     if not words:
         raise BadField(field="baseline", detail=f"names no engine (known: {', '.join(engine_names())})")
-    if words[0] not in engine_names() and "." in words[0]:
+    if words[0] not in engine_names() and "." in words[0] and not named:
         return Baseline("", version_from="installed", candidate=text.strip())
     engine = load_engine(words[0])
+    for variable in named:
+        if variable not in engine.variables:
+            raise UnknownName(f"variable of {engine.name}", variable, engine.variables)
     given: dict[str, str] = {}
     rest = iter(words[1:])
     for word in rest:
@@ -78,7 +87,8 @@ def parse_baseline(text: str, variables: dict[str, str] | None = None) -> Baseli
     # An option given its default's value is no option.
     kept = tuple((name, given[name]) for name, usual in engine.defaults.items() if given.get(name, usual) != usual)
     version, source = _version(engine)
-    return Baseline(engine.name, kept, version, source, tuple(sorted((variables or {}).items())))
+    seen = {**(variables or {}), **named}
+    return Baseline(engine.name, kept, version, source, tuple(sorted(named.items())), tuple(sorted(seen.items())))
 
 
 def standard_baselines(engine: str, device_kind: str, variables: dict[str, str] | None = None) -> tuple[Baseline, ...]:

@@ -44,6 +44,7 @@ class RowConditions(Frozen):
     group_at_least: int = 0
     kv_heads: tuple[int, ...] = ()
     k: tuple[int, ...] = ()
+    packed: bool | None = None
     prefix_at_least: int = 0
     prefix_below: int | None = None
     keys_at_least: int = 0
@@ -66,6 +67,7 @@ class RowConditions(Frozen):
             and _member(self.kv_dtypes, s.kv_dtype)
             and _member(self.kv_heads, s.kv_heads)
             and _member(self.k, s.k)
+            and self.packed in (None, s.packed)
             and self.sinks in (None, s.sinks)
             and self.window in (None, s.window)
             and self.softcap in (None, s.softcap)
@@ -131,6 +133,8 @@ class Engine(Frozen):
     read_in: str
     """For people: in which versions the rows were read."""
     options: dict[str, Option] = Field({})
+    variables: dict[str, tuple[str, ...]] = Field({})
+    """Environment variables that a baseline may name, each with the operations that it concerns."""
     beside: dict[str, tuple[str, ...]] = Field({})
     """Baselines that are measured beside the engine's default, by kind of device."""
     backend: tuple[BackendRow, ...]

@@ -26,11 +26,13 @@ class Resolved:
 
 
 def concerns(baseline: Baseline, operation: str) -> bool:
-    """Do the baseline's options change anything for the operation? One without options concerns all."""
+    """Do the baseline's options and variables change anything for the operation? One without options concerns all."""
     if not baseline.engine:
         return True
     engine = load_engine(baseline.engine)
-    return all(_concerns(engine, name, operation) for name, _ in baseline.options)
+    return all(_concerns(engine, name, operation) for name, _ in baseline.options) and all(
+        _is_among(engine.variables[name], operation) for name, _ in baseline.named
+    )
 
 
 def resolve(baseline: Baseline, situation: Situation) -> Resolved:
@@ -69,4 +71,8 @@ def _backend(engine: Engine, baseline: Baseline, situation: Situation) -> tuple[
 
 def _concerns(engine: Engine, name: str, operation: str) -> bool:
     operations = engine.options[name].operations
-    return not operations or any(operation == word or operation.startswith(f"{word}.") for word in operations)
+    return not operations or _is_among(operations, operation)
+
+
+def _is_among(operations: tuple[str, ...], operation: str) -> bool:
+    return any(operation == word or operation.startswith(f"{word}.") for word in operations)

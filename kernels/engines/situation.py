@@ -37,6 +37,8 @@ class Situation:
     """On one GPU."""
     k: int = 0
     """Of a top-k."""
+    packed: bool = False
+    """Of a top-k: a row holds the scores of several requests, as in an extend."""
     kv_dtype: str = "bfloat16"
     prefix: int = 0
     """Cached tokens of a batch before its new ones."""

@@ -8,7 +8,7 @@ from typing import cast, get_args
 
 from autotune_cli.errors import BadField, UnknownName
 from autotune_cli.fields import Field, Message
-from autotune_cli.kernels.base import DISTRIBUTIONS, Distribution, DType, Mode, Spread
+from autotune_cli.kernels.base import ALL_DISTRIBUTIONS, DISTRIBUTIONS, Distribution, DType, Mode, Spread
 from autotune_cli.kernels.family import family, short_names
 from autotune_cli.kernels.workload import OPERATIONS
 
@@ -162,7 +162,7 @@ def parse_q_dtype(value: str | None, dtype: DType, kv_dtype: DType | None, devic
 
 
 def parse_scores(value: Names) -> tuple[Distribution, ...]:
-    """Distributions of top-k scores; None: all of them. Timing is on the first.
+    """Distributions of top-k scores; None: the usual ones, ``all``: every one. Timing is on the first.
 
     Raises:
         UnknownName: a name that is none of them.
@@ -170,9 +170,11 @@ def parse_scores(value: Names) -> tuple[Distribution, ...]:
     names = _names("scores", value)
     if names is None:
         return DISTRIBUTIONS
+    if names == ["all"]:
+        return ALL_DISTRIBUTIONS
     for name in names:
-        if name not in DISTRIBUTIONS:
-            raise UnknownName("distribution of scores", name, DISTRIBUTIONS)
+        if name not in ALL_DISTRIBUTIONS:
+            raise UnknownName("distribution of scores", name, ALL_DISTRIBUTIONS)
     return cast("tuple[Distribution, ...]", tuple(dict.fromkeys(names)))
 
 

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, SkipValidation
 
 from autotune_cli.errors import BadField, EmptySuite
 from autotune_cli.fields import Field, Message, joined
-from autotune_cli.kernels.base import DeviceKind
+from autotune_cli.kernels.base import CapturedScores, DeviceKind
 from autotune_cli.kernels.family import SuiteRequest, family
 from autotune_cli.kernels.models.catalog import load_model
 from autotune_cli.kernels.models.config import read_config
@@ -95,6 +95,7 @@ def build_suite(
     kv_dtype: str | None = None,
     q_dtype: str | None = None,
     scores: Names = None,
+    captured: CapturedScores | None = None,
     spread: str | None = None,
 ) -> Suite:
     """The workloads of ``model`` on a ``cuda`` or ``cpu`` device; options take text as typed or sequences.
@@ -103,8 +104,8 @@ def build_suite(
     all keys (prefix and new), ``new`` the new tokens; to verify, ``new`` are the drafts of a request, and
     ``eagle_topk`` the most of a level of their tree; for a top-k they are rows and width. ``dtype`` is of queries
     and outputs, ``kv_dtype`` of the cache, ``q_dtype`` what queries are rounded to (:func:`.options.parse_q_dtype`),
-    ``scores`` the distributions on which a top-k must be right, ``spread`` whether requests of a batch (rows of a
-    top-k) are equally long.
+    ``scores`` the distributions on which a top-k must be right, ``captured`` scores from a file, which have the shape,
+    ``spread`` whether requests of a batch (rows of a top-k) are equally long.
 
     Raises:
         BadField, UnknownName: an option that makes no sense.
@@ -139,7 +140,7 @@ def build_suite(
 
     latent = model.latent_geometry(tp, compute, cache)
 
-    request = SuiteRequest(device_kind, wanted, geometries, lengths, distributions, latent)
+    request = SuiteRequest(device_kind, wanted, geometries, lengths, distributions, latent, captured)
     workloads: dict[str, AnyWorkload] = {}
     for operation in chosen:
         of = family(operation)

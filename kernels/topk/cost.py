@@ -10,10 +10,13 @@ def cost(workload: TopkWorkload) -> Cost:
     """What no kernel that is right can go without.
 
     Every valid score of a row with more than k of them is read, as any unread one might be the largest. A row
-    with at most k has only one answer, whatever its scores. All k indices (int32) of a row are written, -1 too.
+    with at most k has only one answer, whatever its scores. All k indices (int32) of a row are written, -1 too. Of
+    page tables one entry (int32) is read for each page that must hold a selected key: the fewest are full.
     """
     read = sum(length for length in workload.lengths if length > workload.k) * BYTES[workload.dtype]
     written = float(workload.rows * workload.k * 4)
+    if workload.operation == "topk.paged":
+        read += sum(-(-min(length, workload.k) // workload.page_size) for length in workload.lengths) * 4
     return Cost(read + written, 0.0, written)
 
 
@@ -24,4 +27,8 @@ def memory_bytes(workload: TopkWorkload) -> int:
     scores = workload.rows * workload.width * (2 * BYTES[workload.dtype] + 1)
     # int32 indices of the candidate; int64 indices and values of torch.topk, also as the reference.
     chosen = workload.rows * workload.k * (4 + 2 * (8 + BYTES[workload.dtype]))
-    return scores + chosen
+    if workload.operation != "topk.paged":
+        return scores + chosen
+    # The page table and, of each slot, its position and its owner, with their indices while they are made.
+    slots = (1 + workload.batch_idx_list) * workload.request_count * workload.keys
+    return scores + chosen + slots * (4 + 4 + 4 + 16)

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import importlib
+from collections.abc import Iterator, Mapping
+from typing import Any, cast
+
 from autotune_cli.errors import BadField
-from autotune_cli.kernels.base import Cost, DeviceKind, Mode, Spread
+from autotune_cli.kernels.base import ALL_DISTRIBUTIONS, CapturedScores, Cost, DeviceKind, Mode, Spread
 from autotune_cli.kernels.family import Family, SuiteModel, SuiteRequest
 from autotune_cli.kernels.shapes import Grid, Shape, narrow
 from autotune_cli.kernels.steps import StepLayer, StepRequest
 from autotune_cli.kernels.topk import cost as costs
 from autotune_cli.kernels.topk.workload import TopkWorkload
+
+_PACKAGE = __name__.rpartition(".")[0]
 
 
 def _rows(rows: int, width: int, spread: Spread = "even") -> Shape:
@@ -28,8 +34,62 @@ GRIDS: dict[DeviceKind, Grid] = {
 }  # fmt: skip
 
 
+# Of the fused selections: decode steps, one query of each request (the grid of SGLang's pull request 33237); and
+# extends, whose rows hold the scores of all requests side by side.
+_PAGE_SIZES = (1, 64)
+_DECODES: dict[DeviceKind, Grid] = {
+    "cuda": tuple(_rows(rows, width) for width in (8192, 65536, 131072) for rows in (4, 16, 64)),
+    "cpu": (_rows(4, 8192),),
+}
+_EXTENDS: dict[DeviceKind, Grid] = {
+    "cuda": (_rows(1024, 16384), _rows(2048, 65536)),
+    "cpu": (_rows(8, 16384),),
+}
+_EXTEND_REQUESTS = 4
+
+# On which backends are checked: full rows, rows of which only the GPU knows the lengths, and rows of 1,048,576. At
+# least four rows, where some kinds have more of their best scores than k in one row and fewer in the next.
+_CHECKED: dict[DeviceKind, Grid] = {
+    "cuda": (_rows(16, 65536), _rows(16, 65536, "uneven"), _rows(4, 1 << 20)),
+    "cpu": (_rows(4, 16384), _rows(6, 16384, "uneven"), _rows(1, 1 << 20)),
+}
+_CHECKED_K = 2048
+
 # A step unless the user says otherwise.
 _ROWS, _WIDTH = 16, 65536
+
+
+_Batch = Mapping[str, Any]
+"""Fields of a workload that say whose the rows are."""
+
+
+def _workload(operation: str, shape: Shape, given: _Batch) -> TopkWorkload:
+    return TopkWorkload.model_validate({"operation": operation, "rows": shape.batch, "width": shape.context, **given})
+
+
+def _grids(operation: str, device_kind: DeviceKind) -> tuple[tuple[Grid, tuple[_Batch, ...]], ...]:
+    """Grids of an operation, each with the batches of each of its shapes."""
+    extend: _Batch = {"requests": _EXTEND_REQUESTS, "packed": True}
+    if operation == "topk.paged":
+        decodes = tuple({"page_size": page_size} for page_size in _PAGE_SIZES)
+        return (_DECODES[device_kind], decodes), (_EXTENDS[device_kind], (extend,))
+    if operation == "topk.ragged":
+        return ((_EXTENDS[device_kind], (extend,)),)
+    return ((GRIDS[device_kind], ({},)),)
+
+
+def _checked(operation: str, device_kind: DeviceKind) -> Iterator[tuple[Shape, _Batch]]:
+    """Shapes and batches: of a fused selection those that differ in what is passed with the scores."""
+    shapes = _CHECKED[device_kind]
+    if operation == "topk.select":
+        yield from ((shape, {}) for shape in shapes)
+        return
+    uneven = next(shape for shape in shapes if shape.spread == "uneven")
+    yield uneven, {}
+    yield uneven, {"requests": 2, "packed": True}
+    if operation == "topk.paged":
+        yield uneven, {"page_size": 64}
+        yield uneven, {"requests": 3, "batch_idx_list": True}
 
 
 class TopkFamily(Family[TopkWorkload]):
@@ -38,6 +98,7 @@ class TopkFamily(Family[TopkWorkload]):
     # It is no forward mode of a server's: it runs inside several.
     step_modes = ("topk",)
     step_kernels = "topk"
+    on_request = ("topk.paged", "topk.ragged")
 
     def cost(self, workload: TopkWorkload) -> Cost:
         return costs.cost(workload)
@@ -45,20 +106,30 @@ class TopkFamily(Family[TopkWorkload]):
     def memory_bytes(self, workload: TopkWorkload, page_layouts: int | None = None) -> int:
         return costs.memory_bytes(workload)
 
+    takes_scores = True
+
+    def captured(self, path: str) -> CapturedScores:
+        return cast(CapturedScores, importlib.import_module(f"{_PACKAGE}.captured").describe(path))
+
     def workloads(self, model: SuiteModel, operation: str, mode: Mode, request: SuiteRequest) -> list[TopkWorkload]:
         if model.topk is None:
             return []
+        if request.captured is not None:
+            return [TopkWorkload.of_captured(request.captured, operation, model.topk, mode, request.scores)]
+        common = {"k": model.topk, "mode": mode, "distributions": request.scores}
         return [
-            TopkWorkload(
-                operation="topk.select",
-                rows=shape.batch,
-                width=shape.context,
-                k=model.topk,
-                mode=mode,
-                spread=request.spread or shape.spread,
-                distributions=request.scores,
-            )
-            for shape in narrow(GRIDS[request.device_kind], request.wanted)
+            _workload(operation, shape, {**common, "spread": request.spread or shape.spread, **batch})
+            for grid, batches in _grids(operation, request.device_kind)
+            for shape in narrow(grid, request.wanted)
+            for batch in batches
+            if shape.batch >= (batch.get("requests") or 1)
+        ]
+
+    def checks(self, operation: str, device_kind: DeviceKind) -> list[TopkWorkload]:
+        common = {"k": _CHECKED_K, "mode": "eager", "distributions": ALL_DISTRIBUTIONS}
+        return [
+            _workload(operation, shape, {**common, "spread": shape.spread, **batch})
+            for shape, batch in _checked(operation, device_kind)
         ]
 
     def why_none(self, model: SuiteModel, operation: str) -> str:

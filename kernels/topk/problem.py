@@ -1,16 +1,17 @@
-"""Inputs of ``topk.select`` and their judge: the top-k family of :mod:`autotune_cli.kernels.family`."""
+"""Inputs of selections and their judge: the top-k family of :mod:`autotune_cli.kernels.family`."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from autotune_cli.kernels.topk.captured import captured
+from autotune_cli.kernels.topk.layout import Layout, make_layout
 from autotune_cli.kernels.topk.reference import TopkReference, judge, make_reference, row_chunks
+from autotune_cli.kernels.topk.scores import draw, rounded
 from autotune_cli.kernels.topk.workload import TopkWorkload
 
 if TYPE_CHECKING:
@@ -18,8 +19,11 @@ if TYPE_CHECKING:
     from autotune_cli.kernels.workload import AnyWorkload
 
 LENGTHS_CASE = "lengths"
-# What a score past its row's length holds: far above any real finite score, so that reading it shows.
+CAPTURED_CASE = "captured"
+# What a score past its row's length holds: above all but outliers and the ends of the number range, so that reading it
+# shows.
 GARBAGE = 1e30
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 @dataclass(frozen=True)
@@ -28,13 +32,15 @@ class TopkProblem:
 
     workload: TopkWorkload
     scores: torch.Tensor
-    """float32 [rows, width], contiguous; :data:`GARBAGE` past a row's length."""
+    """float32 or bfloat16 [rows, width], contiguous; :data:`GARBAGE` past a row's length."""
     lengths: torch.Tensor
     """int32 [rows]: valid scores of each row, 0 to width."""
     full: bool
     """Every row is valid over its whole width, and the host may use that; otherwise ``lengths`` must be obeyed."""
     device: str
     reference: TopkReference
+    layout: Layout | None = None
+    """Of the batch, for a fused selection."""
 
     @property
     def k(self) -> int:
@@ -45,7 +51,8 @@ class TopkProblem:
         return self.workload.mode == "graph"
 
     def inputs(self) -> Mapping[str, torch.Tensor]:
-        return {"scores": self.scores, "lengths": self.lengths}
+        own = {"scores": self.scores, "lengths": self.lengths}
+        return own if self.layout is None else {**own, **self.layout.inputs()}
 
     def view(self) -> TopkProblem:
         """Every candidate has all inputs."""
@@ -53,44 +60,72 @@ class TopkProblem:
 
     def check(self, output: Any) -> Verdict:
         """Judge an int32 [rows, k] output; see :func:`autotune_cli.kernels.topk.reference.judge`."""
-        return judge(output, self.scores, self.lengths, self.reference)
+        if self.layout is None:
+            return judge(output, self.scores, self.lengths, self.reference)
+        starts, to_positions = self.layout.row_starts, self.layout.positions
+        return judge(output, self.scores, self.lengths, self.reference, starts, to_positions)
 
     def moved(self) -> TopkProblem:
-        return replace(self, scores=self.scores.clone(), lengths=self.lengths.clone())
+        layout = None if self.layout is None else self.layout.moved()
+        return replace(self, scores=self.scores.clone(), lengths=self.lengths.clone(), layout=layout)
 
     def for_graphs(self) -> TopkProblem:
         return replace(self, workload=self.workload.model_copy(update={"mode": "graph"}))
 
 
 def cases(workload: AnyWorkload) -> tuple[str, ...]:
-    """The workload's distributions, the timed one first, and ``lengths`` where lengths differ."""
+    """Captured scores, if there are any, the workload's distributions, and ``lengths`` where lengths differ; the first
+    is timed.
+    """
     topk = _topk(workload)
-    return (*topk.distributions, LENGTHS_CASE) if topk.spread == "uneven" else topk.distributions
+    first = () if topk.captured is None else (CAPTURED_CASE,)
+    last = (LENGTHS_CASE,) if topk.spread == "uneven" else ()
+    return (*first, *topk.distributions, *last)
 
 
 def make_problem(workload: AnyWorkload, case: str, device: str, seed: int) -> TopkProblem:
     """Draw the scores of a case at the workload's full rows x width.
 
     Raises:
-        ValueError: a case that the workload doesn't have, or scores that aren't float32.
+        BadFile: captured scores can't be read any more, or have changed.
+        ValueError: a case that the workload doesn't have, or scores that are neither float32 nor bfloat16.
     """
     topk = _topk(workload)
     if case not in cases(topk):
         raise ValueError(f"no case {case!r}; known: {', '.join(cases(topk))}")
-    if topk.dtype != "float32":
-        raise ValueError(f"topk.select takes float32 scores, not {topk.dtype}")
+    if topk.dtype not in _DTYPES:
+        raise ValueError(f"{topk.operation} takes {' or '.join(_DTYPES)} scores, not {topk.dtype}")
+    dtype = _DTYPES[topk.dtype]
     host_lengths = _edge_lengths(topk, seed) if case == LENGTHS_CASE else topk.lengths
-    full = topk.spread == "even"
+    full = topk.spread == "even" and topk.operation == "topk.select"
     generator = torch.Generator(device=device).manual_seed(seed)
-    scores = torch.empty(topk.rows, topk.width, dtype=torch.float32, device=device)
+    scores = torch.empty(topk.rows, topk.width, dtype=dtype, device=device)
     lengths = torch.tensor(host_lengths, dtype=torch.int32, device=device)
     position = torch.arange(topk.width, device=device)
+    layout = make_layout(topk, device, seed)
+    if case == CAPTURED_CASE and topk.captured is not None:
+        # What lies behind a row's length stays what it was.
+        scores.copy_(captured(topk.captured))
+        return _problem(topk, scores, lengths, full, layout)
     for chunk in row_chunks(topk.rows, topk.width):
-        drawn = scores[chunk]
-        _draw(case, drawn, topk.k, chunk.start, host_lengths[chunk], generator)
+        into = scores[chunk]
+        drawn = into if dtype == torch.float32 else torch.empty(into.shape, device=device)
+        draw(case, drawn, topk.k, chunk.start, host_lengths[chunk], generator)
+        if drawn is not into:
+            into.copy_(rounded(case, drawn, dtype))
         if not full:
-            drawn.masked_fill_(position >= lengths[chunk, None], GARBAGE)
-    return TopkProblem(topk, scores, lengths, full, device, make_reference(scores, lengths, topk.k))
+            into.masked_fill_(position >= lengths[chunk, None], GARBAGE)
+        if layout is not None and layout.row_starts is not None:
+            into.copy_(into.gather(1, (position - layout.row_starts[chunk, None]) % topk.width))
+    return _problem(topk, scores, lengths, full, layout)
+
+
+def _problem(
+    workload: TopkWorkload, scores: torch.Tensor, lengths: torch.Tensor, full: bool, layout: Layout | None
+) -> TopkProblem:
+    starts = None if layout is None else layout.row_starts
+    reference = make_reference(scores, lengths, workload.k, starts)
+    return TopkProblem(workload, scores, lengths, full, scores.device.type, reference, layout)
 
 
 def _topk(workload: AnyWorkload) -> TopkWorkload:
@@ -101,76 +136,8 @@ def _topk(workload: AnyWorkload) -> TopkWorkload:
 
 def _edge_lengths(workload: TopkWorkload, seed: int) -> tuple[int, ...]:
     """Lengths around every branch a kernel takes; those likeliest to break come first, should rows be few."""
-    k, width = workload.k, workload.width
+    k, width = workload.k, workload.keys
     edges = dict.fromkeys(max(0, min(length, width)) for length in (k + 1, 0, k, k - 1, width, 1))
     generator = torch.Generator().manual_seed(seed)
     others = torch.randint(0, width + 1, (workload.rows,), generator=generator).tolist()
     return (*edges, *others)[: workload.rows]
-
-
-def _draw(
-    case: str, out: torch.Tensor, k: int, first: int, lengths: tuple[int, ...], generator: torch.Generator
-) -> None:
-    """Fill ``out`` [n, width], rows ``first`` and on of the problem, with the scores of a case."""
-    if case == "normal":
-        out.normal_(generator=generator)
-    elif case == "equal":
-        out.fill_(0.75)
-    elif case == "narrow":
-        # All in one bin of a half-precision histogram: what broke sgl-kernel's fast_topk.
-        out.uniform_(1.0, 1.245, generator=generator)
-    elif case == "tie_free":
-        _draw_tie_free(out, generator)
-    elif case == "relu":
-        cut = [_cut(fraction) for fraction in _kept(k, first, lengths)]
-        out.normal_(generator=generator).sub_(_column(cut, out)).clamp_min_(0.0)
-    else:
-        _draw_infinite(case, out, k, first, lengths, generator)
-
-
-def _kept(k: int, first: int, lengths: tuple[int, ...]) -> list[float]:
-    """The fraction of each row to keep: half of k scores in rows 0, 2 ..., more than k but not all in the others."""
-    fractions = []
-    for i, length in enumerate(lengths, start=first):
-        count = min(2 * k, (k + length) // 2) if i % 2 else k // 2
-        fractions.append(min(1.0, count / max(1, length)))
-    return fractions
-
-
-def _cut(fraction: float) -> float:
-    """Where to cut a normal distribution so that this fraction of it lies above."""
-    if fraction <= 0.0:
-        return math.inf
-    return NormalDist().inv_cdf(1.0 - fraction) if fraction < 1.0 else -10.0
-
-
-def _column(values: list[float], like: torch.Tensor) -> torch.Tensor:
-    return torch.tensor(values, dtype=torch.float32, device=like.device)[:, None]
-
-
-def _draw_tie_free(out: torch.Tensor, generator: torch.Generator) -> None:
-    """A permutation, row by row, of distinct values evenly spaced in their exponent, from -1024 to 1024.
-
-    Neighbours differ by 28 / width of their size, 200 float32 steps or more at a width of 2**20; half are negative.
-    """
-    width = out.shape[1]
-    t = (torch.arange(width, dtype=torch.float64, device=out.device) + 0.5) * (2.0 / width) - 1.0
-    values = (t.sign() * torch.exp2(20.0 * t.abs() - 10.0)).float()
-    order = torch.rand(out.shape, generator=generator, device=out.device).argsort(dim=1)
-    torch.take(values, order, out=out)
-
-
-def _draw_infinite(
-    case: str, out: torch.Tensor, k: int, first: int, lengths: tuple[int, ...], generator: torch.Generator
-) -> None:
-    """Normal scores, most of them -inf: fewer than k others in rows 0, 2 ..., so that some -inf must be selected.
-
-    The case ``infinite`` also has +inf: about k / 8 of them, more than k in rows 2, 6 ...
-    """
-    out.normal_(generator=generator)
-    chance = torch.rand(out.shape, generator=generator, device=out.device)
-    kept = _column(_kept(k, first, lengths), out)
-    out.masked_fill_(chance >= kept, -torch.inf)
-    if case == "infinite":
-        high = [(2 * k if i % 4 == 2 else k / 8) / max(1, length) for i, length in enumerate(lengths, start=first)]
-        out.masked_fill_(chance < _column(high, out), torch.inf)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,13 +31,16 @@ class TopkReference:
     need: torch.Tensor
     """int64 [rows]: min(k, length)."""
     threshold: torch.Tensor
-    """float32 [rows]: the smallest score to select; meaningless where ``need`` is 0."""
+    """[rows], of the scores' type: the smallest score to select; meaningless where ``need`` is 0."""
     ties: torch.Tensor
     """int64 [rows]: how many of the scores to select equal ``threshold``."""
 
 
-def make_reference(scores: torch.Tensor, lengths: torch.Tensor, k: int) -> TopkReference:
-    """The reference of float32 ``scores`` [rows, width] of which the first ``lengths`` [rows] of each row count.
+def make_reference(
+    scores: torch.Tensor, lengths: torch.Tensor, k: int, starts: torch.Tensor | None = None
+) -> TopkReference:
+    """The reference of ``scores`` [rows, width] of which ``lengths`` [rows] of each row count: the first, or those from
+    ``starts`` [rows] on.
 
     Scores past a row's length are set to -inf. They may then tie with real scores of -inf, never beat them: the
     first ``need`` sorted values are the same whichever of them ``torch.topk`` took.
@@ -47,7 +51,8 @@ def make_reference(scores: torch.Tensor, lengths: torch.Tensor, k: int) -> TopkR
     ties = torch.empty(rows, dtype=torch.int64, device=scores.device)
     position = torch.arange(width, device=scores.device)
     for chunk in row_chunks(rows, width):
-        masked = scores[chunk].masked_fill(position >= lengths[chunk, None], -torch.inf)
+        within = position if starts is None else position - starts[chunk, None]
+        masked = scores[chunk].masked_fill((within < 0) | (within >= lengths[chunk, None]), -torch.inf)
         best = masked.topk(min(k, width), dim=1).values
         count = need[chunk]
         threshold[chunk] = best.gather(1, (count - 1).clamp(min=0)[:, None])[:, 0]
@@ -55,8 +60,16 @@ def make_reference(scores: torch.Tensor, lengths: torch.Tensor, k: int) -> TopkR
     return TopkReference(k, need, threshold, ties.clamp(min=0))
 
 
-def judge(output: Any, scores: torch.Tensor, lengths: torch.Tensor, reference: TopkReference) -> Verdict:
-    """Is ``output`` int32 [rows, k] a right selection?
+def judge(
+    output: Any,
+    scores: torch.Tensor,
+    lengths: torch.Tensor,
+    reference: TopkReference,
+    starts: torch.Tensor | None = None,
+    to_positions: Callable[[torch.Tensor], torch.Tensor] | None = None,
+) -> Verdict:
+    """Is ``output`` int32 [rows, k] a right selection? Indices count from ``starts`` [rows] on; of a fused selection
+    ``to_positions`` makes them from what it returns.
 
     Right: indices reachable (0 <= index < length) and unique in their row, then -1 as a suffix; min(k, length) of
     them; their sorted scores equal to the reference's. Equal scores are interchangeable, and so are 0.0 and -0.0;
@@ -67,8 +80,10 @@ def judge(output: Any, scores: torch.Tensor, lengths: torch.Tensor, reference: T
     if malformed:
         return Verdict(False, float(reference.k), 0.0, MEASURE, malformed)
     rows = scores.shape[0]
+    found = output if to_positions is None else to_positions(output)
+    begins = torch.zeros_like(lengths) if starts is None else starts
     faults = torch.cat(
-        [_faults(output[chunk], scores[chunk], lengths[chunk], reference, chunk)
+        [_faults(found[chunk], scores[chunk], lengths[chunk], begins[chunk], reference, chunk)
          for chunk in row_chunks(rows, 4 * reference.k)],
         dim=1,
     )  # fmt: skip
@@ -103,7 +118,12 @@ def _malformed(output: Any, scores: torch.Tensor, k: int) -> str | None:
 
 
 def _faults(
-    output: torch.Tensor, scores: torch.Tensor, lengths: torch.Tensor, reference: TopkReference, chunk: slice
+    output: torch.Tensor,
+    scores: torch.Tensor,
+    lengths: torch.Tensor,
+    starts: torch.Tensor,
+    reference: TopkReference,
+    chunk: slice,
 ) -> torch.Tensor:
     """int64 [4, n] for a chunk of n rows: missing scores, duplicates, unreachable indices, -1s before an index."""
     need, ties = reference.need[chunk], reference.ties[chunk]
@@ -119,7 +139,7 @@ def _faults(
     duplicate = (reachable & ~good).sum(1)
     unreachable = (~reachable & (index != -1)).sum(1)
 
-    picked = scores.gather(1, index.long().clamp(0, scores.shape[1] - 1))
+    picked = scores.gather(1, (index.long() + starts[:, None]).clamp(0, scores.shape[1] - 1))
     above = (good & (picked > threshold)).sum(1)
     level = (good & (picked == threshold)).sum(1)
     missing = need - above - torch.minimum(level, ties)

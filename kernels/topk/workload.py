@@ -11,6 +11,7 @@ from autotune_cli.kernels.base import (
     DISTRIBUTIONS,
     LENGTHS_RULE,
     BaseWorkload,
+    CapturedScores,
     Distribution,
     DType,
     Mode,
@@ -18,11 +19,13 @@ from autotune_cli.kernels.base import (
     spread_lengths,
 )
 
-TopkOperation = Literal["topk.select"]
+TopkOperation = Literal["topk.select", "topk.paged", "topk.ragged"]
+"""``select``: positions in a row. Fused with what SGLang's sparse attention reads next: ``paged``, slots of a KV cache,
+by a page table; ``ragged``, indices of keys that lie one behind the other."""
 
 
 class TopkWorkload(BaseWorkload):
-    """The ``k`` largest of each of ``rows`` rows of up to ``width`` float32 scores, as int32 indices."""
+    """The ``k`` largest of each of ``rows`` rows of up to ``width`` scores, as int32 indices."""
 
     operation: TopkOperation
     rows: PositiveInt
@@ -35,17 +38,68 @@ class TopkWorkload(BaseWorkload):
     distributions: tuple[Distribution, ...] = DISTRIBUTIONS
     """Scores on which a candidate must be right; it is timed on the first."""
     lengths_rule: int = LENGTHS_RULE
+    captured: CapturedScores | None = None
+    """Scores from a file, on which a candidate is timed, and must be right beside the distributions."""
+    page_size: PositiveInt = 1
+    """Keys of a page; of ``topk.paged``."""
+    requests: PositiveInt | None = None
+    """Requests whose queries the rows are, in equal shares, each query seeing one key more than the one before it.
+    None: each row is one request's (decode)."""
+    packed: bool = False
+    """A row holds scores of all requests' keys side by side, of which its window is its own request's (extend)."""
+    batch_idx_list: bool = False
+    """The requests are some rows of a larger page table, in another order (prefill context parallelism)."""
 
     @model_validator(mode="after")
     def _has_scores(self) -> TopkWorkload:
         if not self.distributions:
             raise ValueError("at least one distribution of scores is needed")
+        file = self.captured
+        if file is not None and (file.rows, file.width, file.dtype) != (self.rows, self.width, self.dtype):
+            raise ValueError("captured scores have another shape or type")
         return self
+
+    @model_validator(mode="after")
+    def _fits_its_operation(self) -> TopkWorkload:
+        paged, fused = self.operation == "topk.paged", self.operation != "topk.select"
+        if self.page_size & (self.page_size - 1):
+            raise ValueError("page_size is no power of two")
+        if not paged and (self.page_size > 1 or self.batch_idx_list):
+            raise ValueError("only topk.paged has pages")
+        if not fused and (self.requests is not None or self.packed):
+            raise ValueError("only fused selections have requests")
+        if self.request_count > self.rows or self.keys < 1:
+            raise ValueError("more requests than rows, or than scores of a row")
+        if self.packed and self.requests is None:
+            raise ValueError("packed rows are of several requests")
+        return self
+
+    @property
+    def request_count(self) -> int:
+        return self.rows if self.requests is None else self.requests
+
+    @property
+    def queries(self) -> tuple[int, ...]:
+        """Rows of each request."""
+        each, more = divmod(self.rows, self.request_count)
+        return tuple(each + (number < more) for number in range(self.request_count))
+
+    @property
+    def keys(self) -> int:
+        """Most keys of a request: the widest window of a row."""
+        return self.width // self.request_count if self.packed else self.width
 
     @property
     def lengths(self) -> tuple[int, ...]:
         """Valid scores of each row."""
-        return spread_lengths(self.width, self.rows, self.spread)
+        if self.captured is not None and self.captured.lengths is not None:
+            return self.captured.lengths
+        lengths = spread_lengths(self.keys, self.request_count, self.spread)
+        return tuple(
+            max(0, length - after)
+            for length, queries in zip(lengths, self.queries, strict=True)
+            for after in reversed(range(queries))
+        )
 
     @property
     def shape(self) -> str:
@@ -55,7 +109,20 @@ class TopkWorkload(BaseWorkload):
     def key(self) -> str:
         even = "" if self.spread == "even" else " uneven"
         scores = "" if self.distributions == DISTRIBUTIONS else f" scores {','.join(self.distributions)}"
-        return f"{self.operation} {self.shape}{even} k{self.k} {self.mode} {self.dtype}{scores}"
+        file = "" if self.captured is None else f" captured {self.captured.digest}"
+        return f"{self.operation} {self.shape}{even}{self._batch} k{self.k} {self.mode} {self.dtype}{file}{scores}"
+
+    @property
+    def _batch(self) -> str:
+        """`` page64 4 requests packed``, as far as a fused selection has it."""
+        page = f" page{self.page_size}" if self.operation == "topk.paged" else ""
+        requests = "" if self.requests is None else f" {self.requests} requests"
+        return page + requests + " packed" * self.packed + " batch_idx_list" * self.batch_idx_list
+
+    @property
+    def title(self) -> str:
+        """The operation, with its pages and requests, and whether it selects from captured scores."""
+        return f"{self.operation}{self._batch}{'' if self.captured is None else ' captured'}"
 
     @property
     def sizes(self) -> Mapping[str, int]:
@@ -69,7 +136,17 @@ class TopkWorkload(BaseWorkload):
     @property
     def situation(self) -> Mapping[str, Any]:
         """Only DeepSeek sparse attention selects keys so."""
-        return {"attention": "dsa", "k": self.k}
+        return {"attention": "dsa", "k": self.k, "packed": self.packed}
+
+    @classmethod
+    def of_captured(
+        cls, file: CapturedScores, operation: str, k: int, mode: Mode, distributions: tuple[Distribution, ...]
+    ) -> TopkWorkload:
+        """A selection from captured scores."""
+        shape = {"rows": file.rows, "width": file.width, "dtype": file.dtype, "captured": file}
+        spread = "even" if file.lengths is None else "uneven"
+        given = {"operation": operation, "k": k, "mode": mode, "spread": spread, "distributions": distributions}
+        return cls.model_validate(given | shape)
 
     @classmethod
     def select(cls, *, rows: int, width: int, k: int, mode: Mode = "eager") -> TopkWorkload:

@@ -267,5 +267,9 @@ def test_the_page_names_fields_that_exist() -> None:
         fields = {"operation": operation, "latent": latent, "batch": 2, "new": new, "context": 20, "mode": "eager"}
         made = make_latent(MlaWorkload.model_validate(fields), "workload", "cpu", 0)
         objects += [made, *([made.paged(16)] if isinstance(made, MlaProblem) else [])]
+    layout = make_topk(select.model_copy(update={"operation": "topk.paged"}), "normal", "cpu", 0).layout
+    told = {field.name for field in dataclasses.fields(layout)} - {"position_of", "owner_of"}
+    assert told <= rows("The problem")
+    objects.append(layout)
     for name in rows("The problem") - {"lengths"}:
         assert any(hasattr(each, name) for each in objects), name

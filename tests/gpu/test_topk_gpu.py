@@ -12,6 +12,7 @@ import torch
 
 from autotune_cli.kernels.family import Verdict
 from autotune_cli.kernels.registry import REGISTRY, Candidate, Device, Prepared
+from autotune_cli.kernels.topk.family import FAMILY
 from autotune_cli.kernels.topk.problem import TopkProblem, cases, make_problem
 from autotune_cli.kernels.topk.workload import TopkWorkload
 
@@ -42,7 +43,7 @@ def drawn(workload: TopkWorkload, case: str) -> TopkProblem:
 def candidates(workload: TopkWorkload) -> list[Candidate]:
     return [
         candidate
-        for backend in REGISTRY.of("topk.select")
+        for backend in REGISTRY.of(workload.operation)
         if backend.missing() is None
         for candidate in backend.candidates(workload, device())
         if backend.why_unsupported(workload, device(), candidate) is None
@@ -86,6 +87,37 @@ def test_every_candidate_but_sgl_is_right(shape: tuple[int, int, str], mode: str
             if not found.ok and candidate.backend != SGL:
                 wrong.append(f"{candidate.key} on {case}: {found.message}")
     assert all(right.values()), right
+    assert not wrong, "\n".join(wrong)
+
+
+FUSED = [workload for operation in ("topk.paged", "topk.ragged") for workload in FAMILY.checks(operation, "cuda")]
+
+
+@pytest.mark.parametrize("mode", ["eager", "graph"])
+@pytest.mark.parametrize("workload", FUSED, ids=lambda workload: workload.title)
+def test_every_fused_candidate_but_sgls_is_right(workload: TopkWorkload, mode: str) -> None:
+    """Inputs of the matrix, with bfloat16 scores too where a backend takes them."""
+    wrong = []
+    for dtype in ("float32", "bfloat16"):
+        load = workload.model_copy(update={"mode": mode, "dtype": dtype})
+        for case in cases(load):
+            problem = drawn(load, case)
+            for candidate in candidates(load):
+                found = verdict(problem, candidate, mode)
+                if not found.ok and not candidate.backend.startswith("sgl_kernel."):
+                    wrong.append(f"{candidate.key} on {dtype} {case}: {found.message}")
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("workload", FAMILY.checks("topk.select", "cuda"), ids=lambda workload: workload.title)
+def test_every_candidate_but_sgl_is_right_on_every_kind(workload: TopkWorkload) -> None:
+    wrong = []
+    for case in cases(workload):
+        problem = drawn(workload, case)
+        for candidate in candidates(workload):
+            found = verdict(problem, candidate, "eager")
+            if not found.ok and candidate.backend != SGL:
+                wrong.append(f"{candidate.key} on {case}: {found.message}")
     assert not wrong, "\n".join(wrong)
 
 

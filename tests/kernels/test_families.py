@@ -23,7 +23,11 @@ ROOT = Path(__file__).parents[2]
 SUITES = [
     build_suite(name, kind, operations=operations)  # type: ignore[arg-type]
     for kind in ("cuda", "cpu")
-    for name, operations in (*((name, None) for name in model_names()), ("llama-3.1-8b", OPERATIONS))
+    for name, operations in (
+        *((name, None) for name in model_names()),
+        ("llama-3.1-8b", OPERATIONS),
+        ("deepseek-v3.2", OPERATIONS),
+    )
 ]
 WORKLOADS = {workload.operation: workload for suite in SUITES for workload in suite.workloads}
 

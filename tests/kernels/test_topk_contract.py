@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import importlib.util
 import inspect
@@ -10,7 +11,7 @@ from types import ModuleType
 
 import pytest
 
-from autotune_cli.kernels.topk.backends import _flashinfer
+from autotune_cli.kernels.topk.backends import _flashinfer, _sgl_kernel
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +38,15 @@ def test_top_k_ragged_transform_takes_what_we_pass(flashinfer: ModuleType) -> No
     known = parameters(flashinfer.top_k_ragged_transform)
     assert list(known)[:4] == ["input", "offsets", "lengths", "k"]
     assert {"deterministic": False, "tie_break": 0, "dsa_graph_safe": False}.items() <= known.items()
+
+
+def test_the_fused_selections_take_what_we_pass(flashinfer: ModuleType) -> None:
+    known = parameters(flashinfer.top_k_ragged_transform)
+    assert known["row_starts"] is None
+    known = parameters(flashinfer.top_k_page_table_transform)
+    assert list(known)[:4] == ["input", "src_page_table", "lengths", "k"]
+    ours = {"row_to_batch": None, "row_starts": None, "page_table_row_starts": None, "page_size": 1}
+    assert (ours | {"deterministic": False, "tie_break": 0, "dsa_graph_safe": False}).items() <= known.items()
 
 
 def test_tie_breaks_have_our_numbers(flashinfer: ModuleType) -> None:
@@ -74,6 +84,27 @@ def test_sgl_kernel_takes_what_we_pass() -> None:
     assert list(parameters(fast_topk_v2))[:3] == ["score", "lengths", "topk"]
 
 
+FUSED = {
+    "fast_topk_v2": ["score", "lengths", "topk", "row_starts"],
+    "fast_topk_transform_fused": ["score", "lengths", "page_table_size_1", "cu_seqlens_q", "topk", "row_starts"],
+    "fast_topk_transform_ragged_fused": ["score", "lengths", "topk_indices_offset", "topk", "row_starts"],
+}
+
+
+@pytest.mark.parametrize("name", FUSED)
+def test_each_known_sgl_kernel_takes_what_we_pass(name: str) -> None:
+    """Its Python sources, as tests/fetch_contracts.py has brought them; that k must be 2048 is asserted there."""
+    found = sorted((Path(__file__).parents[2] / ".venv/contracts").glob("sglang-kernel-*/sgl_kernel/top_k.py"))
+    if not found:
+        pytest.skip("the sources of sgl_kernel are not there: make test fetches them")
+    for path in found:
+        functions = [node for node in ast.parse(path.read_text()).body if isinstance(node, ast.FunctionDef)]
+        (function,) = (each for each in functions if each.name == name)
+        assert [argument.arg for argument in function.args.args] == FUSED[name]
+        asserted = next(node for node in ast.walk(function) if isinstance(node, ast.Assert))
+        assert ast.unparse(asserted.test) == f"topk == {_sgl_kernel.ONLY_K}"
+
+
 def test_what_flashinfer_keeps_from_call_to_call_can_be_dropped(flashinfer: ModuleType) -> None:
     """Without this table the radix kernel's state would keep its address all the time, unnoticed."""
     import torch
@@ -99,11 +130,13 @@ def test_the_radix_kernels_state_is_kept_there(flashinfer: ModuleType) -> None:
     assert "_get_cache_buf(" in source
 
 
-def test_both_top_k_backends_forget() -> None:
+def test_every_top_k_backend_of_flashinfer_forgets() -> None:
     from autotune_cli.kernels.registry import REGISTRY
 
-    forgetting = {backend.name for backend in REGISTRY.of("topk.select") if backend.forget is not None}
-    assert forgetting == {"flashinfer.top_k", "flashinfer.top_k_ragged_transform"}
+    ours = [backend for backend in REGISTRY.all() if backend.operations[0].startswith("topk.")]
+    forgetting = {backend.name for backend in ours if backend.forget is not None}
+    assert forgetting == {backend.name for backend in ours if backend.name.startswith("flashinfer.")}
+    assert len(forgetting) == 4
 
 
 def test_another_flashinfer_without_the_table_is_left_alone(

@@ -13,6 +13,7 @@ ABOUT = FormatInfo(
         "profile": later("profile_formats", "profile_csv"),
         "listing": later("listing_formats", "listing_csv"),
         "kernels": later("kernels_formats", "kernels_csv"),
-        "results": later("overview_formats", "overview_csv"),
+        "check": later("check_formats", "check_csv"),
+        "results": later("results_formats", "results_csv"),
     },
 )

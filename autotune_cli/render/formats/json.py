@@ -13,6 +13,7 @@ ABOUT = FormatInfo(
         "profile": later("profile_formats", "profile_json"),
         "listing": later("listing_formats", "listing_json"),
         "kernels": later("kernels_formats", "kernels_json"),
-        "results": later("overview_formats", "overview_json"),
+        "check": later("check_formats", "check_json"),
+        "results": later("results_formats", "results_json"),
     },
 )

@@ -13,6 +13,7 @@ ABOUT = FormatInfo(
         "profile": later("profile_formats", "profile_markdown"),
         "listing": later("listing_formats", "listing_markdown"),
         "kernels": later("kernels_formats", "kernels_markdown"),
-        "results": later("overview_formats", "overview_markdown"),
+        "check": later("check_formats", "check_markdown"),
+        "results": later("results_formats", "results_markdown"),
     },
 )

@@ -13,6 +13,7 @@ ABOUT = FormatInfo(
         "profile": later("profile_formats", "profile_table"),
         "listing": later("listing_formats", "listing_table"),
         "kernels": later("kernels_formats", "kernels_table"),
-        "results": later("overview_formats", "overview_table"),
+        "check": later("check_formats", "check_table"),
+        "results": later("results_formats", "results_table"),
     },
 )

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from autotune_cli.kernels.registry import Device, Knob, register
+from autotune_cli.kernels.registry import register
+from autotune_cli.kernels.topk.backends import _sgl_kernel
 
 if TYPE_CHECKING:
     import torch
 
     from autotune_cli.kernels.topk.problem import TopkProblem
-    from autotune_cli.kernels.topk.workload import TopkWorkload
-
-# Asserted in sgl_kernel/top_k.py.
-ONLY_K = 2048
-
-
-def _unsupported(workload: TopkWorkload, device: Device, knobs: Mapping[str, Knob]) -> str | None:
-    return None if workload.k == ONLY_K else f"is compiled for k = {ONLY_K} only, this is k = {workload.k}"
 
 
 @register(
@@ -26,7 +19,7 @@ def _unsupported(workload: TopkWorkload, device: Device, knobs: Mapping[str, Kno
     name="sgl_kernel.fast_topk_v2",
     requires=("sgl_kernel",),
     install="pip install 'kernel-autotune[cuda]'",
-    unsupported=_unsupported,
+    unsupported=_sgl_kernel.unsupported,
 )
 def prepare(problem: TopkProblem) -> Callable[[], torch.Tensor]:
     """It obeys lengths and pads with -1 by itself; the order of its indices is arbitrary."""

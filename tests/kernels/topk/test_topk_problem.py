@@ -106,8 +106,8 @@ def test_large_scores_are_drawn_in_chunks_alike(monkeypatch: pytest.MonkeyPatch)
 def test_refusals() -> None:
     with pytest.raises(ValueError, match="no case 'lengths'"):
         problem("lengths")
-    with pytest.raises(ValueError, match="float32 scores, not bfloat16"):
-        problem("normal", dtype="bfloat16")
+    with pytest.raises(ValueError, match=r"topk\.select takes float32 or bfloat16 scores, not float16"):
+        problem("normal", dtype="float16")
     decode = AttentionWorkload(
         operation="attention.decode",
         geometry=Geometry(num_qo_heads=8, num_kv_heads=8, head_dim=64),

@@ -23,14 +23,14 @@ _NARROW = 110
 
 
 @dataclass(frozen=True)
-class OverviewView:
+class ResultsView:
     """What there is in a folder."""
 
     root: str
     entries: Sequence[Overview]
 
 
-def overview_table(view: OverviewView, page: Page) -> str:
+def results_table(view: ResultsView, page: Page) -> str:
     def draw(console: Console) -> None:
         if not view.entries:
             console.say(f"no results in {view.root}: autotune tune makes one")
@@ -49,13 +49,13 @@ def overview_table(view: OverviewView, page: Page) -> str:
     return drawn(draw, page)
 
 
-def overview_markdown(view: OverviewView, page: Page) -> str:
+def results_markdown(view: ResultsView, page: Page) -> str:
     lines = [f"| {' | '.join(_COLUMNS)} |", "|---|---|---|---|---|---|"]
     lines += [f"| {' | '.join(map(markdown, _row(entry)))} |" for entry in view.entries]
     return "\n".join(lines) + "\n"
 
 
-def overview_json(view: OverviewView, page: Page) -> str:
+def results_json(view: ResultsView, page: Page) -> str:
     means = [geometric_mean(entry.speedups) for entry in view.entries]
     entries = [
         {
@@ -77,7 +77,7 @@ def overview_json(view: OverviewView, page: Page) -> str:
     return json_text({"root": view.root, "results": entries}, page.ascii_only) + "\n"
 
 
-def overview_csv(view: OverviewView, page: Page) -> str:
+def results_csv(view: ResultsView, page: Page) -> str:
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(_COLUMNS)
