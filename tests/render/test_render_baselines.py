@@ -160,9 +160,9 @@ def test_a_baseline_that_duplicates_a_candidate_has_its_time() -> None:
 
 def test_a_version_stands_behind_the_engine_whose_variables_stand_before_it() -> None:
     name = "SGLANG_DSA_FUSE_TOPK=0 sglang --dsa-topk-backend torch"
-    slow = candidate("slow", 110.0, default=True)
+    fast, slow = candidate("fast", 100.0), candidate("slow", 110.0, default=True)
     named = held(slow, name, backend="torch").model_copy(
         update={"engine": "sglang", "version": "0.5.23", "version_from": "installed"}
     )
-    made = result(decode(), slow, baselines=(named,))
+    made = result(decode(), fast, slow, baselines=(held(slow), named))
     assert baselines.words([made], name) == "SGLANG_DSA_FUSE_TOPK=0 sglang 0.5.23 --dsa-topk-backend torch"

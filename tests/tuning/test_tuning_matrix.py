@@ -54,7 +54,10 @@ def cells(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, int, str]
     return by_place
 
 
-@pytest.mark.parametrize("backend", ["checked.right", "torch.topk(sorted=true)", "torch.topk(sorted=false)"])
+RIGHT = ["checked.right", "checked.comes_after_it", "torch.topk(sorted=true)", "torch.topk(sorted=false)"]
+
+
+@pytest.mark.parametrize("backend", RIGHT)
 def test_a_right_backend_is_right_whatever_others_do(cells: dict[tuple[str, int, str], Cell], backend: str) -> None:
     for rows in (2, 3):
         for case in KINDS:

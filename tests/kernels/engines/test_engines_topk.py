@@ -133,6 +133,9 @@ def test_variables_are_part_of_a_baselines_name() -> None:
     assert parse_baseline(typed.name) == typed
     assert concerns(typed, "topk.paged")
     assert not concerns(typed, "attention.decode")
+    without_options = parse_baseline("SGLANG_DSA_FUSE_TOPK=0 sglang")
+    assert concerns(without_options, "topk.select")
+    assert not concerns(without_options, "attention.decode")
     with pytest.raises(UnknownName, match="unknown variable of sglang 'SGLANG_DSA_FUSE'"):
         parse_baseline("SGLANG_DSA_FUSE=1 sglang")
     with pytest.raises(UnknownName, match="unknown variable of vllm"):

@@ -69,6 +69,16 @@ def padded(rows: list[list[int]], k: int) -> torch.Tensor:
     return torch.tensor([[*row, *[-1] * (k - len(row))] for row in rows], dtype=torch.int32)
 
 
+def other_request(of: TopkProblem, row: int, other: int, key: int) -> int:
+    """Where another row's request has the key of the same position, each row being a request's."""
+    layout, page = of.layout, of.workload.page_size
+    assert layout is not None
+    if layout.page_table is None:
+        return key + (other - row) * of.workload.keys
+    place = layout.page_table[row].tolist().index(key // page)
+    return int(layout.page_table[other, place]) * page + key % page
+
+
 @pytest.mark.parametrize(("operation", "batch"), EVERY, ids=str)
 def test_the_judge_takes_what_is_right_by_definition_and_nothing_else(operation: str, batch: dict[str, Any]) -> None:
     for case in ("tie_free", "lengths"):
@@ -88,6 +98,11 @@ def test_the_judge_takes_what_is_right_by_definition_and_nothing_else(operation:
             changed = right.clone()
             changed[row, 0] = next(iter(set(rows[other]) - set(rows[row])))
             assert not drawn.check(changed).ok
+            # The same position of the other request's keys: it differs in whose it is.
+            swapped = right.clone()
+            at = next(place for place, key in enumerate(rows[row]) if key not in rows[other])
+            swapped[row, at] = other_request(drawn, row, other, rows[row][at])
+            assert "out of reach" in drawn.check(swapped).message
         hole = right.clone()
         hole[row, 0] = -1
         assert "-1 before an index" in drawn.check(hole).message
