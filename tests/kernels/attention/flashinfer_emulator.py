@@ -109,6 +109,13 @@ def pages(
         yield k, v
 
 
+def refuse_late(call: dict[str, Any], planned: dict[str, Any]) -> None:
+    """The real wrappers ignore what a call says of the layer unless the plan said the same (0.6.18)."""
+    for name, nothing in (("window_left", -1), ("logits_soft_cap", 0.0)):
+        if call.get(name) not in (None, nothing, planned.get(name)):
+            raise ValueError(f"{name} is given to a call that was planned without it")
+
+
 class Wrapper:
     """Bookkeeping of the three planned wrappers."""
 
@@ -168,6 +175,7 @@ class Decode(Wrapper):
 
     def run(self, *args: Any, **kwargs: Any) -> Any:
         call, p = bound(self.real.run, self, *args, **kwargs), self.planned
+        refuse_late(call, p)
         self.check_types(call["q"], call["paged_kv_cache"][0])
         each = pages(call["paged_kv_cache"], p["indptr"], p["indices"], p["last_page_len"], p["page_size"])
         rows = torch.arange(len(p["indptr"]))
@@ -197,6 +205,7 @@ class Paged(Wrapper):
 
     def run(self, *args: Any, **kwargs: Any) -> Any:
         call, p = bound(self.real.run, self, *args, **kwargs), self.planned
+        refuse_late(call, p)
         self.check_types(call["q"], call["paged_kv_cache"][0])
         names = ("paged_kv_indptr", "paged_kv_indices", "paged_kv_last_page_len", "page_size")
         each = pages(call["paged_kv_cache"], *(p[name] for name in names))
@@ -245,7 +254,7 @@ class Holistic:
     def run(self, *args: Any, **kwargs: Any) -> State:
         call, p = bound(self.real.run, self, *args, **kwargs), self.planned
         assert (call["q"].dtype, call["kv_cache"][0].dtype) == (p["q_data_type"], p["kv_data_type"])
-        assert call["logits_soft_cap"] == (p["logits_soft_cap"] or 0.0)
+        refuse_late(call, p)
         used = p["kv_indptr"].diff()
         last = p["kv_len_arr"] - (used - 1).clamp(min=0) * p["page_size"]
         each = pages(call["kv_cache"], p["kv_indptr"], p["kv_indices"], last, p["page_size"])

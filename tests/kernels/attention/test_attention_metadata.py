@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from autotune_cli.kernels.attention.backends import _metadata as metadata
+from autotune_cli.kernels.mla.backends._metadata import fill_block_table, fill_lengths
 
 CANARY = -7
 # Buffers and tables of 8 requests, of which 4 are there. What lies beyond is left from another batch.
@@ -115,6 +116,9 @@ def test_a_decode_step_in_a_window_sees_its_own_key_and_those_before() -> None:
 
 
 def test_a_replay_keeps_the_tensors_that_a_capture_holds() -> None:
+    """Fault: a replay made new tensors, and the graph went on reading the old ones. Put back: in ``fill_kv`` assign
+    ``left`` to ``buffers.kv_lens`` (through ``object.__setattr__``) instead of into it.
+    """
     made = buffers()
     held = [tensor.data_ptr() for tensor in (made.kv_indptr, made.kv_indices, made.kv_lens)]
     for lengths in ([1] * BATCH, LENGTHS):
@@ -122,6 +126,30 @@ def test_a_replay_keeps_the_tensors_that_a_capture_holds() -> None:
     assert [tensor.data_ptr() for tensor in (made.kv_indptr, made.kv_indices, made.kv_lens)] == held
     # The second batch is there, not the first one.
     assert made.kv_lens[:BATCH].tolist() == LENGTHS
+
+
+def test_a_replay_never_waits_for_the_device() -> None:
+    """Fault: a number was read back from the device in a replay. Tensors that hold none show it: whatever asks for a
+    value, or for a shape that depends on one, raises.
+
+    Put back: ``int(buffers.kv_indptr[batch])`` in ``fill_kv``, or ``int(lengths.max())`` in any other ``fill_``.
+    """
+    with torch.device("meta"):
+        made = metadata.KVBuffers.allocate(LARGEST, 64, "meta")
+        lengths, new, wide = (torch.empty(size, dtype=torch.int32) for size in ((LARGEST,), (LARGEST,), (LARGEST, 40)))
+        out = torch.empty(4 * LARGEST, dtype=torch.int32)
+    with pytest.raises(RuntimeError):
+        int(lengths.max())
+    for window_left in (None, 9):
+        metadata.fill_kv(made, wide, lengths, BATCH, page_size=4, new=new, window_left=window_left)
+    metadata.fill_indptr(out, lengths, BATCH)
+    metadata.fill_equal_parts(out, lengths, BATCH, splits=3, block=4)
+    for per_request in (1, 4):
+        metadata.fill_sglang_splits(
+            out, lengths, BATCH, num_qo_heads=32, num_kv_heads=8, most=8, multiprocessors=132, per_request=per_request
+        )
+    fill_block_table(wide, out, made.kv_indptr, BATCH)
+    fill_lengths(out, lengths, BATCH)
 
 
 def test_requests_without_keys_have_no_pages() -> None:

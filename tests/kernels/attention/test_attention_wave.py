@@ -130,7 +130,10 @@ def test_every_candidate(mode: str, extra: dict[str, Any], compiled: list[dict[s
 def test_split_counts_are_right_straight_after_the_capture(
     compiled: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """SGLang's wave backend filled them in replays only: a capture held the most parts for every request."""
+    """Fault: SGLang's wave backend filled them in replays only, so a capture held the most parts for every request.
+
+    Put back: leave out the ``plan()`` in ``wave_decode.prepare``.
+    """
     from autotune_cli.kernels.attention.backends import _triton, wave_decode
 
     held: list[torch.Tensor] = []

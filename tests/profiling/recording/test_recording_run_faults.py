@@ -75,6 +75,9 @@ def test_a_phase_that_fails_does_not_keep_the_others_from_running(
 
 
 def test_a_path_whose_plan_is_another_one_is_not_run(tmp_path: Path) -> None:
+    """Fault: the wrapper that is executed is not the one that was planned. Put back: leave out the look at
+    ``is_consistent`` in ``_prepare`` of recording/run.py.
+    """
     found = phases(spec("dllm_extend", forced_paged=True), tmp_path)
     assert checks(found["eager"]) == RIGHT
     for name in ("capture", "replay"):
