@@ -20,7 +20,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar, cast
 
-from autotune_cli.kernels.base import BaseWorkload, Cost, DeviceKind, Distribution, Mode, Spread
+from autotune_cli.kernels.base import BaseWorkload, Cost, DeviceKind, Distribution, LengthPoint, Mode, Spread
 from autotune_cli.kernels.geometry import Geometry, LatentGeometry
 from autotune_cli.kernels.shapes import Wanted
 from autotune_cli.kernels.steps import StepLayer, StepRequest
@@ -76,6 +76,16 @@ class Problem(Protocol):
 
     def for_graphs(self) -> Problem:
         """The same tensors, for candidates that will be captured."""
+        ...
+
+
+class LengthsProblem(Problem, Protocol):
+    """The problem of a workload that is measured at several lengths."""
+
+    def at(self, point: LengthPoint) -> Problem:
+        """The batch at other lengths, none of them longer: the same tensors, with a reference of its own. A candidate
+        is given it to refill its buffers; see :class:`~autotune_cli.kernels.candidate.Prepared`.
+        """
         ...
 
 
