@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar, cas
 
 from autotune_cli.kernels.base import BaseWorkload, Cost, DeviceKind, Distribution, LengthPoint, Mode, Spread
 from autotune_cli.kernels.geometry import Geometry, LatentGeometry
+from autotune_cli.kernels.lengths import LengthDistribution
 from autotune_cli.kernels.shapes import Wanted
 from autotune_cli.kernels.steps import StepLayer, StepRequest
 from autotune_cli.kernels.workload import FAMILY_OF, AnyWorkload, family_names, operations_of
@@ -147,6 +148,8 @@ class SuiteRequest:
     """Distributions on which a selection must be right."""
     latent: LatentGeometry | None = None
     """Of the model's layers of latent attention on one GPU, if it has such."""
+    lengths: LengthDistribution | None = None
+    """Decode steps are measured over these lengths, one workload a batch size; None: at each context of their own."""
 
 
 W = TypeVar("W", bound=BaseWorkload)

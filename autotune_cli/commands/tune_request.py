@@ -90,6 +90,7 @@ def _suite(options: TuneOptions, kind: DeviceKind) -> Suite:
         q_dtype=options.q_dtype,
         scores=options.scores,
         spread=options.spread,
+        lengths=options.lengths,
     )
 
 
