@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -23,6 +24,8 @@ from autotune_cli.tuning.messages import Planned, RoundDone, RoundEntry, Vetted
 from autotune_cli.tuning.outcome import candidate_result, finished_candidate
 from autotune_cli.tuning.policy import RacePolicy
 from autotune_cli.tuning.race import Race
+from autotune_cli.tuning.racing import Racing
+from autotune_cli.tuning.task import Findings
 
 POINTS = (LengthPoint(context=20), LengthPoint(context=60, weight=2), LengthPoint(context=100))
 WORKLOAD = AttentionWorkload(
@@ -199,6 +202,23 @@ def test_the_fastest_at_each_length_is_raced_to_the_end() -> None:
     times = {"b": (1.0, 9.0, 9.0), "a": (1.0, 5.0, 6.0), "c": (9.0, 7.0, 5.0), "d": (2.0, 6.0, 7.0), "unknown": ()}
     assert fastest_at_points(times) == {"a", "c"}
     assert fastest_at_points({"unknown": ()}) == frozenset()
+
+
+def test_the_vetting_decides_who_is_raced_to_the_end() -> None:
+    """Those that are right. What is behind over all lengths is out, unless it is the fastest at one of them."""
+    times = {"even": (9.0, 9.0), "short": (5.0, 50.0), "slow": (9.5, 60.0), "wrong": (1.0, 1.0)}
+    results = {
+        key: candidate_result(
+            Planned(Candidate(key)),
+            Vetted("incorrect" if key == "wrong" else "ok", "wrong", rough_us=sum(us) / 2, points_us=us),
+        )
+        for key, us in times.items()
+    }
+    task: Any = SimpleNamespace(
+        candidates=results, held=(), own=(), policy=RacePolicy(), known=SimpleNamespace(rounds={}), key="w"
+    )
+    race = Racing(task, Findings(results=results)).race
+    assert (race.kept, race.running) == ({"even", "short"}, ["even", "short"])
 
 
 def test_a_journal_keeps_the_times_at_each_length() -> None:

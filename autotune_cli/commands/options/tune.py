@@ -88,7 +88,7 @@ class TuneOptions:
         typer.Option(
             help="Decode: choose once a batch size, over all these lengths: suite (its contexts), uniform (up to "
             "--context) or a file (a number a line, or JSON). Default: at each context.",
-            metavar="WORD|FILE",
+            metavar="LENGTHS",
             rich_help_panel=_SUITE,
             autocompletion=complete_words("suite", "uniform"),
         ),
