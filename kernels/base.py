@@ -53,6 +53,15 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+class LengthPoint(Frozen):
+    """Lengths at which a batch, prepared or captured once, is measured."""
+
+    context: PositiveInt
+    """Keys of a request, at most: the batch's lengths are spread below it as for a workload of that context."""
+    weight: PositiveInt = 1
+    """In units of all points' weights together."""
+
+
 class BaseWorkload(Frozen):
     """An operation with a geometry and a batch shape; a family's model has the fields, and names itself."""
 
@@ -72,6 +81,13 @@ class BaseWorkload(Frozen):
     def beside_key(self) -> Mapping[str, str]:
         """What its times depend on beside the key, for its identity; an empty text is as good as none."""
         return {}
+
+    @property
+    def length_points(self) -> tuple[LengthPoint, ...]:
+        """Lengths at which a candidate that was prepared once for the longest is measured, the shortest first; none:
+        only those of the batch itself.
+        """
+        return ()
 
     @property
     @abstractmethod

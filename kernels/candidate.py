@@ -112,8 +112,15 @@ class Prepared:
     base-2 log-sum-exp. It is called many times, may be captured into a CUDA graph, and must not synchronise.
     ``plan`` is the host work of a new batch (FlashInfer's ``plan``), timed apart. ``describe`` tells what was planned
     last, one plan for each of the library's calls in ``run``; empty where the library doesn't say.
+
+    ``refill`` is given the problem of the same batch at other lengths, none of them longer: it fills what that batch
+    needs into the tensors that ``run`` reads (a captured graph holds their addresses), and plans. None: ``run`` holds
+    for the lengths that it was prepared for only. ``frozen`` says in words what all replays of a capture have in
+    common, whatever their lengths; empty: what ``describe`` tells.
     """
 
     run: Callable[[], Any]
     plan: Callable[[], None] | None = None
     describe: Callable[[], tuple[LaunchPlan, ...]] = _says_nothing
+    refill: Callable[[Any], None] | None = None
+    frozen: str = ""

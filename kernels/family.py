@@ -21,8 +21,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar, cast
 
 from autotune_cli.errors import BadFile
-from autotune_cli.kernels.base import BaseWorkload, CapturedScores, Cost, DeviceKind, Distribution, Mode, Spread
+from autotune_cli.kernels.base import (
+    BaseWorkload,
+    CapturedScores,
+    Cost,
+    DeviceKind,
+    Distribution,
+    LengthPoint,
+    Mode,
+    Spread,
+)
 from autotune_cli.kernels.geometry import Geometry, LatentGeometry
+from autotune_cli.kernels.lengths import LengthDistribution
 from autotune_cli.kernels.shapes import Wanted
 from autotune_cli.kernels.steps import StepLayer, StepRequest
 from autotune_cli.kernels.workload import FAMILY_OF, AnyWorkload, family_names, operations_of
@@ -77,6 +87,16 @@ class Problem(Protocol):
 
     def for_graphs(self) -> Problem:
         """The same tensors, for candidates that will be captured."""
+        ...
+
+
+class LengthsProblem(Problem, Protocol):
+    """The problem of a workload that is measured at several lengths."""
+
+    def at(self, point: LengthPoint) -> Problem:
+        """The batch at other lengths, none of them longer: the same tensors, with a reference of its own. A candidate
+        is given it to refill its buffers; see :class:`~autotune_cli.kernels.candidate.Prepared`.
+        """
         ...
 
 
@@ -140,6 +160,8 @@ class SuiteRequest:
     """Of the model's layers of latent attention on one GPU, if it has such."""
     captured: CapturedScores | None = None
     """Scores from a file, for families that take them; they decide the shape."""
+    lengths: LengthDistribution | None = None
+    """Decode steps are measured over these lengths, one workload a batch size; None: at each context of their own."""
 
 
 W = TypeVar("W", bound=BaseWorkload)

@@ -101,6 +101,7 @@ def _suite(options: TuneOptions, kind: DeviceKind) -> Suite:
         scores=options.scores,
         captured=captured,
         spread=options.spread,
+        lengths=options.lengths,
     )
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from autotune_cli.measure.lengths import at_lengths
 from autotune_cli.measure.noise import why_noisy
 from autotune_cli.plain_text import csv_cell
 from autotune_cli.render.baselines import mean_over, names
@@ -65,7 +66,15 @@ def _workload(result: WorkloadResult, device: str) -> dict[str, Any]:
         "incorrect": [candidate.key for candidate in result.candidates if candidate.status == "incorrect"],
         "too_noisy": why_noisy(result),
         "reused": result.reused,
+        **_lengths(result),
     }
+
+
+def _lengths(result: WorkloadResult) -> dict[str, Any]:
+    """What the choice loses at each length, of a workload that has several."""
+    found = at_lengths(result)
+    rows = [{**vars(each), "best": each.best.key} for each in found]
+    return {"lengths": rows} if rows else {}
 
 
 def run_csv(run: RunFile) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from autotune_cli.plain_text import markdown
 from autotune_cli.render import baselines
 from autotune_cli.render.devices import by_device, how_measured
+from autotune_cli.render.lengths import LENGTH_COLUMNS, frozen_lines, length_rows
 from autotune_cli.render.run_header import header
 from autotune_cli.render.run_rows import CANDIDATE_COLUMNS, WORKLOAD_COLUMNS, candidate_cells, workload_row
 from autotune_cli.render.run_totals import totals
@@ -31,6 +32,11 @@ def run_markdown(run: RunFile, every: bool = False, baseline: str | None = None)
         lines += [f"- {_safe(line, _SENTENCE)}" for line in header(*how_measured(run, environment, results))]
         lines += [f"- {_safe(line, _SENTENCE)}" for line in baselines.lines(results, baseline)]
         lines += ["", *_table(WORKLOAD_COLUMNS, [_workload(result, baseline) for result in results])]
+        for result in results:
+            lengths = length_rows(result)
+            if lengths:
+                lines += ["", f"#### {_safe(result.key)}: at each length", "", *_table(LENGTH_COLUMNS, lengths), ""]
+                lines += [f"- {_safe(line, _SENTENCE)}" for line in frozen_lines(result)]
         lines += ["", *(f"- **{_safe(line, _SENTENCE)}**" for line in warnings_of(results))]
         lines += [f"- {_safe(line, _SENTENCE)}" for line in totals(results)]
         for result in results if every else ():

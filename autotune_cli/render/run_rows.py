@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from autotune_cli.measure.conditions import clock_mhz
 from autotune_cli.render import baselines
+from autotune_cli.render.lengths import frozen_word
 from autotune_cli.render.text import (
     batch_and_context,
     operation,
@@ -71,6 +72,7 @@ def candidate_cells(candidate: CandidateResult, result: WorkloadResult) -> tuple
     clock = clock_mhz(candidate, result.conditions) if marks[0] == WINNER else None
     marks += [f"SM clock {clock:.0f} MHz"] if clock is not None else []
     marks += [held.name for held in result.baselines if held.candidate == candidate.key]
+    marks += [f"{frozen_word(result)}: {candidate.frozen}"] if candidate.frozen else []
     marks += [candidate.reason or "", f"get it: {candidate.fix}" if candidate.fix else ""]
     rounds = str(len(candidate.rounds)) if candidate.rounds else ""
     status = candidate.status.replace("_", " ")

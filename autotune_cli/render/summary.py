@@ -10,6 +10,7 @@ from rich.text import Text
 from autotune_cli.render import baselines
 from autotune_cli.render.candidates import candidates_view
 from autotune_cli.render.devices import by_device, how_measured
+from autotune_cli.render.lengths import frozen_lines, lengths_view
 from autotune_cli.render.plain_records import shown_record
 from autotune_cli.render.run_header import header
 from autotune_cli.render.run_totals import totals
@@ -35,9 +36,22 @@ def print_run(console: Console, run: RunFile, every_candidate: bool = False, bas
                 console.print(candidates_view(result, console.width))
                 console.print()
         console.print(workloads_view(results, baseline, console.width))
+        _print_lengths(console, results)
         _print_warnings(console, results)
         for line in totals(results):
             console.print(line, highlight=False, markup=False)
+
+
+def _print_lengths(console: Console, results: Sequence[WorkloadResult]) -> None:
+    """Below the row of a workload of several lengths: each of them."""
+    for result in results:
+        view = lengths_view(result, console.width)
+        if view is not None:
+            console.print()
+            console.print(view)
+            for line in frozen_lines(result):
+                console.print(Text(f"  {line}", style="dim"))
+            console.print()
 
 
 def _print_warnings(console: Console, results: Sequence[WorkloadResult]) -> None:

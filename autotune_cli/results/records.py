@@ -51,6 +51,8 @@ class RoundRecord(FileRecord):
     noise_of: str | None = None
     noise_us: PositiveFloat | None = None
     """Time of the second copy of ``noise_of``."""
+    points: dict[str, tuple[PositiveFloat, ...]] = Field(default={})
+    """Microseconds at each of the workload's lengths, by candidate key; empty where it has none."""
 
     @model_validator(mode="after")
     def _consistent(self) -> RoundRecord:

@@ -18,10 +18,11 @@ from autotune_cli.measure.placement import Placement
 from autotune_cli.measure.roofline import measure_ceilings
 from autotune_cli.measure.statistics import median
 from autotune_cli.measure.timers import Timer
-from autotune_cli.results.schema import Ceilings, Environment, HostTime
+from autotune_cli.results.schema import Ceilings, Environment, HostTime, Kernel
 from autotune_cli.tuning.cases import Cases
 from autotune_cli.tuning.checking import CHANGED, Checker
 from autotune_cli.tuning.launches import Launches
+from autotune_cli.tuning.lengths import NO_REFILL, refill, weighted_mean
 from autotune_cli.tuning.messages import RoundDone, RoundEntry, RoundFailed, Vetted
 from autotune_cli.tuning.phases import PhaseReporter
 from autotune_cli.tuning.rounds import Rounds
@@ -71,6 +72,9 @@ class Bench:
             build_s = self._build(workload, candidate)
             self._phases.tell("vet", candidate.key)
             launch = self._launches.get(entry)
+            if workload.length_points and launch.refill is None:
+                self._launches.drop(entry)
+                return Vetted("unsupported", NO_REFILL, build_s=build_s)
             evidence = self._checker.check_all(candidate, launch)
             if any(case.measure == CHANGED for case in evidence):
                 # It did that, or one before it that wrote where it had nothing to write: new inputs tell.
@@ -81,7 +85,7 @@ class Bench:
                 launch = self._launches.get(entry)
                 evidence = self._checker.check_all(candidate, launch)
             begin = time.perf_counter()
-            seen = self.timer.inspect(launch.run, self._checker.calls_in(_ROUGH_S, rough_iterations))
+            kernels, rough, points_us = self._inspect(launch, rough_iterations)
             spent = time.perf_counter() - begin
             host = self._host_time(launch)
         except (Exception, SystemExit) as error:
@@ -93,8 +97,18 @@ class Bench:
         if wrong:
             self._launches.drop(entry)
             reason = f"wrong on {', '.join(case.case for case in wrong)}: {wrong[0].message}"
-        rough = median(seen.sample.us)
-        return Vetted("incorrect" if wrong else "ok", reason, evidence, seen.kernels, rough, host, build_s, spent)
+        return Vetted(
+            "incorrect" if wrong else "ok",
+            reason,
+            evidence,
+            kernels,
+            rough,
+            host,
+            build_s,
+            spent,
+            points_us=points_us,
+            frozen=launch.frozen if workload.length_points else "",
+        )
 
     def round(
         self,
@@ -127,12 +141,29 @@ class Bench:
             launch = self._launches.get(entry)
             for _ in range(calls):
                 launch.run()
-            evidence = self._checker.check(case, launch)
+            evidence = self._checker.check_timed(launch)
         except (Exception, SystemExit) as error:
             fault = fault_of(error)
             self._launches.drop(entry)
             return Vetted(fault.status, fault.reason, healthy=self._is_healthy(fault))
-        return Vetted("ok" if evidence.ok else "incorrect", evidence.message or None, (evidence,))
+        wrong = next((case for case in evidence if not case.ok), None)
+        return Vetted("incorrect" if wrong else "ok", (wrong or evidence[-1]).message or None, evidence)
+
+    def _inspect(self, launch: Launchable, iterations: int) -> tuple[tuple[Kernel, ...], float, tuple[float, ...]]:
+        """Kernels that fire, a rough time, and the times at the workload's lengths, if it has such."""
+        calls = self._checker.calls_in(_ROUGH_S, iterations)
+        points = self._cases.points
+        if not points:
+            seen = self.timer.inspect(launch.run, calls)
+            return seen.kernels, median(seen.sample.us), ()
+        kernels: tuple[Kernel, ...] = ()
+        times = []
+        for point in points:
+            refill(launch, self._cases.at(point))
+            seen = self.timer.inspect(launch.run, calls)
+            kernels = seen.kernels
+            times.append(median(seen.sample.us))
+        return kernels, weighted_mean(points, times), tuple(times)
 
     def _open(self, workload: AnyWorkload) -> None:
         if self._cases.is_open(workload):

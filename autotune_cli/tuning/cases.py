@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 
-from autotune_cli.kernels.family import Problem, family
+from autotune_cli.kernels.base import LengthPoint
+from autotune_cli.kernels.family import LengthsProblem, Problem, family
 from autotune_cli.kernels.workload import AnyWorkload
 from autotune_cli.tuning.phases import PhaseReporter
 from autotune_cli.worker.input_guard import InputGuard
@@ -40,6 +42,17 @@ class Cases:
         """The case on which candidates are timed."""
         return self.names[0]
 
+    @property
+    def points(self) -> tuple[LengthPoint, ...]:
+        """Lengths at which candidates are judged and timed, beside those of the timed case itself; the last one is as
+        long.
+        """
+        return self.workload.length_points
+
+    def at(self, point: LengthPoint, problem: Problem | None = None) -> Problem:
+        """The timed case, or the same inputs elsewhere, at other lengths."""
+        return cast(LengthsProblem, problem or self.problem(self.timed)).at(point)
+
     def is_open(self, workload: AnyWorkload) -> bool:
         return self._workload == workload
 
@@ -59,6 +72,8 @@ class Cases:
             problem = family(self.workload.operation).make_problem(self.workload, case, self._device_kind, self._seed)
             # Attention's is computed when it is first asked for.
             getattr(problem, "reference", None)
+            for point in self.points if case == self.timed else ():
+                getattr(self.at(point, problem), "reference", None)
             self._guards[case] = InputGuard(problem)
             self._problems[case] = problem
         return self._problems[case]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 
+from autotune_cli.kernels.base import LengthPoint
 from autotune_cli.kernels.registry import Candidate
 from autotune_cli.results.schema import CaseEvidence
 from autotune_cli.tuning.cases import Cases
 from autotune_cli.tuning.launches import Launches
+from autotune_cli.tuning.lengths import refill
 from autotune_cli.tuning.phases import PhaseReporter
 from autotune_cli.worker.launching import Launchable
 from autotune_cli.worker.poison import poison
@@ -27,15 +29,34 @@ class Checker:
 
     def check_all(self, candidate: Candidate, launch: Launchable) -> tuple[CaseEvidence, ...]:
         """The evidence of every case; ``launch`` is the candidate on the timed one."""
-        first, *others = self._cases.names
+        evidence = self.check_timed(launch)
         # Captured once, on the timed case.
-        evidence = [self.check(first, launch)]
-        evidence += [self.check(case, self._launches.on_case(candidate, case)) for case in others]
+        others = self._cases.names[1:]
+        return *evidence, *(self.check(case, self._launches.on_case(candidate, case)) for case in others)
+
+    def check_timed(self, launch: Launchable) -> tuple[CaseEvidence, ...]:
+        """The evidence of the timed case as the launch was prepared or last refilled (for its own lengths), then of the
+        same launch at each of the workload's other lengths, in their order.
+        """
+        case = self._cases.timed
+        evidence = [self.check(case, launch)]
+        for point in self._cases.points:
+            if evidence[-1].measure == CHANGED:
+                # There are no inputs any more that it was prepared on.
+                break
+            evidence.append(self.check(case, launch, point))
         return tuple(evidence)
 
-    def check(self, case: str, launch: Launchable) -> CaseEvidence:
-        """Run on poisoned outputs, judge the output, and see that the inputs are what they were."""
-        problem = self._cases.problem(case)
+    def check(self, case: str, launch: Launchable, point: LengthPoint | None = None) -> CaseEvidence:
+        """Run on poisoned outputs, judge the output, and see that the inputs are what they were.
+
+        Args:
+            point: have the launch, which is the timed case's, compute the case at these lengths.
+        """
+        problem, name = self._cases.problem(case), case
+        if point is not None:
+            problem, name = self._cases.at(point), f"{case} {point.context}"
+            refill(launch, problem)
         poison(launch.run())
         self._phases.synchronize()
         begin = time.perf_counter()
@@ -48,10 +69,10 @@ class Checker:
             unchanged = self._cases.is_unchanged(case, launch.problem)
         if not unchanged:
             self.drop(case)
-            return CaseEvidence(case=case, ok=False, measure=CHANGED, message="it changes its inputs")
+            return CaseEvidence(case=name, ok=False, measure=CHANGED, message="it changes its inputs")
         finite = verdict.error == verdict.error and abs(verdict.error) != float("inf")
         return CaseEvidence(
-            case=case,
+            case=name,
             ok=verdict.ok,
             measure=verdict.measure,
             error=verdict.error if finite else None,

@@ -93,6 +93,10 @@ class Vetted:
     """The inputs or their reference could not be made: ``reason`` says nothing of the candidate."""
     killed: bool = False
     """The process was killed from outside, which may not happen again: nothing to keep."""
+    points_us: tuple[float, ...] = ()
+    """Rough times at the workload's lengths, of which ``rough_us`` is the mean."""
+    frozen: str = ""
+    """What all its replays have in common, whatever their lengths."""
 
 
 @dataclass(frozen=True)
@@ -127,11 +131,13 @@ class RoundEntry:
 @dataclass(frozen=True)
 class RoundDone:
     """Times of one round in the order of its entries, in microseconds: medians of the iterations, and the mean of
-    those where there are several placements."""
+    those where there are several placements or lengths (by their weights)."""
 
     us: tuple[float, ...]
     conditions: Conditions
     device_s: float
+    points_us: tuple[tuple[float, ...], ...] = ()
+    """Of each entry at each of the workload's lengths; empty where it has none."""
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ def candidate_result(planned: Planned, vetted: Vetted) -> CandidateResult:
 
 def finished_candidate(result: CandidateResult, race: Race) -> CandidateResult:
     """The same with what the race measured."""
-    times = race.times.get(result.key, {})
+    times, points = race.times.get(result.key, {}), race.points.get(result.key, {})
     if not times:
         if result.status != "ok":
             return result
@@ -33,6 +33,7 @@ def finished_candidate(result: CandidateResult, race: Race) -> CandidateResult:
     update: dict[str, object] = {
         "rounds": tuple(rounds),
         "rounds_us": tuple(values),
+        "points_us": tuple(points[number] for number in rounds) if points else (),
         "median_us": median(values),
         # One round says nothing of how far others would lie.
         "interval_us": median_interval(values) if len(values) > 1 else None,
@@ -57,6 +58,8 @@ def _record(planned: Planned, vetted: Vetted, fix: str | None) -> CandidateResul
         kernels=vetted.kernels,
         evidence=vetted.evidence,
         rough_us=vetted.rough_us,
+        rough_points_us=vetted.points_us,
         host=vetted.host,
         build_s=vetted.build_s,
+        frozen=vetted.frozen,
     )

@@ -32,6 +32,8 @@ class Race:
     """Others that are never dropped for being slow: the user's own, where the run is for a kernel of the user's."""
     times: dict[str, dict[int, float]] = field(default_factory=dict)
     """By round; heats are not among them."""
+    points: dict[str, dict[int, tuple[float, ...]]] = field(default_factory=dict)
+    """By candidate and round, the times at several lengths, of which ``times`` has the mean; where there are such."""
     heats: dict[int, dict[str, float]] = field(default_factory=dict)
     """Times of the heats by their numbers, the first of all rounds."""
     copies: dict[int, float] = field(default_factory=dict)
@@ -95,14 +97,24 @@ class Race:
         random.Random(number).shuffle(running)
         return running
 
-    def add(self, number: int, times: Mapping[str, float], copy: float | None) -> None:
-        """Take in a round, with the time of the anchor's second copy, and drop what is now clearly slower."""
+    def add(
+        self,
+        number: int,
+        times: Mapping[str, float],
+        copy: float | None,
+        points: Mapping[str, tuple[float, ...]] | None = None,
+    ) -> None:
+        """Take in a round, with the time of the anchor's second copy and the times at several lengths, and drop what is
+        now clearly slower.
+        """
         if self.is_heat(number):
             self.heats[number] = dict(times)
             self._knock_out()
             return
         for key, us in times.items():
             self.times[key][number] = us
+        for key, each in (points or {}).items():
+            self.points.setdefault(key, {})[number] = each
         if copy is not None:
             if self.copied != self.anchor:
                 self.copied, self.copies = self.anchor, {}

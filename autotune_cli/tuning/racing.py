@@ -9,6 +9,7 @@ from autotune_cli.measure.conditions import is_throttled
 from autotune_cli.results.records import RoundRecord
 from autotune_cli.results.schema import Status
 from autotune_cli.tuning.jobs import RunRound
+from autotune_cli.tuning.lengths import fastest_at_points
 from autotune_cli.tuning.messages import RoundDone, RoundEntry, RoundFailed, Vetted
 from autotune_cli.tuning.pace import NO_TIME, Pace
 from autotune_cli.tuning.race import Race, usual_clock
@@ -86,14 +87,15 @@ class Racing:
         default = next((key for key in keys if results[key].default), None)
         held = {results[key].same_as or key for key in task.held}
         own = self._most_promising({results[key].same_as or key for key in task.own} & set(keys))
-        race = Race(task.policy, keys, default, frozenset(held & set(keys)), own)
+        race = Race(task.policy, keys, default, frozenset(held & set(keys)), own | self._fastest_at_points(keys))
         race.cut_rough({key: results[key].rough_us or 0.0 for key in keys})
         for number in sorted(rounds):
             record = rounds[number]
             self._findings.conditions.append(record.conditions)
             times = {key: us for key, us in record.times.items() if key in race.times}
+            points = {key: us for key, us in record.points.items() if key in race.times}
             if not record.conditions.dropped:
-                race.add(number, times, record.noise_us if record.noise_of == race.anchor else None)
+                race.add(number, times, record.noise_us if record.noise_of == race.anchor else None, points)
         for key in keys:
             if results[key].status != "ok":
                 race.fail(key, results[key].reason or results[key].status)
@@ -103,6 +105,13 @@ class Racing:
         """A sweep of a thousand settings isn't raced to the end for being the user's: the fastest of it are."""
         rough = {key: self._findings.results[key].rough_us or 0.0 for key in own}
         return frozenset(sorted(own, key=lambda key: (rough[key], key))[:MOST_OWN])
+
+    def _fastest_at_points(self, keys: Collection[str]) -> frozenset[str]:
+        """At each of the workload's lengths the one that the vetting saw fastest: raced to the end, so that what the
+        choice loses there is known, however slow it is at the others.
+        """
+        right = [result for key in keys if (result := self._findings.results[key]).status == "ok"]
+        return fastest_at_points({result.key: result.rough_points_us for result in right})
 
     @property
     def _end(self) -> float:
@@ -185,7 +194,11 @@ class Racing:
         self._lost = 0
         times = {entry.candidate.key: us for entry, us in zip(order, outcome.us, strict=True) if entry.copy == 0}
         copy = next(us for entry, us in zip(order, outcome.us, strict=True) if entry.copy == 1)
-        record = RoundRecord(conditions=conditions, times=times, noise_of=self.race.anchor, noise_us=copy)
+        pairs = zip(order, outcome.points_us, strict=True) if outcome.points_us else ()
+        points = {entry.candidate.key: us for entry, us in pairs if entry.copy == 0}
+        record = RoundRecord(
+            conditions=conditions, times=times, noise_of=self.race.anchor, noise_us=copy, points=points
+        )
         self._task.journal.round(self._task.key, record)
-        self.race.add(number, times, copy)
+        self.race.add(number, times, copy, points)
         self._task.progress.round(self._task.key, self.race)

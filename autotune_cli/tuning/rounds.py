@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from statistics import fmean
 from typing import Any
 
+from autotune_cli.kernels.base import LengthPoint
+from autotune_cli.kernels.family import Problem
 from autotune_cli.kernels.registry import REGISTRY
 from autotune_cli.measure.conditions import Gpu, worst
 from autotune_cli.measure.placement import SMALL_BYTES, Placement
@@ -16,9 +18,11 @@ from autotune_cli.results.schema import Conditions
 from autotune_cli.tuning.cases import Cases
 from autotune_cli.tuning.checking import Checker
 from autotune_cli.tuning.launches import Launches
+from autotune_cli.tuning.lengths import refill, weighted_mean
 from autotune_cli.tuning.messages import RoundDone, RoundEntry, RoundFailed
 from autotune_cli.tuning.phases import PhaseReporter
 from autotune_cli.worker.faults import Fault, fault_of
+from autotune_cli.worker.launching import Launchable
 from autotune_cli.worker.protocol import JUDGE_PHASE
 
 
@@ -48,7 +52,9 @@ class Rounds:
     def run(
         self, number: int, entries: tuple[RoundEntry, ...], iterations: int, placements: int
     ) -> RoundDone | RoundFailed:
-        """One interleaved pass over ``entries`` at each of ``placements``, all of them new in every round."""
+        """One interleaved pass over ``entries`` at each of ``placements``, all of them new in every round; and at each
+        of the workload's lengths, for which they share the calls and what was prepared.
+        """
         current: list[RoundEntry | None] = [None]
         readings: list[Conditions] = []
 
@@ -60,21 +66,31 @@ class Rounds:
 
         begin = time.perf_counter()
         try:
-            runs: list[Callable[[], Any]] = []
+            launches: list[Launchable] = []
+            problems: list[Problem] = []
             kept: list[Any] = []
             self._phases.tell(JUDGE_PHASE, "")
             self._begin(entries)
             for _ in range(self._placements(entries, placements)):
-                if runs:
+                if launches:
                     # Alive while they are measured; the last ones stay for the check after the race.
                     kept.append((self._cases.problem(self._cases.timed), self._launches.release()))
                     self._phases.tell(JUDGE_PHASE, "")
                 self._move()
+                problems.append(self._cases.problem(self._cases.timed))
                 for entry in entries:
                     current[0] = entry
-                    runs.append(self._prepared(entry))
-            turns = len(runs) // len(entries)
-            samples = self._timer.measure(runs, -(-iterations // turns), started)
+                    launches.append(self._prepared(entry))
+            points = self._cases.points
+            calls = -(-iterations // (len(problems) * max(1, len(points))))
+            # One pass over the launches, or one at each of the workload's lengths, the shortest first.
+            passes: list[tuple[float, ...]] = []
+            for point in points or (None,):
+                if point is not None:
+                    self._refill(point, problems, entries, launches, current)
+                samples = self._timer.measure([launch.run for launch in launches], calls, started)
+                medians = [median(sample.us) for sample in samples]
+                passes.append(tuple(fmean(medians[index :: len(entries)]) for index in range(len(entries))))
         except MeasurementError as error:
             entry_at_fault = None if error.launch is None else entries[error.launch % len(entries)]
             return RoundFailed(entry_at_fault, "error", str(error), True, time.perf_counter() - begin)
@@ -85,9 +101,11 @@ class Rounds:
             return RoundFailed(
                 current[0], fault.status, fault.reason, self._is_healthy(fault), time.perf_counter() - begin
             )
-        medians = [median(sample.us) for sample in samples]
-        means = tuple(fmean(medians[index :: len(entries)]) for index in range(len(entries)))
-        return RoundDone(means, worst(readings, number), time.perf_counter() - begin)
+        conditions, spent = worst(readings, number), time.perf_counter() - begin
+        if not points:
+            return RoundDone(passes[0], conditions, spent)
+        by_entry = tuple(zip(*passes, strict=True))
+        return RoundDone(tuple(weighted_mean(points, us) for us in by_entry), conditions, spent, by_entry)
 
     def _placements(self, entries: tuple[RoundEntry, ...], most: int) -> int:
         """At how many placements a round measures."""
@@ -116,12 +134,33 @@ class Rounds:
             self._placement.perturb()
             self._cases.move()
 
-    def _prepared(self, entry: RoundEntry) -> Callable[[], Any]:
+    def _refill(
+        self,
+        point: LengthPoint,
+        problems: Sequence[Problem],
+        entries: Sequence[RoundEntry],
+        launches: Sequence[Launchable],
+        current: list[RoundEntry | None],
+    ) -> None:
+        """Have the launches, those of all entries at one placement after the other, compute the batch at these lengths.
+
+        Args:
+            current: is told whose turn it is.
+        """
+        for turn, problem in enumerate(problems):
+            other = self._cases.at(point, problem)
+            for index, entry in enumerate(entries):
+                current[0] = entry
+                self._phases.tell("prepare", entry.candidate.key)
+                refill(launches[turn * len(entries) + index], other)
+        self._phases.synchronize()
+
+    def _prepared(self, entry: RoundEntry) -> Launchable:
         """The candidate at this placement, after its first call: that may allocate and fill what later ones find, and a
         fault of it belongs to this candidate.
         """
         self._phases.tell("prepare", entry.candidate.key)
-        run = self._launches.get(entry).run
-        run()
+        launch = self._launches.get(entry)
+        launch.run()
         self._phases.synchronize()
-        return run
+        return launch

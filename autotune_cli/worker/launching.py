@@ -26,6 +26,10 @@ class Launchable:
     """What must stay alive as long as ``run``."""
     problem: Problem | None = None
     """What it was prepared on."""
+    refill: Callable[[Problem], None] | None = None
+    """Has ``run`` compute the batch at other lengths; see :class:`~autotune_cli.kernels.candidate.Prepared`."""
+    frozen: str = ""
+    """What all calls have in common, whatever their lengths, in words."""
 
 
 class Captured(NamedTuple):
@@ -41,15 +45,16 @@ def prepare(
     """Prepare a candidate on a problem, and capture it if asked. ``before_run`` is called before its first run."""
     ready = prepared(candidate, problem)
     before_run()
+    frozen = ready.frozen or "; ".join(map(str, ready.describe()))
     if not captured:
-        return Launchable(ready.run, ready.plan, ready, problem)
+        return Launchable(ready.run, ready.plan, ready, problem, ready.refill, frozen)
     graph, output = capture(ready.run, stream=warm_up(ready.run))
 
     def replay() -> Any:
         graph.replay()
         return output
 
-    return Launchable(replay, ready.plan, (graph, ready), problem)
+    return Launchable(replay, ready.plan, (graph, ready), problem, ready.refill, frozen)
 
 
 def warm_up(work: Callable[[], Any], runs: int = RUNS_BEFORE_CAPTURE) -> torch.cuda.Stream:

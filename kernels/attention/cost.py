@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from autotune_cli.kernels.attention.trees import Tree, path_to
-from autotune_cli.kernels.attention.workload import AttentionWorkload
+from autotune_cli.kernels.attention.workload import AttentionWorkload, Lengths
 from autotune_cli.kernels.base import BYTES, Cost
 
 # Page sizes that backends try, each with a copy of the cache: 1, 16, 64, 128, 256.
@@ -23,9 +23,23 @@ def cost(workload: AttentionWorkload) -> Cost:
     none vanish (the logits spread by about 1.5). Page tables, lengths, log-sum-exps and partial results of split keys
     aren't counted. Both products count, queries by keys and weights by values, over the visible pairs only; softmax
     doesn't. Over an FP8 cache both may be done in FP8: XQA's Hopper kernel rounds queries and weights to e4m3.
+
+    Of a workload that is measured at several lengths it is the mean by their weights, as its time is.
     """
+    if not workload.points:
+        return _cost(workload, workload.lengths)
+    weights = [point.weight / sum(each.weight for each in workload.points) for point in workload.points]
+    costs = [_cost(workload, workload.lengths_at(point.context)) for point in workload.points]
+    pairs = list(zip(weights, costs, strict=True))
+    return costs[0]._replace(
+        bytes=sum(weight * each.bytes for weight, each in pairs),
+        flops=sum(weight * each.flops for weight, each in pairs),
+        written=sum(weight * each.written for weight, each in pairs),
+    )
+
+
+def _cost(workload: AttentionWorkload, lengths: Lengths) -> Cost:
     g = workload.geometry
-    lengths = workload.lengths
     kv_tokens, pairs = 0, 0
     for qo, kv in zip(lengths.qo, lengths.kv, strict=True):
         kv_tokens += kv if g.window_left is None else min(kv, g.window_left + qo)
@@ -82,6 +96,8 @@ def memory_bytes(workload: AttentionWorkload, page_layouts: int | None = None) -
     paged = kv + workload.batch * (_LARGEST_PAGE - 1)
     # Query, output and the output kept for comparison; the reference is in float32.
     total = query * (3 * BYTES[g.dtype] + 4) + qo * g.num_qo_heads * 4
+    # Each of several lengths has a reference.
+    total += len(workload.points) * (query * 4 + qo * g.num_qo_heads * 4)
     if g.q_dtype is not None:
         # Rounded queries of a candidate, and of the reference.
         total += 2 * query * BYTES[g.q_dtype]

@@ -12,6 +12,7 @@ from autotune_cli.kernels.attention.workload import AttentionOperation, Attentio
 from autotune_cli.kernels.base import Cost, Mode
 from autotune_cli.kernels.family import Family, Problem, SuiteLayer, SuiteModel, SuiteRequest
 from autotune_cli.kernels.geometry import Geometry
+from autotune_cli.kernels.lengths import LengthDistribution
 from autotune_cli.kernels.shapes import Grid, Shape, Wanted, flat, narrow
 from autotune_cli.kernels.steps import StepLayer, StepRequest
 
@@ -41,6 +42,12 @@ class AttentionFamily(Family[AttentionWorkload]):
     ) -> list[AttentionWorkload]:
         """The layers' grid, one kind of layers after the other."""
         attention = cast("AttentionOperation", operation)
+        if request.lengths is not None and attention == "attention.decode":
+            return [
+                _over_lengths(model, geometry, batch, mode, request, request.lengths)
+                for layer, geometry in zip(model.layers, request.geometries, strict=True)
+                for batch in _batches(shapes(model, layer, attention, request))
+            ]
         return [
             _workload(model, attention, geometry, shape, mode, request)
             for layer, geometry in zip(model.layers, request.geometries, strict=True)
@@ -129,6 +136,36 @@ def _renewed(shape: Shape, new: int, keep_context: bool) -> Shape:
     if keep_context:
         return shape._replace(new=new)
     return shape._replace(new=new, context=shape.context - shape.new + new)
+
+
+def _batches(found: list[Shape]) -> list[list[Shape]]:
+    """The shapes of each batch size, in the order in which the sizes come."""
+    sizes = dict.fromkeys(shape.batch for shape in found)
+    return [[shape for shape in found if shape.batch == size] for size in sizes]
+
+
+def _over_lengths(
+    model: SuiteModel,
+    geometry: Geometry,
+    found: list[Shape],
+    mode: Mode,
+    request: SuiteRequest,
+    lengths: LengthDistribution,
+) -> AttentionWorkload:
+    """One batch size, over all lengths. A server captures it for the longest context that it serves."""
+    contexts = [shape.context for shape in found]
+    points = lengths.points(contexts)
+    served = max(model.max_context or 0, lengths.longest(contexts))
+    return AttentionWorkload(
+        operation="attention.decode",
+        geometry=geometry,
+        batch=found[0].batch,
+        context=points[-1].context,
+        mode=mode,
+        spread=request.spread or found[0].spread,
+        served_context=served if mode == "graph" else None,
+        points=points,
+    )
 
 
 def _workload(

@@ -20,6 +20,7 @@ from autotune_cli.kernels.attention.paging import PagedKV, PageLayout, indptr, s
 from autotune_cli.kernels.attention.reference import AttentionReference, compute_reference, judge
 from autotune_cli.kernels.attention.trees import Tree, draw_trees
 from autotune_cli.kernels.attention.workload import AttentionWorkload, Lengths
+from autotune_cli.kernels.base import LengthPoint
 from autotune_cli.kernels.family import Verdict
 from autotune_cli.kernels.geometry import Geometry
 
@@ -195,6 +196,11 @@ class AttentionProblem:
         # By page size; the same wherever the pages lie.
         self._layouts: dict[int, PageLayout] = {}
         self._workspaces: dict[int, torch.Tensor] = {}
+        # Of the batch at other lengths, for all copies of this problem.
+        self._references: dict[Lengths, AttentionReference] = {}
+        # The batch of which this one is at other lengths, and how its pages are cut.
+        self._whole: AttentionProblem | None = None
+        self._cut_pages: dict[int, PagedKV] = {}
 
     @cached_property
     def qo_indptr(self) -> torch.Tensor:
@@ -218,12 +224,24 @@ class AttentionProblem:
     @cached_property
     def reference(self) -> AttentionReference:
         """The exact output; see :mod:`.reference`."""
+        if self._whole is None:
+            return self._computed(self._keys, self._values)
+        if self.lengths not in self._references:
+            pairs = zip(spans(self._whole.lengths.kv), self.lengths.kv, strict=True)
+            kept = [slice(start, start + tokens) for (start, _), tokens in pairs]
+            cut = [
+                torch.cat([_bits(part)[each] for each in kept]).view(part.dtype) for part in (self._keys, self._values)
+            ]
+            self._references[self.lengths] = self._computed(*cut)
+        return self._references[self.lengths]
+
+    def _computed(self, keys: torch.Tensor, values: torch.Tensor) -> AttentionReference:
         return compute_reference(
             self.geometry,
             self.lengths,
             self.q,
-            self._keys,
-            self._values,
+            keys,
+            values,
             sinks=self.sinks,
             k_scale=self.k_scale,
             v_scale=self.v_scale,
@@ -232,6 +250,11 @@ class AttentionProblem:
 
     def paged(self, page_size: int, part: Literal["all", "prefix"] = "all") -> PagedKV:
         """The KV cache in pages of ``page_size``: all tokens, or the ones before each request's new tokens."""
+        if self._whole is not None:
+            if page_size not in self._cut_pages:
+                self._cut_pages[page_size] = self._whole.paged(page_size).up_to(self.lengths.kv)
+            cut = self._cut_pages[page_size]
+            return cut if part == "all" else cut.up_to(self.prefix)
         self._ask(*_names(page_size))
         whole = self._pages.get(page_size)
         if whole is None:
@@ -260,6 +283,16 @@ class AttentionProblem:
     def view(self) -> AttentionProblem:
         other = copy.copy(self)
         other._asked = set()
+        return other
+
+    def at(self, point: LengthPoint) -> AttentionProblem:
+        """A decode step at other lengths, none of them longer: each request's first keys, in the same pages.
+
+        What lies behind them are the keys of the longer step, which would change the output.
+        """
+        other = copy.copy(self)
+        other.__dict__.pop("reference", None)
+        other.lengths, other._whole, other._cut_pages = self.workload.lengths_at(point.context), self, {}
         return other
 
     def check(self, output: Any) -> Verdict:

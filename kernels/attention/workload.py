@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 from pydantic import PositiveInt, model_validator
 
 from autotune_cli.kernels.attention.trees import Tree, draw_trees
-from autotune_cli.kernels.base import LENGTHS_RULE, BaseWorkload, Mode, Spread, spread_lengths
+from autotune_cli.kernels.base import LENGTHS_RULE, BaseWorkload, LengthPoint, Mode, Spread, spread_lengths
 from autotune_cli.kernels.geometry import Geometry
 
 AttentionOperation = Literal["attention.decode", "attention.prefill", "attention.extend", "attention.verify"]
@@ -47,6 +47,8 @@ class AttentionWorkload(BaseWorkload):
     eagle_topk: PositiveInt | None = None
     """Most drafts of a level of the trees that are verified, 1: chains (SGLang's ``--speculative-eagle-topk``). None
     where nothing is verified."""
+    points: tuple[LengthPoint, ...] = ()
+    """Lengths at which a decode step that was prepared once, for ``context``, is measured; the last one is that."""
 
     @model_validator(mode="after")
     def _shape_fits(self) -> AttentionWorkload:
@@ -59,13 +61,18 @@ class AttentionWorkload(BaseWorkload):
             raise ValueError(f"{word} needs a prefix: context must exceed new")
         if (self.operation == "attention.verify") != (self.eagle_topk is not None):
             raise ValueError("eagle_topk is of a verification, and a verification needs it")
+        contexts = [point.context for point in self.points]
+        if contexts and self.operation != "attention.decode":
+            raise ValueError("only a decode step is replayed at other lengths")
+        if contexts and (contexts != sorted(set(contexts)) or contexts[-1] != self.context):
+            raise ValueError("points must be in ascending order, the last one the context")
         return self
 
     @property
     def lengths(self) -> Lengths:
         """Query and key tokens of each request."""
         if self.operation == "attention.decode":
-            return Lengths((1,) * self.batch, spread_lengths(self.context, self.batch, self.spread))
+            return self.lengths_at(self.context)
         qo = spread_lengths(self.new, self.batch, self.spread)
         if self.operation == "attention.prefill":
             return Lengths(qo, qo)
@@ -76,6 +83,16 @@ class AttentionWorkload(BaseWorkload):
         prefix = spread_lengths(self.context - self.new, self.batch, self.spread)[::-1]
         return Lengths(qo, tuple(n + p for n, p in zip(qo, prefix, strict=True)))
 
+    def lengths_at(self, context: int) -> Lengths:
+        """Query and key tokens of each request of a decode step of that context; no request is longer than in a step of
+        a longer one.
+        """
+        return Lengths((1,) * self.batch, spread_lengths(context, self.batch, self.spread))
+
+    @property
+    def length_points(self) -> tuple[LengthPoint, ...]:
+        return self.points
+
     @property
     def trees(self) -> tuple[Tree, ...] | None:
         """Of each request, the tree of its drafts; None where nothing is verified."""
@@ -85,7 +102,11 @@ class AttentionWorkload(BaseWorkload):
 
     @property
     def shape(self) -> str:
-        """The batch shape as tables show it: ``64 x 8192``, or ``4 x 512+1536`` on a prefix."""
+        """The batch shape as tables show it: ``64 x 8192``, ``4 x 512+1536`` on a prefix, ``64 x 1024..8192`` where it
+        is measured at several lengths.
+        """
+        if self.points:
+            return f"{self.batch} x {self._contexts}"
         if self.operation in ON_PREFIX:
             return f"{self.batch} x {self.new}+{self.context - self.new}"
         return f"{self.batch} x {self.context}"
@@ -95,6 +116,8 @@ class AttentionWorkload(BaseWorkload):
         """Names this workload; equal keys mean the same computation."""
         even = "" if self.spread == "uneven" else " even"
         topk = "" if self.eagle_topk is None else f" topk {self.eagle_topk}"
+        if self.points:
+            even += f" lengths {','.join(map(_point, self.points))}"
         return f"{self.operation} {self.shape}{even}{topk} {self.mode} {self.geometry.key}"
 
     @property
@@ -117,11 +140,18 @@ class AttentionWorkload(BaseWorkload):
 
     @property
     def cells(self) -> tuple[str, str]:
-        """The context on a prefix is ``new+prefix``."""
+        """The context on a prefix is ``new+prefix``; of several lengths it is the shortest and the longest."""
         most = "" if self.spread == "even" else "≤"
+        if self.points:
+            return str(self.batch), f"{most}{self._contexts}"
         if self.operation in ON_PREFIX:
             return str(self.batch), f"{most}{self.new}+{self.context - self.new}"
         return str(self.batch), f"{most}{self.context}"
+
+    @property
+    def _contexts(self) -> str:
+        ends = dict.fromkeys((self.points[0].context, self.points[-1].context))
+        return "..".join(map(str, ends))
 
     @property
     def situation(self) -> Mapping[str, Any]:
@@ -147,3 +177,7 @@ class AttentionWorkload(BaseWorkload):
         if decode:
             operation = "attention.decode"
         return cls(operation=operation, geometry=geometry, batch=batch, new=new, context=context, mode=mode)
+
+
+def _point(point: LengthPoint) -> str:
+    return f"{point.context}" if point.weight == 1 else f"{point.context}*{point.weight}"

@@ -50,17 +50,29 @@ def parse_numbers(field: str, value: Numbers) -> tuple[int, ...] | None:
     return tuple(dict.fromkeys(_number(field, item) for item in items))
 
 
-def _number(field: str, item: object) -> int:
+def parse_length(field: str, place: str, item: object) -> int:
+    """A whole number from 1 to :data:`MOST` out of a file.
+
+    Args:
+        place: where it stands, for the message.
+
+    Raises:
+        BadField: anything else.
+    """
+    return _number(field, item, f"{place}: ", "")
+
+
+def _number(field: str, item: object, where: str = "", hint: str = " (give numbers like 1,8,64)") -> int:
     if isinstance(item, bool) or not isinstance(item, int | str):
-        raise BadField(field=field, detail=f"{item!r} is no whole number")
+        raise BadField(field=field, detail=f"{where}{item!r:.40} is no whole number")
     text = str(item).strip()
     if not re.fullmatch(r"[+-]?[0-9]+", text):
-        raise BadField(field=field, detail=f"{text[:40]!r} is no whole number (give numbers like 1,8,64)")
+        raise BadField(field=field, detail=f"{where}{text[:40]!r} is no whole number{hint}")
     # int() refuses text of more than 4300 digits.
     if len(text) > 100 or int(text) > MOST:
-        raise BadField(field=field, detail=f"{text[:40]} is above {MOST}")
+        raise BadField(field=field, detail=f"{where}{text[:40]} is above {MOST}")
     if int(text) < 1:
-        raise BadField(field=field, detail=f"{text} is below 1")
+        raise BadField(field=field, detail=f"{where}{text} is below 1")
     return int(text)
 
 

@@ -12,6 +12,7 @@ from autotune_cli.kernels.base import CapturedScores, DeviceKind
 from autotune_cli.kernels.family import SuiteRequest, family
 from autotune_cli.kernels.models.catalog import load_model
 from autotune_cli.kernels.models.config import read_config
+from autotune_cli.kernels.models.lengths import parse_lengths
 from autotune_cli.kernels.models.model import LayerKind, Model
 from autotune_cli.kernels.models.options import (
     Names,
@@ -97,6 +98,7 @@ def build_suite(
     scores: Names = None,
     captured: CapturedScores | None = None,
     spread: str | None = None,
+    lengths: str | Path | None = None,
 ) -> Suite:
     """The workloads of ``model`` on a ``cuda`` or ``cpu`` device; options take text as typed or sequences.
 
@@ -105,7 +107,8 @@ def build_suite(
     ``eagle_topk`` the most of a level of their tree; for a top-k they are rows and width. ``dtype`` is of queries
     and outputs, ``kv_dtype`` of the cache, ``q_dtype`` what queries are rounded to (:func:`.options.parse_q_dtype`),
     ``scores`` the distributions on which a top-k must be right, ``captured`` scores from a file, which have the shape,
-    ``spread`` whether requests of a batch (rows of a top-k) are equally long.
+    ``spread`` whether requests of a batch (rows of a top-k) are equally long. ``lengths`` has decode steps measured
+    over a distribution of lengths, one workload a batch size (:func:`.lengths.parse_lengths`).
 
     Raises:
         BadField, UnknownName: an option that makes no sense.
@@ -121,7 +124,10 @@ def build_suite(
         parse_numbers("eagle_topk", eagle_topk),
     )
     compute, cache, distributions = parse_dtype("dtype", dtype), parse_dtype("kv_dtype", kv_dtype), parse_scores(scores)
-    lengths = parse_spread(spread)
+    spread_of = parse_spread(spread)
+    distribution = parse_lengths(lengths)
+    if distribution is not None and distribution.kind == "file" and contexts is not None:
+        raise BadField(field="lengths", detail=Message("a file has the contexts; leave {fields.context} out"))
     tp = check_tp(tp)
     if not isinstance(model, Model):
         model = choose_model(model, None, device_kind, operations)
@@ -140,7 +146,7 @@ def build_suite(
 
     latent = model.latent_geometry(tp, compute, cache)
 
-    request = SuiteRequest(device_kind, wanted, geometries, lengths, distributions, latent, captured)
+    request = SuiteRequest(device_kind, wanted, geometries, spread_of, distributions, latent, captured, distribution)
     workloads: dict[str, AnyWorkload] = {}
     for operation in chosen:
         of = family(operation)
@@ -152,6 +158,12 @@ def build_suite(
     if not workloads:
         reasons = dict.fromkeys(family(operation).why_none(model, operation) for operation in chosen)
         raise EmptySuite(detail=joined(": ", (model.name, joined("; ", reasons))))
+    if distribution is not None:
+        several = {workload.operation for workload in workloads.values() if workload.length_points}
+        if not several:
+            raise BadField(field="lengths", detail="is for attention.decode, of which no workload is left")
+        if several != {workload.operation for workload in workloads.values()}:
+            notes.append("only attention.decode is measured over several lengths, the rest at lengths of its own")
     return Suite(
         name=model.name if tp == 1 else f"{model.name}-tp{tp}",
         workloads=tuple(workloads.values()),

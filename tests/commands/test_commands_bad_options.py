@@ -30,6 +30,11 @@ BAD = {
     ("--q-dtype", "fp8"): "--q-dtype: float8_e4m3fn is what --dtype is rounded to over --kv-dtype float8_e4m3fn",
     ("--q-dtype", "fp16"): "--q-dtype: queries are float32, or float8_e4m3fn",
     ("--scores", "normale"): r"unknown distribution of scores 'normale'; did you mean 'normal'\?",
+    ("--lengths", ""): "--lengths: is empty",
+    ("--lengths", "unifrom"): r"--lengths: unifrom: no such file or directory \(give suite, uniform or a file\)",
+    ("--lengths", "/"): r"--lengths: /: is a directory \(give suite, uniform or a file\)",
+    ("--lengths", "suite", "--op", "prefill"): "--lengths: is for attention.decode, of which no workload is left",
+    ("--lengths", "/dev/null", "--context", "8"): "--lengths: /dev/null: not a regular file but a device",
     ("--device", "gpu"): "--device: 'gpu' is none of auto, cuda, cpu",
     # Devices that aren't there.
     ("--device", "cuda"): "no NVIDIA GPU on this machine; --device cpu",

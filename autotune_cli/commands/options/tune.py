@@ -83,6 +83,16 @@ class TuneOptions:
             rich_help_panel=_SUITE,
         ),
     ] = None
+    lengths: Annotated[
+        str | None,
+        typer.Option(
+            help="Decode: choose once a batch size, over all these lengths: suite (its contexts), uniform (up to "
+            "--context) or a file (a number a line, or JSON). Default: at each context.",
+            metavar="LENGTHS",
+            rich_help_panel=_SUITE,
+            autocompletion=complete_words("suite", "uniform"),
+        ),
+    ] = None
     dtype: Annotated[shared.DTypeName, Said(_SUITE)] = None
     kv_dtype: Annotated[shared.KvDType, Said(_SUITE)] = None
     q_dtype: Annotated[

@@ -76,16 +76,22 @@ class CandidateResult(FileRecord):
     evidence: tuple[CaseEvidence, ...] = ()
     rough_us: PositiveFloat | None = None
     """One rough time from the vetting, also of wrong candidates."""
+    rough_points_us: tuple[PositiveFloat, ...] = ()
+    """The same at each of the workload's ``points``, of which ``rough_us`` is the mean; empty where it has none."""
     rounds: tuple[NonNegativeInt, ...] = ()
     """Numbers of the rounds it was measured in."""
     rounds_us: tuple[PositiveFloat, ...] = ()
-    """Median of the iterations of each of ``rounds``."""
+    """Median of the iterations of each of ``rounds``; of a workload with ``points`` their mean by weight."""
+    points_us: tuple[tuple[PositiveFloat, ...], ...] = ()
+    """Of each of ``rounds``, the times at each of the workload's ``points``; empty where it has none."""
     median_us: PositiveFloat | None = None
     interval_us: tuple[PositiveFloat, PositiveFloat] | None = None
     """95 % interval of the median; None: one round gives none."""
     host: HostTime = HostTime()
     build_s: NonNegativeFloat | None = None
     same_as: str | None = None
+    frozen: str = ""
+    """Of a workload with ``points``, what all replays of its capture have in common, in words; empty: not known."""
 
     @property
     def us_by_round(self) -> dict[int, float]:
@@ -98,6 +104,8 @@ class CandidateResult(FileRecord):
             raise ValueError(f"{self.key}: {len(self.rounds)} round numbers for {len(self.rounds_us)} times")
         if len(set(self.rounds)) != len(self.rounds):
             raise ValueError(f"{self.key}: a round is there twice")
+        if self.points_us and len(self.points_us) != len(self.rounds):
+            raise ValueError(f"{self.key}: {len(self.rounds)} rounds for {len(self.points_us)} of its lengths")
         if self.rounds_us and self.median_us is None:
             raise ValueError(f"{self.key}: rounds without a median")
         if self.status in ("unsupported", "unavailable", "skipped", *FAILED) and not self.reason:

@@ -118,6 +118,11 @@ class WorkloadResult(FileRecord):
     def _keys_resolve(self) -> WorkloadResult:
         if self.key != self.workload.key:
             raise ValueError(f"the key {self.key!r} is not that of the workload, {self.workload.key!r}")
+        points = len(self.workload.length_points)
+        for candidate in self.candidates:
+            for times in (*candidate.points_us, *([candidate.rough_points_us] if candidate.rough_points_us else [])):
+                if len(times) != points:
+                    raise ValueError(f"{candidate.key}: {len(times)} times for {points} lengths")
         keys = [candidate.key for candidate in self.candidates]
         if len(set(keys)) != len(keys):
             raise ValueError(f"{self.key}: a candidate is there twice")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from autotune_cli.kernels.attention.backends._refill import own
 from autotune_cli.kernels.attention.workload import AttentionWorkload
 from autotune_cli.kernels.base import DType
 from autotune_cli.kernels.registry import Device
@@ -126,13 +127,22 @@ def paged_arguments(problem: AttentionProblem, pages: PagedKV, out: torch.Tensor
     return {
         "k_cache": pages.k,
         "v_cache": pages.v,
-        "cache_seqlens": pages.seq_lens,
-        "page_table": page_table(problem, pages),
+        "cache_seqlens": own(problem, pages.seq_lens),
+        "page_table": own(problem, page_table(problem, pages)),
         "cu_seqlens_q": problem.qo_indptr.to(problem.device),
         "max_seqlen_q": max(problem.lengths.qo),
         "out": out,
         **layer_arguments(problem),
     }
+
+
+def frozen(arguments: dict[str, Any]) -> str:
+    """What all replays of a capture have in common."""
+    splits, keys = arguments["num_splits"], arguments["page_table"].shape[1] * arguments["k_cache"].shape[1]
+    if splits == 1:
+        return "no splits"
+    made = "a bound on the splits" if splits == 0 else f"at most {splits} splits"
+    return f"{made}, for a table of {keys} keys; each request's own are counted on the device"
 
 
 def metadata_arguments(problem: AttentionProblem, arguments: dict[str, Any], num_splits: int) -> dict[str, Any]:

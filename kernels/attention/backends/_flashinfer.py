@@ -146,10 +146,22 @@ def paged_wrapper_arguments(
         arguments |= {
             "qo_indptr_buf": problem.qo_indptr.to(problem.device),
             "paged_kv_indptr_buf": pages.indptr.to(problem.device),
-            "paged_kv_indices_buf": pages.indices.clone(),
+            "paged_kv_indices_buf": index_buffer(problem, pages),
             "paged_kv_last_page_len_buf": pages.last_page_len.to(problem.device),
         }
     return arguments
+
+
+def index_buffer(problem: AttentionProblem, pages: PagedKV) -> torch.Tensor:
+    """What a captured wrapper keeps page ids in. Within a window a shorter request may see a page more."""
+    from torch.nn.functional import pad
+
+    return pad(pages.indices, (0, len(pages.tables))) if problem.workload.points else pages.indices.clone()
+
+
+def frozen(path: str) -> str:
+    """What all replays of a capture have in common, where ``describe`` doesn't tell it."""
+    return "no splits; the order of the work is planned anew" if path == "fa3" else ""
 
 
 def mask_buffers(problem: AttentionProblem, pages: PagedKV) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from autotune_cli.kernels.attention.backends import _metadata as metadata
+from autotune_cli.kernels.attention.backends import _refill
 from autotune_cli.kernels.attention.workload import AttentionWorkload
 from autotune_cli.kernels.registry import Device
 
@@ -77,11 +78,16 @@ class ServedBatch:
         new = torch.tensor(problem.lengths.qo, dtype=torch.int32, device=problem.device)
         most = sum(len(table) for table in pages.tables)
         buffers = metadata.KVBuffers.allocate(len(new), most, problem.device)
-        return cls(pages.block_tables, pages.seq_lens, new, page_size, problem.geometry.window_left, buffers)
+        table, lengths = (_refill.own(problem, tensor) for tensor in (pages.block_tables, pages.seq_lens))
+        return cls(table, lengths, new, page_size, problem.geometry.window_left, buffers)
 
     @property
     def size(self) -> int:
         return len(self.lengths)
+
+    def take(self, problem: AttentionProblem) -> None:
+        """Hold the same batch at other lengths, none of them longer."""
+        _refill.fill_tables(self.table, self.lengths, problem.paged(self.page_size))
 
     def fill(self) -> None:
         """The keys that the layer's queries see; the same for a capture and each replay."""

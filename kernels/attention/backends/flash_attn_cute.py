@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from autotune_cli.kernels.attention.backends import _flash_attn_cute as common
+from autotune_cli.kernels.attention.backends import _refill
 from autotune_cli.kernels.attention.workload import AttentionWorkload, Lengths
 from autotune_cli.kernels.geometry import Geometry
 from autotune_cli.kernels.registry import Device, Knob, Prepared, register
@@ -103,8 +104,8 @@ def run_arguments(
         pages.k,
         pages.v,
         problem.qo_indptr.to(problem.device),
-        pages.seq_lens,
-        pages.block_tables,
+        _refill.own(problem, pages.seq_lens),
+        _refill.own(problem, pages.block_tables),
         common.sinks_of(problem),
         num_splits=num_splits,
         pack_gqa=pack_gqa,
@@ -158,4 +159,11 @@ def build(workload: AttentionWorkload, *, page_size: int, num_splits: int, pack_
 def prepare(problem: AttentionProblem, *, page_size: int, num_splits: int, pack_gqa: bool | None) -> Prepared:
     pages = problem.paged(page_size)
     arguments = run_arguments(problem, pages, num_splits=num_splits, pack_gqa=pack_gqa)
-    return Prepared(run=common.runner(arguments))
+    splits = "no splits" if num_splits == 1 else f"splits for {arguments['max_seqlen_k']} keys"
+
+    def refill(other: AttentionProblem) -> None:
+        _refill.fill_tables(arguments["page_table"], arguments["seqused_k"], other.paged(page_size))
+        # Of the next call; a capture has its own.
+        arguments["max_seqlen_k"] = max(other.lengths.kv)
+
+    return Prepared(run=common.runner(arguments), refill=refill, frozen=splits)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from autotune_cli.kernels.attention.backends import _flashinfer as common
-from autotune_cli.kernels.attention.backends import _fp8
+from autotune_cli.kernels.attention.backends import _fp8, _refill
 from autotune_cli.kernels.attention.workload import AttentionWorkload
 from autotune_cli.kernels.flashinfer_jit import jit_module
 from autotune_cli.kernels.modules import Module
@@ -86,6 +86,19 @@ def prepare(problem: AttentionProblem, *, page_size: int) -> Prepared:
     pages = problem.paged(page_size)
     wrapper = BatchAttention(kv_layout="NHD", device=problem.device)
     planned = plan_arguments(problem, pages)
+    # The wrapper keeps the tensor that it is given, so a capture holds its address.
+    indices = planned["kv_indices"] = _refill.own(problem, pages.indices)
     wrapper.plan(**planned)
     arguments = run_arguments(problem, pages)
-    return Prepared(run=lambda: wrapper.run(**arguments), plan=lambda: wrapper.plan(**planned))
+
+    def refill(other: AttentionProblem) -> None:
+        seen = other.paged(page_size)
+        indices[: len(seen.indices)].copy_(seen.indices)
+        wrapper.plan(**plan_arguments(other, seen) | {"kv_indices": indices})
+
+    return Prepared(
+        run=lambda: wrapper.run(**arguments),
+        plan=lambda: wrapper.plan(**planned),
+        refill=refill,
+        frozen="a grid as large as the GPU; its work is planned anew",
+    )

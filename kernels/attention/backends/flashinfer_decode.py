@@ -64,7 +64,7 @@ def wrapper_arguments(problem: AttentionProblem, pages: PagedKV, path: str, spli
     if problem.graph:
         arguments |= {
             "paged_kv_indptr_buffer": pages.indptr.to(problem.device),
-            "paged_kv_indices_buffer": pages.indices.clone(),
+            "paged_kv_indices_buffer": common.index_buffer(problem, pages),
             "paged_kv_last_page_len_buffer": pages.last_page_len.to(problem.device),
         }
     return arguments
@@ -131,8 +131,15 @@ def prepare(problem: AttentionProblem, *, path: str, page_size: int, split: Any,
     out = torch.empty_like(problem.q)
     cache = (pages.k, pages.v)
     call = _fp8.call(problem, path)
+
+    def refill(other: AttentionProblem) -> None:
+        seen = common.in_window(other, other.paged(page_size))
+        wrapper.plan(**plan_arguments(other, seen, path, split))
+
     return Prepared(
         run=lambda: wrapper.run(call.queries(), cache, *call.scales, out=out, enable_pdl=pdl, **call.keywords),
         plan=lambda: wrapper.plan(**arguments),
         describe=common.describe(wrapper, "fa2" if path == "tensor_cores" else path, made),
+        refill=refill,
+        frozen=common.frozen(path),
     )

@@ -110,8 +110,15 @@ def prepare(problem: AttentionProblem, *, path: str, page_size: int) -> Prepared
     # The variant's own arguments: what run is told of k_scale would be lost, as it is given the softmax scale.
     own = (problem.sinks, g.scale * problem.k_scale)
     v_scale = None if g.q_dtype is None else problem.v_scale
+
+    def refill(other: AttentionProblem) -> None:
+        seen = common.in_window(other, other.paged(page_size))
+        wrapper.plan(**common.plan_paged(other, seen, path, causal=True))
+
     return Prepared(
         run=lambda: wrapper.run(problem.q, cache, *own, out=out, v_scale=v_scale),
         plan=lambda: wrapper.plan(**arguments),
         describe=common.describe(wrapper, path, made),
+        refill=refill,
+        frozen=common.frozen(path),
     )

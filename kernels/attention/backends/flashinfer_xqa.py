@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from autotune_cli.kernels.attention.backends import _flashinfer as common
+from autotune_cli.kernels.attention.backends import _refill
 from autotune_cli.kernels.attention.workload import AttentionWorkload
 from autotune_cli.kernels.flashinfer_jit import jit_module
 from autotune_cli.kernels.modules import Module
@@ -54,8 +55,8 @@ def run_arguments(
         "query": problem.q,
         "kv_cache": (pages.k, pages.v),
         "workspace_buffer": workspace,
-        "block_tables": pages.block_tables,
-        "seq_lens": pages.seq_lens,
+        "block_tables": _refill.own(problem, pages.block_tables),
+        "seq_lens": _refill.own(problem, pages.seq_lens),
         "max_seq_len": max(pages.lengths),
         "bmm1_scale": g.scale * problem.k_scale,
         "bmm2_scale": problem.v_scale,
@@ -109,4 +110,14 @@ def prepare(problem: AttentionProblem, *, page_size: int) -> Prepared:
     # Its own: the semaphores must be zero at first, and the kernel leaves them so; other kernels wouldn't.
     workspace = torch.zeros(_WORKSPACE, dtype=torch.uint8, device=problem.device)
     arguments = run_arguments(problem, problem.paged(page_size), workspace, torch.empty_like(problem.q))
-    return Prepared(run=lambda: xqa_batch_decode_with_kv_cache(**arguments))
+
+    def refill(other: AttentionProblem) -> None:
+        _refill.fill_tables(arguments["block_tables"], arguments["seq_lens"], other.paged(page_size))
+        # Of the next call; a capture has its own.
+        arguments["max_seq_len"] = max(other.lengths.kv)
+
+    return Prepared(
+        run=lambda: xqa_batch_decode_with_kv_cache(**arguments),
+        refill=refill,
+        frozen=f"the grid for {arguments['max_seq_len']} keys",
+    )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from autotune_cli.kernels.attention.backends import _fa3 as common
 from autotune_cli.kernels.attention.backends import _fa3_trees as trees
+from autotune_cli.kernels.attention.backends import _refill
 from autotune_cli.kernels.attention.workload import AttentionWorkload
 from autotune_cli.kernels.registry import Device, Knob, Prepared, register
 
@@ -97,7 +98,14 @@ def prepare(
         def plan() -> None:
             kept.copy_(get_scheduler_metadata(**wanted))
 
-    return Prepared(run=with_queries(problem, lambda q: flash_attn_with_kvcache(q=q, **arguments)), plan=plan)
+    def refill(other: AttentionProblem) -> None:
+        _refill.fill_tables(arguments["page_table"], arguments["cache_seqlens"], other.paged(page_size))
+        if scheduler_metadata:
+            made = get_scheduler_metadata(**common.metadata_arguments(other, arguments, num_splits))
+            arguments["scheduler_metadata"].copy_(made)
+
+    run = with_queries(problem, lambda q: flash_attn_with_kvcache(q=q, **arguments))
+    return Prepared(run=run, plan=plan, refill=refill, frozen=common.frozen(arguments))
 
 
 def with_queries(problem: AttentionProblem, call: Any) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from autotune_cli.kernels.attention.backends import torch_sdpa
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     import torch
 
     from autotune_cli.kernels.attention.problem import AttentionProblem
+
+    KeyValues = Callable[[], tuple[torch.Tensor, torch.Tensor]]
 
 
 def knobs(workload: AttentionWorkload, device: Device) -> Iterator[dict[str, Knob]]:
@@ -42,12 +44,15 @@ def prepare(problem: AttentionProblem, *, block: int) -> Prepared:
     g = problem.geometry
     out = torch.empty_like(problem.q)
     sinks = None if problem.sinks is None else problem.sinks.view(g.num_kv_heads, g.group, 1, 1)
-    requests = []
-    for index, qo in enumerate(problem.lengths.qo):
-        start = int(problem.qo_indptr[index])
-        rows = slice(start, start + qo)
-        load, loaded = torch_sdpa.key_value_source(problem, index, rows)
-        requests.append((rows, load, torch_sdpa.seen(problem, index, loaded)))
+
+    def loads(of: AttentionProblem) -> Iterator[tuple[slice, KeyValues, torch.Tensor]]:
+        for index, qo in enumerate(of.lengths.qo):
+            start = int(of.qo_indptr[index])
+            rows = slice(start, start + qo)
+            load, loaded = torch_sdpa.key_value_source(of, index, rows)
+            yield rows, load, torch_sdpa.seen(of, index, loaded)
+
+    requests = list(loads(problem))
 
     def run() -> torch.Tensor:
         for rows, load, mask in requests:
@@ -69,4 +74,7 @@ def prepare(problem: AttentionProblem, *, block: int) -> Prepared:
                 out[part] = (weights @ v).permute(2, 0, 1, 3).flatten(1, 2)
         return out
 
-    return Prepared(run=run)
+    def refill(other: AttentionProblem) -> None:
+        requests[:] = loads(other)
+
+    return Prepared(run=run, refill=refill)

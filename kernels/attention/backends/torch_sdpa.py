@@ -76,7 +76,11 @@ def prepare(problem: AttentionProblem, *, kernel: str) -> Prepared:
     out = torch.empty_like(problem.q)
     # The efficient kernel knows no GQA: its keys and values are repeated, a copy that it pays for.
     repeat = problem.geometry.group if kernel == "efficient" else 1
-    requests = [_RequestCall(problem, kernel, index, repeat) for index in range(len(problem.lengths.qo))]
+
+    def calls(of: AttentionProblem) -> list[_RequestCall]:
+        return [_RequestCall(of, kernel, index, repeat) for index in range(len(of.lengths.qo))]
+
+    requests = calls(problem)
 
     def run() -> torch.Tensor:
         with sdpa_kernel([backend]):
@@ -84,7 +88,11 @@ def prepare(problem: AttentionProblem, *, kernel: str) -> Prepared:
                 out[request.rows] = request.attend()
         return out
 
-    return Prepared(run=run)
+    def refill(other: AttentionProblem) -> None:
+        requests[:] = calls(other)
+
+    # A capture holds the calls for the lengths that it was made with.
+    return Prepared(run=run, refill=None if problem.graph else refill)
 
 
 class _RequestCall:

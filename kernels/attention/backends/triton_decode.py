@@ -156,4 +156,8 @@ def prepare(
             )
         return out
 
-    return Prepared(run=run, plan=plan)
+    def refill(other: AttentionProblem) -> None:
+        batch.take(other)
+        plan()
+
+    return Prepared(run=run, plan=plan, refill=refill, frozen=f"at most {most} parts of a request")

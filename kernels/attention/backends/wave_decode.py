@@ -78,7 +78,11 @@ def prepare(problem: AttentionProblem, *, splits: int) -> Prepared:
         second(parts, sums, indptr, out)
         return out
 
-    return Prepared(run=run, plan=plan)
+    def refill(other: AttentionProblem) -> None:
+        batch.take(other)
+        plan()
+
+    return Prepared(run=run, plan=plan, refill=refill, frozen=f"{splits} parts of a request")
 
 
 def fill_counts(problem: AttentionProblem, batch: common.ServedBatch, counts: torch.Tensor, splits: int) -> None:

@@ -170,6 +170,8 @@ class Decode(Wrapper):
 
     def plan(self, *args: Any, **kwargs: Any) -> None:
         super().plan(*args, **kwargs)
+        if self.made["use_cuda_graph"]:
+            assert len(self.planned["indices"]) <= len(self.made["paged_kv_indices_buffer"])
         if self.planned["fixed_split_size"] is not None:
             assert self.made["use_tensor_cores"]
 
@@ -189,6 +191,8 @@ class Paged(Wrapper):
     def plan(self, *args: Any, **kwargs: Any) -> None:
         super().plan(*args, **kwargs)
         assert self.planned["max_sequence_kv"] is None
+        if self.made["use_cuda_graph"]:
+            assert len(self.planned["paged_kv_indices"]) <= len(self.made["paged_kv_indices_buf"])
         mask, made = self.planned["custom_mask"], self.made
         # Under graphs a mask is used if and only if its buffers are bound.
         bound_buffers = [made[name] is not None for name in ("custom_mask_buf", "mask_indptr_buf")]
