@@ -222,8 +222,8 @@ class Family(ABC, Generic[W]):
         raise BadFile(path=path, detail=f"{self.name} takes no scores")
 
     def checks(self, operation: str, device_kind: DeviceKind) -> Sequence[W]:
-        """Workloads of an operation that have every known kind of input, for ``autotune kernels --check``; none: the
-        family has no kinds.
+        """Workloads of an operation that have every known kind of input, to hold its backends against; none: the family
+        has no kinds.
         """
         return ()
 
