@@ -99,8 +99,8 @@ def test_text_that_is_not_unicode_is_written_readably(tmp_path: Path) -> None:
         (
             lambda d: d["workloads"][0]["workload"].__setitem__("operation", "attention.foo"),
             "workloads[0].workload: operation must be one of 'attention.decode', 'attention.prefill', "
-            "'attention.extend', 'attention.mla_decode', 'attention.mla_prefill', 'attention.mla_extend', "
-            "'topk.select', 'topk.paged', 'topk.ragged'",
+            "'attention.extend', 'attention.verify', 'attention.mla_decode', 'attention.mla_prefill', "
+            "'attention.mla_extend', 'topk.select', 'topk.paged', 'topk.ragged'",
         ),
         (lambda d: d["workloads"][0]["workload"].pop("operation"), "workloads[0].workload: operation is missing"),
         (
