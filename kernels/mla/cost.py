@@ -16,21 +16,21 @@ def cost(workload: MlaWorkload) -> Cost:
     """What no kernel that is right can go without.
 
     Queries (latent and rotated part) are read once, outputs (latent) written once. A cached token is read once: all
-    heads share it, and its latent part is key and value in one. Of an extend all tokens of a request are visible to its
-    last query. Both products count over the visible pairs only: the first over the whole width, the second over the
-    latent part. In the plain form each head has keys and values of its own, read once. Page tables, lengths and partial
-    results aren't counted, nor are the projections before and after, which the kernel doesn't do. No candidate
-    multiplies in FP8, so an FP8 cache makes no product cheaper.
+    heads share it, and its latent part is key and value in one. Of a sparse decode those that were selected count, of
+    an extend all tokens of a request are visible to its last query. Both products count over the visible pairs only:
+    the first over the whole width, the second over the latent part. In the plain form each head has keys and values of
+    its own, read once. Page tables, lengths and partial results aren't counted, nor are the projections before and
+    after, which the kernel doesn't do. No candidate multiplies in FP8, so an FP8 cache makes no product cheaper.
     """
     g, lengths = workload.latent, workload.lengths
     queries = sum(lengths.qo) * g.num_heads
-    pairs = sum((2 * kv - qo + 1) * qo // 2 for qo, kv in zip(*lengths, strict=True))
+    pairs = sum((2 * kv - qo + 1) * qo // 2 for qo, kv in zip(lengths.qo, workload.read, strict=True))
     if workload.operation == "attention.mla_prefill":
         size, both = BYTES[g.dtype], g.head_dim + g.v_head_dim
         written = float(queries * g.v_head_dim * size)
         read = float(queries * g.head_dim * size + sum(lengths.kv) * g.num_heads * both * size)
         return Cost(read + written, 2.0 * pairs * g.num_heads * both, written)
-    read = float(queries * g.width * BYTES[g.dtype] + sum(lengths.kv) * g.width * BYTES[g.cache_dtype])
+    read = float(queries * g.width * BYTES[g.dtype] + sum(workload.read) * g.width * BYTES[g.cache_dtype])
     written = float(queries * g.kv_lora_rank * BYTES[g.dtype])
     return Cost(read + written, 2.0 * pairs * g.num_heads * (g.width + g.kv_lora_rank), written)
 
@@ -60,5 +60,8 @@ def memory_bytes(workload: MlaWorkload, page_layouts: int | None = None) -> int:
     total = queries * (2 * g.width * BYTES[g.dtype] + g.kv_lora_rank * (2 * BYTES[g.dtype] + 4) + 4)
     token = g.width * BYTES[g.cache_dtype]
     total += token * (kv + layouts * (kv + workload.batch * (_LARGEST_PAGE - 1)))
+    if workload.operation == "attention.mla_sparse_decode" and workload.index_topk is not None:
+        # Tables of what is selected; torch gathers the tokens and holds their scores in float32.
+        total += qo * workload.index_topk * (16 + 3 * g.width * 4 + 3 * g.num_heads * 4)
     # One request's tokens, widened for the reference; page tables: one int32 a token at page size 1.
     return total + 4 * g.width * longest + 4 * kv

@@ -19,17 +19,19 @@ _ALIKE: dict[MlaOperation, AttentionOperation] = {
     "attention.mla_decode": "attention.decode",
     "attention.mla_prefill": "attention.prefill",
     "attention.mla_extend": "attention.extend",
+    "attention.mla_sparse_decode": "attention.decode",
 }
 
 
 class MlaFamily(Family[MlaWorkload]):
     name = "mla"
     default_model = "deepseek-v3"
-    short_names = ("mla_decode", "mla_prefill", "mla_extend")
+    short_names = ("mla_decode", "mla_prefill", "mla_extend", "mla_sparse_decode")
+    on_request = ("attention.mla_sparse_decode",)
 
     def default_mode(self, operation: str) -> Mode:
         """Decode runs from a CUDA graph in servers; prefill and extend don't."""
-        return "graph" if operation == "attention.mla_decode" else "eager"
+        return "graph" if operation in ("attention.mla_decode", "attention.mla_sparse_decode") else "eager"
 
     def cost(self, workload: MlaWorkload) -> Cost:
         return costs.cost(workload)
@@ -41,6 +43,8 @@ class MlaFamily(Family[MlaWorkload]):
         if request.latent is None:
             return []
         mla = cast("MlaOperation", operation)
+        if mla == "attention.mla_sparse_decode" and model.topk is None:
+            return []
         longest, found, latent = model.max_context, [], request.latent
         if mla == "attention.mla_prefill":
             # It reads no cache.
@@ -69,6 +73,8 @@ class MlaFamily(Family[MlaWorkload]):
     def why_none(self, model: SuiteModel, operation: str) -> str:
         if model.latent is None:
             return "it has no multi-head latent attention (MLA); deepseek-v3 has"
+        if operation == "attention.mla_sparse_decode" and model.topk is None:
+            return "it has no sparse indexer, so all keys are read; deepseek-v3.2 has"
         if operation == "attention.mla_extend":
             return Message("no shape fits; an extend needs {fields.context} above {fields.new}")
         return Message("no shape of the grid fits the model's longest context; give {fields.context}")

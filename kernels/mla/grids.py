@@ -25,12 +25,16 @@ GRIDS: dict[DeviceKind, dict[MlaOperation, Grid]] = {
         ),
         # On a prefix of 8192 tokens and more in all, as in the last one, SGLang projects keys and values up too.
         "attention.mla_prefill": (_prefill(1, 1024), _prefill(8, 512), _prefill(1, 8192), _extend(4, 1024, 4096)),
+        "attention.mla_sparse_decode": (
+            Shape(1, 8192), Shape(1, 131072), Shape(16, 8192), Shape(64, 8192), Shape(64, 32768),
+        ),
         # Below that it extends absorbed.
         "attention.mla_extend": (_extend(1, 512, 1536), _extend(8, 128, 896), _extend(4, 256, 1792)),
     },
     # Small enough for two slow cores.
     "cpu": {
         "attention.mla_decode": (Shape(1, 256), Shape(4, 256)),
+        "attention.mla_sparse_decode": (Shape(2, 1024),),
         "attention.mla_prefill": (_prefill(2, 64),),
         "attention.mla_extend": (_extend(2, 16, 112),),
     },

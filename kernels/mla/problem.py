@@ -60,7 +60,9 @@ def cases(workload: AnyWorkload) -> tuple[str, ...]:
     return CASES
 
 
-def make_problem(workload: AnyWorkload, case: str, device: str, seed: int) -> MlaProblem | PlainProblem:
+def make_problem(
+    workload: AnyWorkload, case: str, device: str, seed: int
+) -> MlaProblem | PlainProblem | SelectedProblem:
     """Draw the inputs of a case on ``device``; the same seed gives the same inputs there.
 
     Raises:
@@ -75,6 +77,8 @@ def make_problem(workload: AnyWorkload, case: str, device: str, seed: int) -> Ml
     lengths = workload.lengths if case == "workload" else edge_lengths(workload)
     if workload.operation == "attention.mla_prefill":
         return PlainProblem(workload, lengths, device, seed)
+    if workload.operation == "attention.mla_sparse_decode":
+        return SelectedProblem(workload, lengths, device, seed, edges=case == "edges")
     return MlaProblem(workload, lengths, device, seed)
 
 
@@ -83,7 +87,7 @@ def edge_lengths(workload: MlaWorkload) -> Lengths:
     if workload.operation == "attention.mla_prefill" and workload.new == workload.context:
         new = (1, 15, 16, 17, 63, 64, 65, 130, 257)
         return Lengths(new, new)
-    if workload.operation != "attention.mla_decode":
+    if workload.operation in ("attention.mla_extend", "attention.mla_prefill"):
         pairs = [(1, 0), (5, 15), (16, 16), (17, 0), (1, 63), (33, 65), (65, 64), (3, 127), (2, 400)]
         return Lengths(tuple(new for new, _ in pairs), tuple(new + prefix for new, prefix in pairs))
     # 1045 keys: more than one part under every KV split that is tried.
@@ -155,6 +159,60 @@ class MlaProblem(LatentBatch):
         _bits(pool).view(-1, width).index_copy_(0, layout.rows, _bits(self._tokens))
         heads = pool[:, :, None]
         return LatentPages(page_size, heads[..., rank:], heads[..., :rank], layout.tables, self.lengths.kv, pool)
+
+
+class SelectedProblem(MlaProblem):
+    """A decode step that reads the tokens which an indexer selected.
+
+    ``selected`` [requests, index_topk] int32 on the device: places of tokens in their request, in no order, each once,
+    and -1 where there is none: behind the others, as there are fewer tokens; of the edge case between them too, as a
+    top-k may leave it (SGLang #30645).
+    """
+
+    def __init__(self, workload: MlaWorkload, lengths: Lengths, device: str, seed: int, edges: bool = False) -> None:
+        super().__init__(workload, lengths, device, seed)
+        assert workload.index_topk is not None
+        shuffle = torch.Generator().manual_seed(seed)
+        rows = torch.full((len(lengths.kv), workload.index_topk), -1, dtype=torch.int32)
+        for number, (row, tokens) in enumerate(zip(rows, lengths.kv, strict=True)):
+            chosen = torch.randperm(tokens, generator=shuffle, dtype=torch.int32)[: workload.index_topk]
+            row[: len(chosen)] = chosen
+            if edges and number % 2:
+                # Half of them are missing, but one, and what is left lies anywhere.
+                row[len(chosen) // 2 + 1 :] = -1
+                row.copy_(row[torch.randperm(len(row), generator=shuffle)])
+        self.selected = rows.to(device)
+        self._slots: dict[int, torch.Tensor] = {}
+
+    def slots(self, page_size: int) -> torch.Tensor:
+        """[requests, index_topk] int32 on the device: where ``selected`` lies in a cache seen as one row of tokens; -1
+        stays. What a server's top-k hands to the kernel.
+        """
+        self._ask(f"slots in pages of {page_size}")
+        if page_size not in self._slots:
+            table, place = self.paged(page_size).block_tables.long(), self.selected.long().clamp(min=0)
+            found = table.gather(1, place // page_size) * page_size + place % page_size
+            self._slots[page_size] = torch.where(self.selected < 0, -1, found).int()
+        return self._slots[page_size]
+
+    @cached_property
+    def reference(self) -> AttentionReference:
+        parts = self._tokens.split(list(self.lengths.kv))
+        kept = [_bits(part)[row[row >= 0].long()] for part, row in zip(parts, self.selected, strict=True)]
+        lengths = Lengths(self.lengths.qo, tuple(map(len, kept)))
+        tokens = torch.cat(kept).view(self._tokens.dtype)
+        return compute_reference(self.geometry, lengths, self.q_nope, self.q_pe, tokens)
+
+    def moved(self) -> Self:
+        other = super().moved()
+        other.selected, other._slots = self.selected.clone(), {}
+        return other
+
+    def inputs(self) -> Mapping[str, torch.Tensor]:
+        made = {f"slots in pages of {size}": slots for size, slots in self._slots.items()}
+        if self._asked is not None:
+            made = {name: tensor for name, tensor in made.items() if name in self._asked}
+        return {**super().inputs(), "selected": self.selected, **made}
 
 
 def _bits(tensor: torch.Tensor) -> torch.Tensor:

@@ -1,6 +1,7 @@
 """Workloads of multi-head latent attention (MLA): a layer's geometry and a batch. Data only; no torch.
 
 ``attention.mla_decode`` and ``attention.mla_extend`` are absorbed: all heads read the latent cache.
+``attention.mla_sparse_decode`` is a decode step over the tokens that a sparse indexer selected (DeepSeek-V3.2).
 ``attention.mla_prefill`` is plain attention over keys and values that were projected up from it, with or without a
 prefix.
 """
@@ -16,7 +17,10 @@ from autotune_cli.kernels.attention.workload import Lengths
 from autotune_cli.kernels.base import LENGTHS_RULE, BaseWorkload, Mode, Spread, spread_lengths
 from autotune_cli.kernels.geometry import LatentGeometry
 
-MlaOperation = Literal["attention.mla_decode", "attention.mla_prefill", "attention.mla_extend"]
+MlaOperation = Literal[
+    "attention.mla_decode", "attention.mla_prefill", "attention.mla_extend", "attention.mla_sparse_decode"
+]
+_DECODES = ("attention.mla_decode", "attention.mla_sparse_decode")
 
 
 class MlaWorkload(BaseWorkload):
@@ -33,13 +37,15 @@ class MlaWorkload(BaseWorkload):
     served_context: PositiveInt | None = None
     """Longest context of the server, for which it captures its graphs; None: as long as the batch's. Not in the key."""
     index_topk: PositiveInt | None = None
-    """Tokens that the model's sparse indexer leaves to a query; this workload reads all. An engine chooses by it, so it
-    is not in the key."""
+    """Tokens that the model's sparse indexer leaves to a query. All but a sparse decode read all: an engine chooses by
+    it, and it is not in the key."""
 
     @model_validator(mode="after")
     def _shape_fits(self) -> MlaWorkload:
-        if self.operation == "attention.mla_decode" and self.new != 1:
+        if self.operation in _DECODES and self.new != 1:
             raise ValueError("a decode step has one new token a request")
+        if self.operation == "attention.mla_sparse_decode" and self.index_topk is None:
+            raise ValueError("a sparse decode reads the tokens that were selected: index_topk says how many")
         if self.operation == "attention.mla_extend" and self.new >= self.context:
             raise ValueError("an extend needs a prefix: context must exceed new")
         if self.new > self.context:
@@ -49,7 +55,7 @@ class MlaWorkload(BaseWorkload):
     @property
     def lengths(self) -> Lengths:
         """Query and cached tokens of each request."""
-        if self.operation == "attention.mla_decode":
+        if self.operation in _DECODES:
             return Lengths((1,) * self.batch, spread_lengths(self.context, self.batch, self.spread))
         qo = spread_lengths(self.new, self.batch, self.spread)
         if self.new == self.context:
@@ -59,6 +65,13 @@ class MlaWorkload(BaseWorkload):
         return Lengths(qo, tuple(n + p for n, p in zip(qo, prefix, strict=True)))
 
     @property
+    def read(self) -> tuple[int, ...]:
+        """Cached tokens of each request that a kernel has to read."""
+        if self.operation != "attention.mla_sparse_decode" or self.index_topk is None:
+            return self.lengths.kv
+        return tuple(min(tokens, self.index_topk) for tokens in self.lengths.kv)
+
+    @property
     def shape(self) -> str:
         """The batch shape as tables show it: ``64 x 8192``, or ``4 x 512+1536`` on a prefix."""
         return f"{self.batch} x {self._tokens}"
@@ -66,15 +79,16 @@ class MlaWorkload(BaseWorkload):
     @property
     def _tokens(self) -> str:
         prefix = self.context - self.new
-        on_prefix = prefix and self.operation != "attention.mla_decode"
+        on_prefix = prefix and self.operation not in _DECODES
         return f"{self.new}+{prefix}" if on_prefix else f"{self.context}"
 
     @property
     def key(self) -> str:
         """Names this workload; equal keys mean the same computation."""
         even = "" if self.spread == "uneven" else " even"
-        plain = self.operation == "attention.mla_prefill"
-        return f"{self.operation} {self.shape}{even} {self.mode} {self.latent.plain_key if plain else self.latent.key}"
+        layer = self.latent.plain_key if self.operation == "attention.mla_prefill" else self.latent.key
+        selected = f" select {self.index_topk}" if self.operation == "attention.mla_sparse_decode" else ""
+        return f"{self.operation} {self.shape}{even}{selected} {self.mode} {layer}"
 
     @property
     def beside_key(self) -> Mapping[str, str]:
@@ -95,7 +109,7 @@ class MlaWorkload(BaseWorkload):
         """Heads count as KV heads, as in a config.json before the absorption."""
         lengths = self.lengths
         return {
-            "prefix": 0 if self.operation == "attention.mla_decode" else sum(lengths.kv) - sum(lengths.qo),
+            "prefix": 0 if self.operation in _DECODES else sum(lengths.kv) - sum(lengths.qo),
             "keys": sum(lengths.kv),
             "attention": "mla" if self.index_topk is None else "dsa",
             "kv_heads": self.latent.num_heads,

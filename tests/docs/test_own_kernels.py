@@ -263,8 +263,11 @@ def test_the_page_names_fields_that_exist() -> None:
     objects = [attention, attention.lengths, attention.paged(16), make_topk(select, "normal", "cpu", 0)]
     assert isinstance(objects[2], PagedKV)
     latent = LatentGeometry(num_heads=2, kv_lora_rank=8, qk_rope_head_dim=4, qk_nope_head_dim=4, v_head_dim=4)
-    for operation, new in (("attention.mla_decode", 1), ("attention.mla_prefill", 20)):
+    for operation, new in (
+        ("attention.mla_decode", 1), ("attention.mla_prefill", 20), ("attention.mla_sparse_decode", 1),
+    ):  # fmt: skip
         fields = {"operation": operation, "latent": latent, "batch": 2, "new": new, "context": 20, "mode": "eager"}
+        fields["index_topk"] = 8
         made = make_latent(MlaWorkload.model_validate(fields), "workload", "cpu", 0)
         objects += [made, *([made.paged(16)] if isinstance(made, MlaProblem) else [])]
     layout = make_topk(select.model_copy(update={"operation": "topk.paged"}), "normal", "cpu", 0).layout

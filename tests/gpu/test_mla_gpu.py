@@ -39,6 +39,8 @@ SHAPES: dict[str, dict[str, int]] = {
     "attention.mla_decode": {"batch": 8, "context": 3000},
     "attention.mla_prefill": {"batch": 3, "new": 700, "context": 700},
     "attention.mla_extend": {"batch": 4, "new": 200, "context": 1500},
+    # Requests with fewer tokens than are selected, and with more.
+    "attention.mla_sparse_decode": {"batch": 8, "context": 3000, "index_topk": 2048},
 }
 
 
@@ -163,6 +165,8 @@ def test_who_races_on_hopper(operation: str, mode: str) -> None:
     words = ["flashinfer.mla(path=fa2", "flashinfer.mla(path=fa3", "sgl_kernel.fa3_mla("]
     if operation == "attention.mla_decode":
         words.append("sgl_kernel.flashmla")
+    if operation == "attention.mla_sparse_decode":
+        words = ["sgl_kernel.fa3_mla_sparse", "sgl_kernel.flashmla_sparse"]
     if operation == "attention.mla_prefill":
         words = ["flashinfer.mla_ragged(path=fa2", "flashinfer.mla_ragged(path=fa3", "sgl_kernel.fa3_mla_ragged"]
     for word in words:
@@ -205,6 +209,8 @@ def test_reference_agrees_with_the_cpus(operation: str) -> None:
     exact = problem.reference
     for name in ("q", "k", "v") if operation == "attention.mla_prefill" else ("q_nope", "q_pe", "_tokens"):
         setattr(problem, name, getattr(problem, name).cpu())
+    if operation == "attention.mla_sparse_decode":
+        problem.selected = problem.selected.cpu()  # type: ignore[union-attr]
     del problem.__dict__["reference"]
     wide = problem.reference
     assert torch.allclose(exact.out.cpu().double(), wide.out, rtol=1e-4, atol=1e-5)

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from result_builders import candidate, decode, result, run_file, runs
 
 from autotune_cli.errors import BadFile, NewerSchema
+from autotune_cli.kernels.workload import OPERATIONS
 from autotune_cli.plain_text import shown
 from autotune_cli.results import upgrade
 from autotune_cli.results.atomic import write_atomic
@@ -98,9 +99,7 @@ def test_text_that_is_not_unicode_is_written_readably(tmp_path: Path) -> None:
         ),
         (
             lambda d: d["workloads"][0]["workload"].__setitem__("operation", "attention.foo"),
-            "workloads[0].workload: operation must be one of 'attention.decode', 'attention.prefill', "
-            "'attention.extend', 'attention.verify', 'attention.mla_decode', 'attention.mla_prefill', "
-            "'attention.mla_extend', 'topk.select', 'topk.paged', 'topk.ragged'",
+            f"workloads[0].workload: operation must be one of {', '.join(map(repr, OPERATIONS))}",
         ),
         (lambda d: d["workloads"][0]["workload"].pop("operation"), "workloads[0].workload: operation is missing"),
         (

@@ -41,6 +41,22 @@ def fill_lengths(out: torch.Tensor, lengths: torch.Tensor, batch: int) -> None:
     out[:batch].copy_(lengths[:batch])
 
 
+def fill_selected(table: torch.Tensor, counts: torch.Tensor, slots: torch.Tensor, batch: int) -> None:
+    """What was selected for the first ``batch`` requests, the slots that are none behind the others.
+
+    Kernels that read the first ``counts`` of a row must meet no -1 there: they would read outside of the cache.
+
+    Args:
+        table: [>= batch, selected] int32, written.
+        counts: [>= batch] int32, written: slots of each row that are some.
+        slots: [>= batch, selected] int32, -1 anywhere.
+    """
+    rows = slots[:batch]
+    none = rows < 0
+    table[:batch].copy_(rows.gather(1, none.int().argsort(dim=1, stable=True)))
+    counts[:batch].copy_(table.shape[1] - none.sum(1))
+
+
 @dataclass(frozen=True)
 class TableBuffers:
     """The cache of a batch as a table of pages, on the device."""

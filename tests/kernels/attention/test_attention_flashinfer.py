@@ -75,6 +75,34 @@ def test_every_candidate(operation: str, mode: str, extra: dict[str, Any], monke
     assert ran >= 3
 
 
+def test_full_and_windowed_layers_are_planned_with_their_own_lengths(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fault: of a model with both kinds of layers, each with a wrapper of its own, one kind got the other's lengths, or
+    lengths to which the new tokens were added twice.
+
+    Put back: in ``in_window`` leave out ``- qo``, or have it give ``pages`` back whatever the window is.
+    """
+    flashinfer_emulator.install(monkeypatch)
+    monkeypatch.setattr("autotune_cli.kernels.attention.backends._flashinfer._WORKSPACE", 1 << 20)
+    planned: list[list[int]] = []
+    real = flashinfer_emulator.Paged.plan
+
+    def plan(self: flashinfer_emulator.Paged, **arguments: Any) -> None:
+        planned.append(arguments["paged_kv_indptr"].diff().tolist())
+        real(self, **arguments)
+
+    monkeypatch.setattr(flashinfer_emulator.Paged, "plan", plan)
+    problems = [
+        make_problem(workload("attention.extend", window_left=window), "workload", "cpu", 7) for window in (None, 8)
+    ]
+    ready = [REGISTRY.get("flashinfer.paged").prepare(each, path="fa2", page_size=1) for each in problems]
+    new, keys = workload("attention.extend").lengths
+    assert planned == [list(keys), [min(all_, own + 8) for own, all_ in zip(new, keys, strict=True)]]
+    # Both are planned before the first one runs, as a server plans a step.
+    for problem, prepared in zip(problems, ready, strict=True):
+        assert isinstance(prepared, Prepared)
+        assert problem.check(prepared.run()).ok
+
+
 # Backends whose calls are told nothing of the layer: their plans are.
 PLANNED = {
     "attention.decode": {"flashinfer.decode"},

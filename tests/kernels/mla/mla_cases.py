@@ -13,10 +13,15 @@ from autotune_cli.kernels.mla.workload import MlaWorkload
 
 SMALL = {"num_heads": 4, "kv_lora_rank": 512, "qk_rope_head_dim": 64, "qk_nope_head_dim": 128, "v_head_dim": 128}
 
+# Fewer than the longest requests have, more than the shortest.
+SELECTED = 64
+
 
 def workload(name: str, **latent: Any) -> MlaWorkload:
-    new, context = {"decode": (1, 90), "extend": (7, 90), "prefill": (60, 60)}[name]
+    new, context = {"decode": (1, 90), "extend": (7, 90), "prefill": (60, 60), "sparse_decode": (1, 90)}[name]
     fields: dict[str, Any] = {"operation": f"attention.mla_{name}", "batch": 3, "new": new, "context": context}
+    if name == "sparse_decode":
+        fields["index_topk"] = SELECTED
     return MlaWorkload.model_validate(fields | {"mode": "eager", "latent": SMALL | latent})
 
 

@@ -146,6 +146,22 @@ class Emulator:
             found.append(latent(*parts, call["softmax_scale"], call["causal"]))
         return torch.stack(found).to(q.dtype), torch.zeros(len(q), q.shape[2], 1)
 
+    def flash_mla_sparse_fwd(self, *args: Any, **kwargs: Any) -> Any:
+        call = self.bound("sgl_kernel.flash_mla", "flash_mla_sparse_fwd", args, kwargs)
+        q, pool, rank = call["q"], call["kv"], call["d_v"]
+        assert q.shape[1] % 64 == 0
+        assert call["indices"].dtype == call["topk_length"].dtype == torch.int32
+        assert call["indices"].shape[:2] == (len(q), 1)
+        found = []
+        for request, count in enumerate(call["topk_length"].tolist()):
+            read = call["indices"][request, 0, :count].long()
+            assert (read > 0).all(), "page 0 is no request's"
+            cached = pool[read, 0]
+            rows = q[request][None]
+            parts = rows[..., rank:], rows[..., :rank], cached[:, rank:], cached[:, :rank]
+            found.append(latent(*parts, call["sm_scale"], False)[0])
+        return torch.stack(found).to(q.dtype), torch.zeros(q.shape[:2]), torch.zeros(q.shape[:2])
+
     def cutlass_mla_get_workspace_size(self, *args: Any, **kwargs: Any) -> int:
         call = self.bound("sgl_kernel.attention", "cutlass_mla_get_workspace_size", args, kwargs, ("0.4.5",))
         # get_workspace_size of CUTLASS's sm100_fmha_mla_tma_warpspecialized.hpp: 512 numbers and a log-sum-exp a head.
@@ -172,7 +188,7 @@ def install_sgl_kernel(patch: pytest.MonkeyPatch) -> Emulator:
     functions = {
         "sgl_kernel": ("cutlass_mla_decode", "cutlass_mla_get_workspace_size", "merge_state_v2"),
         "sgl_kernel.flash_attn": ("flash_attn_with_kvcache", "flash_attn_varlen_func", "get_scheduler_metadata"),
-        "sgl_kernel.flash_mla": ("flash_mla_with_kvcache", "get_mla_metadata"),
+        "sgl_kernel.flash_mla": ("flash_mla_with_kvcache", "flash_mla_sparse_fwd", "get_mla_metadata"),
     }
     for name, members in functions.items():
         module = types.ModuleType(name)
