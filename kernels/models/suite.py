@@ -161,9 +161,10 @@ def build_suite(
     if distribution is not None:
         several = {workload.operation for workload in workloads.values() if workload.length_points}
         if not several:
-            raise BadField(field="lengths", detail="is for attention.decode, of which no workload is left")
+            raise BadField(field="lengths", detail="is for decode steps, of which no workload is left")
         if several != {workload.operation for workload in workloads.values()}:
-            notes.append("only attention.decode is measured over several lengths, the rest at lengths of its own")
+            measured = ", ".join(sorted(several))
+            notes.append(f"only {measured} is measured over several lengths, the rest at lengths of its own")
     return Suite(
         name=model.name if tp == 1 else f"{model.name}-tp{tp}",
         workloads=tuple(workloads.values()),

@@ -33,7 +33,7 @@ BAD = {
     ("--lengths", ""): "--lengths: is empty",
     ("--lengths", "unifrom"): r"--lengths: unifrom: no such file or directory \(give suite, uniform or a file\)",
     ("--lengths", "/"): r"--lengths: /: is a directory \(give suite, uniform or a file\)",
-    ("--lengths", "suite", "--op", "prefill"): "--lengths: is for attention.decode, of which no workload is left",
+    ("--lengths", "suite", "--op", "prefill"): "--lengths: is for decode steps, of which no workload is left",
     ("--lengths", "/dev/null", "--context", "8"): "--lengths: /dev/null: not a regular file but a device",
     ("--device", "gpu"): "--device: 'gpu' is none of auto, cuda, cpu",
     # Devices that aren't there.

@@ -274,4 +274,4 @@ ALL_FIELDS = sorted({key for config in CONFIGS.values() for key in config} | {"t
 def test_any_value_in_any_field_gives_a_model_or_a_clear_line(name: str, changes: dict[str, Any]) -> None:
     with suppress(BadConfig):  # any other exception fails
         model = model_from_config(CONFIGS[name] | changes, name="m", where="config.json", source="x")
-        assert model.layers or model.topk
+        assert model.layers or model.latent or model.topk
