@@ -109,7 +109,7 @@ def test_what_does_not_go_together_is_refused(tmp_path: Path) -> None:
     path.write_text("100")
     with pytest.raises(BadField, match="a file has the contexts; leave context out"):
         decodes(path, contexts=(100,))
-    with pytest.raises(BadField, match=r"is for attention\.decode, of which no workload is left"):
+    with pytest.raises(BadField, match=r"is for decode steps, of which no workload is left"):
         build_suite("llama-3.1-8b", "cuda", operations="prefill", lengths="suite")
     with pytest.raises(BadField, match="lengths: is empty"):
         decodes(" ")
