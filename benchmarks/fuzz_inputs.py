@@ -13,6 +13,7 @@ import gzip
 import json
 import random
 import sqlite3
+import sys
 import tempfile
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -241,10 +242,20 @@ def _parsed(kind: str) -> Any:
 def _change_json(document: Any, generator: random.Random) -> bytes:
     for _ in range(generator.choice((1, 1, 1, 2, 5))):
         document = _change_value(document, generator)
-    text = json.dumps(document)
+    text = _dumped(document)
     for stand_in, digits in _DIGITS.items():
         text = text.replace(f'"{stand_in}"', digits)
     return text.encode("utf-8", "surrogatepass")
+
+
+def _dumped(document: Any) -> str:
+    """As JSON, deeper than Python's limit too: one change may put a deep value into another's."""
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(20_000)
+    try:
+        return json.dumps(document)
+    finally:
+        sys.setrecursionlimit(before)
 
 
 def _change_value(document: Any, generator: random.Random) -> Any:
