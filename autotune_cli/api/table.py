@@ -25,6 +25,10 @@ class OtherDevice(AutotuneError):
     template = "{path} has results of {found}, not of {device}; device={example!r} takes them all the same"
 
 
+class NoGpu(Exception):
+    """This machine's GPU can't be told: there is none, no driver, or ``CUDA_VISIBLE_DEVICES`` names something else."""
+
+
 class NotInTable(AutotuneError):
     """A question that a table has no answer to."""
 
@@ -174,19 +178,24 @@ def load_table(
     if max_slowdown is not None and not max_slowdown >= 1.0:
         raise ValueError(f"max_slowdown is a ratio of times, 1.0 or more, not {max_slowdown}")
     run = load_cache(name, root=root)
-    here = device if device is not None else _this_gpu()
+    try:
+        here = wanted = device if device is not None else _this_gpu()
+    except NoGpu as error:
+        here, wanted = "", f"this machine, of whose GPU nothing is known ({error})"
     found = {key: environment.device for key, environment in run.environments.items()}
     keys = {key for key, product in found.items() if product == here}
     if not keys:
         products = list(dict.fromkeys(found.values()))
         raise OtherDevice(
-            path=run.path, found=" and ".join(products), device=here or "this machine, which has no NVIDIA GPU",
+            path=run.path, found=" and ".join(products), device=wanted,
             example=products[0] if products else "",
         )  # fmt: skip
     groups: dict[tuple[str, str], list[_Tuned]] = {}
-    for result in run.workloads:
+    # A product may have results under two drivers or library versions: of a workload the newest counts.
+    measured = sorted((result for result in run.workloads if result.environment in keys), key=lambda r: r.measured_at)
+    for result in {result.key: result for result in measured}.values():
         times = _times(result)
-        if result.environment in keys and times:
+        if times:
             groups.setdefault((result.workload.title, result.workload.mode), []).append(_Tuned(result, times))
     if not groups:
         raise NotInTable(path=run.path, detail=f"no workload on {here} has a right candidate")
@@ -194,7 +203,7 @@ def load_table(
     if max_slowdown is not None:
         narrowed = {key: _fewest(group, max_slowdown) for key, group in groups.items()}
     tuned = {key: tuple(group) for key, group in groups.items()}
-    return Table(run.path, str(here), max_slowdown or 1.0, tuned, narrowed)
+    return Table(run.path, here, max_slowdown or 1.0, tuned, narrowed)
 
 
 def _times(result: WorkloadResult) -> dict[str, float]:
@@ -219,15 +228,19 @@ def _fewest(group: Sequence[_Tuned], most: float) -> frozenset[str]:
     return fewest(options)
 
 
-def _this_gpu() -> str | None:
-    """Product name of the GPU that CUDA would take first, by NVML; None: there is none."""
-    try:
-        import pynvml
+def _this_gpu() -> str:
+    """Product name of the GPU that CUDA would take first, by NVML.
 
+    Raises:
+        NoGpu: with NVML's reason.
+    """
+    import pynvml
+
+    first = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0].strip() or "0"
+    try:
         pynvml.nvmlInit()
-        first = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0].strip() or "0"
         by_uuid = first.startswith("GPU-")
         handle = pynvml.nvmlDeviceGetHandleByUUID(first) if by_uuid else pynvml.nvmlDeviceGetHandleByIndex(int(first))
         return str(pynvml.nvmlDeviceGetName(handle))
-    except Exception:
-        return None
+    except (pynvml.NVMLError, ValueError) as error:
+        raise NoGpu(str(error)) from error

@@ -37,7 +37,7 @@ def results_table(view: ResultsView, page: Page) -> str:
             return
         rows = [tuple(map(shown, _row(entry))) for entry in view.entries]
         if console.width < _NARROW:
-            console.print(folded([Record(Text(f"{row[0]} {row[1]}"), tuple(map(Text, row[2:]))) for row in rows]))
+            console.print(folded([_record(row) for row in rows]))
             return
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
         for column in _COLUMNS:
@@ -47,6 +47,13 @@ def results_table(view: ResultsView, page: Page) -> str:
         console.print(table)
 
     return drawn(draw, page)
+
+
+def _record(row: tuple[str, ...]) -> Record:
+    """Without a head of columns, a number of workloads must say what it is."""
+    kind, name, measured, device, workloads, gain = row
+    cells = (measured, device, f"workloads: {workloads}" if workloads else "", gain)
+    return Record(Text(f"{kind} {name}"), tuple(Text(cell) for cell in cells if cell))
 
 
 def results_markdown(view: ResultsView, page: Page) -> str:

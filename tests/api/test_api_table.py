@@ -7,6 +7,7 @@ import random
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -84,8 +85,12 @@ def test_another_device_is_refused_unless_it_is_named(monkeypatch: pytest.Monkey
     monkeypatch.setattr(module, "_this_gpu", lambda: "NVIDIA B200")
     with pytest.raises(OtherDevice, match=r"has results of NVIDIA H200 and NVIDIA H100.*, not of NVIDIA B200; device="):
         load_table("llama-3.1-8b", root=ROOT)
-    monkeypatch.setattr(module, "_this_gpu", lambda: None)
-    with pytest.raises(OtherDevice, match="not of this machine, which has no NVIDIA GPU"):
+
+    def unknown() -> str:
+        raise module.NoGpu("Driver Not Loaded")
+
+    monkeypatch.setattr(module, "_this_gpu", unknown)
+    with pytest.raises(OtherDevice, match=r"machine, of whose GPU nothing is known \(Driver Not Loaded\); "):
         load_table("llama-3.1-8b", root=ROOT)
     monkeypatch.setattr(module, "_this_gpu", lambda: H100)
     assert load_table("llama-3.1-8b", root=ROOT).device == H100
@@ -145,3 +150,23 @@ print({{"torch", "pandas", "flashinfer"}} & set(sys.modules))
 """
     done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_of_two_results_of_a_workload_the_newest_counts(monkeypatch: pytest.MonkeyPatch, first: bool) -> None:
+    """A cache keeps what was measured under the driver before."""
+    run = load_cache("llama-3.1-8b", root=ROOT)
+    before = llama().best(DECODE, batch_size=1, context=1024)
+    old = next(
+        each
+        for each in run.workloads
+        if each.key == before.workload and run.environments[each.environment].device == H100
+    )
+    slower = [
+        each.model_copy(update={"median_us": 2 * each.median_us}) if each.median_us else each for each in old.candidates
+    ]
+    new = old.model_copy(update={"candidates": tuple(slower), "measured_at": "2027-01-01T00:00:00Z"})
+    workloads = (new, *run.workloads) if first else (*run.workloads, new)
+    changed = replace(run, file=run.file.model_copy(update={"workloads": workloads}))
+    monkeypatch.setattr(module, "load_cache", lambda name, root: changed)
+    assert llama().best(DECODE, batch_size=1, context=1024).us == 2 * before.us
