@@ -20,6 +20,7 @@ import torch
 
 from autotune_cli.errors import BadFile
 from autotune_cli.kernels.base import CapturedScores
+from autotune_cli.reading import Unreadable, open_input
 
 # Names of the scores and of the rows' lengths, the likeliest first.
 _SCORES = ("scores", "score", "logits", "input", "kwarg_input", "kwarg_score", "kwarg_scores", "kwarg_logits", "arg_0")
@@ -115,7 +116,11 @@ def _tensors(path: str) -> Mapping[str, torch.Tensor]:
     if read is None:
         raise BadFile(path=path, detail="scores are in a file .npy, .pt or .safetensors")
     try:
+        # The readers below go back and forth in a file; a pipe or a device would be waited for.
+        open_input(Path(path), pipes=False).close()
         return read(path)
+    except Unreadable as error:
+        raise BadFile(path=path, detail=str(error)) from error
     except OSError as error:
         raise BadFile(path=path, detail=(error.strerror or str(error)).lower()) from error
 
@@ -124,7 +129,9 @@ def _read_npy(path: str) -> Mapping[str, torch.Tensor]:
     try:
         array = np.load(path, allow_pickle=False)
     except (ValueError, EOFError) as error:
-        raise BadFile(path=path, detail=f"is no .npy file of numbers: {error}") from error
+        # NumPy's own words advise to load what may run code.
+        detail = "is no whole .npy file of numbers (Python objects in it are not loaded)"
+        raise BadFile(path=path, detail=detail) from error
     try:
         return {"scores": torch.from_numpy(np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("=")))}
     except (TypeError, AttributeError) as error:

@@ -133,7 +133,7 @@ BAD: dict[str, tuple[Callable[[Path], Path], str]] = {
     "half": (lambda f: saved(f / "x.pt", SCORES.half()), "is float16 .*scores are float32 or bfloat16"),
     "integers": (lambda f: saved(f / "x.pt", LENGTHS[:, None]), "is int64"),
     "texts": (lambda f: array(f / "x.npy", np.array([["a"]])), "is no type of scores"),
-    "objects": (lambda f: array(f / "x.npy", np.array([_Runs()])), r"is no \.npy file of numbers"),
+    "objects": (lambda f: array(f / "x.npy", np.array([_Runs()])), r"Python objects in it are not loaded"),
     "nan": (lambda f: saved(f / "x.pt", SCORES.clone().fill_(torch.nan)), "has 150 scores that are NaN"),
     "no scores": (lambda f: saved(f / "x.pt", {"a": SCORES, "b": SCORES}), "has no tensor named scores or .*but: a, b"),
     "lengths": (lambda f: saved(f / "x.pt", {"scores": SCORES, "lengths": LENGTHS[:2]}), r"lengths are int64 \[2\]"),
@@ -192,3 +192,11 @@ def test_damaged_files_are_refused(tmp_path: Path) -> None:
 
 def test_suites_without_a_file_are_what_they_were() -> None:
     assert cases(TopkWorkload.select(rows=1, width=9, k=2)) == DISTRIBUTIONS
+
+
+@pytest.mark.parametrize("ending", [".npy", ".pt", ".safetensors"])
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"scores{ending}"
+    os.mkfifo(path)
+    with pytest.raises(BadFile, match="not a regular file but a pipe"):
+        load(str(path))
