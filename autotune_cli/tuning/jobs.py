@@ -119,6 +119,7 @@ class RunRound:
     entries: tuple[RoundEntry, ...]
     iterations: int
     placements: int = 1
+    """0: where the candidates were vetted."""
 
     def __call__(self, bench: Bench) -> RoundDone | RoundFailed:
         return bench.round(self.workload, self.number, self.entries, self.iterations, self.placements)

@@ -31,7 +31,9 @@ class RacePolicy:
     rough_margin: float = 1.3
     """A candidate whose rough time is beyond this times the best rough time isn't raced: clocks move times by 15 %."""
     heats: int = 2
-    """Rounds before the others that only knock out: at one placement, with a placement's share of the calls."""
+    """Rounds before the others that only knock out: at one placement, the first where the candidates were vetted, with
+    a placement's share of the calls.
+    """
     early_margins: tuple[float, ...] = (0.15, 0.06)
     """A candidate that is slower by more than this after 1, 2 ... heats (without heats: rounds) drops out: two copies
     were 4 % apart."""

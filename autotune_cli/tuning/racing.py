@@ -176,10 +176,14 @@ class Racing:
         return tuple(order)
 
     def _calls(self, number: int) -> tuple[int, int]:
-        """Calls of a candidate in a round, and at how many placements."""
+        """Calls of a candidate in a round, and at how many placements; the first heat is where they were vetted, as
+        what it tells apart is more than a placement does, and preparing them anew takes longer than measuring them.
+        """
         policy = self._task.policy
         calls, placements = policy.calls(self.race.best_us), policy.placements
-        return (-(-calls // placements), 1) if self.race.is_heat(number) else (calls, placements)
+        if not self.race.is_heat(number):
+            return calls, placements
+        return -(-calls // placements), min(number, 1)
 
     def _take(self, number: int, order: tuple[RoundEntry, ...], outcome: RoundDone) -> None:
         known = self._findings.conditions

@@ -54,6 +54,9 @@ class Rounds:
     ) -> RoundDone | RoundFailed:
         """One interleaved pass over ``entries`` at each of ``placements``, all of them new in every round; and at each
         of the workload's lengths, for which they share the calls and what was prepared.
+
+        Args:
+            placements: 0: one, where the inputs lie, with what is prepared there.
         """
         current: list[RoundEntry | None] = [None]
         readings: list[Conditions] = []
@@ -70,13 +73,14 @@ class Rounds:
             problems: list[Problem] = []
             kept: list[Any] = []
             self._phases.tell(JUDGE_PHASE, "")
-            self._begin(entries)
+            self._begin(entries, anew=placements > 0)
             for _ in range(self._placements(entries, placements)):
                 if launches:
                     # Alive while they are measured; the last ones stay for the check after the race.
                     kept.append((self._cases.problem(self._cases.timed), self._launches.release()))
                     self._phases.tell(JUDGE_PHASE, "")
-                self._move()
+                if placements:
+                    self._move()
                 problems.append(self._cases.problem(self._cases.timed))
                 for entry in entries:
                     current[0] = entry
@@ -109,21 +113,24 @@ class Rounds:
 
     def _placements(self, entries: tuple[RoundEntry, ...], most: int) -> int:
         """At how many placements a round measures."""
+        if not most:
+            return 1
         size = self._cases.size()
         # What a library keeps lies in one place at a time.
         if any(REGISTRY.get(entry.candidate.backend).forget is not None for entry in entries):
             return 1
         return most if size <= SMALL_BYTES and self._placement.has_room(most * size) else 1
 
-    def _begin(self, entries: tuple[RoundEntry, ...]) -> None:
-        """Forget what was prepared for the round before and what libraries keep, so that it lies elsewhere in this one;
-        inputs that a candidate has changed are drawn anew.
+    def _begin(self, entries: tuple[RoundEntry, ...], anew: bool) -> None:
+        """Forget what was prepared for the round before and what libraries keep, so that it lies elsewhere in this one,
+        if it is to be prepared ``anew``; inputs that a candidate has changed are drawn anew in any case.
         """
-        self._launches.clear()
-        for name in sorted({entry.candidate.backend for entry in entries}):
-            forget = REGISTRY.get(name).forget
-            if forget is not None:
-                forget()
+        if anew:
+            self._launches.clear()
+            for name in sorted({entry.candidate.backend for entry in entries}):
+                forget = REGISTRY.get(name).forget
+                if forget is not None:
+                    forget()
         case = self._cases.timed
         if not self._cases.is_unchanged(case):
             self._checker.drop(case)

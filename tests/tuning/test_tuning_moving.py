@@ -109,6 +109,18 @@ def test_a_library_that_keeps_something_is_at_one_place_a_round(backends: Callab
     assert plain.log == ["prepare"] * (2 + 6)
 
 
+def test_the_first_heat_is_where_candidates_were_vetted(backends: Callable[..., Seen]) -> None:
+    """What was prepared there is used; the next round begins elsewhere."""
+    seen = backends("tests.keeps")
+    table = bench()
+    assert table.vet(SMALL, Candidate("tests.keeps"), 1).status == "ok"
+    race(table, 1, "tests.keeps", places=0)
+    assert seen.log == ["prepare"]
+    race(table, 1, "tests.keeps", places=1)
+    assert seen.log == ["prepare", "forget", "prepare"]
+    assert len({problem.scores.data_ptr() for problem in seen.problems}) == 2
+
+
 def test_only_those_that_take_part_are_asked(backends: Callable[..., Seen]) -> None:
     seen, other = backends("tests.keeps"), backends("tests.others")
     race(bench(), 2, "tests.keeps")
