@@ -99,6 +99,11 @@ def launch(backend: Backend, candidate: Candidate, problem: AttentionProblem) ->
     return problem.check(output)
 
 
+def sums(problem: AttentionProblem) -> dict[str, float]:
+    """Of what was asked for so far; a candidate may ask for more."""
+    return {name: tensor.double().sum().item() for name, tensor in problem.inputs().items()}
+
+
 def failures(shape: AttentionWorkload, backend: Backend) -> dict[str, str]:
     """What went wrong, by candidate and case."""
     found: dict[str, str] = {}
@@ -111,7 +116,7 @@ def failures(shape: AttentionWorkload, backend: Backend) -> dict[str, str]:
                 continue
             if backend.build is not None:
                 backend.build(shape, **dict(candidate.knobs))
-            before = [tensor.double().sum().item() for tensor in problem.inputs().values()]
+            before = sums(problem)
             try:
                 verdict = launch(backend, candidate, problem)
             except Exception as error:
@@ -119,8 +124,8 @@ def failures(shape: AttentionWorkload, backend: Backend) -> dict[str, str]:
                 continue
             if not verdict.ok:
                 found[f"{candidate.key} {case}"] = f"{verdict.measure} {verdict.error:.3g}: {verdict.message}"
-            after = [tensor.double().sum().item() for tensor in problem.inputs().values()][: len(before)]
-            if after != before:
+            after = sums(problem)
+            if any(after[name] != total for name, total in before.items()):
                 found[f"{candidate.key} {case}"] = "changed its inputs"
         del problem
         torch.cuda.empty_cache()
