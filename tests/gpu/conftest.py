@@ -1,4 +1,4 @@
-"""A kernel that touches illegal memory spoils its process: every test after it would fail for that, and hide the rest."""
+"""A kernel that touches illegal memory spoils its process: each test after it would fail too, and hide the rest."""
 
 from __future__ import annotations
 
