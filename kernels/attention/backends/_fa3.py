@@ -148,10 +148,15 @@ def frozen(arguments: dict[str, Any]) -> str:
 def metadata_arguments(problem: AttentionProblem, arguments: dict[str, Any], num_splits: int) -> dict[str, Any]:
     """Arguments of ``get_scheduler_metadata`` for the call with ``arguments``; made once a step, as SGLang does."""
     g = problem.geometry
+    longest = max(problem.lengths.kv)
+    if g.window_left is not None:
+        # A window that covers all keys is none for FA3, and the metadata of a layer without a window has another
+        # layout. The call takes the width of the table for the longest, so a captured one would read the wrong one.
+        longest = arguments["page_table"].shape[1] * arguments["k_cache"].shape[1]
     return {
         "batch_size": len(problem.lengths.qo),
         "max_seqlen_q": arguments["max_seqlen_q"],
-        "max_seqlen_k": max(problem.lengths.kv),
+        "max_seqlen_k": longest,
         "num_heads": g.num_qo_heads,
         "num_heads_k": g.num_kv_heads,
         "headdim": g.head_dim,

@@ -81,6 +81,20 @@ def test_a_capture_has_a_table_as_wide_as_the_longest_context_served(monkeypatch
         assert emulator.calls["get_scheduler_metadata"][-1]["max_seqlen_k"] == max(shape.lengths.kv)
 
 
+def test_metadata_of_a_window_is_laid_out_as_the_call_reads_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A window over all keys is none for FA3, whose metadata has another layout: both must count the same keys."""
+    emulator = fa3_emulator.install(monkeypatch)
+    shape = workload("attention.decode", mode="graph", window_left=200).model_copy(update={"served_context": 4096})
+    problem = make_problem(shape, "workload", "cpu", 7)
+    assert max(shape.lengths.kv) <= 200
+    prepared = REGISTRY.get("sgl_kernel.fa3").prepare(problem, page_size=16, num_splits=0, scheduler_metadata=True)
+    assert isinstance(prepared, Prepared)
+    prepared.run()
+    call = emulator.calls["flash_attn_with_kvcache"][-1]
+    wide = call["page_table"].shape[1] * call["k_cache"].shape[1]
+    assert emulator.calls["get_scheduler_metadata"][-1]["max_seqlen_k"] == wide == 4096
+
+
 def test_a_plan_makes_the_metadata_anew_where_the_capture_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
     emulator = fa3_emulator.install(monkeypatch)
     problem = make_problem(workload("attention.decode"), "workload", "cpu", 7)
