@@ -100,7 +100,11 @@ class WorkloadPart:
     winner_is_default: bool
     time: str
     baseline: str
+    """Its time, or in a word why there is none."""
+    roofline: str
+    """The floor's time."""
     floor: str
+    """The winner's share of it."""
     ties: str
     speedups: tuple[Speedup, ...]
     """One for each of the result's ``baselines``."""

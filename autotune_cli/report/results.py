@@ -15,7 +15,7 @@ from autotune_cli.render.run_header import header
 from autotune_cli.render.run_rows import candidate_cells, workload_row
 from autotune_cli.render.run_totals import counts
 from autotune_cli.render.run_warnings import warnings_of
-from autotune_cli.render.text import rough, speedup
+from autotune_cli.render.text import microseconds, rough, speedup, with_interval
 from autotune_cli.report.environment import environment_facts
 from autotune_cli.report.history import history_of
 from autotune_cli.report.model import (
@@ -91,6 +91,8 @@ def _means(results: Sequence[WorkloadResult], names: Sequence[str]) -> list[Mean
 
 def _workload(where: str, result: WorkloadResult, names: Sequence[str]) -> WorkloadPart:
     row = workload_row(result, names[0] if names else None)
+    times = tuple(_times(result, names[0] if names else None))
+    held = next((point for point in times if point.series == "baseline"), None)
     return WorkloadPart(
         id=where,
         operation=result.workload.operation,
@@ -101,14 +103,15 @@ def _workload(where: str, result: WorkloadResult, names: Sequence[str]) -> Workl
         winner=row.winner,
         winner_is_default=row.winner_is_default,
         time=row.time,
-        baseline=row.baseline,
+        baseline=row.baseline if held is None else with_interval(held.us, held.interval),
+        roofline=microseconds(result.floor_us),
         floor=row.floor,
         ties=row.ties,
         speedups=tuple(_speedup(result, name) for name in names),
         candidates=tuple(_candidate(each, result) for each in sorted(result.candidates, key=_by_time)),
         history=history_of(result),
         sizes=tuple(result.workload.sizes.items()),
-        times=tuple(_times(result, names[0] if names else None)),
+        times=times,
         lengths=tuple(length_rows(result)),
         facts=tuple(_facts(result)),
     )

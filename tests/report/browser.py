@@ -14,6 +14,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -34,6 +35,17 @@ _OPTIONS = (
 )  # fmt: skip
 # Of the kinds of keys that a test presses: code and what is typed.
 _KEYS = {"Tab": (9, ""), "Enter": (13, "\r"), " ": (32, " "), "ArrowDown": (40, ""), "ArrowRight": (39, "")}
+
+
+# The protocol's pipes are descriptors 3 (to the browser) and 4 (from it), whichever ours are.
+_WRAPPER = """
+import fcntl, os, sys
+ends = [fcntl.fcntl(int(each), fcntl.F_DUPFD, 10) for each in sys.argv[1:3]]
+for number, end in zip((3, 4), ends):
+    os.dup2(end, number)
+    os.close(end)
+os.execvp(sys.argv[3], sys.argv[3:])
+"""
 
 
 class BrowserError(AssertionError):
@@ -183,10 +195,8 @@ def chromium(variables: Mapping[str, str] | None = None) -> Iterator[Page]:
         ours_in, theirs_out = os.pipe()
         # A browser must not trust its sandbox to root; the page is our own.
         options = [*_OPTIONS, f"--user-data-dir={profile}", *(["--no-sandbox"] if os.geteuid() == 0 else [])]
-        # The protocol's pipes are descriptors 3 (to the browser) and 4 (from it).
-        wrapper = ["sh", "-c", 'exec 3<&"$0" 4>&"$1"; shift; exec "$@"', str(theirs_in), str(theirs_out)]
         with subprocess.Popen(
-            [*wrapper, program, *options],
+            [sys.executable, "-S", "-c", _WRAPPER, str(theirs_in), str(theirs_out), program, *options],
             pass_fds=(theirs_in, theirs_out), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL, start_new_session=True, env={**os.environ, **(variables or {}), "HOME": profile},
         ) as process:  # fmt: skip

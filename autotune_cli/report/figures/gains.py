@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from autotune_cli.report.figures.look import Figure, Spec, frame, interval_layers, row_names, tip
+from autotune_cli.report.figures.look import SILENT, Figure, Spec, frame, interval_layers, row_names, tip
 from autotune_cli.report.model import ResultPart, WorkloadPart
 
 # From one speed-up to another this much larger, a logarithmic axis shows both.
@@ -58,7 +58,7 @@ def _spec(rows: Sequence[Spec], over: str) -> Spec:
 
 def _texts(x: Spec, which: str, style: str) -> Spec:
     return {
-        "mark": {"type": "text", "align": "left", "dx": 8, "fontStyle": style},
+        "mark": {"type": "text", "align": "left", "dx": 8, "fontStyle": style, **SILENT},
         "encoding": {"x": x, "y": row_names(), "text": {"field": "text"}},
         "transform": [{"filter": which}],
     }

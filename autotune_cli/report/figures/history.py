@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from autotune_cli.report.figures.look import LEGEND, Spec, category, frame, tip
+from autotune_cli.report.figures.look import LEGEND, SILENT, Spec, category, frame, points, tip
 
 _SHAPES: Final = (
     "circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right", "triangle-left",
@@ -43,9 +43,9 @@ def _times() -> Spec:
     spec = frame(260, "Time of each candidate in each round")
     spec["encoding"] = {"x": _X, "y": y, "color": colour}
     spec["layer"] = [
-        {"mark": {"type": "line", "opacity": 0.7, "strokeWidth": 1.5}},
+        {"mark": {"type": "line", "opacity": 0.7, "strokeWidth": 1.5, **SILENT}},
         {
-            "mark": {"type": "point", "filled": True, "size": 55, "opacity": 1},
+            "mark": points(55, tips),
             "encoding": {"shape": shape, "tooltip": tips},
         },
     ]
@@ -55,13 +55,13 @@ def _times() -> Spec:
 def _clock() -> Spec:
     colour, shape = category("state", _STATES, {"orient": "bottom"})
     scale, axis = {"zero": False, "padding": 8}, {"title": "SM clock, MHz", "tickCount": 4, **_AXIS}
-    tips = [tip("round", "round"), tip("mhz", "SM clock, MHz"), tip("why", "throttled by")]
+    tips = [tip("round", "round"), tip("mhz", "SM clock, MHz", ".0f"), tip("state", "state"), tip("why", "because of")]
     spec = frame(110, "SM clock in each round")
     spec["encoding"] = {"x": _X, "y": {"field": "mhz", "type": "quantitative", "scale": scale, "axis": axis}}
     spec["layer"] = [
-        {"mark": {"type": "line", "color": "var(--faint)", "strokeWidth": 1.5}},
+        {"mark": {"type": "line", "color": "var(--faint)", "strokeWidth": 1.5, **SILENT}},
         {
-            "mark": {"type": "point", "filled": True, "size": 55, "opacity": 1},
+            "mark": points(55, tips),
             "encoding": {"color": colour, "shape": shape, "tooltip": tips},
         },
     ]

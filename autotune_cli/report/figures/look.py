@@ -10,6 +10,7 @@ Spec = dict[str, Any]
 Looks = Mapping[str, tuple[str, str]]
 """Of each category the colour and the shape, in the order of the legend."""
 
+SILENT: Final[Spec] = {"aria": False}
 LEGEND: Final[Spec] = {"title": None, "labelLimit": 0}
 _SCHEMA: Final = "https://vega.github.io/schema/vega-lite/v6.json"
 _CONFIG: Final[Spec] = {
@@ -71,6 +72,20 @@ def tip(name: str, title: str, number: str | None = None) -> Spec:
     }
 
 
+def points(size: int, tips: Sequence[Spec], **changes: Any) -> Spec:
+    """The mark of points, of which a screen reader is told what the tooltip shows. Lines and intervals are
+    :data:`SILENT`: they would say the same again.
+    """
+    said = " + '; ' + ".join(f"'{each['title']}: ' + {_value(each)}" for each in tips)
+    mark: Spec = {"type": "point", "filled": True, "size": size, "opacity": 1, "description": {"expr": said}}
+    return mark | changes
+
+
+def _value(tip: Spec) -> str:
+    field = f"datum['{tip['field']}']"
+    return f"format({field}, '{tip['format']}')" if "format" in tip else field
+
+
 def category(field: str, looks: Looks, legend: Spec) -> tuple[Spec, Spec]:
     """The colour and the shape of a category; their legends become one."""
     key = {"field": field, "type": "nominal", "legend": {**LEGEND, **legend}}
@@ -93,16 +108,16 @@ def interval_layers(
     measured = [{"filter": f"isValid(datum.{value})"}]
     return [
         {
-            "mark": {"type": "rule", "color": "var(--text)", "strokeDash": [4, 3]},
+            "mark": {"type": "rule", "color": "var(--text)", "strokeDash": [4, 3], **SILENT},
             "encoding": {"x": {"datum": unchanged, "type": "quantitative"}},
         },
         {
-            "mark": {"type": "rule", "strokeWidth": 2},
+            "mark": {"type": "rule", "strokeWidth": 2, **SILENT},
             "encoding": {"x": {**x, "field": "low"}, "x2": {"field": "high"}, "y": row_names(), "color": colour},
             "transform": measured,
         },
         {
-            "mark": {"type": "point", "filled": True, "size": 70, "opacity": 1},
+            "mark": points(70, tips),
             "encoding": {"x": x, "y": row_names(), "color": colour, "shape": shape, "tooltip": list(tips)},
             "transform": measured,
         },

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Collection, Sequence
 from typing import Final
 
-from autotune_cli.report.figures.look import LEGEND, Figure, Spec, category, frame, tip
+from autotune_cli.report.figures.look import LEGEND, SILENT, Figure, Spec, category, frame, points, tip
 from autotune_cli.report.model import ResultPart, WorkloadPart
 
 _LOOKS: Final = {"winner": ("var(--better)", "circle"), "baseline": ("var(--worse)", "diamond")}
@@ -122,12 +122,12 @@ def _roofline(place: Spec) -> list[Spec]:
     tips = [tip("name", "workload"), tip("us", "roofline, us", ",.4~r")]
     return [
         {
-            "mark": {"type": "line", "color": "var(--text)", "strokeWidth": 1.2, "opacity": 0.8},
+            "mark": {"type": "line", "color": "var(--text)", "strokeWidth": 1.2, "opacity": 0.8, **SILENT},
             "encoding": {**place, "strokeDash": dash},
             "transform": _FLOOR,
         },
         {
-            "mark": {"type": "point", "shape": "stroke", "color": "var(--text)", "size": 90, "opacity": 1},
+            "mark": points(90, tips, filled=False, shape="stroke", color="var(--text)"),
             "encoding": {**place, "tooltip": tips},
             "transform": _FLOOR,
         },
@@ -142,13 +142,13 @@ def _measured(place: Spec, there: Collection[str]) -> list[Spec]:
     interval = {"x": place["x"], "y": {**place["y"], "field": "low"}, "y2": {"field": "high"}, "color": colour}
     return [
         {
-            "mark": {"type": "line", "strokeWidth": 1.5, "opacity": 0.6},
+            "mark": {"type": "line", "strokeWidth": 1.5, "opacity": 0.6, **SILENT},
             "encoding": {**place, "color": colour},
             "transform": _TIMED,
         },
-        {"mark": {"type": "rule", "strokeWidth": 3}, "encoding": interval, "transform": _TIMED},
+        {"mark": {"type": "rule", "strokeWidth": 3, **SILENT}, "encoding": interval, "transform": _TIMED},
         {
-            "mark": {"type": "point", "filled": True, "size": 60, "opacity": 1},
+            "mark": points(60, tips),
             "encoding": {**place, "color": colour, "shape": shape, "tooltip": tips},
             "transform": _TIMED,
         },
@@ -157,7 +157,7 @@ def _measured(place: Spec, there: Collection[str]) -> list[Spec]:
 
 def _names(place: Spec) -> Spec:
     return {
-        "mark": {"type": "text", "align": {"expr": "datum.align"}, "dy": {"expr": "datum.dy"}},
+        "mark": {"type": "text", "align": {"expr": "datum.align"}, "dy": {"expr": "datum.dy"}, **SILENT},
         "encoding": {"x": place["x"], "y": place["y"], "text": {"field": "line"}},
         "transform": [{"filter": "isValid(datum.align)"}],
     }
