@@ -36,17 +36,12 @@ class ReportOptions:
         str | None,
         typer.Argument(metavar="B", help="A second one: what changed from A to it comes first.", show_default=False),
     ] = None
-    output: Annotated[Path, typer.Option("--output", "-o", help="The HTML file.", metavar="FILE")] = Path("report.html")
+    output: Annotated[Path, typer.Option("-o", "--output", help="The HTML file.", metavar="FILE")] = Path("report.html")
     baseline: Annotated[
         str | None,
         typer.Option(help="What the speed-ups are over in the first place, one of A's or B's.", metavar="BASELINE"),
     ] = None
-    device: Annotated[
-        str | None,
-        typer.Option(
-            help="Of a file with several devices, this one: a part of its name, such as h200.", metavar="NAME"
-        ),
-    ] = None
+    device: shared.OfDevice = None
     name: shared.OfName = None
     root: shared.Root = Path()
 

@@ -118,8 +118,14 @@ class Page:
         return answer["result"].get("value")
 
     def drawn(self) -> None:
-        """Wait until all that was asked for is drawn. Events that are on their way (a toggle) come first."""
+        """Wait until all that was asked for is drawn."""
         self.ask("new Promise((done) => setTimeout(done)).then(() => window.reportDrawn?.()).then(() => null)")
+
+    def until(self, condition: str) -> None:
+        """Wait until a JavaScript expression is true: of what the browser does in its own time."""
+        self.ask(f"""new Promise((done) => {{
+            const look = () => (({condition}) ? done(null) : setTimeout(look, 10)); look(); }})""")
+        self.drawn()
 
     def texts(self, selector: str) -> list[str]:
         """What stands in the elements that are seen."""
@@ -153,6 +159,8 @@ class Page:
 
     def media(self, kind: str = "screen", **features: str) -> None:
         """What the page is shown on: ``print``, or a screen with ``prefers_color_scheme="dark"``."""
+        # A page that scrolls smoothly would still be on its way when a button is looked for.
+        features = {"prefers_reduced_motion": "reduce", **features}
         named = [{"name": name.replace("_", "-"), "value": value} for name, value in features.items()]
         self.send("Emulation.setEmulatedMedia", media=kind, features=named)
 

@@ -110,6 +110,7 @@ def test_a_figure_has_the_numbers_of_the_file(page: Page, files: dict[str, Path]
 def test_a_click_opens_a_workload_with_its_rounds_and_clock(page: Page, files: dict[str, Path]) -> None:
     page.open(files["llama"])
     page.click("#r0-table tbody tr:nth-child(15) a")
+    page.until("document.querySelector('#r0-w14 figure').dataset.drawn === 'yes'")
     assert page.ask("document.getElementById('r0-w14').open") is True
     assert page.ask("location.hash") == "#r0-w14"
     result = cached("llama-3.1-8b", "h100").workloads[14]
@@ -282,8 +283,8 @@ def test_what_a_screen_reader_is_told(page: Page, files: dict[str, Path]) -> Non
 
 def test_nothing_of_others_is_run(page: Page, files: dict[str, Path]) -> None:
     page.open(files["hostile"])
-    page.ask("document.querySelectorAll('#b0 details').forEach((each) => { each.open = true; })")
-    page.drawn()
+    page.click("#b0 .open-all")
+    page.until(COUNT.format("#b0 figure[data-drawn=yes]") + f" === {2 * len(HOSTILE)}")
     assert page.ask(COUNT.format("#b0 details.workload svg")) == 4 * len(HOSTILE)
     for text in HOSTILE.values():
         page.ask("document.getElementById('text').select()")

@@ -17,6 +17,11 @@
   let wanted = null;
   let drawing = Promise.resolve();
 
+  // One task after another, so that the page stays responsive; one that fails leaves the others alone, and the tables.
+  function later(task) {
+    drawing = drawing.then(task).catch((error) => console.error(error));
+  }
+
   const isWanted = (row) => wanted === null || wanted.has(row.w);
 
   // Some figures grow with their rows.
@@ -30,16 +35,21 @@
     views.set(place, { view, spec, filtered });
   }
 
-  // One after another, so that the page stays responsive; a figure is drawn when it is first seen.
+  // A figure is drawn when it is first seen.
   function draw(place) {
     const spec = data.figures[place.dataset.figure];
     if (!spec || views.has(place)) return;
     views.set(place, null);
-    drawing = drawing.then(() => embed(place, spec, spec.data.values.filter(isWanted), true));
+    later(() => embed(place, spec, spec.data.values.filter(isWanted), true));
   }
 
+  let waiting = false;
   function redraw() {
-    drawing = drawing.then(async () => {
+    // Who types fast gets the last word drawn.
+    if (waiting) return;
+    waiting = true;
+    later(async () => {
+      waiting = false;
       for (const drawn of views.values()) {
         if (!drawn || !drawn.filtered) continue;
         const rows = drawn.spec.data.values.filter(isWanted);
@@ -85,7 +95,7 @@
         round: history.rounds[index], mhz: clock[0], why: clock[1], state: clock[2] ? "dropped" : clock[1] ? "throttled" : "as usual",
       }).filter(Boolean));
     }
-    drawing = drawing.then(async () => {
+    later(async () => {
       for (const [index, place] of all(".plot", figure).slice(0, specs.length).entries()) {
         const spec = structuredClone(specs[index]);
         spec.encoding.x.scale.domain = [first, last];
