@@ -90,6 +90,10 @@ class WorkloadPart:
 
     id: str
     """Unique on the page, and no text of others."""
+    name: str
+    """In a few words, unique in its result: ``attention.decode 64 x ≤8192 graph``."""
+    key: str
+    """All that it is: its geometry and types too."""
     operation: str
     title: str
     """The operation with what tells a model's layers apart."""
@@ -119,11 +123,6 @@ class WorkloadPart:
     """Rows of a workload that was captured once and measured at several lengths."""
     facts: tuple[str, ...] = ()
     """Sentences: the noise, why the race ended, what is the same for all lengths."""
-
-    @property
-    def name(self) -> str:
-        """The workload in a few words: ``attention.decode 64 x ≤8192 graph``."""
-        return f"{self.title} {self.batch} x {self.context} {self.mode}"
 
     @property
     def statuses(self) -> tuple[str, ...]:

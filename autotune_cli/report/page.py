@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from collections import Counter
 from importlib import resources
 from typing import Any
 
@@ -79,19 +80,29 @@ def json_in_html(document: Any) -> str:
 
 def _rounds(history: History) -> dict[str, Any]:
     """What the page draws of a workload's rounds."""
+    clocks = [
+        None if clock is None or clock.mhz is None else [clock.mhz, clock.throttled, clock.dropped]
+        for clock in history.clocks
+    ]
     return {
         "rounds": history.rounds,
         "series": [
-            {"label": f"{each.label} ({each.role})" if each.role else each.label, "status": each.status, "us": each.us}
-            for each in history.series
+            {"label": label, "status": series.status, "us": series.us}
+            for label, series in zip(_labels(history), history.series, strict=True)
         ],
-        "clocks": [
-            None if clock is None or clock.mhz is None else [clock.mhz, clock.throttled, clock.dropped]
-            for clock in history.clocks
-        ]
-        if history.has_clocks
-        else None,
+        "clocks": clocks if history.has_clocks else None,
     }
+
+
+def _labels(history: History) -> list[str]:
+    """The candidates with what each is, and a number where two are called alike: a line is drawn for each label."""
+    seen: Counter[str] = Counter()
+    found = []
+    for series in history.series:
+        label = f"{series.label} ({series.role})" if series.role else series.label
+        seen[label] += 1
+        found.append(label if seen[label] == 1 else f"{label} #{seen[label]}")
+    return found
 
 
 def _distinct(texts: Any) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from autotune_cli.render.run_header import header
 from autotune_cli.render.run_rows import candidate_cells, workload_row
 from autotune_cli.render.run_totals import counts
 from autotune_cli.render.run_warnings import warnings_of
-from autotune_cli.render.text import microseconds, rough, speedup, with_interval
+from autotune_cli.render.text import batch_and_context, microseconds, operation, rough, speedup, with_interval
 from autotune_cli.report.environment import environment_facts
 from autotune_cli.report.history import history_of
 from autotune_cli.report.model import (
@@ -50,7 +51,10 @@ def result_parts(path: Path, run: RunFile, baseline: str | None, side: str = "")
         where = f"{(side or 'r').lower()}{number}"
         measured = how_measured(run, environment, results)
         names = _over(results, baseline)
-        workloads = [_workload(f"{where}-w{index}", result, names) for index, result in enumerate(results)]
+        called = _names(results)
+        workloads = [
+            _workload(f"{where}-w{index}", called[index], result, names) for index, result in enumerate(results)
+        ]
         parts.append(
             ResultPart(
                 id=where,
@@ -89,12 +93,24 @@ def _means(results: Sequence[WorkloadResult], names: Sequence[str]) -> list[Mean
     return found
 
 
-def _workload(where: str, result: WorkloadResult, names: Sequence[str]) -> WorkloadPart:
+def _names(results: Sequence[WorkloadResult]) -> list[str]:
+    """The workloads in a few words; by their keys where two would have the same, as with two geometries."""
+    found = []
+    for result in results:
+        batch, context = batch_and_context(result.workload)
+        found.append(f"{operation(result.workload)} {batch} x {context} {result.workload.mode}")
+    often = Counter(found)
+    return [result.key if often[name] > 1 else name for name, result in zip(found, results, strict=True)]
+
+
+def _workload(where: str, name: str, result: WorkloadResult, names: Sequence[str]) -> WorkloadPart:
     row = workload_row(result, names[0] if names else None)
     times = tuple(_times(result, names[0] if names else None))
     held = next((point for point in times if point.series == "baseline"), None)
     return WorkloadPart(
         id=where,
+        name=name,
+        key=result.key,
         operation=result.workload.operation,
         title=row.operation,
         batch=row.batch,

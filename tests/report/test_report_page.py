@@ -285,6 +285,30 @@ def test_the_baseline_that_was_asked_for_comes_first() -> None:
     assert extend.times[1].us == pytest.approx(105.1, rel=1e-2)
 
 
+def test_workloads_that_look_alike_are_called_by_their_keys() -> None:
+    run = small_run()
+    wide = run.workloads[0].workload.geometry.model_copy(update={"head_dim": 256})  # type: ignore[attr-defined]
+    other = run.workloads[0].workload.model_copy(update={"geometry": wide})
+    twice = run.workloads[0].model_copy(update={"workload": other, "key": other.key})
+    (part,) = page_of(run.model_copy(update={"workloads": (*run.workloads[:2], twice)})).results
+    assert [each.name for each in part.workloads] == [
+        "attention.decode 64 x 8192 graph h32/8 d128 bfloat16",
+        "attention.decode 8 x ≤1024 graph",
+        "attention.decode 64 x 8192 graph h32/8 d256 bfloat16",
+    ]
+
+
+def test_candidates_that_are_called_alike_have_a_line_each() -> None:
+    data = data_of(tree_of(html_of(hostile_run("alike"))))
+    labels = [each["label"] for each in data["rounds"]["r0-w0"]["series"]]
+    assert labels == ["alike (winner)", "alike (sglang)"]
+    run = small_run()
+    entries = [each.model_copy(update={"label": "alike"}) for each in run.workloads[0].candidates]
+    first = run.workloads[0].model_copy(update={"candidates": tuple(entries), "choice": None, "baselines": ()})
+    rounds = data_of(tree_of(html_of(run.model_copy(update={"workloads": (first,)}))))["rounds"]["r0-w0"]
+    assert [each["label"] for each in rounds["series"]] == ["alike", "alike #2"]
+
+
 def test_the_environment_is_there() -> None:
     (part,) = page_of(small_run()).results
     facts = {fact.name: fact.value for group in part.environment for fact in group.facts}
