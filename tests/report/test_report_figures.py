@@ -11,7 +11,7 @@ from autotune_cli.report.figures.change import MOST_ROWS, change_figure
 from autotune_cli.report.figures.gains import gain_figures
 from autotune_cli.report.figures.history import history_specs
 from autotune_cli.report.figures.look import Figure
-from autotune_cli.report.figures.times import time_figures
+from autotune_cli.report.figures.times import _ticks, time_figures
 from autotune_cli.results.files import read_run
 
 
@@ -111,6 +111,18 @@ def test_without_a_floor_or_a_baseline_none_is_in_the_legend() -> None:
     found = time_figures(result)["topk.select, eager"][0]
     assert found.spec["layer"][-2]["encoding"]["color"]["scale"]["domain"] == ["winner"]
     assert {row["series"] for row in values(found)} == {"winner", "floor"}
+
+
+@pytest.mark.parametrize(
+    ("times", "ticks"),
+    [
+        ((80.0, 170.0), [80.0, 100.0, 120.0, 150.0]),
+        ((3.0, 90.0), [5.0, 10.0, 20.0, 50.0]),
+        ((0.5, 900.0), [1.0, 10.0, 100.0]),
+    ],
+)
+def test_an_axis_has_some_numbers_but_not_many(times: tuple[float, ...], ticks: list[float]) -> None:
+    assert [each for each in _ticks(times) if times[0] <= each <= times[-1]] == pytest.approx(ticks)
 
 
 def test_each_line_is_named_once_and_names_are_not_on_each_other() -> None:

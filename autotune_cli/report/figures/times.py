@@ -164,9 +164,16 @@ def _names(place: Spec) -> Spec:
 
 
 def _ticks(times: Sequence[float]) -> list[float]:
-    """1, 2 and 5 times the powers of ten between the least and the largest; the powers alone over more than three."""
+    """Some steps of each power of ten between the least and the largest, fewer where there are many powers."""
     low, high = math.floor(math.log10(min(times))), math.ceil(math.log10(max(times)))
-    steps = (1, 2, 5) if high - low <= 3 else (1,)
+    decades = math.log10(max(times) / min(times))
+    steps = (
+        (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0)
+        if decades < 1
+        else (1.0, 2.0, 5.0)
+        if decades < 3
+        else (1.0,)
+    )
     return [step * 10.0**power for power in range(low, high + 1) for step in steps]
 
 
