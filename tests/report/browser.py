@@ -176,6 +176,8 @@ class Page:
         return base64.b64decode(answer["data"])
 
     def pdf(self) -> bytes:
+        """The page on paper, in its own style for that: a screen that was asked for before would be printed."""
+        self.send("Emulation.setEmulatedMedia", media="", features=[])
         answer = self.send("Page.printToPDF", printBackground=False, preferCSSPageSize=True)
         return base64.b64decode(answer["data"])
 
