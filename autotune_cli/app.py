@@ -16,6 +16,7 @@ from autotune_cli.commands.helping import Entry, HelpfulGroup
 from autotune_cli.commands.kernels import kernels
 from autotune_cli.commands.list import list_results
 from autotune_cli.commands.profile import profile
+from autotune_cli.commands.report import report
 from autotune_cli.commands.show import show
 from autotune_cli.commands.tune import tune
 from autotune_cli.errors import EXIT_OK, EXIT_USAGE, AutotuneError
@@ -43,6 +44,7 @@ HelpfulGroup.entries = {
     "profile": Entry(profile),
     "show": Entry(show),
     "diff": Entry(diff, DiffCommand),
+    "report": Entry(report),
     "kernels": Entry(kernels),
     "list": Entry(list_results),
 }

@@ -37,6 +37,8 @@ def why_not_run(words: tuple[str, ...]) -> str | None:
         return "needs an NVIDIA GPU"
     if "parquet" in words and importlib.util.find_spec("pyarrow") is None:
         return "pyarrow is not installed: pip install pyarrow"
+    if words[0] == "report" and importlib.util.find_spec("vl_convert") is None:
+        return "vl-convert-python is not installed: pip install vl-convert-python"
     if "FILE" in words or "NAME" in words:
         return "a word stands for a name"
     return None

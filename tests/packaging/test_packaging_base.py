@@ -99,6 +99,13 @@ except MissingPackage as error:
     assert message == "a frame needs pandas, which is not installed; get it: pip install 'kernel-autotune[pandas]'"
 
 
+def test_a_report_names_the_extra(autotune: Path, tmp_path: Path) -> None:
+    done = call(autotune, "report", SIDES[0], "-o", tmp_path / "report.html", code=2)
+    assert done.stderr == (
+        "error: a report needs jinja2, which is not installed; get it: pip install 'kernel-autotune[report]'\n"
+    )
+
+
 def test_profile_of_a_trace_works(autotune: Path) -> None:
     assert "PASS" in call(autotune, "profile", "--from-trace", "example", "--paged").stdout
     done = call(autotune, "profile", "--from-trace", "example-ragged", "--paged", "--format", "json", code=1)

@@ -49,6 +49,10 @@ Root = Annotated[
     ),
 ]
 OfName = Annotated[str | None, typer.Option(help="The name whose runs 'latest' and 'previous' mean.", metavar="NAME")]
+OfDevice = Annotated[
+    str | None,
+    typer.Option(help="Of a file with several devices, this one: a part of its name, such as h200.", metavar="NAME"),
+]
 Every = Annotated[bool, typer.Option("--all", help="Show every candidate of every workload.")]
 Output = Annotated[Path | None, typer.Option(help="Write to this file instead of the terminal.", metavar="FILE")]
 

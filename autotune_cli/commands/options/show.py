@@ -28,12 +28,7 @@ class ShowOptions:
         str | None,
         typer.Option(help="What the table's speed-ups are over, one of the file's baselines.", metavar="BASELINE"),
     ] = None
-    device: Annotated[
-        str | None,
-        typer.Option(
-            help="Of a file with several devices, this one: a part of its name, such as h200.", metavar="NAME"
-        ),
-    ] = None
+    device: shared.OfDevice = None
     svg: Annotated[
         Path | None, typer.Option(help="Write the picture of the terminal to this SVG file too.", metavar="FILE")
     ] = None
