@@ -12,6 +12,7 @@ import typer
 from autotune_cli import __version__
 from autotune_cli.commands.diff import diff
 from autotune_cli.commands.diff_sides import DiffCommand
+from autotune_cli.commands.doctor import doctor
 from autotune_cli.commands.helping import Entry, HelpfulGroup
 from autotune_cli.commands.kernels import kernels
 from autotune_cli.commands.list import list_results
@@ -47,6 +48,7 @@ HelpfulGroup.entries = {
     "report": Entry(report),
     "kernels": Entry(kernels),
     "list": Entry(list_results),
+    "doctor": Entry(doctor),
 }
 
 

@@ -15,5 +15,6 @@ ABOUT = FormatInfo(
         "kernels": later("kernels_formats", "kernels_json"),
         "check": later("check_formats", "check_json"),
         "results": later("results_formats", "results_json"),
+        "doctor": later("doctor_formats", "doctor_json"),
     },
 )
