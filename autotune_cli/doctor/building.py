@@ -125,12 +125,12 @@ def _of_folder(name: str, folder: Path, fix: str, may_hold_code: bool = True) ->
     try:
         with tempfile.TemporaryFile(dir=there) as file:
             file.write(b"there is room")
-        free = shutil.disk_usage(there).free
-        is_noexec = bool(os.statvfs(there).f_flag & os.ST_NOEXEC)
+        disk = os.statvfs(there)
     except OSError as error:
         return Finding(_FOLDERS, name, State.PROBLEM, f"{folder}: {(error.strerror or str(error)).lower()}", fix)
+    free = disk.f_bavail * disk.f_frsize
     text = f"{folder}, {free / _GIB:.1f} GiB free"
-    if may_hold_code and is_noexec:
+    if may_hold_code and disk.f_flag & os.ST_NOEXEC:
         return Finding(_FOLDERS, name, State.PROBLEM, f"{text}; mounted noexec, so nothing in it can be loaded", fix)
     if free < ROOM_BYTES:
         return Finding(_FOLDERS, name, State.WARNING, f"{text}: a first run may need {ROOM_BYTES // _GIB} GiB", fix)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from autotune_cli.doctor.gpus import driver_cuda, gpu_findings
 from autotune_cli.doctor.packages import package_findings, toolkit_findings
 from autotune_cli.errors import AutotuneError
 from autotune_cli.kernels.libraries import LIBRARIES
-from autotune_cli.kernels.registry import REGISTRY
+from autotune_cli.kernels.registry import REGISTRY, Backend
 from autotune_cli.measure.conditions import SLOWEST_CLOCK, is_throttled
 from autotune_cli.measure.installed import NOT_INSTALLED, installed_versions, relevant_variables
 from autotune_cli.worker.failures import WorkerDied, WorkerRaised, WorkerTimeout
@@ -30,6 +31,7 @@ from autotune_cli.worker.protocol import Job, WorkerSettings
 _PROBE_S = 120.0
 # Modules that candidates import beside those that their backends name, and what they are called here.
 _BESIDE = {"sgl_kernel": ("sgl_kernel.flash_attn",)}
+_NONE = (None, NOT_INSTALLED)
 _CALLED = {"sgl_kernel.flash_attn": "sgl_kernel FA3"}
 
 
@@ -147,7 +149,7 @@ def _libraries(worker: Worker, patient: Patient, can_ask: bool) -> Iterator[Find
     required = {name.partition(":")[0] for backend in backends for name in backend.requires}
     for library in LIBRARIES:
         version = versions.get(library.name)
-        if library.name == "torch" or version in (None, NOT_INSTALLED):
+        if library.name == "torch" or version in _NONE:
             continue
         modules = sorted(name for name in required if name.partition(".")[0] == library.imported)
         if not modules or not can_ask:
@@ -155,16 +157,34 @@ def _libraries(worker: Worker, patient: Patient, can_ask: bool) -> Iterator[Find
             yield Finding("libraries", library.name, State.NOTE, f"{version}, not tried: {why}")
             continue
         yield from _tried(worker, library.name, str(version), [*modules, *_BESIDE.get(library.imported, ())])
-    missing: dict[tuple[str, str], list[str]] = {}
+    absent = {library.imported: library.name for library in LIBRARIES if versions.get(library.name) in _NONE}
+    yield from _missing(backends, absent)
+
+
+def _missing(backends: Sequence[Backend], absent: Mapping[str, str]) -> Iterator[Finding]:
+    """What is not installed, and the command that most backends that need it name.
+
+    Args:
+        absent: names of libraries that aren't there at all, by their modules; of others some part may be missing.
+    """
+    missing: dict[str, list[Backend]] = {}
     for backend in backends:
         lacks = backend.missing()
-        if lacks is not None and lacks.partition(".")[0] != "torch":
-            missing.setdefault((lacks, backend.install or f"pip install {lacks}"), []).append(backend.name)
-    wanted = {library.imported for library in LIBRARIES if library.always}
-    for (module, install), names in missing.items():
-        state = State.WARNING if module.partition(".")[0] in wanted else State.NOTE
-        count = f"{len(names)} backends" if len(names) > 1 else names[0]
-        yield Finding("libraries", module, state, f"not installed: {count} can't run", install)
+        if lacks is not None:
+            top = lacks.partition(".")[0]
+            missing.setdefault(absent.get(top, lacks), []).append(backend)
+    expected = {library.imported for library in LIBRARIES if library.always}
+    for module, without in missing.items():
+        state = State.WARNING if module.partition(".")[0] in expected else State.NOTE
+        count = f"{len(without)} backends" if len(without) > 1 else without[0].name
+        installs = Counter(backend.install or f"pip install {module}" for backend in without)
+        yield Finding(
+            "libraries",
+            module,
+            state,
+            f"not installed: {count} can't run",
+            max(installs, key=lambda text: installs[text]),
+        )
 
 
 def _tried(worker: Worker, name: str, version: str, modules: list[str]) -> Iterator[Finding]:
