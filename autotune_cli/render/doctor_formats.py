@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import itertools
 import textwrap
 from dataclasses import dataclass
@@ -9,7 +11,7 @@ from dataclasses import dataclass
 from rich.text import Text
 
 from autotune_cli.doctor.findings import Diagnosis, Finding, State
-from autotune_cli.plain_text import json_text, shown
+from autotune_cli.plain_text import csv_cell, json_text, markdown, shown
 from autotune_cli.render.console import Console, drawn
 from autotune_cli.render.formats import Page
 from autotune_cli.render.text import plural
@@ -63,6 +65,25 @@ def _lines(finding: Finding) -> list[str]:
     if finding.fix:
         lines.append(f"{indent}-> {shown(finding.fix)}")
     return [line.rstrip() for line in lines]
+
+
+def doctor_markdown(view: DoctorView, page: Page) -> str:
+    diagnosis = view.diagnosis
+    lines = [f"### autotune doctor: {verdict(diagnosis)}", "", "| | | | what mends it |", "|---|---|---|---|"]
+    for finding in diagnosis.findings:
+        cells = (f"{finding.group} {finding.name}", str(finding.state), finding.text, finding.fix)
+        lines.append(f"| {' | '.join(map(markdown, cells))} |")
+    return "\n".join(lines) + "\n"
+
+
+def doctor_csv(view: DoctorView, page: Page) -> str:
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(("group", "name", "state", "text", "fix"))
+    for finding in view.diagnosis.findings:
+        cells = (finding.group, finding.name, str(finding.state), finding.text, finding.fix)
+        writer.writerow([csv_cell(cell) for cell in cells])
+    return stream.getvalue()
 
 
 def doctor_json(view: DoctorView, page: Page) -> str:

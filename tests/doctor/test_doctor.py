@@ -20,7 +20,7 @@ from autotune_cli.doctor.examine import Patient
 from autotune_cli.doctor.findings import Diagnosis, Finding, State, is_secret, without_home
 from autotune_cli.doctor.probes import GpuSeen, LookAtGpu, TryCupti, TryImport, UnderLoad, busy
 from autotune_cli.errors import NoWorker
-from autotune_cli.render.doctor_formats import DoctorView, doctor_table
+from autotune_cli.render.doctor_formats import DoctorView, doctor_csv, doctor_markdown, doctor_table
 from autotune_cli.render.formats import Page
 from autotune_cli.results.schema import Conditions
 from autotune_cli.worker.failures import WorkerDied
@@ -217,6 +217,12 @@ def test_the_table_fits_into_80_columns_and_says_what_it_comes_to() -> None:
     assert [line for line in lines if line.endswith("-> pip install " + "x" * 90)]
     assert not any("\x1b" in line for line in lines)
     assert Diagnosis(findings[::2]).exit_code == 0
+
+
+def test_rows_as_csv_and_markdown() -> None:
+    view = DoctorView(Diagnosis((Finding("a", "=b", State.PROBLEM, "x | y", "do it"),)))
+    assert doctor_csv(view, Page()).splitlines() == ["group,name,state,text,fix", "a,'=b,problem,x | y,do it"]
+    assert doctor_markdown(view, Page()).splitlines()[-1] == "| a =b | problem | x \\| y | do it |"
 
 
 def test_the_clocks_are_read_while_calls_are_on_their_way() -> None:
