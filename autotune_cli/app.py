@@ -10,6 +10,7 @@ from typing import Any
 import typer
 
 from autotune_cli import __version__
+from autotune_cli.commands.agree import agree
 from autotune_cli.commands.diff import diff
 from autotune_cli.commands.diff_sides import DiffCommand
 from autotune_cli.commands.doctor import doctor
@@ -46,6 +47,7 @@ HelpfulGroup.entries = {
     "show": Entry(show),
     "diff": Entry(diff, DiffCommand),
     "report": Entry(report),
+    "agree": Entry(agree),
     "kernels": Entry(kernels),
     "list": Entry(list_results),
     "doctor": Entry(doctor),

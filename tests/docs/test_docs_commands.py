@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "comparing"))
-from diff_builders import SLOW, env, session, write
+from diff_builders import SLOW, env, rank, session, write
 from pages import PAGES, ROOT, Command, commands, difference
 
 DATA = ROOT / "tests" / "data"
@@ -26,7 +26,11 @@ ALL = [command for page in PAGES for command in commands(page.name, page.read_te
 # Letters that stand for files on a page, and names that its examples use.
 FILES = ("A", "B", "A1", "A2", "B1", "B2", "A.json", "B.json")
 # Of commands that are run and aren't to end with 0.
-CODES: dict[tuple[str, ...], int] = {("diff", "base.json", "slow.json"): 1}
+CODES: dict[tuple[str, ...], int] = {
+    ("diff", "base.json", "slow.json"): 1,
+    ("agree", "ranks/rank0.json", "ranks/rank1.json", "ranks/rank2.json", "ranks/rank3.json"): 1,
+    ("agree", "ranks/*.json", "--format", "markdown"): 1,
+}
 
 
 def why_not_run(words: tuple[str, ...]) -> str | None:
@@ -69,6 +73,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     newer = env(driver="580.2", libraries={"torch": "2.11.0", "flashinfer": "0.7.2"})
     write(place / "base.json", session(1))
     write(place / "slow.json", session(3, {SLOW: 1.067}, environment=newer))
+    # docs/agree.md's ranks: another kernel is the fastest on one of them, whose driver is older.
+    for number in range(4):
+        slow_at, older = ((8,), env(driver="570.1")) if number == 2 else ((), None)
+        write(place / "ranks" / f"rank{number}.json", rank(number, slow_at, environment=older))
     shutil.copy(DATA / "traces" / "fa2-paged.json.gz", place / "trace.json.gz")
     (place / "extra.toml").write_text(r"'\bacme::secret_kernel\b' = { family = 'benign', library = '?', reason = '?' }")
     return place

@@ -16,5 +16,6 @@ ABOUT = FormatInfo(
         "check": later("check_formats", "check_csv"),
         "results": later("results_formats", "results_csv"),
         "doctor": later("doctor_formats", "doctor_csv"),
+        "agree": later("agree_formats", "agree_csv"),
     },
 )

@@ -16,5 +16,6 @@ ABOUT = FormatInfo(
         "check": later("check_formats", "check_json"),
         "results": later("results_formats", "results_json"),
         "doctor": later("doctor_formats", "doctor_json"),
+        "agree": later("agree_formats", "agree_json"),
     },
 )

@@ -16,5 +16,6 @@ ABOUT = FormatInfo(
         "check": later("check_formats", "check_markdown"),
         "results": later("results_formats", "results_markdown"),
         "doctor": later("doctor_formats", "doctor_markdown"),
+        "agree": later("agree_formats", "agree_markdown"),
     },
 )

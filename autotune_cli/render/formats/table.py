@@ -16,5 +16,6 @@ ABOUT = FormatInfo(
         "check": later("check_formats", "check_table"),
         "results": later("results_formats", "results_table"),
         "doctor": later("doctor_formats", "doctor_table"),
+        "agree": later("agree_formats", "agree_table"),
     },
 )
