@@ -21,6 +21,7 @@ from autotune_cli.commands.profile import profile
 from autotune_cli.commands.report import report
 from autotune_cli.commands.show import show
 from autotune_cli.commands.tune import tune
+from autotune_cli.commands.verify import verify
 from autotune_cli.errors import EXIT_OK, EXIT_USAGE, AutotuneError
 from autotune_cli.outermost import guarded
 from autotune_cli.plain_text import shown
@@ -48,6 +49,7 @@ HelpfulGroup.entries = {
     "diff": Entry(diff, DiffCommand),
     "report": Entry(report),
     "agree": Entry(agree),
+    "verify": Entry(verify),
     "kernels": Entry(kernels),
     "list": Entry(list_results),
     "doctor": Entry(doctor),

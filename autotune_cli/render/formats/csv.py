@@ -17,5 +17,6 @@ ABOUT = FormatInfo(
         "results": later("results_formats", "results_csv"),
         "doctor": later("doctor_formats", "doctor_csv"),
         "agree": later("agree_formats", "agree_csv"),
+        "verify": later("verify_formats", "verify_csv"),
     },
 )

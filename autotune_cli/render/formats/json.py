@@ -17,5 +17,6 @@ ABOUT = FormatInfo(
         "results": later("results_formats", "results_json"),
         "doctor": later("doctor_formats", "doctor_json"),
         "agree": later("agree_formats", "agree_json"),
+        "verify": later("verify_formats", "verify_json"),
     },
 )

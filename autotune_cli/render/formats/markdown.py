@@ -17,5 +17,6 @@ ABOUT = FormatInfo(
         "results": later("results_formats", "results_markdown"),
         "doctor": later("doctor_formats", "doctor_markdown"),
         "agree": later("agree_formats", "agree_markdown"),
+        "verify": later("verify_formats", "verify_markdown"),
     },
 )

@@ -17,5 +17,6 @@ ABOUT = FormatInfo(
         "results": later("results_formats", "results_table"),
         "doctor": later("doctor_formats", "doctor_table"),
         "agree": later("agree_formats", "agree_table"),
+        "verify": later("verify_formats", "verify_table"),
     },
 )
