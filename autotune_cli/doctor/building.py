@@ -17,8 +17,7 @@ from autotune_cli.worker.temporary import temporary_folder
 
 _BUILDING, _FOLDERS = "building", "folders"
 _GIB = 1 << 30
-# A first run of a suite leaves some hundred megabytes of modules, objects and Triton's kernels; compilers need as much
-# again for a while.
+# Not measured, on the safe side: modules of a suite with their objects, Triton's kernels, files of compilers at work.
 ROOM_BYTES = 2 * _GIB
 _NVCC_S = 30.0
 

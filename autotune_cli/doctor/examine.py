@@ -31,6 +31,20 @@ from autotune_cli.worker.protocol import Job, WorkerSettings
 _PROBE_S = 120.0
 # Modules that candidates import beside those that their backends name, and what they are called here.
 _BESIDE = {"sgl_kernel": ("sgl_kernel.flash_attn",)}
+# Variables that change no kernel, and explain what is found.
+_TOLD_TOO = (
+    "CUDA_VISIBLE_DEVICES",
+    "CUDA_HOME",
+    "CUDA_PATH",
+    "FLASHINFER_CUDA_ARCH_LIST",
+    "FLASHINFER_WORKSPACE_BASE",
+    "FLASHINFER_DISABLE_VERSION_CHECK",
+    "TORCH_CUDA_ARCH_LIST",
+    "TRITON_CACHE_DIR",
+    "MAX_JOBS",
+    "LD_LIBRARY_PATH",
+    "LD_PRELOAD",
+)
 _NONE = (None, NOT_INSTALLED)
 _CALLED = {"sgl_kernel.flash_attn": "sgl_kernel FA3"}
 
@@ -60,10 +74,11 @@ def examine(patient: Patient) -> Diagnosis:
     NVML is asked before anything runs on the GPU: what uses it then is not this program.
     """
     is_gpu = patient.kind == "cuda"
-    found = [*_looked("program", lambda: _program()), *_looked("gpu", gpu_findings)]
+    found = _looked("program", _program)
     if patient.wants_gpu and not patient.gpus:
         fix = "install the NVIDIA driver, or make a GPU visible (CUDA_VISIBLE_DEVICES; docker run --gpus all)"
         found.append(Finding("gpu", "devices", State.PROBLEM, "a GPU was asked for, and there is none to use", fix))
+    found += _looked("gpu", gpu_findings)
     worker = Worker(WorkerSettings("cpu"), patient.gpus[0] if patient.gpus else None)
     seen: probes.GpuSeen | None = None
     try:
@@ -191,8 +206,8 @@ def _tried(worker: Worker, name: str, version: str, modules: list[str]) -> Itera
     """A finding for the library, and one for each part of it that is tried beside."""
     for index, module in enumerate(modules):
         answer, why = _asked(worker, probes.TryImport(module))
-        why = why or answer
-        if why is None:
+        why = answer if why is None else why
+        if not why:
             if index == 0 or module in _CALLED:
                 yield Finding("libraries", _CALLED.get(module, name), State.OK, f"{version}, loads")
             continue
@@ -206,26 +221,27 @@ def _tried(worker: Worker, name: str, version: str, modules: list[str]) -> Itera
 
 def _variables(patient: Patient) -> Iterator[Finding]:
     """Those that would be refused, and those that change which kernel runs; no value of a secret."""
+    refused = set()
     try:
         refuse_slow_builds(patient.environ, patient.kind)
     except AutotuneError as error:
         name = str(error.values.get("variable", ""))
         yield Finding("variables", name, State.PROBLEM, str(error), f"unset {name}")
-    found = relevant_variables(patient.environ)
-    visible = patient.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None:
-        found = {"CUDA_VISIBLE_DEVICES": visible, **found}
-    for name, value in found.items():
+        refused.add(name)
+    found = {name: patient.environ[name] for name in _TOLD_TOO if name in patient.environ}
+    for name, value in (found | relevant_variables(patient.environ)).items():
+        if name in refused:
+            continue
         yield Finding("variables", name, State.NOTE, HIDDEN if is_secret(name) else value or "(empty)")
-    if not found:
+    if not found and not refused and not relevant_variables(patient.environ):
         yield Finding("variables", "none", State.OK, "no variable is set that changes which kernel runs")
 
 
 def _measuring(worker: Worker) -> Iterator[Finding]:
     """CUPTI, and the clocks under load."""
     answer, why = _asked(worker, probes.TryCupti())
-    why = why or answer
-    if why is None:
+    why = answer if why is None else why
+    if not why:
         yield Finding("measuring", "CUPTI", State.OK, "records kernels")
     else:
         fix = "stop other profilers (nsys, ncu, dcgmi); until then: autotune tune --timer events, which is noisier"
@@ -240,6 +256,8 @@ def _measuring(worker: Worker) -> Iterator[Finding]:
     text += f", {conditions.temperature_c or 0:.0f} C, {conditions.power_w or 0:.0f} W under matrix products"
     if conditions.throttle:
         text += f"; {', '.join(conditions.throttle)}"
+    if conditions.throttle == ("power cap",):
+        text += ", as is usual under such a load"
     if is_throttled(conditions, None):
         fix = "look at cooling and power supply: rounds in that state are dropped"
         yield Finding("measuring", "load", State.PROBLEM, text, fix)

@@ -101,9 +101,9 @@ def _of_gpu(nvml: Any, index: int) -> Iterator[Finding]:
 
 
 def _conditions(nvml: Any, handle: Any, gpu: Gpu, group: str) -> Iterator[Finding]:
-    """Clocks and power at rest; what they are under load is seen by a probe."""
+    """Clocks and power as they are now; what they are under load is seen by a probe."""
     now, most = gpu.conditions(0), gpu.max_sm_clock_mhz()
-    text = f"SM {_number(now.sm_clock_mhz)} of {_number(most)} MHz at rest, memory {_number(now.memory_clock_mhz)} MHz"
+    text = f"SM {_number(now.sm_clock_mhz)} of {_number(most)} MHz now, memory {_number(now.memory_clock_mhz)} MHz"
     text += f", {_number(now.temperature_c)} C, {_number(now.power_w)} W"
     if is_throttled(now, None):
         text += f"; throttled: {', '.join(now.throttle)}"

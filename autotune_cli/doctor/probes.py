@@ -1,4 +1,7 @@
-"""What only a process with torch can tell: jobs of a worker (:mod:`autotune_cli.worker.device`), picklable."""
+"""What only a process with torch can tell: jobs of a worker (:mod:`autotune_cli.worker.device`), picklable.
+
+A job that has nothing to complain of returns an empty text: None is what stands for an iterator's end.
+"""
 
 from __future__ import annotations
 
@@ -68,21 +71,21 @@ class TryImport:
 
     module: str
 
-    def __call__(self, context: object) -> str | None:
-        """Why it can't be loaded; None: it can."""
+    def __call__(self, context: object) -> str:
+        """Why it can't be loaded; empty: it can."""
         try:
             importlib.import_module(self.module)
         except (Exception, SystemExit) as error:
             return _line(error)
-        return None
+        return ""
 
 
 @dataclass(frozen=True)
 class TryCupti:
     """Time a kernel by CUPTI, as a tuning does."""
 
-    def __call__(self, context: object) -> str | None:
-        """Why it doesn't work; None: it does."""
+    def __call__(self, context: object) -> str:
+        """Why it doesn't work; empty: it does."""
         import torch
 
         from autotune_cli.measure.timers import MeasurementError, make_timer
@@ -92,7 +95,7 @@ class TryCupti:
             make_timer("cupti", "cuda", "warm").inspect(values.sum, 3)
         except (MeasurementError, RuntimeError) as error:
             return _line(error)
-        return None
+        return ""
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,8 @@ from autotune_cli.render.doctor_formats import DoctorView, doctor_csv, doctor_ma
 from autotune_cli.render.formats import Page
 from autotune_cli.results.schema import Conditions
 from autotune_cli.worker.failures import WorkerDied
+from autotune_cli.worker.process import Worker
+from autotune_cli.worker.protocol import WorkerSettings
 
 H100 = GpuSeen("13.0", "NVIDIA H100 80GB HBM3", "", ("sm_80", "sm_90"), (9, 0))
 VERSIONS = {"torch": "2.11.0", "triton": "3.6.0", "flashinfer": "0.6.18", "sgl_kernel": "0.4.5"}
@@ -50,8 +52,8 @@ class MadeWorker:
         job = pickle.loads(pickle.dumps(job))
         usual: dict[type, Any] = {
             LookAtGpu: H100,
-            TryImport: None,
-            TryCupti: None,
+            TryImport: "",
+            TryCupti: "",
             UnderLoad: (Conditions(round=0, sm_clock_mhz=1755, temperature_c=50, power_w=650), 1980.0),
         }
         name = type(job).__name__
@@ -176,9 +178,11 @@ def test_variables_are_told_but_for_secrets(look: Callable[..., dict[str, Findin
     assert not any("hush" in finding.text for finding in seen.values())
     assert seen["SGLANG_API_KEY"].text == "(hidden)"
     assert seen["SGLANG_X"].text == "~/x"
-    # Told as it is, and that it is refused.
-    refused = look(environ={"FLASHINFER_JIT_DEBUG": "1"})
-    assert refused["FLASHINFER_JIT_DEBUG"].text == "1"
+    assert seen["FLASHINFER_JIT_DEBUG"].state == State.PROBLEM
+    assert seen["FLASHINFER_JIT_DEBUG"].fix == "unset FLASHINFER_JIT_DEBUG"
+    assert "none" not in seen
+    assert look(environ={"CUDA_HOME": "/cuda"})["CUDA_HOME"].text == "/cuda"
+    assert "none" in look(environ={})
     assert is_secret("HF_TOKEN")
     assert not is_secret("SGLANG_FLASHINFER_USE_PAGED")
 
@@ -251,6 +255,21 @@ def test_the_clocks_are_read_while_calls_are_on_their_way() -> None:
 )
 def test_what_torch_has_kernels_for(architectures: tuple[str, ...], capability: tuple[int, int], fits: bool) -> None:
     assert GpuSeen("13.0", "X", "", architectures, capability).is_built_for_it is fits
+
+
+def test_libraries_are_loaded_in_a_real_worker() -> None:
+    """Its answers cross a connection, on which None has a meaning of its own."""
+    worker = Worker(WorkerSettings("cpu"))
+    try:
+        assert examine._asked(worker, TryImport("json.tool")) == ("", None)
+        answer, why = examine._asked(worker, TryImport("no_such_library.part"))
+        assert (answer, why) == ("ModuleNotFoundError: No module named 'no_such_library'", None)
+        # Torch's build for CPUs, or no GPU.
+        seen, why = examine._asked(worker, LookAtGpu())
+        assert why is None
+        assert (seen.name, bool(seen.error)) == (None, True)
+    finally:
+        worker.kill()
 
 
 def test_on_this_cpu(autotune: Autotune, monkeypatch: pytest.MonkeyPatch) -> None:

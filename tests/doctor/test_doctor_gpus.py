@@ -20,7 +20,7 @@ def test_a_gpu_at_rest_is_fine(monkeypatch: pytest.MonkeyPatch) -> None:
     assert {finding.state for finding in seen.values()} == {State.OK}
     assert seen["gpu", "driver"].text == "580.95, up to CUDA 13.0"
     assert seen["gpu 0", "device"].text == "NVIDIA H100 80GB HBM3, compute capability 9.0, 80.0 GiB"
-    assert seen["gpu 0", "clocks"].text == "SM 345 of 1980 MHz at rest, memory 2619 MHz, 34 C, 71 W"
+    assert seen["gpu 0", "clocks"].text == "SM 345 of 1980 MHz now, memory 2619 MHz, 34 C, 71 W"
     assert not any(finding.fix for finding in seen.values())
 
 
