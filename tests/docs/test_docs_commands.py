@@ -39,6 +39,8 @@ def why_not_run(words: tuple[str, ...]) -> str | None:
         return "measures for minutes; tests/commands and tests/tuning run it on small suites"
     if words[0] == "profile" and "--from-trace" not in words:
         return "needs an NVIDIA GPU"
+    if words[0] == "verify":
+        return "needs two running servers; tests/verifying runs it on small ones"
     if "parquet" in words and importlib.util.find_spec("pyarrow") is None:
         return "pyarrow is not installed: pip install pyarrow"
     if words[0] == "report" and importlib.util.find_spec("vl_convert") is None:

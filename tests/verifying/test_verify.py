@@ -234,3 +234,14 @@ def test_pairs_mirror_each_other() -> None:
     assert orders(200, 3) == found != orders(200, 4)
     assert len(orders(5, 0)) == 5
     assert replace(Plan(), pairs=3).pairs == 3
+
+
+def test_the_page_shows_what_is_printed(serve: Make, usage: Callable[..., Finished]) -> None:
+    """The block of docs/verify.md, up to ports: two servers, of which the new one's tokens come 3 % sooner."""
+    page = (Path(__file__).parents[2] / "docs" / "verify.md").read_text()
+    shown = page.partition("```text\n")[2].partition("```")[0].splitlines()
+    base, new = (serve(Pace(0.0312, gap, noise=0.01), models=("llama-3.1-8b",)) for gap in (0.00741, 0.00719))
+    printed = usage("verify", "--base", base.url, "--new", new.url).out
+    assert [re.sub(r":\d{4,}", "", line) for line in printed.splitlines()] == [
+        re.sub(r":\d{4,}", "", line) for line in shown
+    ], printed
