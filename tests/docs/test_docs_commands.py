@@ -54,6 +54,8 @@ def why_not_run(words: tuple[str, ...]) -> str | None:
         return "measures for minutes; it is planned here, tests/commands and tests/tuning run it on small suites"
     if words[0] == "profile" and "--from-trace" not in words:
         return "needs an NVIDIA GPU; it is judged here on made-up recordings, tests/gpu runs it"
+    if words[:3] == ("doctor", "--device", "cuda"):
+        return "needs an NVIDIA GPU; tests/doctor examines one that is made up"
     if words[0] == "verify":
         return "needs two running servers; tests/verifying runs it on small ones"
     if "parquet" in words and importlib.util.find_spec("pyarrow") is None:

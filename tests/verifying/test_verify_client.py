@@ -103,6 +103,11 @@ def test_nobody_listens() -> None:
         client(f"http://127.0.0.1:{port}").models()
 
 
+def test_a_server_without_tls(serve: Make) -> None:
+    with pytest.raises(ServerFailure, match="can't be talked to by TLS: "):
+        client(serve().url.replace("http://", "https://")).models()
+
+
 def test_something_that_is_no_http() -> None:
     with socket.socket() as talker:
         talker.bind(("127.0.0.1", 0))
