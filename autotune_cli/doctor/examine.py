@@ -86,7 +86,8 @@ def examine(patient: Patient) -> Diagnosis:
             found.append(Finding("libraries", "torch", State.PROBLEM, NOT_INSTALLED, patient.torch_fix))
         else:
             seen = _torch(worker, patient, found)
-        found += _looked("libraries", lambda: _libraries(worker, patient, seen is not None))
+        can_ask = seen is not None and (seen.name is not None or not is_gpu)
+        found += _looked("libraries", lambda: _libraries(worker, patient, can_ask))
         found += _looked("packages", lambda: package_findings(is_gpu))
         cuda = seen.cuda if seen else None
         if is_gpu:
@@ -168,7 +169,8 @@ def _libraries(worker: Worker, patient: Patient, can_ask: bool) -> Iterator[Find
             continue
         modules = sorted(name for name in required if name.partition(".")[0] == library.imported)
         if not modules or not can_ask:
-            why = "no candidate here needs it" if can_ask else "that takes torch"
+            takes = "torch and a GPU" if patient.kind == "cuda" else "torch"
+            why = "no candidate here needs it" if can_ask else f"that takes {takes}"
             yield Finding("libraries", library.name, State.NOTE, f"{version}, not tried: {why}")
             continue
         yield from _tried(worker, library.name, str(version), [*modules, *_BESIDE.get(library.imported, ())])

@@ -138,7 +138,7 @@ def test_clocks_that_are_locked_are_a_warning(look: Callable[..., dict[str, Find
 def test_without_torch_the_rest_is_told(look: Callable[..., dict[str, Finding]]) -> None:
     seen = look(torch_fix="pip install it")
     assert (seen["torch"].text, seen["torch"].fix) == ("not installed", "pip install it")
-    assert seen["flashinfer"].text == "0.6.18, not tried: that takes torch"
+    assert seen["flashinfer"].text == "0.6.18, not tried: that takes torch and a GPU"
     assert "CUPTI" not in seen
     assert seen["Triton JIT"].state == State.OK
     seen = look(MadeWorker(start=NoWorker(detail="ImportError: libtorch.so")))
@@ -146,8 +146,12 @@ def test_without_torch_the_rest_is_told(look: Callable[..., dict[str, Finding]])
 
 
 def test_a_gpu_that_was_asked_for(look: Callable[..., dict[str, Finding]]) -> None:
-    finding = look(gpus=(), wants_gpu=True)["devices"]
-    assert finding.state == State.PROBLEM
+    hidden = MadeWorker({"LookAtGpu": GpuSeen("13.0", None, "RuntimeError: No CUDA GPUs are available")})
+    seen = look(hidden, gpus=(), wants_gpu=True)
+    assert seen["devices"].state == seen["torch"].state == State.PROBLEM
+    # Some can't be loaded without one, which says nothing of them.
+    assert seen["sgl_kernel"].state == State.NOTE
+    assert hidden.imported == []
 
 
 def test_what_is_missing(look: Callable[..., dict[str, Finding]], monkeypatch: pytest.MonkeyPatch) -> None:
