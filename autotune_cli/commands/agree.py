@@ -39,12 +39,7 @@ class AgreeOptions:
         Share(),
     ] = 0.01
     """A share."""
-    allow_different: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Compare although this differs: gpu, mode, l2, timer, method; commas between.", metavar="WORDS"
-        ),
-    ] = None
+    allow_different: shared.AllowDifferent = None
     every: Annotated[bool, typer.Option("--all", help="Show workloads in which all choose alike, too.")] = False
     format: shared.AgreeFormat = "table"
     output: shared.Output = None

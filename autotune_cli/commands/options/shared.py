@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from autotune_cli.commands.helping import complete_model, complete_words, list_models
+from autotune_cli.commands.helping import complete_last, complete_model, complete_words, list_models
 from autotune_cli.commands.kinds import SEED, TIMEOUT, Count, FormatOf
 from autotune_cli.render.formats import format_names
 
@@ -55,6 +55,22 @@ OfDevice = Annotated[
 ]
 Every = Annotated[bool, typer.Option("--all", help="Show every candidate of every workload.")]
 Output = Annotated[Path | None, typer.Option(help="Write to this file instead of the terminal.", metavar="FILE")]
+
+
+def _complete_differences(incomplete: str) -> list[str]:
+    from autotune_cli.comparing.environment import BLOCKING
+
+    return complete_last(incomplete, BLOCKING)
+
+
+AllowDifferent = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Compare although this differs: gpu, mode, l2, timer, method; commas between.",
+        metavar="WORDS",
+        autocompletion=_complete_differences,
+    ),
+]
 
 
 def _formats(kind: str) -> Any:
