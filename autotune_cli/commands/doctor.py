@@ -36,7 +36,7 @@ def doctor(options: DoctorOptions) -> None:
     """
     from autotune_cli.commands.devices import choose_device, require_torch, visible_gpus
     from autotune_cli.commands.printing import check_format, check_writable, write_result
-    from autotune_cli.doctor.examine import Patient, examine
+    from autotune_cli.doctor.examine import Machine, examine
     from autotune_cli.errors import NoDevice, NoTorch
     from autotune_cli.render.doctor_formats import DoctorView, verdict
 
@@ -53,7 +53,7 @@ def doctor(options: DoctorOptions) -> None:
     except NoTorch as error:
         torch_fix = str(error.values["fix"])
     gpus = tuple(visible_gpus()) if kind == "cuda" else ()
-    diagnosis = examine(Patient(gpus, options.root, wants_gpu, torch_fix))
+    diagnosis = examine(Machine(gpus, options.root, wants_gpu, torch_fix))
     write_result("doctor", options.format, DoctorView(diagnosis), options.output, verdict(diagnosis))
     if diagnosis.exit_code:
         raise typer.Exit(diagnosis.exit_code)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from autotune_cli.comparing.agreement import AgreedWorkload, Agreement, AgreeVerdict, OffReason
+from autotune_cli.comparing.agreement_records import AgreedWorkload, Agreement, AgreeVerdict, OffReason
 from autotune_cli.plain_text import csv_cell, json_text, markdown
 from autotune_cli.render.console import Console, drawn
 from autotune_cli.render.diff_words import percent_change

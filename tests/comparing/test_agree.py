@@ -13,7 +13,8 @@ import pytest
 from diff_builders import FAST, FLASHINFER, SLOW, candidate, env, failed, noisy, rank, result, run, workload, write
 from running import Finished
 
-from autotune_cli.comparing.agreement import Agreement, AgreeVerdict, OffReason, agree
+from autotune_cli.comparing.agreement import agree
+from autotune_cli.comparing.agreement_records import Agreement, AgreeVerdict, OffReason
 from autotune_cli.results.schema import RunFile, WorkloadResult
 
 

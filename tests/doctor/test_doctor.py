@@ -15,8 +15,9 @@ from fake_nvml import FakeGpu
 from running import Autotune
 
 from autotune_cli.commands import devices
-from autotune_cli.doctor import examine
-from autotune_cli.doctor.examine import Patient
+from autotune_cli.doctor import examine, libraries
+from autotune_cli.doctor.asking import asked
+from autotune_cli.doctor.examine import Machine
 from autotune_cli.doctor.findings import Diagnosis, Finding, State, is_secret, without_home
 from autotune_cli.doctor.probes import GpuSeen, LookAtGpu, TryCupti, TryImport, UnderLoad, busy
 from autotune_cli.errors import NoWorker
@@ -73,14 +74,14 @@ class MadeWorker:
 def look(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., dict[str, Finding]]:
     """Examines a machine with one H100."""
     fake_nvml.install(monkeypatch, FakeGpu())
-    monkeypatch.setattr(examine, "installed_versions", lambda: VERSIONS)
+    monkeypatch.setattr(libraries, "installed_versions", lambda: VERSIONS)
     monkeypatch.setattr("autotune_cli.kernels.registry.Backend.missing", lambda backend: None)
 
-    def call(worker: MadeWorker | None = None, **patient: Any) -> dict[str, Finding]:
+    def call(worker: MadeWorker | None = None, **machine: Any) -> dict[str, Finding]:
         worker = worker or MadeWorker()
         monkeypatch.setattr(examine, "Worker", worker)
-        given = {"gpus": ("0",), "root": tmp_path, "environ": {"HOME": str(tmp_path), "PATH": ""}} | patient
-        diagnosis = examine.examine(Patient(**given))
+        given = {"gpus": ("0",), "root": tmp_path, "environ": {"HOME": str(tmp_path), "PATH": ""}} | machine
+        diagnosis = examine.examine(Machine(**given))
         assert worker.killed == 1
         return {finding.name: finding for finding in diagnosis.findings}
 
@@ -166,7 +167,7 @@ def test_what_is_missing(look: Callable[..., dict[str, Finding]], monkeypatch: p
     assert lacks.text == "not installed: sgl_kernel.flashmla can't run"
     assert (optional.state, "flash-attn-4" in optional.fix) == (State.NOTE, True)
     # Of a library that isn't there at all no parts are told.
-    monkeypatch.setattr(examine, "installed_versions", lambda: VERSIONS | {"sgl_kernel": "not installed"})
+    monkeypatch.setattr(libraries, "installed_versions", lambda: VERSIONS | {"sgl_kernel": "not installed"})
     names = [name for name in look() if name.startswith("sgl_kernel")]
     assert names == ["sgl_kernel"]
 
@@ -265,11 +266,11 @@ def test_libraries_are_loaded_in_a_real_worker() -> None:
     """Its answers cross a connection, on which None has a meaning of its own."""
     worker = Worker(WorkerSettings("cpu"))
     try:
-        assert examine._asked(worker, TryImport("json.tool")) == ("", None)
-        answer, why = examine._asked(worker, TryImport("no_such_library.part"))
+        assert asked(worker, TryImport("json.tool")) == ("", None)
+        answer, why = asked(worker, TryImport("no_such_library.part"))
         assert (answer, why) == ("ModuleNotFoundError: No module named 'no_such_library'", None)
         # Torch's build for CPUs, or no GPU.
-        seen, why = examine._asked(worker, LookAtGpu())
+        seen, why = asked(worker, LookAtGpu())
         assert why is None
         assert (seen.name, bool(seen.error)) == (None, True)
     finally:
