@@ -62,9 +62,6 @@ def why_not_run(words: tuple[str, ...]) -> str | None:
         return "pyarrow is not installed: pip install pyarrow"
     if words[0] == "report" and importlib.util.find_spec("vl_convert") is None:
         return "vl-convert-python is not installed: pip install vl-convert-python"
-    if "FILE" in words or "NAME" in words:
-        return "a word stands for a name"
-    return None
     return "a word stands for a name" if stands_for_others(words) else None
 
 
