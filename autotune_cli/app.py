@@ -10,8 +10,10 @@ from typing import Any
 import typer
 
 from autotune_cli import __version__
+from autotune_cli.commands.agree import agree
 from autotune_cli.commands.diff import diff
 from autotune_cli.commands.diff_sides import DiffCommand
+from autotune_cli.commands.doctor import doctor
 from autotune_cli.commands.helping import Entry, HelpfulGroup
 from autotune_cli.commands.kernels import kernels
 from autotune_cli.commands.list import list_results
@@ -19,6 +21,7 @@ from autotune_cli.commands.profile import profile
 from autotune_cli.commands.report import report
 from autotune_cli.commands.show import show
 from autotune_cli.commands.tune import tune
+from autotune_cli.commands.verify import verify
 from autotune_cli.errors import EXIT_OK, EXIT_USAGE, AutotuneError
 from autotune_cli.outermost import guarded
 from autotune_cli.plain_text import shown
@@ -45,8 +48,11 @@ HelpfulGroup.entries = {
     "show": Entry(show),
     "diff": Entry(diff, DiffCommand),
     "report": Entry(report),
+    "agree": Entry(agree),
+    "verify": Entry(verify),
     "kernels": Entry(kernels),
     "list": Entry(list_results),
+    "doctor": Entry(doctor),
 }
 
 

@@ -170,6 +170,18 @@ class MissingPackage(AutotuneError):
     template = "{what} needs {package}, which is not installed; get it: {fix}"
 
 
+class BadServer(AutotuneError):
+    """A server that doesn't speak OpenAI's API, or not so; it may be the wrong address, model or key."""
+
+    template = "{side} {address} {detail}"
+
+
+class ServerFailed(BadServer):
+    """A server that can't be reached, drops the connection, hangs or tells a fault of its own."""
+
+    exit_code = EXIT_INCOMPLETE
+
+
 class LostWorker(AutotuneError):
     """The worker process ends or hangs where no candidate can be blamed."""
 

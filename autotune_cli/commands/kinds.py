@@ -144,6 +144,21 @@ class Words:
 
 
 @dataclass(frozen=True)
+class OneOf:
+    """One of a few words."""
+
+    words: tuple[str, ...]
+
+    def value(self, field: str, text: str) -> str:
+        if text not in self.words:
+            raise BadField(field, f"{text[:40]!r} is none of {', '.join(self.words)}")
+        return text
+
+    def text(self, value: str) -> str:
+        return value
+
+
+@dataclass(frozen=True)
 class FormatOf:
     """A format that results of this kind have."""
 

@@ -28,7 +28,7 @@ def compare_winners(
 def _compared(workload: MatchedWorkload, rule: DecisionRule, scales: tuple[float, float]) -> ChoiceComparison:
     pair, candidates = workload.pair, workload.candidates
     wanted = frozenset(s.result.choice.winner for s in (*pair.a, *pair.b) if s.result.choice)
-    sides = [[_session_choice(session, wanted) for session in side] for side in (pair.a, pair.b)]
+    sides = [[session_choice(session, wanted) for session in side] for side in (pair.a, pair.b)]
     decision = judge_choice(sides[0], sides[1], max(rule.threshold, workload.noise), RIGHT)
     before = candidates[decision.a] if decision.a else None
     after = candidates[decision.b] if decision.b else None
@@ -68,7 +68,7 @@ def _label(side: SideEvidence | None) -> str | None:
     return None if side is None or side.newest is None else side.newest.label or side.newest.key
 
 
-def _session_choice(session: SessionResult, wanted: frozenset[str]) -> SessionChoice:
+def session_choice(session: SessionResult, wanted: frozenset[str]) -> SessionChoice:
     """The choice of a session, with what it knows of the winners of all sessions."""
     choice = session.result.choice
     candidates = [candidate for candidate in session.result.candidates if candidate.key in wanted]

@@ -2,70 +2,22 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import platform
-from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 
-from autotune_cli.kernels.libraries import LIBRARIES
 from autotune_cli.kernels.registry import Device
 from autotune_cli.measure.conditions import Gpu
+from autotune_cli.measure.installed import installed_versions, relevant_variables
 from autotune_cli.results.schema import Environment
-
-NOT_INSTALLED = "not installed"
-# Variables with these prefixes change which kernel runs, or how it is built, beside those of the libraries.
-_PREFIXES = (
-    *(prefix for library in LIBRARIES for prefix in library.variables),
-    "NVIDIA_TF32",
-    "OMP_",
-    "MKL_",
-)
-# Places and switches that change no kernel.
-_HARMLESS = (
-    "FLASHINFER_WORKSPACE_BASE",
-    "FLASHINFER_LOGLEVEL",
-    "FLASHINFER_CUDA_ARCH_LIST",
-    "FLASHINFER_DISABLE_VERSION_CHECK",
-    "FLASHINFER_NVCC_THREADS",
-    "FLASH_ATTENTION_CUTE_DSL_CACHE_ENABLED",
-    "FLASH_ATTENTION_CUTE_DSL_CACHE_DIR",
-    "SGLANG_FLASHINFER_AUTOTUNE_CACHE",
-    "TRITON_CACHE_DIR",
-    "TORCH_HOME",
-    "TORCH_CUDA_ARCH_LIST",
-    "TORCH_SYMM_MEM_DISABLE_MULTICAST",
-    "TORCH_DEVICE_BACKEND_AUTOLOAD",
-)
 
 
 def library_versions() -> dict[str, str]:
     """Installed version of each kernel library."""
-    versions = {}
-    for library in LIBRARIES:
-        found = (_version(distribution) for distribution in library.distributions)
-        version = next((version for version in found if version is not None), None)
-        if version is not None or library.always:
-            versions[library.name] = version or NOT_INSTALLED
     # The build matters too: 2.11.0+cu130 and 2.11.0+cpu run different kernels.
-    versions["torch"] = torch.__version__
-    return versions
-
-
-def _version(distribution: str) -> str | None:
-    try:
-        return importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
-def relevant_variables(environ: Mapping[str, str]) -> dict[str, str]:
-    """The environment variables that may change a kernel."""
-    return {
-        name: value for name, value in sorted(environ.items()) if name.startswith(_PREFIXES) and name not in _HARMLESS
-    }
+    return installed_versions() | {"torch": torch.__version__}
 
 
 def cpu_name() -> str:

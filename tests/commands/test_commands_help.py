@@ -38,6 +38,7 @@ print("LOADED", *sorted(name for name in sys.modules if name in {heavy!r}))
         (("--help",), "tune"),
         (("tune", "--help"), "--no-cache"),
         (("kernels", "--help"), "--kernels"),
+        (("verify", "--help"), "--base"),
         (("--version",), "kernel-autotune"),
     ],
 )

@@ -140,6 +140,18 @@ def session(
     return run(*results, **changes)
 
 
+def rank(seed: int, slow_at: Sequence[int] = (), batches: Sequence[int] = (1, 8, 64), **changes: Any) -> RunFile:
+    """A rank on which the usually fast candidate takes 2.4 times as long at some batch sizes, so it isn't chosen."""
+    more = {"environment": changes.get("environment"), "when": f"2026-11-21T00:00:{seed:02d}Z", "card": f"GPU-{seed}"}
+    results = []
+    for batch in batches:
+        is_slow = batch in slow_at
+        fast = candidate(FAST, noisy((40.0 + batch) * (2.4 if is_slow else 1.0), (seed, batch, FAST)))
+        slow = candidate(SLOW, noisy(1.2 * (40.0 + batch), (seed, batch, SLOW)), default=True)
+        results.append(result((slow, fast), batch, winner=SLOW if is_slow else FAST, **more))
+    return run(*results, **changes)
+
+
 def report(
     a: RunFile | Sequence[RunFile], b: RunFile | Sequence[RunFile], allowed: Sequence[str] = (), **rule: Any
 ) -> Report:

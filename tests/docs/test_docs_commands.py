@@ -1,5 +1,8 @@
 """Every command line of the pages: its options exist; those that need neither a GPU nor a race are run here.
 
+Those that need a GPU go as far as they can without one: a tuning is planned, up to its workloads; a live profile is
+judged on what a made-up worker has recorded. Their tests' names are the list of what only a GPU machine runs.
+
 Where a page shows what a command prints (a ``console`` block), that is what it prints, up to figures. A failure prints
 the real output, to be pasted.
 """
@@ -8,6 +11,7 @@ from __future__ import annotations
 
 import importlib.util
 import io
+import json
 import os
 import shutil
 import sys
@@ -15,33 +19,55 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import typer
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "comparing"))
-from diff_builders import SLOW, env, session, write
+sys.path.insert(0, str(Path(__file__).parents[1] / "commands"))
+from diff_builders import SLOW, env, rank, session, write
+from made_worker import Made, worker
 from pages import PAGES, ROOT, Command, commands, difference
+
+from autotune_cli.tuning.request import Request
+
+__all__ = ["worker"]
 
 DATA = ROOT / "tests" / "data"
 SESSIONS = sorted((DATA / "diff").glob("h200.*.json"))
 ALL = [command for page in PAGES for command in commands(page.name, page.read_text(encoding="utf-8"))]
+CONFIG = {
+    "model_type": "llama", "num_attention_heads": 32, "num_key_value_heads": 8, "hidden_size": 4096, "head_dim": 128,
+    "num_hidden_layers": 32, "torch_dtype": "bfloat16",
+}  # fmt: skip
 # Letters that stand for files on a page, and names that its examples use.
 FILES = ("A", "B", "A1", "A2", "B1", "B2", "A.json", "B.json")
 # Of commands that are run and aren't to end with 0.
-CODES: dict[tuple[str, ...], int] = {("diff", "base.json", "slow.json"): 1}
+CODES: dict[tuple[str, ...], int] = {
+    ("diff", "base.json", "slow.json"): 1,
+    ("agree", "ranks/rank0.json", "ranks/rank1.json", "ranks/rank2.json", "ranks/rank3.json"): 1,
+    ("agree", "ranks/*.json", "--format", "markdown"): 1,
+}
 
 
 def why_not_run(words: tuple[str, ...]) -> str | None:
     """The reason, or None: it is run."""
     if words[0] == "tune":
-        return "measures for minutes; tests/commands and tests/tuning run it on small suites"
+        return "measures for minutes; it is planned here, tests/commands and tests/tuning run it on small suites"
     if words[0] == "profile" and "--from-trace" not in words:
-        return "needs an NVIDIA GPU"
+        return "needs an NVIDIA GPU; it is judged here on made-up recordings, tests/gpu runs it"
+    if words[:3] == ("doctor", "--device", "cuda"):
+        return "needs an NVIDIA GPU; tests/doctor examines one that is made up"
+    if words[0] == "verify":
+        return "needs two running servers; tests/verifying runs it on small ones"
     if "parquet" in words and importlib.util.find_spec("pyarrow") is None:
         return "pyarrow is not installed: pip install pyarrow"
     if words[0] == "report" and importlib.util.find_spec("vl_convert") is None:
         return "vl-convert-python is not installed: pip install vl-convert-python"
-    if "FILE" in words or "NAME" in words:
-        return "a word stands for a name"
-    return None
+    return "a word stands for a name" if stands_for_others(words) else None
+
+
+def stands_for_others(words: tuple[str, ...]) -> bool:
+    """Is some word one that a reader replaces?"""
+    return any(word in ("FILE", "NAME", "URL") or word.startswith("<") for word in words)
 
 
 # Once each, where several pages have it.
@@ -52,6 +78,12 @@ RUN = list(
         if command.words and why_not_run(command.words) is None
     }.values()
 )
+
+
+def of_a_gpu(name: str) -> list[Command]:
+    """Commands of that name that are not run, once each."""
+    found = {command.words: command for command in ALL if command.words[:1] == (name,) and why_not_run(command.words)}
+    return [command for words, command in found.items() if len(words) > 1 and not stands_for_others(words)]
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +101,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     newer = env(driver="580.2", libraries={"torch": "2.11.0", "flashinfer": "0.7.2"})
     write(place / "base.json", session(1))
     write(place / "slow.json", session(3, {SLOW: 1.067}, environment=newer))
+    # docs/agree.md's ranks: another kernel is the fastest on one of them, whose driver is older.
+    for number in range(4):
+        slow_at, older = ((8,), env(driver="570.1")) if number == 2 else ((), None)
+        write(place / "ranks" / f"rank{number}.json", rank(number, slow_at, environment=older))
     shutil.copy(DATA / "traces" / "fa2-paged.json.gz", place / "trace.json.gz")
+    (place / "path" / "to").mkdir(parents=True)
+    (place / "path" / "to" / "config.json").write_text(json.dumps(CONFIG))
     (place / "extra.toml").write_text(r"'\bacme::secret_kernel\b' = { family = 'benign', library = '?', reason = '?' }")
     return place
 
@@ -104,8 +142,6 @@ def autotune(folder: Path, words: tuple[str, ...], monkeypatch: pytest.MonkeyPat
 
 def complaint(words: tuple[str, ...]) -> str | None:
     """What the program's own parser has against them. Nothing is run."""
-    import typer
-
     from autotune_cli.app import app
 
     group = typer.main.get_command(app)
@@ -159,6 +195,36 @@ def test_it_runs_and_prints_what_the_page_shows(
     if command.shown:
         wrong = difference(command.shown, done.out.splitlines())
         assert wrong is None, f"{command} does not print:\n{wrong}\nIt prints:\n\n{done.out}"
+
+
+@pytest.mark.parametrize("command", of_a_gpu("tune"), ids=str)
+def test_a_tuning_can_be_planned(command: Command, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a machine with a GPU, up to the engine: models, operations, baselines, backends, shapes."""
+    requests: list[Request] = []
+
+    def engine(request: Request, *_: object) -> None:
+        requests.append(request)
+        raise typer.Exit
+
+    monkeypatch.setattr("autotune_cli.commands.devices._nvml_count", lambda: 1)
+    monkeypatch.setattr("autotune_cli.tuning.run.tune", engine)
+    with monkeypatch.context() as patch:
+        patch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+        done = autotune(folder, command.words, patch)
+    assert done.code == 0, f"{command}\n{done.out}{done.err}"
+    # A question is answered at once.
+    assert "?" in command.words or requests[0].workloads
+
+
+@pytest.mark.parametrize("command", of_a_gpu("profile"), ids=str)
+def test_a_live_profile_is_judged_on_made_up_recordings(
+    command: Command, folder: Path, worker: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+        done = autotune(folder, command.words, patch)
+    assert done.code == 0, f"{command}\n{done.out}{done.err}"
+    assert "?" in command.words or worker.spec.phases
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ import importlib.metadata
 import pytest
 import torch
 
-from autotune_cli.measure.environment import NOT_INSTALLED, library_versions, relevant_variables
+from autotune_cli.measure.environment import library_versions
+from autotune_cli.measure.installed import NOT_INSTALLED, relevant_variables
 
 
 def test_libraries_by_the_first_distribution_that_is_there(monkeypatch: pytest.MonkeyPatch) -> None:

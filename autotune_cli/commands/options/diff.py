@@ -31,12 +31,6 @@ def _complete_failures(incomplete: str) -> list[str]:
     return complete_last(incomplete, (*map(str, FailOn), *(() if "," in incomplete else (NEVER,))))
 
 
-def _complete_differences(incomplete: str) -> list[str]:
-    from autotune_cli.comparing.environment import BLOCKING
-
-    return complete_last(incomplete, BLOCKING)
-
-
 @dataclass(frozen=True)
 class DiffOptions:
     """The two sides, what counts as a change, and how it is printed."""
@@ -82,15 +76,7 @@ class DiffOptions:
         ),
         Words(_failures),
     ] = frozenset({"slower", "status"})
-    allow_different: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Compare although this differs: gpu, mode, l2, timer, method; commas between.",
-            metavar="WORDS",
-            rich_help_panel=_JUDGED,
-            autocompletion=_complete_differences,
-        ),
-    ] = None
+    allow_different: Annotated[shared.AllowDifferent, Said(_JUDGED)] = None
     format: Annotated[shared.DiffFormat, Said(_PRINTED)] = "table"
     output: Annotated[shared.Output, Said(_PRINTED)] = None
     plot: Annotated[

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from autotune_cli.commands.helping import complete_model, complete_words, list_models
+from autotune_cli.commands.helping import complete_last, complete_model, complete_words, list_models
 from autotune_cli.commands.kinds import SEED, TIMEOUT, Count, FormatOf
 from autotune_cli.render.formats import format_names
 
@@ -57,6 +57,22 @@ Every = Annotated[bool, typer.Option("--all", help="Show every candidate of ever
 Output = Annotated[Path | None, typer.Option(help="Write to this file instead of the terminal.", metavar="FILE")]
 
 
+def _complete_differences(incomplete: str) -> list[str]:
+    from autotune_cli.comparing.environment import BLOCKING
+
+    return complete_last(incomplete, BLOCKING)
+
+
+AllowDifferent = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Compare although this differs: gpu, mode, l2, timer, method; commas between.",
+        metavar="WORDS",
+        autocompletion=_complete_differences,
+    ),
+]
+
+
 def _formats(kind: str) -> Any:
     *names, last = format_names(kind)
     words = f"{', '.join(names)} or {last}."
@@ -68,3 +84,6 @@ DiffFormat = Annotated[str, _formats("diff"), FormatOf("diff")]
 ProfileFormat = Annotated[str, _formats("profile"), FormatOf("profile")]
 KernelsFormat = Annotated[str, _formats("kernels"), FormatOf("kernels")]
 ResultsFormat = Annotated[str, _formats("results"), FormatOf("results")]
+DoctorFormat = Annotated[str, _formats("doctor"), FormatOf("doctor")]
+AgreeFormat = Annotated[str, _formats("agree"), FormatOf("agree")]
+VerifyFormat = Annotated[str, _formats("verify"), FormatOf("verify")]

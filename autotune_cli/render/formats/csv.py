@@ -15,5 +15,8 @@ ABOUT = FormatInfo(
         "kernels": later("kernels_formats", "kernels_csv"),
         "check": later("check_formats", "check_csv"),
         "results": later("results_formats", "results_csv"),
+        "doctor": later("doctor_formats", "doctor_csv"),
+        "agree": later("agree_formats", "agree_csv"),
+        "verify": later("verify_formats", "verify_csv"),
     },
 )

@@ -15,5 +15,8 @@ ABOUT = FormatInfo(
         "kernels": later("kernels_formats", "kernels_json"),
         "check": later("check_formats", "check_json"),
         "results": later("results_formats", "results_json"),
+        "doctor": later("doctor_formats", "doctor_json"),
+        "agree": later("agree_formats", "agree_json"),
+        "verify": later("verify_formats", "verify_json"),
     },
 )

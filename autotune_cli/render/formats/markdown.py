@@ -15,5 +15,8 @@ ABOUT = FormatInfo(
         "kernels": later("kernels_formats", "kernels_markdown"),
         "check": later("check_formats", "check_markdown"),
         "results": later("results_formats", "results_markdown"),
+        "doctor": later("doctor_formats", "doctor_markdown"),
+        "agree": later("agree_formats", "agree_markdown"),
+        "verify": later("verify_formats", "verify_markdown"),
     },
 )

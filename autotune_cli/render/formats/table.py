@@ -15,5 +15,8 @@ ABOUT = FormatInfo(
         "kernels": later("kernels_formats", "kernels_table"),
         "check": later("check_formats", "check_table"),
         "results": later("results_formats", "results_table"),
+        "doctor": later("doctor_formats", "doctor_table"),
+        "agree": later("agree_formats", "agree_table"),
+        "verify": later("verify_formats", "verify_table"),
     },
 )

@@ -1,0 +1,1 @@
+"""``autotune verify``: is a change there, on two running servers, beyond their noise?"""
