@@ -201,3 +201,22 @@ class NoWorker(AutotuneError):
 
     template = "the worker process does not start: {detail}"
     exit_code = EXIT_INCOMPLETE
+
+
+class NoCluster(AutotuneError):
+    """A Ray cluster that isn't there or can't be joined."""
+
+    template = "no Ray cluster at {address}: {detail}"
+
+
+class OtherProgram(AutotuneError):
+    """A node of a cluster with another version of this program, or none."""
+
+    template = "kernel-autotune is {ours} here and {theirs} on {node}; install the same on every node"
+
+
+class NoNode(AutotuneError):
+    """No node of a cluster can measure, or none any more."""
+
+    template = "no worker of the cluster is left: {detail}"
+    exit_code = EXIT_INCOMPLETE

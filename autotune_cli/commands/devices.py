@@ -40,9 +40,7 @@ def choose_device(device: str, gpus: str | None) -> tuple[DeviceKind, tuple[str 
         BadField: a malformed list.
         NoDevice: a GPU was asked for that isn't there.
     """
-    if device not in ("auto", "cuda", "cpu"):
-        raise BadField(field="device", detail=f"{device!r} is none of auto, cuda, cpu")
-    if device == "cpu":
+    if known_device(device) == "cpu":
         if gpus is not None:
             raise BadField(field="gpus", detail="makes no sense with --device cpu")
         return "cpu", (None,)
@@ -56,6 +54,17 @@ def choose_device(device: str, gpus: str | None) -> tuple[DeviceKind, tuple[str 
     if gpus == "all":
         return "cuda", tuple(found)
     return "cuda", tuple(found[index] for index in _indices(gpus, len(found)))
+
+
+def known_device(device: str) -> str:
+    """The name of a device as it is.
+
+    Raises:
+        BadField: it is none of ``auto``, ``cuda`` and ``cpu``.
+    """
+    if device not in ("auto", "cuda", "cpu"):
+        raise BadField(field="device", detail=f"{device!r} is none of auto, cuda, cpu")
+    return device
 
 
 def require_torch(kind: DeviceKind) -> None:

@@ -25,6 +25,8 @@ def tune(options: TuneOptions) -> None:
     Exit code: 0 every workload has a winner, 2 bad usage or input, 4 the run could not be completed, 70 a fault of the
     program itself, 130 Ctrl-C (what was measured is written).
     """
+    from rich.text import Text
+
     from autotune_cli.commands.compare import choose_earlier, report_on_edit
     from autotune_cli.commands.printing import check_format, check_writable, write_result
     from autotune_cli.commands.tune_request import tune_request
@@ -54,6 +56,11 @@ def tune(options: TuneOptions) -> None:
     write_result("run", name, view, options.output)
     if name not in ("table", "json") or options.output is not None:
         errors.print(wrote, soft_wrap=True)
+    if outcome.lost is not None:
+        errors.print(
+            Text(f"{shown(outcome.lost)}; go on with the same command and --resume", style="yellow"), soft_wrap=True
+        )
+        raise typer.Exit(EXIT_INCOMPLETE)
     if outcome.interrupted:
         errors.print("interrupted; go on with the same command and --resume", style="yellow")
         raise typer.Exit(EXIT_INTERRUPTED if stopped_by == signal.SIGINT else EXIT_INCOMPLETE)
@@ -91,7 +98,11 @@ def _run(request: Request, errors: Console, live: bool) -> tuple[RunOutcome, int
     from autotune_cli.errors import EXIT_INCOMPLETE
     from autotune_cli.render.watch_lines import Lines
     from autotune_cli.render.watch_table import LiveTable
-    from autotune_cli.tuning.run import tune as run_tuning
+
+    if request.cluster is None:
+        from autotune_cli.tuning.run import tune as run_tuning
+    else:
+        from autotune_cli.tuning.cluster.run import tune_on_cluster as run_tuning
 
     watcher = (LiveTable if errors.is_terminal and live else Lines)(errors, with_flags)
     stop = threading.Event()

@@ -8,6 +8,7 @@ import sys
 from rich.text import Text
 
 from autotune_cli.commands.baselines import chosen_baselines
+from autotune_cli.commands.clusters import chosen_cluster, device_of_cluster
 from autotune_cli.commands.devices import DeviceKind, choose_device, require_torch
 from autotune_cli.commands.flags import with_flags
 from autotune_cli.commands.names import backends
@@ -38,8 +39,12 @@ def tune_request(options: TuneOptions, errors: Console) -> tuple[Request, str | 
     Raises:
         AutotuneError: something in the options makes no sense here.
     """
-    kind, gpus = choose_device(options.device, options.gpus)
-    refuse_slow_builds(os.environ, kind)
+    cluster = chosen_cluster(options.executor, options.ray_address)
+    if cluster is None:
+        kind, gpus = choose_device(options.device, options.gpus)
+        refuse_slow_builds(os.environ, kind)
+    else:
+        kind, gpus = device_of_cluster(options.device, options.gpus), (None,)
     suite = _suite(options, kind)
     use_cache = cache_toggle(options.cache, os.environ).on
     for note in suite.notes:
@@ -53,7 +58,8 @@ def tune_request(options: TuneOptions, errors: Console) -> tuple[Request, str | 
     files = tuple(str(path.resolve()) for path in options.kernels or ())
     if options.timer is not None:
         check_timer(options.timer, kind)
-    require_torch(kind)
+    if cluster is None:
+        require_torch(kind)
     held, column = chosen_baselines(options.engine, options.baseline, kind, os.environ)
     request = Request(
         name=name,
@@ -63,6 +69,7 @@ def tune_request(options: TuneOptions, errors: Console) -> tuple[Request, str | 
         root=options.root,
         use_cache=use_cache,
         gpus=gpus,
+        cluster=cluster,
         backends=backends(options.backend, has_own=bool(files)),
         baselines=held,
         model_type=suite.model_type,

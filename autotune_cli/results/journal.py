@@ -22,6 +22,7 @@ from autotune_cli.results.atomic import cannot_write, make_folder, sync_folder
 from autotune_cli.results.files import dump_line, read_file
 from autotune_cli.results.journal_files import SUFFIX, create_locked, is_at, lock_exclusively, remove_unbegun
 from autotune_cli.results.records import (
+    BegunLine,
     DoneLine,
     JournalHeader,
     JournalState,
@@ -110,6 +111,19 @@ class Journal:
             os.close(descriptor)
             raise
         return cls(path, descriptor, state.end), state
+
+    def begun(self, workload: str, place: str) -> BegunLine:
+        """Record that a workload is begun at a card; what another one has measured of it counts no more.
+
+        Returns:
+            The record.
+
+        Raises:
+            CannotWrite, ValueError: see :meth:`vetted`.
+        """
+        line = BegunLine(workload=workload, place=place)
+        self._append(line)
+        return line
 
     def vetted(self, workload: str, candidate: CandidateResult) -> None:
         """Record a candidate's vetting; it is on disk when this returns.

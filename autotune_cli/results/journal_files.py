@@ -12,6 +12,7 @@ import os
 import re
 import stat
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -22,20 +23,25 @@ from autotune_cli.results.runs import RUNS, numbered
 
 SUFFIX = ".journal"
 _JOURNAL = re.compile(r"\.(?P<name>.+)\.(?P<stamp>\d{8}_\d{6})(?:\.(?P<number>[1-9]\d*))?\.journal", re.ASCII)
-# find_resumable() holds a shared lock for microseconds; an owner holds its lock for the whole run.
+# resumable() holds a shared lock for microseconds; an owner holds its lock for the whole run.
 _LOCK_TRIES, _LOCK_WAIT_S = 20, 0.01
 
 
-def find_resumable(root: Path, name: str) -> Path | None:
-    """The newest journal of a name that no live process owns and that has a header, or None."""
+def resumable(root: Path, name: str) -> Iterator[Path]:
+    """The journals of a name that no live process owns and that have a header, the newest first."""
     folder = root / RUNS
     try:
         entries = os.listdir(folder)
     except OSError:
-        return None
+        return
     matches = [match for entry in entries if (match := _JOURNAL.fullmatch(entry)) and match["name"] == name]
     matches.sort(key=lambda match: (match["stamp"], int(match["number"] or 1)), reverse=True)
-    return next((folder / match[0] for match in matches if _is_resumable(folder / match[0])), None)
+    yield from (folder / match[0] for match in matches if _is_resumable(folder / match[0]))
+
+
+def find_resumable(root: Path, name: str) -> Path | None:
+    """The newest of :func:`resumable`, or None."""
+    return next(resumable(root, name), None)
 
 
 def create_locked(folder: Path, stem: str) -> tuple[Path, int]:
@@ -55,7 +61,7 @@ def create_locked(folder: Path, stem: str) -> tuple[Path, int]:
         except FileExistsError:
             continue
         try:
-            # A shared lock of find_resumable() may be in the way for a moment, an exclusive one never is for long.
+            # A shared lock of resumable() may be in the way for a moment, an exclusive one never is for long.
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             # Between the two lines above another process may have taken it for one that was left behind.
             if is_at(descriptor, path):

@@ -34,6 +34,17 @@ class JournalHeader(FileRecord):
     """Identity of each workload by its key, in the order of the plan."""
 
 
+class BegunLine(FileRecord):
+    """A workload is begun by a worker, at a card. What stands before of the workload and is another card's counts no
+    more: a race is one card's.
+    """
+
+    record: Literal["begun"] = "begun"
+    workload: str
+    place: str
+    """UUID of the GPU, or the machine where its processor computes."""
+
+
 class VettedLine(FileRecord):
     """A candidate's result of the vetting."""
 
@@ -78,7 +89,7 @@ class DoneLine(FileRecord):
     result: WorkloadResult
 
 
-Line = JournalHeader | VettedLine | RoundLine | DoneLine
+Line = JournalHeader | BegunLine | VettedLine | RoundLine | DoneLine
 _LINE: TypeAdapter[Line] = TypeAdapter(Annotated[Line, Field(discriminator="record")])
 
 
@@ -87,7 +98,8 @@ class JournalState:
     """What a journal holds, by workload key.
 
     A candidate vetted twice, or a workload done twice: the last counts, as it was repeated for a reason. A round that
-    is there twice: the first counts, as candidates were dropped from the race because of it.
+    is there twice: the first counts, as candidates were dropped from the race because of it. What another card has
+    measured than the one at which a workload was begun last doesn't count.
     """
 
     header: JournalHeader
@@ -96,6 +108,8 @@ class JournalState:
     rounds: dict[str, dict[int, RoundRecord]] = field(default_factory=dict)
     """By round number, in the order of the file."""
     done: dict[str, WorkloadResult] = field(default_factory=dict)
+    begun: dict[str, str] = field(default_factory=dict)
+    """The card that each workload was begun at last, where the journal says it."""
     notes: list[str] = field(default_factory=list)
     """For the user: a last line that was cut off."""
     end: int = 0
@@ -112,12 +126,21 @@ class JournalState:
         key = line.result.key if isinstance(line, DoneLine) else line.workload
         if key not in self.header.workloads:
             raise ValueError(f"the header names no workload {key!r}")
-        if isinstance(line, VettedLine):
+        if isinstance(line, BegunLine):
+            if self.begun.get(key, line.place) != line.place:
+                self.forget(key)
+            self.begun[key] = line.place
+        elif isinstance(line, VettedLine):
             self.vetted.setdefault(key, {})[line.candidate.key] = line.candidate
         elif isinstance(line, RoundLine):
             self.rounds.setdefault(key, {}).setdefault(line.round.conditions.round, line.round)
         else:
             self.done[key] = line.result
+
+    def forget(self, key: str) -> None:
+        """A workload begins anew."""
+        for facts in (self.done, self.vetted, self.rounds):
+            facts.pop(key, None)
 
 
 def read_state(data: bytes, path: Path) -> JournalState:

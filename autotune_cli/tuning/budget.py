@@ -62,6 +62,12 @@ class Budget:
             self._costly,
         )
 
+    def worker_lost(self) -> None:
+        """A worker is gone, and the workload that it had is to be done by one of the others."""
+        with self._lock:
+            self._left += 1
+            self._workers = max(1, self._workers - 1)
+
 
 class BudgetShare:
     """One workload's time. All ends are by ``time.monotonic()``, infinite without a budget."""

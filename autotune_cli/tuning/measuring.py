@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import queue
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from autotune_cli.errors import BadField, BudgetTooSmall
 from autotune_cli.kernels.family import cost
@@ -13,17 +13,19 @@ from autotune_cli.measure.floor import floor_us
 from autotune_cli.results.journal import Journal
 from autotune_cli.results.records import JournalState
 from autotune_cli.results.schema import Ceilings, Environment
-from autotune_cli.tuning.bench_process import BenchProcess
 from autotune_cli.tuning.budget import RESERVE, VETTING_SHARE, Budget
-from autotune_cli.tuning.building import build
 from autotune_cli.tuning.builds import Builds
 from autotune_cli.tuning.jobs import MeasureCeilings
+from autotune_cli.tuning.measurer import Measurer
 from autotune_cli.tuning.messages import PlannedWorkload, ReadyToMeasure
+from autotune_cli.tuning.progress import TuneProgress
 from autotune_cli.tuning.run_state import RunState
 from autotune_cli.tuning.selection import to_build
+from autotune_cli.tuning.several_builds import SeveralBuilds
 from autotune_cli.tuning.task import Interrupted, Known, Task, TaskSettings
+from autotune_cli.tuning.waiting import Waiting
 from autotune_cli.tuning.workload import tune_workload
-from autotune_cli.worker.failures import OutOfTime, Stopped, WorkerDied, WorkerRaised, WorkerTimeout
+from autotune_cli.worker.failures import OutOfTime, Stopped, WorkerDied, WorkerLost, WorkerRaised, WorkerTimeout
 
 # It takes a second; CUPTI's first session up to 4 s more.
 _CEILINGS_TIMEOUT_S = 60.0
@@ -39,7 +41,7 @@ class Measuring:
     def __init__(
         self,
         state: RunState,
-        workers: Sequence[BenchProcess],
+        workers: Sequence[Measurer],
         journal: Journal,
         known: JournalState | None,
         identities: Mapping[str, Mapping[str, str]],
@@ -49,7 +51,7 @@ class Measuring:
         self._journal = journal
         self._known = known
         self._identities = identities
-        self._waiting: queue.SimpleQueue[PlannedWorkload] = queue.SimpleQueue()
+        self._waiting = Waiting((), state.stop)
 
     def run(self, todo: Sequence[PlannedWorkload], candidates: int) -> None:
         """Put the results of ``todo`` into the state; and what went wrong, or that the user wants to stop.
@@ -61,15 +63,12 @@ class Measuring:
             BudgetTooSmall: there is no time left to measure anything.
         """
         state = self._state
-        for plan in todo:
-            self._waiting.put(plan)
+        self._waiting = Waiting(todo, state.stop)
         try:
-            builds = self._build(todo)
+            builds = self._build_everywhere(todo)
         except Stopped:
             state.interrupted = True
             return
-        except OutOfTime:
-            builds = Builds()
         left = state.budget_left_s(_WRITE_S * candidates)
         if todo and left == 0.0:
             detail = f"starting and planning took {time.monotonic() - state.begin:.1f} s"
@@ -78,27 +77,57 @@ class Measuring:
         budget = Budget(left, len(todo), count, reserve=RESERVE)
         # A process dies with the thread that has started it, so each worker has a thread to the end.
         threads = [
-            threading.Thread(target=self._work, args=(worker, budget, builds), name=f"gpu-{i}")
+            threading.Thread(
+                target=self._work, args=(worker, budget, builds.get(worker.host, Builds())), name=f"gpu-{i}"
+            )
             for i, worker in enumerate(self._workers[:count])
         ]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        if state.stop.is_set() and not state.errors:
+        if state.errors:
+            return
+        if state.stop.is_set() or (self._waiting and state.lost):
             state.interrupted = True
 
-    def _build(self, todo: Sequence[PlannedWorkload]) -> Builds:
-        """Compile what isn't, for all workloads and GPUs at once. It is a part of the vetting, whose time bounds it."""
-        if not todo:
-            return Builds()
-        state, request = self._state, self._state.request
-        wanted = to_build(todo, self._known, self._workers[0], state.end)
-        left = state.budget_left_s()
-        share = None if left is None else VETTING_SHARE * left
-        return build(wanted, request.worker, state.progress, state.stop, share, request.build_timeout_s)
+    def _build_everywhere(self, todo: Sequence[PlannedWorkload]) -> dict[str, Builds]:
+        """Compile what isn't, for all workloads and GPUs at once, on each machine whose workers get something to do.
 
-    def _work(self, worker: BenchProcess, budget: Budget, builds: Builds) -> None:
+        Returns:
+            What came of it by machine.
+
+        Raises:
+            Stopped: the user wants to stop.
+        """
+        builders: dict[str, Measurer] = {}
+        for worker in self._workers[: max(1, len(todo))] if todo else ():
+            builders.setdefault(worker.host, worker)
+        progress = self._state.progress
+        if len(builders) < 2:
+            return {host: self._build(todo, worker, progress) for host, worker in builders.items()}
+        several = SeveralBuilds(progress)
+        # The workers of other machines are asked: no process hangs on these threads.
+        with ThreadPoolExecutor(len(builders)) as pool:
+            found = {
+                host: pool.submit(self._build, todo, worker, several.of(host)) for host, worker in builders.items()
+            }
+        return {host: future.result() for host, future in found.items()}
+
+    def _build(self, todo: Sequence[PlannedWorkload], worker: Measurer, progress: TuneProgress) -> Builds:
+        """On one machine. It is a part of the vetting, whose time bounds it. What a lost machine has built is no
+        matter: its workers say that they are lost when they are asked next.
+        """
+        state = self._state
+        try:
+            wanted = to_build(todo, self._known, worker, state.end)
+            left = state.budget_left_s()
+            share = None if left is None else VETTING_SHARE * left
+            return worker.build(wanted, progress, share, state.request.build_timeout_s)
+        except (OutOfTime, WorkerLost):
+            return Builds()
+
+    def _work(self, worker: Measurer, budget: Budget, builds: Builds) -> None:
         """Tune workloads with one worker until none waits."""
         state = self._state
         try:
@@ -113,48 +142,65 @@ class Measuring:
         except OutOfTime:
             # One of several GPUs came up too late to help.
             return
+        except WorkerLost as error:
+            budget.worker_lost()
+            with state.lock:
+                state.lost.append(str(error))
         except BaseException as error:  # handed to the main thread, which raises it
             with state.lock:
                 state.errors.append(error)
             state.stop.set()
 
-    def _tune_all(self, worker: BenchProcess, budget: Budget, builds: Builds) -> None:
+    def _tune_all(self, worker: Measurer, budget: Budget, builds: Builds) -> None:
         state, request = self._state, self._state.request
         keep_own = bool(request.worker.kernel_files) and not request.use_cache
         settings = TaskSettings(request.policy, request.timeout_s, state.environment_key, keep_own)
         ready = worker.start(state.end)
         self._check_same_device(ready)
         environment: Environment | None = None
-        while not state.stop.is_set():
+        while (plan := self._waiting.take()) is not None:
+            key = plan.workload.key
             try:
-                plan = self._waiting.get_nowait()
-            except queue.Empty:
-                return
-            if environment is None:
-                environment = self._with_ceilings(worker, ready.environment)
-            task = Task(
-                planned=plan,
-                identity=self._identities[plan.workload.key],
-                settings=settings,
-                worker=worker,
-                journal=self._journal,
-                progress=state.progress,
-                share=budget.share(),
-                stop=state.stop,
-                known=self._known_of(plan.workload.key),
-                floor_us=floor_us(cost(plan.workload), environment, state.settings.l2),
-                card=ready.card,
-                builds=builds,
-            )
-            result = state.own_files.settled(tune_workload(task), plan, worker, state.progress)
+                if environment is None:
+                    environment = self._with_ceilings(worker, ready.environment)
+                task = Task(
+                    planned=plan,
+                    identity=self._identities[key],
+                    settings=settings,
+                    worker=worker,
+                    journal=self._journal,
+                    progress=state.progress,
+                    share=budget.share(),
+                    stop=state.stop,
+                    known=self._begun(key, worker.place),
+                    floor_us=floor_us(cost(plan.workload), environment, state.settings.l2),
+                    card=ready.card,
+                    builds=builds,
+                )
+                result = state.own_files.settled(tune_workload(task), plan, worker, state.progress)
+            except WorkerLost as error:
+                state.progress.note(f"{error}; {key} is begun again by another worker, if there is one")
+                self._waiting.give_back(plan)
+                raise
+            except BaseException:
+                self._waiting.finished()
+                raise
             self._journal.done(result)
             with state.lock:
                 state.results[result.key] = result
             state.progress.done(result)
+            self._waiting.finished()
 
-    def _known_of(self, key: str) -> Known:
+    def _begun(self, key: str, place: str | None) -> Known:
+        """Write down where a workload is begun, and return what the journal has measured of it at that card."""
         known = self._known
-        return Known() if known is None else Known(known.vetted.get(key, {}), known.rounds.get(key, {}))
+        if place is not None:
+            line = self._journal.begun(key, place)
+            if known is not None:
+                known.add(line)
+        if known is None:
+            return Known()
+        return Known(known.vetted.get(key, {}), known.rounds.get(key, {}))
 
     def _check_same_device(self, ready: ReadyToMeasure) -> None:
         """All results of a run are one device's.
@@ -167,7 +213,7 @@ class Measuring:
             detail = f"{ours.device} and {other.device} differ; tune them in runs of their own"
             raise BadField(field="gpus", detail=detail)
 
-    def _with_ceilings(self, worker: BenchProcess, environment: Environment) -> Environment:
+    def _with_ceilings(self, worker: Measurer, environment: Environment) -> Environment:
         """A worker's environment with the ceilings of its card, which may be 2 or 3 % from another's; without them,
         and a note, where they can't be measured: then its workloads have no floor, and everything else.
         """

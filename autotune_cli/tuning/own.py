@@ -11,11 +11,11 @@ from autotune_cli.kernels.own_files import CHANGED, file_digest
 from autotune_cli.results.identity import FILE, UNSETTLED
 from autotune_cli.results.schema import WorkloadResult
 from autotune_cli.tuning.jobs import ListLoaded
+from autotune_cli.tuning.measurer import Measurer
 from autotune_cli.tuning.messages import LoadedFiles, PlannedWorkload
 from autotune_cli.tuning.progress import TuneProgress
 from autotune_cli.tuning.task import Interrupted
 from autotune_cli.worker.failures import Stopped, WorkerDied, WorkerRaised, WorkerTimeout
-from autotune_cli.worker.process import Worker
 
 # It reads and hashes what was loaded, as far as that has changed.
 _TIMEOUT_S = 60.0
@@ -32,7 +32,7 @@ class OwnFiles:
         return file_digest(self._base / name) if self._base is not None else ""
 
     def settled(
-        self, result: WorkloadResult, plan: PlannedWorkload, worker: Worker, progress: TuneProgress
+        self, result: WorkloadResult, plan: PlannedWorkload, worker: Measurer, progress: TuneProgress
     ) -> WorkloadResult:
         """A result that names what was loaded while it was measured, also by names that no source shows; or, where
         that has changed meanwhile or isn't known, says so, and is never reused.

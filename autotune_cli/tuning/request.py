@@ -30,6 +30,8 @@ class Request:
     use_cache: bool = True
     gpus: tuple[str | None, ...] = (None,)
     """CUDA_VISIBLE_DEVICES of each worker; None: the first GPU, or the CPU."""
+    cluster: str | None = None
+    """Address of the Ray cluster whose nodes measure, ``auto``: the one that runs here. None: this machine measures."""
     backends: tuple[str, ...] = ()
     """Only these; empty: all."""
     focus: Focus | None = None
@@ -56,3 +58,5 @@ class RunOutcome:
     measured: int = 0
     journal: Path | None = None
     """Kept for resuming after an interruption."""
+    lost: str | None = None
+    """Why the run could not be completed: all its workers were lost."""

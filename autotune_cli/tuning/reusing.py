@@ -66,8 +66,7 @@ def _resumed(
     if not changes:
         return result
     state.progress.note(f"{key}: measured again: {'; '.join(changes)}")
-    for facts in (known.done, known.vetted, known.rounds):
-        facts.pop(key, None)
+    known.forget(key)
     return None
 
 

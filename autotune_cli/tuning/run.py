@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 
 from autotune_cli.errors import BudgetTooSmall, NoMemory
 from autotune_cli.kernels.family import memory_bytes
@@ -14,8 +15,9 @@ from autotune_cli.results.cache import CacheStore
 from autotune_cli.results.identity import environment_key, identity
 from autotune_cli.results.journal import Journal
 from autotune_cli.results.records import JournalHeader
-from autotune_cli.results.schema import Settings
+from autotune_cli.results.schema import RunFile, Settings
 from autotune_cli.tuning.bench_process import BenchProcess
+from autotune_cli.tuning.measurer import Measurer
 from autotune_cli.tuning.measuring import Measuring
 from autotune_cli.tuning.messages import PlannedWorkload, ReadyToMeasure
 from autotune_cli.tuning.own import OwnFiles
@@ -45,7 +47,13 @@ def tune(request: Request, progress: TuneProgress, stop: threading.Event) -> Run
     workers = [BenchProcess(request.worker, gpu, stop) for gpu in request.gpus]
     try:
         ready = workers[0].start(budget_end(request, begin))
-        return _run(_state(request, progress, stop, ready, begin), workers)
+        state = run_state(request, progress, stop, ready, begin)
+        check_memory(state)
+        planned = planned_workloads(request, workers[0], state.end)
+        with contextlib.ExitStack() as stack:
+            run = TuningRun(state, planned, identities(state, planned), workers)
+            run.measure(stack)
+            return run.outcome(*run.written())
     except OutOfTime:
         assert request.budget_s is not None
         raise BudgetTooSmall(budget_s=request.budget_s, detail="starting and planning take longer") from None
@@ -57,9 +65,15 @@ def tune(request: Request, progress: TuneProgress, stop: threading.Event) -> Run
         progress.end()
 
 
-def _state(
+def run_state(
     request: Request, progress: TuneProgress, stop: threading.Event, ready: ReadyToMeasure, begin: float
 ) -> RunState:
+    """A run that begins.
+
+    Args:
+        ready: of a worker that is like all of the run.
+        begin: by ``time.monotonic()``.
+    """
     policy = request.policy
     settings = Settings(
         timer=ready.timer,
@@ -86,42 +100,89 @@ def _state(
     )
 
 
-def _run(state: RunState, workers: Sequence[BenchProcess]) -> RunOutcome:
-    request, progress = state.request, state.progress
-    _check_memory(state)
-    planned = planned_workloads(request, workers[0], state.end)
-    identities = {}
-    for plan in planned:
-        if state.stop.is_set():
-            raise Stopped
-        identities[plan.workload.key] = _identity(state, plan)
-    header = _header(state, identities)
-    journal, known = resume_journal(request, header) if request.resume else (None, None)
-    with contextlib.ExitStack() as stack:
+class TuningRun:
+    """One table: its workloads, the workers that measure them, which are all alike, and its journal."""
+
+    def __init__(
+        self,
+        state: RunState,
+        planned: Sequence[PlannedWorkload],
+        identities: Mapping[str, Mapping[str, str]],
+        workers: Sequence[Measurer],
+    ) -> None:
+        self.state = state
+        self._planned = planned
+        self._identities = identities
+        self._workers = workers
+        self._journal: Journal | None = None
+
+    @property
+    def journal(self) -> Journal | None:
+        """None: the cache has it all, and there is nothing to write."""
+        return self._journal
+
+    @property
+    def hosts(self) -> list[str]:
+        """The machines of the workers."""
+        return list(dict.fromkeys(worker.host for worker in self._workers))
+
+    @property
+    def file(self) -> RunFile:
+        """What the run has come to so far."""
+        return run_file(self.state, self._planned)
+
+    def measure(self, stack: contextlib.ExitStack) -> None:
+        """Take what the journal and the cache have, and measure the rest. Leaving ``stack`` closes the journal.
+
+        Raises:
+            AutotuneError: see :func:`tune`.
+        """
+        state, progress = self.state, self.state.progress
+        header = _header(state, self._identities)
+        journal, known = resume_journal(state.request, header) if state.request.resume else (None, None)
         if journal is not None and known is not None:
             stack.enter_context(journal)
             state.created = datetime.fromisoformat(known.header.created)
             for note in known.notes:
                 progress.note(note)
-        progress.begin(state.environment, state.settings, [plan.workload.key for plan in planned])
-        todo = reuse(state, planned, identities, known)
+        progress.begin(state.environment, state.settings, [plan.workload.key for plan in self._planned])
+        todo = reuse(state, self._planned, self._identities, known)
         if journal is None:
             if not todo:
                 # The cache has it all: there is nothing to write, so its folder may be a read-only one.
-                return RunOutcome(state.store.path, run_file(state, planned), measured=0)
-            journal = stack.enter_context(Journal.create(request.root, header, state.created))
-        candidates = sum(len(plan.candidates) for plan in planned)
-        Measuring(state, workers, journal, known, identities).run(todo, candidates)
+                return
+            journal = stack.enter_context(Journal.create(state.request.root, header, state.created))
+        self._journal = journal
+        candidates = sum(len(plan.candidates) for plan in self._planned)
+        Measuring(state, self._workers, journal, known, self._identities).run(todo, candidates)
         if state.errors:
             raise state.errors[0]
-        path, run = write(state, journal, run_file(state, planned))
-        if not state.interrupted:
+
+    def written(self) -> tuple[Path, RunFile]:
+        """Write the run, and return where all of it is.
+
+        Raises:
+            CannotWrite: a full disk, a read-only folder ...
+        """
+        if self._journal is None:
+            return self.state.store.path, self.file
+        return write(self.state, self._journal, self.file)
+
+    def outcome(self, path: Path, run: RunFile, keep_journal: bool = False) -> RunOutcome:
+        """What the run has come to, once that is written; its journal goes, unless it is to be resumed."""
+        state, journal = self.state, self._journal
+        if journal is None:
+            return RunOutcome(path, run, measured=0)
+        keep = keep_journal or state.interrupted
+        if not keep:
             journal.finish()
-    measured = sum(not result.reused for result in run.workloads)
-    return RunOutcome(path, run, state.interrupted, measured, journal.path if state.interrupted else None)
+        measured = sum(not result.reused for result in run.workloads)
+        kept = journal.path if keep else None
+        lost = "; ".join(state.lost) if state.interrupted and not state.stop.is_set() else None
+        return RunOutcome(path, run, state.interrupted, measured, kept, lost)
 
 
-def _check_memory(state: RunState) -> None:
+def check_memory(state: RunState) -> None:
     """Do the inputs of every workload fit?
 
     Raises:
@@ -140,6 +201,20 @@ def _check_memory(state: RunState) -> None:
             )
 
 
+def identities(state: RunState, planned: Sequence[PlannedWorkload]) -> dict[str, dict[str, str]]:
+    """What each workload's timings depend on, by its key.
+
+    Raises:
+        Stopped: the user wants to stop.
+    """
+    found = {}
+    for plan in planned:
+        if state.stop.is_set():
+            raise Stopped
+        found[plan.workload.key] = _identity(state, plan)
+    return found
+
+
 def _identity(state: RunState, plan: PlannedWorkload) -> dict[str, str]:
     keys = [entry.candidate.key for entry in plan.candidates]
     used = {entry.candidate.backend for entry in plan.candidates} | {"problem"}
@@ -148,7 +223,7 @@ def _identity(state: RunState, plan: PlannedWorkload) -> dict[str, str]:
     return identity(plan.workload, state.environment, state.settings, sources, keys, baselines)
 
 
-def _header(state: RunState, identities: dict[str, dict[str, str]]) -> JournalHeader:
+def _header(state: RunState, identities: Mapping[str, Mapping[str, str]]) -> JournalHeader:
     return JournalHeader(
         kind="cache" if state.request.use_cache else "run",
         name=state.request.name,
@@ -156,5 +231,5 @@ def _header(state: RunState, identities: dict[str, dict[str, str]]) -> JournalHe
         command=state.request.command,
         environment=state.environment,
         settings=state.settings,
-        workloads=identities,
+        workloads={key: dict(fields) for key, fields in identities.items()},
     )

@@ -35,6 +35,8 @@ class RunState:
     """By key of the workload, in the order in which they were found."""
     errors: list[BaseException] = field(default_factory=list)
     interrupted: bool = False
+    lost: list[str] = field(default_factory=list)
+    """Why each worker is gone that was lost."""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property

@@ -9,16 +9,16 @@ from autotune_cli.errors import BadKernels, EmptySuite, LostWorker
 from autotune_cli.fields import Field, Message
 from autotune_cli.results.records import JournalState
 from autotune_cli.tuning.jobs import ListToBuild, Plan
+from autotune_cli.tuning.measurer import Measurer
 from autotune_cli.tuning.messages import Planned, PlannedWorkload, ToBuild
 from autotune_cli.tuning.request import Request
 from autotune_cli.worker.failures import OutOfTime, WorkerDied, WorkerKilled, WorkerRaised, WorkerTimeout
-from autotune_cli.worker.process import Worker
 
 # Planning imports kernel files only; a user's file may take its time. So may a library's import, for its modules.
 _PLAN_TIMEOUT_S = 120.0
 
 
-def planned_workloads(request: Request, worker: Worker, end: float = float("inf")) -> list[PlannedWorkload]:
+def planned_workloads(request: Request, worker: Measurer, end: float = float("inf")) -> list[PlannedWorkload]:
     """Every workload with its candidates; planned in a worker, as a user's file takes part.
 
     Args:
@@ -78,7 +78,7 @@ def _joined(parts: Sequence[PlannedWorkload]) -> list[PlannedWorkload]:
 
 
 def to_build(
-    todo: Sequence[PlannedWorkload], known: JournalState | None, worker: Worker, end: float = float("inf")
+    todo: Sequence[PlannedWorkload], known: JournalState | None, worker: Measurer, end: float = float("inf")
 ) -> ToBuild:
     """The modules that what is left to measure needs, and that aren't compiled yet.
 

@@ -13,10 +13,10 @@ from autotune_cli.results.records import RoundRecord
 from autotune_cli.results.schema import CandidateResult, Conditions, WorkloadResult
 from autotune_cli.tuning.budget import BudgetShare
 from autotune_cli.tuning.builds import Builds
+from autotune_cli.tuning.measurer import Measurer
 from autotune_cli.tuning.messages import PlannedWorkload
 from autotune_cli.tuning.policy import RacePolicy
 from autotune_cli.tuning.progress import TuneProgress
-from autotune_cli.worker.process import Worker
 
 
 class Interrupted(Exception):
@@ -54,7 +54,7 @@ class Task:
     planned: PlannedWorkload
     identity: Mapping[str, str]
     settings: TaskSettings
-    worker: Worker
+    worker: Measurer
     journal: Journal
     progress: TuneProgress
     share: BudgetShare

@@ -24,5 +24,10 @@ class WorkerRaised(Exception):
     """The job raised: a fault of this program, not of a candidate."""
 
 
+class WorkerLost(Exception):
+    """The machine that a worker runs on is gone, or its worker can't be started again. It says nothing of the job,
+    which another machine can do."""
+
+
 class Stopped(Exception):
     """The user wants to stop; the process was killed."""

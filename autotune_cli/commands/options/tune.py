@@ -235,6 +235,24 @@ class TuneOptions:
         str | None,
         typer.Option(help="GPUs to share the workloads out to: 0,1 or all.", metavar="GPUS", rich_help_panel=_HOW),
     ] = None
+    executor: Annotated[
+        str,
+        typer.Option(
+            help="What measures: local, this machine; ray, the nodes of a Ray cluster, a worker for each GPU.",
+            metavar="WORD",
+            rich_help_panel=_HOW,
+            autocompletion=complete_words("local", "ray"),
+        ),
+    ] = "local"
+    ray_address: Annotated[
+        str | None,
+        typer.Option(
+            help="The Ray cluster: HOST:PORT of its head. Default: RAY_ADDRESS, or the one that this machine is a "
+            "node of.",
+            metavar="ADDRESS",
+            rich_help_panel=_HOW,
+        ),
+    ] = None
     compare: Annotated[
         str | None,
         typer.Option(

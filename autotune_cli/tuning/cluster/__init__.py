@@ -1,0 +1,1 @@
+"""A run whose workers are on the nodes of a Ray cluster."""
