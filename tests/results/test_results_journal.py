@@ -52,6 +52,23 @@ def test_the_last_vetting_and_result_and_the_first_round_count(tmp_path: Path) -
     assert state.done[W] == result(us=2.0)
 
 
+def test_what_another_card_has_measured_counts_no_more(tmp_path: Path) -> None:
+    with Journal.create(tmp_path, header(), NOW) as journal:
+        for place in ("GPU-1", "GPU-1", "GPU-2"):
+            journal.begun(W, place)
+            before = load(journal.path)
+            journal.vetted(W, candidate())
+            for number in range(2):
+                journal.round(W, round_record(number, 1.0 if place == "GPU-1" else 2.0))
+            journal.done(result())
+    # The second time at one card goes on where the first ended.
+    assert contents(before) == (0, [], [])
+    state = load(journal.path)
+    assert state.begun == {W: "GPU-2"}
+    assert contents(state) == (1, [0, 1], [W])
+    assert [record.times for record in state.rounds[W].values()] == [{KEYS[0]: 2.0}] * 2
+
+
 def test_finish_removes_it(tmp_path: Path) -> None:
     journal = Journal.create(tmp_path, header(), NOW)
     journal.finish()

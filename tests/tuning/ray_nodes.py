@@ -1,7 +1,7 @@
-"""A Ray cluster on this machine, as a process: ``ray_nodes.py '[{}, {"FLASHINFER_X": "1"}]'``.
+"""A Ray cluster on this machine, as a process: ``ray_nodes.py '[{}, {"NAME": "value"}]'``.
 
-One node for each entry, with the entry's environment variables, and one processor each. It prints the cluster's address;
-then it kills the last node for each line ``kill`` it reads. At the end of its input all nodes end.
+One node for each entry, with the entry's environment variables and one processor each. It prints the cluster's address;
+then it kills the last node for each line that it reads. At the end of its input all nodes end.
 """
 
 from __future__ import annotations
@@ -16,20 +16,10 @@ _STORE = 80 << 20
 
 
 def main() -> None:
-    cluster, nodes = None, []
+    cluster, nodes = Cluster(shutdown_at_exit=False), []
     for variables in json.loads(sys.argv[1]):
-        settings = {
-            "num_cpus": 1,
-            "object_store_memory": _STORE,
-            "include_dashboard": False,
-            "include_log_monitor": False,
-            "env_vars": variables,
-        }
-        if cluster is None:
-            cluster = Cluster(initialize_head=True, head_node_args=settings, shutdown_at_exit=False)
-        else:
-            nodes.append(cluster.add_node(**settings))
-    assert cluster is not None
+        settings = {"num_cpus": 1, "object_store_memory": _STORE, "include_dashboard": False}
+        nodes.append(cluster.add_node(**settings, include_log_monitor=False, no_monitor=True, env_vars=variables))
     print(cluster.address, flush=True)
     for _ in sys.stdin:
         # Without a word to anyone, as a machine that loses its power.
