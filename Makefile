@@ -26,6 +26,7 @@ MADE := $(STAMPS)/made
 INSTALLED := $(STAMPS)/installed-$(KIND)
 DEV := $(STAMPS)/dev-$(KIND)
 CONTRACTS := $(STAMPS)/contracts
+RAY := $(if $(filter cpu,$(KIND)),$(STAMPS)/ray)
 ifneq ($(strip $(file <$(MADE))),$(strip $(CURDIR)))
 $(MADE): moved
 endif
@@ -51,7 +52,7 @@ endif
 
 # Two processes, each with files of its own: much of the time a test waits for a worker to start. On a GPU, which they
 # would share, one after another.
-test: $(DEV) $(CONTRACTS)
+test: $(DEV) $(CONTRACTS) $(RAY)
 	$(PY) -m pytest $(if $(filter cpu,$(KIND)),-n 2 --dist loadfile --no-loadscope-reorder)
 
 check: $(DEV)
@@ -101,6 +102,11 @@ $(STAMPS)/dev-cpu: $(STAMPS)/installed-cpu
 $(CONTRACTS): $(MADE) contracts.txt tests/fetch_contracts.py
 	@echo "fetching the sources of contracts.txt into .venv/contracts"
 	@if $(PY) tests/fetch_contracts.py .venv/contracts; then touch $@; fi
+
+# For a test that starts a cluster. 80 MB; not having it fails nothing: that test is skipped, and the next run tries again.
+$(STAMPS)/ray: $(STAMPS)/dev-cpu
+	@echo "installing ray"
+	@if $(PIP) -c constraints.txt --only-binary ray ray; then touch $@; fi
 
 $(STAMPS)/dev-cuda: $(STAMPS)/installed-cuda
 	$(PIP) -e '.[cuda,dev]'

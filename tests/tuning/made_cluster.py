@@ -23,6 +23,8 @@ class Node:
     name: str
     environment: dict[str, Any] = field(default_factory=dict)
     """What its worker says of its environment, beside what is so."""
+    card: str | None = None
+    """UUID of its GPU."""
     dies_at: tuple[str, int] | None = None
     """The class of a job, and how many of it are begun before the node dies."""
     program: About = field(default_factory=about)
@@ -72,7 +74,7 @@ class MadeSeat:
     def _said(self, event: Any) -> Any:
         if isinstance(event, DoneEvent) and isinstance(event.value, ReadyToMeasure):
             environment = event.value.environment.model_copy(update=self._node.environment)
-            return replace(event, value=replace(event.value, environment=environment))
+            return replace(event, value=replace(event.value, environment=environment, card=self._node.card))
         return event
 
     def _check(self) -> None:

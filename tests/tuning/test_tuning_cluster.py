@@ -131,10 +131,12 @@ def test_the_tables_of_an_interrupted_run_find_their_journals(tune: Tune) -> Non
     assert not list((done.folder / "runs").glob(".*"))
 
 
-def test_a_node_that_never_comes_up_is_left_out(tune: Tune) -> None:
-    done = tune([Node("a"), Node("off", is_dead=True)], "--no-cache")
+def test_a_worker_that_cannot_measure_is_left_out(tune: Tune) -> None:
+    done = tune([Node("a", card="GPU-1"), Node("off", is_dead=True), Node("b", card="GPU-1")], "--no-cache")
     assert "note: off was lost: unplugged; the run goes on without it" in done.err
+    assert "note: b: two workers were given one GPU, GPU-1; the run goes on without it" in done.err
     assert keys(done.run) == ALL
+    assert [result.card for result in done.run.workloads] == ["GPU-1"] * 2
 
 
 def test_without_any_node_there_is_no_run(tune: Tune) -> None:

@@ -95,7 +95,7 @@ class _ClusterRun:
     def run(self, cluster: Cluster) -> RunOutcome:
         settings = self._request.worker
         seats = cluster.seats("cpu" if settings.device == "cpu" else "cuda", settings)
-        started = self._each(self._start, seats)
+        started = self._one_a_card(self._each(self._start, seats))
         # A node may have several kinds of GPUs.
         alike: dict[tuple[str, str], list[tuple[RemoteBench, ReadyToMeasure]]] = {}
         for bench, ready in started:
@@ -144,6 +144,18 @@ class _ClusterRun:
             raise WorkerLost(f"{seat.node}: {error}") from error
         except BadKernels as error:
             raise BadKernels(path=error.values["path"], detail=f"on {seat.node}: {error.values['detail']}") from error
+
+    def _one_a_card(
+        self, started: Sequence[tuple[RemoteBench, ReadyToMeasure]]
+    ) -> list[tuple[RemoteBench, ReadyToMeasure]]:
+        """Without workers that see the GPU of another one: both would measure each other's load."""
+        cards: dict[str, tuple[RemoteBench, ReadyToMeasure]] = {}
+        for number, (bench, ready) in enumerate(started):
+            card = ready.card or str(number)
+            if card in cards:
+                self._without.append(f"{bench.host}: two workers were given one GPU, {card}")
+            cards.setdefault(card, (bench, ready))
+        return list(cards.values())
 
     def _plan(self, workers: Sequence[tuple[RemoteBench, ReadyToMeasure]]) -> Table:
         (first, ready), *_ = workers
