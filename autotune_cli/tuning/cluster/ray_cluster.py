@@ -27,8 +27,8 @@ AUTO = "auto"
 _CONNECT_S = 10.0
 # For a GPU to be given back by another job of the cluster, and for Ray to start a process.
 _PLACE_S = 60.0
-# A host answers at once, if its node isn't stopped or swapping. Of a node whose processes are gone Ray itself says so, after
-# 15 s in its default settings.
+# A host answers at once, if its node isn't stopped or swapping. Ray itself says it of a node whose processes are gone,
+# after 15 s as it is set by default.
 _ANSWER_S = 60.0
 # How long Ray may say that it doesn't know yet whether a node is dead.
 _UNSURE_S = 60.0
