@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import secrets
@@ -19,7 +20,9 @@ from running import PRIVATE, Autotune, wait_until
 from autotune_cli.results.files import read_run
 from autotune_cli.worker.descendants import MARK, descendants, end_descendants
 
-pytest.importorskip("ray", reason="ray is not installed: pip install 'kernel-autotune[ray]'")
+pytestmark = pytest.mark.skipif(
+    importlib.util.find_spec("ray") is None, reason="ray is not installed: pip install 'kernel-autotune[ray]'"
+)
 
 NODES = Path(__file__).with_name("ray_nodes.py")
 KERNELS = """
@@ -53,15 +56,17 @@ class Nodes:
         self.folder = tempfile.mkdtemp(prefix="ray-")
         self._mark = secrets.token_hex(8)
         kept = {name: value for name, value in os.environ.items() if not name.startswith((*PRIVATE, "OMP_", "RAY_"))}
-        self._process = subprocess.Popen(
-            [sys.executable, str(NODES), json.dumps(variables)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            env={**kept, **VARIABLES, "RAY_TMPDIR": self.folder, MARK: self._mark},
-            start_new_session=True,
-        )
+        self._said = Path(self.folder) / "said"
+        with self._said.open("w") as said:
+            self._process = subprocess.Popen(
+                [sys.executable, str(NODES), json.dumps(variables)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=said,
+                text=True,
+                env={**kept, **VARIABLES, "RAY_TMPDIR": self.folder, MARK: self._mark},
+                start_new_session=True,
+            )
         assert self._process.stdout is not None
         self.address = self._process.stdout.readline().strip()
 
@@ -71,6 +76,10 @@ class Nodes:
         self._process.stdin.write("kill\n")
         self._process.stdin.flush()
         assert self._process.stdout.readline() == "killed\n"
+
+    def said(self) -> str:
+        """What Ray has printed."""
+        return self._said.read_text()
 
     def processes(self) -> list[int]:
         """Ids of all that is left of it."""
@@ -102,7 +111,7 @@ def begun(folder: Path) -> list[dict[str, Any]]:
 
 
 def test_a_node_is_killed_in_the_middle(autotune: Autotune, nodes: Nodes) -> None:
-    assert nodes.address
+    assert nodes.address, nodes.said()
     file = autotune.root / "mine.py"
     file.write_text(KERNELS)
     suite = ("--op", "topk", "--batch", "1,2,3", "--context", "2048", "--scores", "normal", "--rounds", "3")
