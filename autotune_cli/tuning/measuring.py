@@ -158,7 +158,9 @@ class Measuring:
         ready = worker.start(state.end)
         self._check_same_device(ready)
         environment: Environment | None = None
-        while (plan := self._waiting.take()) is not None:
+        begun = self._known.begun if self._known is not None else {}
+        mine = {key for key, place in begun.items() if place == worker.place}
+        while (plan := self._waiting.take(mine)) is not None:
             key = plan.workload.key
             try:
                 if environment is None:
@@ -195,6 +197,8 @@ class Measuring:
         """Write down where a workload is begun, and return what the journal has measured of it at that card."""
         known = self._known
         if place is not None:
+            if known is not None and known.begun.get(key, place) != place:
+                self._state.progress.note(f"{key}: begun again, as another card had begun it")
             line = self._journal.begun(key, place)
             if known is not None:
                 known.add(line)
@@ -209,7 +213,9 @@ class Measuring:
             BadField: the worker's GPU is another product than the first one's.
         """
         ours, other = self._state.environment, ready.environment
-        if (other.device, other.memory_bytes) != (ours.device, ours.memory_bytes):
+        # Two machines of one processor may differ in memory, on which no timing depends.
+        is_equal = other.device_kind == "cpu" or other.memory_bytes == ours.memory_bytes
+        if other.device != ours.device or not is_equal:
             detail = f"{ours.device} and {other.device} differ; tune them in runs of their own"
             raise BadField(field="gpus", detail=detail)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
 from autotune_cli.tuning.messages import PlannedWorkload
 
@@ -24,15 +24,21 @@ class Waiting:
     def __len__(self) -> int:
         return len(self._plans)
 
-    def take(self) -> PlannedWorkload | None:
+    def take(self, first: Container[str] = ()) -> PlannedWorkload | None:
         """The next workload, to be followed by :meth:`finished` or :meth:`give_back`. None: there is nothing left to
         do, or the user wants to stop. Waits as long as another worker may still be lost.
+
+        Args:
+            first: keys of workloads to be preferred.
         """
         with self._changed:
             while not self._stop.is_set():
                 if self._plans:
                     self._in_work += 1
-                    return self._plans.popleft()
+                    index = next((i for i, plan in enumerate(self._plans) if plan.workload.key in first), 0)
+                    plan = self._plans[index]
+                    del self._plans[index]
+                    return plan
                 if not self._in_work:
                     return None
                 self._changed.wait(_GLANCE_S)

@@ -73,6 +73,7 @@ def test_a_run_that_has_lost_all_nodes_is_gone_on_with(tune: Tune, tmp_path: Pat
     nodes = [Node("new")]
     resumed = tune(nodes, "--no-cache", "--resume")
     assert resumed.path == done.path
+    assert f"note: {half}: begun again, as another card had begun it" in resumed.err
     assert keys(resumed.run) == ALL
     assert resumed.run.workloads[0] == first.workloads[0]
     assert {key for key, number in nodes[0].rounds if number == 0} == {half}

@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
+from typing import Any, NamedTuple
 
 from autotune_cli.tuning.budget import Budget
 from autotune_cli.tuning.waiting import Waiting
 
 
+class Workload(NamedTuple):
+    key: str
+
+
+class Plan(NamedTuple):
+    workload: Workload
+
+
 def made(*names: str) -> tuple[Waiting, threading.Event]:
-    plans: Any = names
+    plans: Any = [Plan(Workload(name)) for name in names]
     stop = threading.Event()
     return Waiting(plans, stop), stop
+
+
+def key(plan: Any) -> str:
+    return str(plan.workload.key)
 
 
 def test_a_workload_that_comes_back_is_the_next() -> None:
@@ -20,7 +32,13 @@ def test_a_workload_that_comes_back_is_the_next() -> None:
     taken: Any = waiting.take()
     waiting.take()
     waiting.give_back(taken)
-    assert [waiting.take(), waiting.take()] == ["a", "c"]
+    assert [key(waiting.take()), key(waiting.take())] == ["a", "c"]
+
+
+def test_a_worker_goes_on_with_what_it_has_begun() -> None:
+    waiting, _ = made("a", "b", "c")
+    assert key(waiting.take({"b"})) == "b"
+    assert [key(waiting.take({"b"})), key(waiting.take())] == ["a", "c"]
 
 
 def test_a_worker_without_work_waits_for_what_others_may_lose() -> None:
@@ -31,7 +49,7 @@ def test_a_worker_without_work_waits_for_what_others_may_lose() -> None:
     thread.start()
     waiting.give_back(taken)
     thread.join()
-    assert idle == ["a"]
+    assert idle == [taken]
     waiting.finished()
     assert waiting.take() is None
     assert len(waiting) == 0

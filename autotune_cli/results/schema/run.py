@@ -26,7 +26,7 @@ class RunFile(FileRecord):
     """``kernel-autotune 0.1.0``."""
     command: tuple[str, ...]
     environments: dict[str, Environment]
-    """By short hash. A run has one; a cache may hold results of several devices."""
+    """By short hash. A run has one, on a cluster one a device; a cache may hold several of one device too."""
     environment: str
     """That of the run which wrote the file."""
     settings: Settings

@@ -11,11 +11,10 @@ from dataclasses import replace
 from typing import Literal, Protocol, TypeVar
 
 from autotune_cli.errors import BadKernels, BudgetTooSmall, NoDevice, NoNode, NothingToResume, NoWorker, OtherProgram
-from autotune_cli.fields import joined
 from autotune_cli.results.identity import environment_fields
 from autotune_cli.results.runs import write_run
-from autotune_cli.results.schema import WorkloadResult
 from autotune_cli.tuning.cluster.calls import about
+from autotune_cli.tuning.cluster.noted_progress import NotedProgress
 from autotune_cli.tuning.cluster.remote import RemoteBench, Seat
 from autotune_cli.tuning.cluster.tables import Table, difference, files, one_file, tables
 from autotune_cli.tuning.messages import ReadyToMeasure
@@ -82,6 +81,11 @@ def _join_ray(address: str, stop: threading.Event) -> Cluster:
     return RayCluster(address, stop)
 
 
+def _kind(ready: ReadyToMeasure) -> str:
+    """What is equal for the GPUs of a node that are alike."""
+    return f"{ready.environment.memory_bytes} {environment_fields(ready.environment)}"
+
+
 class _ClusterRun:
     def __init__(self, request: Request, progress: TuneProgress, stop: threading.Event, begin: float) -> None:
         self._request = request
@@ -99,15 +103,17 @@ class _ClusterRun:
         # A node may have several kinds of GPUs.
         alike: dict[tuple[str, str], list[tuple[RemoteBench, ReadyToMeasure]]] = {}
         for bench, ready in started:
-            alike.setdefault((bench.host, str(environment_fields(ready.environment))), []).append((bench, ready))
+            alike.setdefault((bench.host, _kind(ready)), []).append((bench, ready))
         found = tables(self._each(self._plan, list(alike.values())))
         if not found:
             raise NoNode(detail="; ".join(self._without))
         for reason in self._without:
             self._progress.note(f"{reason}; the run goes on without it")
+        first = found[0]
+        self._progress.note(f"workers: {len(first.benches)}, on {', '.join(first.nodes)}")
         with contextlib.ExitStack() as stack:
             shared = [
-                [self._run(found[0], table, own_file=number > 0) for table in file]
+                [self._run(first, table, own_file=number > 0) for table in file]
                 for number, file in enumerate(files(found))
             ]
             return self._outcome(self._measured(shared, stack))
@@ -239,18 +245,3 @@ class _ClusterRun:
         lost = [outcome.lost for outcome in outcomes if outcome.lost is not None]
         interrupted = any(outcome.interrupted for outcome in outcomes)
         return replace(first_file, interrupted=interrupted, lost="; ".join(lost) if lost else None)
-
-
-class NotedProgress(TuneProgress):
-    """Of a table beside the first, which alone is shown while it is filled: notes, and each result in a line."""
-
-    def __init__(self, progress: TuneProgress, nodes: str) -> None:
-        self._progress = progress
-        self._nodes = nodes
-
-    def note(self, text: str) -> None:
-        self._progress.note(joined(": ", (self._nodes, text)))
-
-    def done(self, result: WorkloadResult) -> None:
-        winner = "no winner" if result.choice is None else result.candidate(result.choice.winner).label
-        self._progress.note(f"{self._nodes}: {result.key}: {winner}")

@@ -32,7 +32,7 @@ def tables(parts: Sequence[Table]) -> list[Table]:
     """Parts whose identities are equal as one; those with the most workers first."""
     found: dict[str, Table] = {}
     for part in parts:
-        key = json.dumps(part.identities, sort_keys=True)
+        key = json.dumps([_memory(part), part.identities], sort_keys=True)
         first = found.setdefault(key, part)
         if first is not part:
             benches = (*first.benches, *part.benches)
@@ -58,10 +58,16 @@ def files(found: Sequence[Table]) -> list[list[Table]]:
 
 def difference(first: Table, other: Table) -> str:
     """How what the timings of another table depend on differs from the first one's, in a few words."""
-    changes: list[str] = []
+    changes = [] if _memory(first) == _memory(other) else [f"memory {_memory(first)} -> {_memory(other)} bytes"]
     for key, fields in other.identities.items():
         changes += explain(first.identities.get(key, {}), fields)
     return "; ".join(dict.fromkeys(changes))
+
+
+def _memory(table: Table) -> int:
+    """In bytes; 0: of a processor, where it makes no difference. GPUs of one name may have more or less of it."""
+    environment = table.ready.environment
+    return environment.memory_bytes if environment.device_kind == "cuda" else 0
 
 
 def one_file(runs: Sequence[RunFile]) -> RunFile:
