@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import socket
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -99,20 +102,24 @@ def test_each_kind_of_node_has_a_table_of_its_own(tune: Tune) -> None:
     devices = [run.environments[result.environment].device for result in run.workloads]
     assert devices == [run.device.device] * 2 + ["Other CPU"] * 2
     (extra,) = (path for path in (done.folder / "runs").glob("*.json") if path != done.path)
-    assert f"{run.device.device}: wrote {extra.relative_to(done.folder)} too: 2 results" in done.err
+    assert f"note: a table of its own: 2 results in {extra.relative_to(done.folder)}" in done.err
+    assert re.fullmatch(r"cpu-[0-9a-f]{6}\.[0-9_]+\.json", extra.name)
     assert keys(read_run(extra)) == ALL
     assert read_run(extra).device.driver == "2"
     assert not list((done.folder / "runs").glob(".*"))
 
 
-def test_the_cache_has_the_first_table_of_each_device(tune: Tune) -> None:
-    nodes = [Node("a"), Node("o", {"device": "Other CPU"}), Node("n", {"driver": "2"})]
-    done = tune(nodes)
+def test_each_table_has_its_cache(tune: Tune) -> None:
+    def nodes() -> list[Node]:
+        return [Node("a"), Node("o", {"device": "Other CPU"}), Node("n", {"driver": "2"})]
+
+    done = tune(nodes())
     assert done.path == done.folder / "cache" / "cpu.json"
     assert [environment.driver for environment in done.run.environments.values()] == [None, None]
     assert keys(done.run) == ALL * 2
-    again = [Node("a"), Node("o", {"device": "Other CPU"})]
-    assert "nothing to measure" not in done.err
+    (extra,) = (done.folder / "cache").glob("cpu-*.json")
+    assert keys(read_run(extra)) == ALL
+    again = nodes()
     tune(again)
     assert not [job for node in again for job in node.jobs if job in ("Vet", "RunRound")]
 
@@ -188,3 +195,21 @@ def test_without_ray_the_command_that_installs_it_is_named(
     done = usage("tune", "--executor", "ray")
     assert done.code == 2
     assert "needs ray, which is not installed; get it: pip install 'kernel-autotune[ray]'" in done.err
+
+
+def test_what_is_no_cluster_is_refused_at_once(usage: Callable[..., Finished], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray_cluster, "check_ray", lambda: None)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            with server.accept()[0] as connection:
+                connection.recv(1000)
+                connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        done = usage("tune", "--executor", "ray", "--ray-address", address)
+        thread.join()
+    assert done.code == 2
+    assert done.err == f"error: no Ray cluster at {address}: what answers there is something else\n"

@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import logging
-import signal
 import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal
 
 from autotune_cli.errors import BadField, MissingPackage, NoCluster, NoDevice, OtherProgram
@@ -33,6 +33,10 @@ _ANSWER_S = 60.0
 # How long Ray may say that it doesn't know yet whether a node is dead.
 _UNSURE_S = 60.0
 _AGAIN_S = 0.5
+# How HTTP/2 begins, on which Ray's messages go (RFC 9113, section 3.4), with an empty frame of settings, of type 4.
+# Whoever speaks it begins with such a frame too.
+_HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
+_FRAME_BYTES, _TYPE, _SETTINGS = 9, 3, 4
 _GLANCE_S = 0.2
 
 
@@ -54,7 +58,7 @@ def check_address(address: str) -> None:
 
     Raises:
         BadField: it is no address.
-        NoCluster: nothing answers there.
+        NoCluster: nothing answers there, or something else, which Ray would go on asking for many minutes.
     """
     if address == AUTO:
         return
@@ -63,9 +67,13 @@ def check_address(address: str) -> None:
         detail = f"{address!r} is neither {AUTO} nor HOST:PORT of a cluster's head, such as 10.0.0.1:6379"
         raise BadField("ray_address", detail)
     try:
-        socket.create_connection((host.strip("[]"), int(port)), _CONNECT_S).close()
+        with socket.create_connection((host.strip("[]"), int(port)), _CONNECT_S) as connection:
+            connection.sendall(_HELLO)
+            answer = connection.recv(_FRAME_BYTES)
     except (OSError, UnicodeError) as error:
         raise NoCluster(address=address, detail=getattr(error, "strerror", None) or str(error)) from error
+    if len(answer) <= _TYPE or answer[_TYPE] != _SETTINGS:
+        raise NoCluster(address=address, detail="what answers there is something else")
 
 
 class RayCluster:
@@ -80,11 +88,8 @@ class RayCluster:
         check_address(address)
         self._stop = stop
         self._seats: list[RaySeat] = []
-        import ray
-
         try:
-            with _own_signals():
-                ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+            _join(address, stop)
         except (ConnectionError, RuntimeError, OSError, ValueError) as error:
             if address == AUTO and isinstance(error, ConnectionError):
                 detail = (
@@ -92,7 +97,6 @@ class RayCluster:
                 )
                 raise NoCluster(address=address, detail=Message(detail)) from error
             raise NoCluster(address=address, detail=_first_line(error)) from error
-        _silence(ray)
 
     def seats(self, device: Literal["cuda", "cpu"], settings: WorkerSettings) -> Sequence[RaySeat]:
         """A place for each worker: the GPUs of all nodes, or the processors of each.
@@ -125,8 +129,7 @@ class RayCluster:
 
         for seat in self._seats:
             seat.close()
-        with _own_signals():
-            ray.shutdown()
+        ray.shutdown()
 
 
 class RaySeat:
@@ -217,17 +220,24 @@ def _first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
-@contextlib.contextmanager
-def _own_signals() -> Iterator[None]:
-    """Ray puts a handler of its own in the place of the command's."""
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.getsignal(number) for number in numbers]
-    try:
-        yield
-    finally:
-        if threading.current_thread() is threading.main_thread():
-            for number, handler in zip(numbers, before, strict=True):
-                signal.signal(number, handler)
+def _join(address: str, stop: threading.Event) -> None:
+    """Join a cluster, in a thread: in the main one Ray would put its own handler of SIGTERM in the place of the
+    command's.
+
+    Raises:
+        Stopped: the user wants to stop.
+        Exception: what Ray raises.
+    """
+    import ray
+
+    # Also of the handler that it can't put.
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(ray.init, address=address, log_to_driver=False, logging_level=logging.ERROR).result()
+    _silence(ray)
+    if stop.is_set():
+        ray.shutdown()
+        raise Stopped
 
 
 def _silence(ray: Any) -> None:

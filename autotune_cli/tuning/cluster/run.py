@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Literal, Protocol, TypeVar
 
 from autotune_cli.errors import BadKernels, BudgetTooSmall, NoDevice, NoNode, NothingToResume, NoWorker, OtherProgram
-from autotune_cli.results.identity import environment_fields
+from autotune_cli.results.identity import environment_fields, environment_key
 from autotune_cli.results.runs import write_run
 from autotune_cli.tuning.cluster.calls import about
 from autotune_cli.tuning.cluster.noted_progress import NotedProgress
@@ -26,6 +26,8 @@ from autotune_cli.tuning.selection import planned_workloads
 from autotune_cli.worker.failures import OutOfTime, Stopped, WorkerLost
 from autotune_cli.worker.protocol import WorkerSettings
 
+# Digits that tell the environments of one device apart in the names of results.
+_HEX = 6
 _Given = TypeVar("_Given")
 _Found = TypeVar("_Found")
 
@@ -177,8 +179,7 @@ class _ClusterRun:
             progress.note(f"{nodes}: a table of its own: {difference(first, table)}")
             progress = NotedProgress(progress, nodes)
             if own_file:
-                # The cache has one result of a workload and device.
-                request = replace(request, use_cache=False)
+                request = replace(request, name=f"{request.name}-{environment_key(table.ready.environment)[:_HEX]}")
         state = run_state(request, progress, self._stop, table.ready, self._begin)
         return TuningRun(state, table.planned, table.identities, table.benches)
 
@@ -239,9 +240,7 @@ class _ClusterRun:
             )
         first_file, *others = outcomes
         for other in others:
-            self._progress.note(
-                f"{other.run.device.device}: wrote {other.path} too: {len(other.run.workloads)} results"
-            )
+            self._progress.note(f"a table of its own: {len(other.run.workloads)} results in {other.path}")
         lost = [outcome.lost for outcome in outcomes if outcome.lost is not None]
         interrupted = any(outcome.interrupted for outcome in outcomes)
         return replace(first_file, interrupted=interrupted, lost="; ".join(lost) if lost else None)
