@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import logging
+import signal
 import socket
 import threading
 import time
@@ -235,6 +236,10 @@ def _join(address: str, stop: threading.Event) -> None:
     with ThreadPoolExecutor(1) as pool:
         pool.submit(ray.init, address=address, log_to_driver=False, logging_level=logging.ERROR).result()
     _silence(ray)
+    if threading.current_thread() is threading.main_thread():
+        # Before Python's handlers Ray has put one that prints where the program was.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.getsignal(number))
     if stop.is_set():
         ray.shutdown()
         raise Stopped
