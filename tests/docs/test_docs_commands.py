@@ -208,6 +208,10 @@ def test_a_tuning_can_be_planned(command: Command, folder: Path, monkeypatch: py
 
     monkeypatch.setattr("autotune_cli.commands.devices._nvml_count", lambda: 1)
     monkeypatch.setattr("autotune_cli.tuning.run.tune", engine)
+    monkeypatch.setattr("autotune_cli.tuning.cluster.run.tune_on_cluster", engine)
+    # Is there a cluster, at a page's address?
+    for check in ("check_ray", "check_address"):
+        monkeypatch.setattr(f"autotune_cli.tuning.cluster.ray_cluster.{check}", lambda *_: None)
     with monkeypatch.context() as patch:
         patch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
         done = autotune(folder, command.words, patch)
