@@ -19,6 +19,7 @@ from autotune_cli.results.schema.candidate import (
 )
 from autotune_cli.results.schema.conditions import Ceilings, Conditions, Environment, Settings
 from autotune_cli.results.schema.run import SCHEMA_VERSION, RunFile, schema_text
+from autotune_cli.results.schema.traffic import StandsFor, Traffic
 from autotune_cli.results.schema.workload import BaselineResult, Choice, WorkloadResult
 
 __all__ = [
@@ -38,7 +39,9 @@ __all__ = [
     "KnobValue",
     "RunFile",
     "Settings",
+    "StandsFor",
     "Status",
+    "Traffic",
     "WorkloadResult",
     "schema_text",
 ]

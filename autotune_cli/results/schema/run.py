@@ -9,6 +9,7 @@ from pydantic import NonNegativeFloat, model_validator
 
 from autotune_cli.results.schema.base import FileRecord
 from autotune_cli.results.schema.conditions import Environment, Settings
+from autotune_cli.results.schema.traffic import Traffic
 from autotune_cli.results.schema.workload import WorkloadResult
 
 SCHEMA_VERSION: Final = 2
@@ -30,6 +31,8 @@ class RunFile(FileRecord):
     environment: str
     """That of the run which wrote the file."""
     settings: Settings
+    traffic: Traffic | None = None
+    """What the workloads' weights are of; None: they have none."""
     noise_floor: NonNegativeFloat | None = None
     """95th percentile of the workloads' A/A differences."""
     complete: bool = True

@@ -10,6 +10,7 @@ from autotune_cli.kernels.workload import Workload
 from autotune_cli.results.schema.base import FileRecord
 from autotune_cli.results.schema.candidate import MEASURED, CandidateResult
 from autotune_cli.results.schema.conditions import Conditions
+from autotune_cli.results.schema.traffic import StandsFor
 
 
 class Choice(FileRecord):
@@ -113,11 +114,17 @@ class WorkloadResult(FileRecord):
     """UUID of the GPU, as another one of the same product may be 2 or 3 % apart. None: not recorded, or a CPU."""
     reused: bool = False
     """Taken from the cache in this run."""
+    weight: PositiveFloat | None = None
+    """How often a server runs it in the file's ``traffic``, as against the other workloads. None: not known."""
+    stands_for: StandsFor | None = None
+    """What of that traffic it stands for; its steps times its layers are the weight."""
 
     @model_validator(mode="after")
     def _keys_resolve(self) -> WorkloadResult:
         if self.key != self.workload.key:
             raise ValueError(f"the key {self.key!r} is not that of the workload, {self.workload.key!r}")
+        if self.stands_for is not None and self.weight is None:
+            raise ValueError(f"{self.key} stands for steps of a server, and has no weight")
         points = len(self.workload.length_points)
         for candidate in self.candidates:
             for times in (*candidate.points_us, *([candidate.rough_points_us] if candidate.rough_points_us else [])):
