@@ -29,7 +29,7 @@ FIX = "pip install 'kernel-autotune[pandas]'"
 
 _WORKLOAD = {"workload": TEXT, "operation": TEXT, "mode": TEXT}
 _MEASURED = {"device": TEXT, "device_kind": TEXT, "driver": TEXT, "cuda": TEXT, "card": TEXT, "measured_at": TEXT,
-             "reused": YES_OR_NO, "noise": FLOAT, "floor_us": FLOAT}  # fmt: skip
+             "reused": YES_OR_NO, "noise": FLOAT, "floor_us": FLOAT, "weight": FLOAT}  # fmt: skip
 _CANDIDATE = {
     "candidate": TEXT, "label": TEXT, "backend": TEXT, "knobs": TEXT, "status": TEXT, "reason": TEXT, "fix": TEXT,
     "same_as": TEXT, "is_winner": YES_OR_NO, "is_tied": YES_OR_NO, "is_default": YES_OR_NO, "median_us": FLOAT,
@@ -94,6 +94,7 @@ def _measured(result: WorkloadResult, environment: Environment) -> dict[str, obj
         "reused": result.reused,
         "noise": result.noise,
         "floor_us": result.floor_us,
+        "weight": result.weight,
     }
 
 

@@ -51,6 +51,8 @@ class Best:
     """Key of the tuned workload that is nearest."""
     factors: Mapping[str, float]
     """Of each size, what was asked for over what was tuned; 1.0: the same."""
+    weight: float | None = None
+    """How often a server runs the tuned workload, as against the table's others; None: it was not tuned for traffic."""
 
     @property
     def is_exact(self) -> bool:
@@ -83,6 +85,7 @@ class _Tuned:
             max(1.0, self.times[key] / least),
             self.result.key,
             {name: size / tuned[name] for name, size in sizes.items()},
+            self.result.weight,
         )
 
 

@@ -83,8 +83,10 @@ def fields_of(result: WorkloadResult, of_file: Mapping[str, str]) -> dict[str, s
 def file_fields(run: RunFile, environment: str) -> dict[str, str]:
     """The fields that all workloads of a file share which were measured in that environment."""
     measured_in = run.environments[environment]
-    # No part of an identity: neither changes the time of a kernel by itself.
+    # No part of an identity: none changes the time of a kernel by itself.
     beside = {"memory bytes": str(measured_in.memory_bytes or ""), "python": measured_in.python}
+    # What the workloads' weights are of. Without weights on both sides nothing differs.
+    beside["traffic"] = "none" if run.traffic is None else run.traffic.label
     return {**known_fields({**environment_fields(measured_in), **beside}), **settings_fields(run.settings)}
 
 

@@ -14,11 +14,12 @@ from autotune_cli.plain_text import csv_cell
 from autotune_cli.render.baselines import mean_over, names
 from autotune_cli.render.devices import by_device
 from autotune_cli.render.run_rows import role
+from autotune_cli.render.traffic import part_data, weighted_data
 from autotune_cli.results.schema import CandidateResult, RunFile, WorkloadResult
 
 COLUMNS: Final = (
     "workload", "operation", "mode", "device", "candidate", "label", "backend", "default", "choice", "status",
-    "time_us", "low_us", "high_us", "rough_us", "rounds", "baselines", "reason",
+    "time_us", "low_us", "high_us", "rough_us", "rounds", "baselines", "reason", "weight",
 )  # fmt: skip
 
 
@@ -31,8 +32,17 @@ def summary(path: Path, run: RunFile) -> dict[str, Any]:
         "wall_s": run.wall_s,
         "noise_floor": run.noise_floor,
         "speedups": means,
+        **_traffic(run),
         "workloads": [_workload(result, run.environments[result.environment].device) for result in run.workloads],
     }
+
+
+def _traffic(run: RunFile) -> dict[str, Any]:
+    """What the weights are of, and the gain by them on each device."""
+    if run.traffic is None:
+        return {}
+    gains = [gain for environment, results in by_device(run) for gain in weighted_data(environment.device, results)]
+    return {"traffic": run.traffic.model_dump(), "weighted_speedups": gains}
 
 
 def _means(device: str, results: Sequence[WorkloadResult]) -> list[dict[str, Any]]:
@@ -67,6 +77,7 @@ def _workload(result: WorkloadResult, device: str) -> dict[str, Any]:
         "too_noisy": why_noisy(result),
         "reused": result.reused,
         **_lengths(result),
+        **part_data(result.stands_for, result.weight),
     }
 
 
@@ -95,5 +106,5 @@ def _row(result: WorkloadResult, device: str, candidate: CandidateResult) -> tup
     return (
         result.key, result.workload.operation, result.workload.mode, device, candidate.key, candidate.label,
         candidate.backend, int(candidate.default), role(result, candidate), candidate.status, candidate.median_us,
-        low, high, candidate.rough_us, len(candidate.rounds), held, candidate.reason,
+        low, high, candidate.rough_us, len(candidate.rounds), held, candidate.reason, result.weight,
     )  # fmt: skip

@@ -6,16 +6,17 @@ from collections.abc import Sequence
 
 from autotune_cli.render import baselines
 from autotune_cli.render.text import plural
+from autotune_cli.render.traffic import weighted_totals
 from autotune_cli.results.schema import WorkloadResult
 
 
 def totals(results: Sequence[WorkloadResult]) -> list[str]:
-    """The lines below the table: counts, then the mean speed-up over each baseline."""
+    """The lines below the table: counts, the mean speed-up over each baseline, and with weights the gain by them."""
     line = counts(results)
     reused = sum(result.reused for result in results)
     if reused:
         line += f" | {reused} from the cache"
-    return [line, *baselines.totals(results)]
+    return [line, *baselines.totals(results), *weighted_totals(results)]
 
 
 def counts(results: Sequence[WorkloadResult]) -> str:

@@ -15,8 +15,9 @@ from autotune_cli.render.plain_records import shown_record
 from autotune_cli.render.run_header import header
 from autotune_cli.render.run_totals import totals
 from autotune_cli.render.run_warnings import warnings_of
+from autotune_cli.render.traffic import parts_of, traffic_lines, traffic_view
 from autotune_cli.render.workloads import workloads_view
-from autotune_cli.results.schema import RunFile, WorkloadResult
+from autotune_cli.results.schema import RunFile, Traffic, WorkloadResult
 
 
 def print_run(console: Console, run: RunFile, every_candidate: bool = False, baseline: str | None = None) -> None:
@@ -37,6 +38,7 @@ def print_run(console: Console, run: RunFile, every_candidate: bool = False, bas
                 console.print()
         console.print(workloads_view(results, baseline, console.width))
         _print_lengths(console, results)
+        _print_traffic(console, run.traffic, results)
         _print_warnings(console, results)
         for line in totals(results):
             console.print(line, highlight=False, markup=False)
@@ -52,6 +54,18 @@ def _print_lengths(console: Console, results: Sequence[WorkloadResult]) -> None:
             for line in frozen_lines(result):
                 console.print(Text(f"  {line}", style="dim"))
             console.print()
+
+
+def _print_traffic(console: Console, traffic: Traffic | None, results: Sequence[WorkloadResult]) -> None:
+    """What of a server's traffic the workloads stand for."""
+    parts = parts_of(results)
+    if traffic is None or not parts:
+        return
+    console.print()
+    for line in traffic_lines(traffic):
+        console.print(line, style="dim", highlight=False, markup=False)
+    console.print(traffic_view(parts, console.width))
+    console.print()
 
 
 def _print_warnings(console: Console, results: Sequence[WorkloadResult]) -> None:

@@ -17,7 +17,7 @@ from autotune_cli.results.files import dump_run, read_run
 from autotune_cli.results.identity import FILE, explain, loaded_part, planned_part
 from autotune_cli.results.integrity import sound_part
 from autotune_cli.results.runs import check_name
-from autotune_cli.results.schema import RunFile, WorkloadResult
+from autotune_cli.results.schema import RunFile, StandsFor, WorkloadResult
 
 CACHE = "cache"
 # A save takes well under a second; a process that holds the lock longer is stopped or stuck.
@@ -138,7 +138,12 @@ def merge(stored: RunFile | None, run: RunFile, name: str) -> RunFile:
     Two of the run's don't replace a stored one that can be reused: what the run itself took from the cache (the
     stored one is the same or newer), and a result without a choice or cut short where the stored one's identity is
     equal (another process was faster). Environments that no result names are dropped.
+
+    Weights are of one traffic: a run with another one than the stored file's takes the weights of all stored results
+    that aren't its own, and a run without traffic leaves all as they are.
     """
+    if stored is not None:
+        stored, run = _weights_of_one(stored, run)
     results: dict[tuple[str, str], tuple[WorkloadResult, str]] = {}
     environments = {**(stored.environments if stored else {}), **run.environments}
     for source in (stored, run):
@@ -146,6 +151,8 @@ def merge(stored: RunFile | None, run: RunFile, name: str) -> RunFile:
             slot = (result.key, environments[result.environment].device)
             known = results.get(slot)
             if source is run and known is not None and _stored_is_better(known[0], result):
+                weights = {"weight": result.weight, "stands_for": result.stands_for}
+                results[slot] = (known[0].model_copy(update=weights), known[1])
                 continue
             # "Reused in this run" says nothing in a cache.
             results[slot] = (result.model_copy(update={"reused": False}), result.environment)
@@ -158,6 +165,26 @@ def merge(stored: RunFile | None, run: RunFile, name: str) -> RunFile:
         "workloads": tuple(result for result, _ in results.values()),
     }
     return RunFile(**fields)
+
+
+def _weights_of_one(stored: RunFile, run: RunFile) -> tuple[RunFile, RunFile]:
+    """Both with the weights that the merged file is to have."""
+    if run.traffic is None:
+        if stored.traffic is None:
+            return stored, run
+        weights = {result.key: (result.weight, result.stands_for) for result in stored.workloads}
+        return stored, _with_weights(run, weights).model_copy(update={"traffic": stored.traffic})
+    if stored.traffic is not None and stored.traffic.digest == run.traffic.digest:
+        return stored, run
+    return _with_weights(stored, {}), run
+
+
+def _with_weights(run: RunFile, weights: Mapping[str, tuple[float | None, StandsFor | None]]) -> RunFile:
+    results = []
+    for result in run.workloads:
+        weight, part = weights.get(result.key, (None, None))
+        results.append(result.model_copy(update={"weight": weight, "stands_for": part}))
+    return run.model_copy(update={"workloads": tuple(results)})
 
 
 def lookup(

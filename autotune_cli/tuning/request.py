@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from autotune_cli.kernels.engines import Baseline
 from autotune_cli.kernels.workload import AnyWorkload
-from autotune_cli.results.schema import RunFile
+from autotune_cli.results.schema import RunFile, StandsFor, Traffic
 from autotune_cli.tuning.focus import Focus
 from autotune_cli.tuning.policy import RacePolicy
 from autotune_cli.worker.process import BUILD_TIMEOUT_S
@@ -46,6 +47,10 @@ class Request:
     keep_noisy: bool = False
     """Keep results in the cache whose times can't be trusted, see :mod:`autotune_cli.measure.noise`."""
     command: tuple[str, ...] = ()
+    traffic: Traffic | None = None
+    """What the workloads were made from; None: a grid."""
+    stands_for: Mapping[str, StandsFor] = field(default_factory=dict)
+    """What of the traffic each workload stands for, by its key."""
 
 
 @dataclass

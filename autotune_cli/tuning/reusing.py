@@ -30,6 +30,7 @@ def reuse(
     cached = None
     if request.use_cache:
         cached, notes = state.store.load()
+        state.cached_traffic = None if cached is None or cached.traffic is None else cached.traffic.digest
         for note in notes:
             progress.note(note)
     todo = []

@@ -27,7 +27,7 @@ from autotune_cli.tuning.resuming import resume_journal
 from autotune_cli.tuning.reusing import reuse
 from autotune_cli.tuning.run_state import RunState, budget_end
 from autotune_cli.tuning.selection import planned_workloads
-from autotune_cli.tuning.writing import run_file, write
+from autotune_cli.tuning.writing import run_file, write, write_weights
 from autotune_cli.worker.failures import OutOfTime, Stopped
 
 # FlashInfer's workspaces, the flush buffer and torch's own context, beside a workload's tensors.
@@ -165,6 +165,7 @@ class TuningRun:
             CannotWrite: a full disk, a read-only folder ...
         """
         if self._journal is None:
+            write_weights(self.state, self.file)
             return self.state.store.path, self.file
         return write(self.state, self._journal, self.file)
 

@@ -37,6 +37,8 @@ class RunState:
     interrupted: bool = False
     lost: list[str] = field(default_factory=list)
     """Why each worker is gone that was lost."""
+    cached_traffic: str | None = None
+    """Digest of the traffic whose weights the cache has."""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property

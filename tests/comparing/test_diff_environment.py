@@ -176,7 +176,7 @@ def test_the_fields_of_a_file_are_those_of_an_identity() -> None:
         "timeout",
     }
     assert {name: held[name] for name in both} == {name: fields[name] for name in both}
-    assert set(fields) - both == {"python"}
+    assert set(fields) - both == {"python", "traffic"}
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,11 @@ class Traffic(FileRecord):
     scheduler: str = ""
     """The rules and numbers by which they were simulated, in words; empty: they were recorded."""
 
+    @property
+    def label(self) -> str:
+        """``azure.csv (lengths and times), 0123abcd``."""
+        return f"{', '.join(self.files)}, {self.digest[:8]}"
+
 
 class StandsFor(FileRecord):
     """The steps of a server that a workload stands for. Ranges are the least and the most."""
