@@ -180,6 +180,10 @@ class Family(ABC, Generic[W]):
     on_request: ClassVar[tuple[str, ...]] = ()
     """Operations that a suite has only where a user names them: neither the family's name nor no name means them."""
 
+    served: ClassVar[Mapping[str, str]] = {}
+    """The operation that a server's step runs, by what the step does: ``decode`` (a token of each request), ``prefill``
+    (new tokens only), ``extend`` (new tokens on a prefix). A step of another kind runs nothing of the family."""
+
     @property
     def operations(self) -> tuple[str, ...]:
         """In the order in which a suite has them."""

@@ -80,6 +80,24 @@ def require_torch(kind: DeviceKind) -> None:
         raise NoTorch(fix=_TORCH[kind])
 
 
+def gpu_memory(entry: str | None) -> int | None:
+    """Bytes of a GPU's memory; None: there is no such GPU, or nobody tells.
+
+    Args:
+        entry: of CUDA_VISIBLE_DEVICES, an index or a UUID.
+    """
+    if entry is None:
+        return None
+    with contextlib.suppress(Exception):  # as in _nvml_count
+        import pynvml
+
+        pynvml.nvmlInit()
+        by_index = entry.isdecimal()
+        handle = pynvml.nvmlDeviceGetHandleByIndex(int(entry)) if by_index else pynvml.nvmlDeviceGetHandleByUUID(entry)
+        return int(pynvml.nvmlDeviceGetMemoryInfo(handle).total)
+    return None
+
+
 def _indices(text: str, count: int) -> list[int]:
     indices: list[int] = []
     for part in text.split(","):

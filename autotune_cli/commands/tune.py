@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = """
 autotune tune --model llama-3.1-8b --op decode --budget 5m
+autotune tune --model llama-3.1-8b --traffic requests.jsonl --dry-run
 autotune tune --no-cache --kernels mine.py --op topk --batch 16 --focus mine
 """
 
@@ -38,8 +39,13 @@ def tune(options: TuneOptions) -> None:
     errors = Console(stderr=True)
     name, has_own = _format(options), bool(options.kernels)
     # A run takes minutes: what can't be written is said before.
-    check_format("run", name, options.output)
+    check_format("suite" if options.dry_run else "run", name, options.output)
     check_writable(options.output)
+    if options.dry_run:
+        from autotune_cli.commands.dry_run import dry_run
+
+        dry_run(options, name, errors)
+        return
     request, column = tune_request(options, errors)
     compared = choose_earlier(options.compare, has_own, request.use_cache, options.root, request.name, options.resume)
     outcome, stopped_by = _run(request, errors, live=name != "json")

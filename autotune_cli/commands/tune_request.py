@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import dataclass
 
 from rich.text import Text
 
@@ -13,6 +14,7 @@ from autotune_cli.commands.devices import DeviceKind, choose_device, require_tor
 from autotune_cli.commands.flags import with_flags
 from autotune_cli.commands.names import backends
 from autotune_cli.commands.options.tune import TuneOptions
+from autotune_cli.commands.traffic import TrafficSuite, traffic_suite
 from autotune_cli.errors import BadField
 from autotune_cli.fields import Message
 from autotune_cli.kernels.family import families, family
@@ -32,6 +34,9 @@ from autotune_cli.tuning.scores_file import read_scores
 from autotune_cli.worker.guard import refuse_slow_builds
 from autotune_cli.worker.protocol import WorkerSettings
 
+# Options that mean something with logs only.
+_OF_TRAFFIC = ("max_running_requests", "chunked_prefill_size", "max_total_tokens", "cuda_graph_bs", "step_ms")
+
 
 def tune_request(options: TuneOptions, errors: Console) -> tuple[Request, str | None]:
     """The request, and the name of the baseline to show (None: the default). Notes go to ``errors``.
@@ -45,15 +50,16 @@ def tune_request(options: TuneOptions, errors: Console) -> tuple[Request, str | 
         refuse_slow_builds(os.environ, kind)
     else:
         kind, gpus = device_of_cluster(options.device, options.gpus), (None,)
-    suite = _suite(options, kind)
+    chosen = chosen_suite(options, kind, gpus[0])
+    suite = chosen.suite
     use_cache = cache_toggle(options.cache, os.environ).on
-    for note in suite.notes:
-        _note(errors, note)
+    for note in chosen.notes:
+        say_note(errors, note)
     name = options.name
     if name is None:
         name, beside = default_name(options.root, suite.name, kind) if use_cache else (suite.name, None)
         if beside is not None:
-            _note(errors, beside)
+            say_note(errors, beside)
     check_name(name)
     files = tuple(str(path.resolve()) for path in options.kernels or ())
     if options.timer is not None:
@@ -81,11 +87,46 @@ def tune_request(options: TuneOptions, errors: Console) -> tuple[Request, str | 
         explain_miss=options.explain_miss,
         keep_noisy=options.keep_noisy,
         command=("autotune", *sys.argv[1:]),
+        traffic=None if chosen.served is None else chosen.served.traffic,
+        stands_for={} if chosen.served is None else chosen.served.weighted.stands_for,
     )
     return request, column
 
 
-def _suite(options: TuneOptions, kind: DeviceKind) -> Suite:
+@dataclass(frozen=True)
+class ChosenSuite:
+    """What is tuned, and where it comes from."""
+
+    suite: Suite
+    served: TrafficSuite | None = None
+    """None: a grid."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """For people."""
+        return (*(() if self.served is None else self.served.notes), *self.suite.notes)
+
+
+def chosen_suite(options: TuneOptions, kind: DeviceKind, gpu: str | None) -> ChosenSuite:
+    """The workloads of a grid, or of the user's traffic.
+
+    Args:
+        gpu: CUDA_VISIBLE_DEVICES of the first worker.
+
+    Raises:
+        AutotuneError: something in the options makes no sense here.
+    """
+    if options.traffic:
+        model = choose_model(options.model, options.config, kind, options.op)
+        found = traffic_suite(options, model, kind, gpu)
+        return ChosenSuite(found.suite, found)
+    for name in _OF_TRAFFIC:
+        if getattr(options, name) is not None:
+            raise BadField(name, Message("is of a server's {fields.traffic}"))
+    return ChosenSuite(_grid(options, kind))
+
+
+def _grid(options: TuneOptions, kind: DeviceKind) -> Suite:
     operations: str | tuple[str, ...] | None = options.op
     captured = None
     if options.scores_file is not None:
@@ -156,5 +197,6 @@ def _focus(options: TuneOptions, name: str, use_cache: bool, workloads: list[str
     return focus_on(wanted, options.root, name, workloads)
 
 
-def _note(errors: Console, text: str) -> None:
+def say_note(errors: Console, text: str) -> None:
+    """A note on stderr; fields in it are named by their options."""
     errors.print(Text(f"note: {shown(with_flags(text))}", style="yellow"), soft_wrap=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import Any, cast
 
 from autotune_cli.fields import Message
@@ -26,6 +27,7 @@ class AttentionFamily(Family[AttentionWorkload]):
     short_names = ("decode", "prefill", "extend", "verify")
     on_request = ("attention.verify",)
     step_modes = steps.MODES
+    served = MappingProxyType({kind: f"attention.{kind}" for kind in ("decode", "prefill", "extend")})
 
     def default_mode(self, operation: str) -> Mode:
         """Decode and verification run from a CUDA graph in servers; prefill and extend don't."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import MappingProxyType
 from typing import cast
 
 from autotune_cli.fields import Message
@@ -28,6 +29,7 @@ class MlaFamily(Family[MlaWorkload]):
     default_model = "deepseek-v3"
     short_names = ("mla_decode", "mla_prefill", "mla_extend", "mla_sparse_decode")
     on_request = ("attention.mla_sparse_decode",)
+    served = MappingProxyType({kind: f"attention.mla_{kind}" for kind in ("decode", "prefill", "extend")})
 
     def default_mode(self, operation: str) -> Mode:
         """Decode runs from a CUDA graph in servers; prefill and extend don't."""

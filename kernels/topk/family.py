@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, cast
 
 from autotune_cli.errors import BadField
@@ -99,6 +100,7 @@ class TopkFamily(Family[TopkWorkload]):
     step_modes = ("topk",)
     step_kernels = "topk"
     on_request = ("topk.paged", "topk.ragged")
+    served = MappingProxyType({"decode": "topk.select"})
 
     def cost(self, workload: TopkWorkload) -> Cost:
         return costs.cost(workload)

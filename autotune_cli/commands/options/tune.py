@@ -12,6 +12,7 @@ from autotune_cli.commands.declaring import Said
 from autotune_cli.commands.helping import complete_words
 from autotune_cli.commands.kinds import ROUNDS, Counts, Duration
 from autotune_cli.commands.options import shared
+from autotune_cli.commands.options import traffic as served
 from autotune_cli.measure.timers import in_words, known_timers
 
 _SUITE = "What to tune"
@@ -120,6 +121,14 @@ class TuneOptions:
             rich_help_panel=_SUITE,
         ),
     ] = None
+    dry_run: Annotated[served.DryRun, Said(_SUITE)] = False
+    traffic: served.Logs = None
+    traffic_workloads: served.Workloads = 12
+    max_running_requests: served.MaxRunning = None
+    chunked_prefill_size: served.ChunkedPrefill = None
+    max_total_tokens: served.MaxTokens = None
+    cuda_graph_bs: served.Captured = None
+    step_ms: served.StepMs = None
     backend: Annotated[
         str | None,
         typer.Option(
