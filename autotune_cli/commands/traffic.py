@@ -8,6 +8,7 @@ from autotune_cli.commands.devices import DeviceKind, gpu_memory
 from autotune_cli.commands.options.tune import TuneOptions
 from autotune_cli.errors import BadField, EmptySuite
 from autotune_cli.fields import Message
+from autotune_cli.kernels.engines import load_engine
 from autotune_cli.kernels.family import families
 from autotune_cli.kernels.models import Model, Suite, build_suite
 from autotune_cli.kernels.models.options import parse_operations
@@ -46,6 +47,7 @@ def traffic_suite(options: TuneOptions, model: Model, kind: DeviceKind, gpu: str
         BadTraffic: a log that can't be read.
         BadField: an option that the traffic decides.
         EmptySuite: the model has nothing of what the server ran.
+        UnknownName: an operation or an engine that doesn't exist.
     """
     for name in _DECIDED:
         if getattr(options, name) is not None:
@@ -55,7 +57,7 @@ def traffic_suite(options: TuneOptions, model: Model, kind: DeviceKind, gpu: str
     if options.context is not None and len(options.context) > 1:
         raise BadField("context", Message("with {fields.traffic} it is one number, for traces that tell no lengths"))
     operations = parse_operations(options.op)
-    engine = options.engine.strip().lower()
+    engine = load_engine(options.engine.strip().lower()).name
     notes: list[str] = []
     if engine not in engine_names():
         notes.append(

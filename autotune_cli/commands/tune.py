@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 EXAMPLES = """
 autotune tune --model llama-3.1-8b --op decode --budget 5m
-autotune tune --model llama-3.1-8b --traffic requests.jsonl --dry-run
 autotune tune --no-cache --kernels mine.py --op topk --batch 16 --focus mine
 """
 

@@ -137,6 +137,7 @@ def tokens(value: object) -> int | str:
 
 def _as_float(text: str) -> float | str:
     try:
-        return float(text)
+        # float() takes the digits of every script.
+        return float(text) if text.isascii() else text
     except ValueError:
         return text

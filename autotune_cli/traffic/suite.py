@@ -21,6 +21,8 @@ DEFAULT_WORKLOADS = 12
 """docs/traffic.md says what more would add."""
 # H100 SXM (its data sheet). Estimates only share out time between workloads, so it is their ratio that counts.
 _BYTES_PER_S, _FLOPS_PER_S, _LAUNCH_S = 3.35e12, 989e12, 4e-6
+# Octaves (7 %): steps that are as alike as this need no workload each, however many there may be.
+_CLOSE = 0.1
 # More cells than these are made coarser before they are clustered: their number squared is what that takes.
 _MOST_CELLS = 512
 
@@ -67,7 +69,8 @@ class _Group:
 
 
 def weighted_suite(steps: Steps, most: int, make: MakeSuite, layers_of: LayersOf) -> WeightedSuite:
-    """At most ``most`` workloads: the steps are clustered by kind, mode and sizes, as many clusters as that allows.
+    """At most ``most`` workloads: the steps are clustered by kind, mode and sizes, into as many clusters as that allows
+    or into fewer that are as good.
 
     Raises:
         BadField: ``traffic_workloads`` allows fewer than one of each kind.
@@ -101,24 +104,33 @@ def weighted_suite(steps: Steps, most: int, make: MakeSuite, layers_of: LayersOf
     place = np.array([_place(group.cells[0][1]) for group in points])
     times = np.array([group.time for group in points])
     kinds = [(group.cells[0][0].kind, group.cells[0][0].graph) for group in points]
+    chosen: tuple[list[_Group], float] | None = None
     merged: list[_Group] = []
-    clusters: list[tuple[int, ...]] = []
+    fewest = len(set(kinds))
     for clusters in ward(place, times, kinds):
-        if len(clusters) > most:
+        if len(clusters) > max(most, fewest):
             continue
+        spread = _spread(place, times, clusters)
+        if chosen is not None and spread > _CLOSE:
+            break
         found = [group_of([entry for index in cluster for entry in points[index].cells]) for cluster in clusters]
         merged = [group for group in found if group is not None]
-        if len({workload.key for group in merged for workload in group.workloads}) <= most:
-            break
-    else:
-        least = max(len(clusters), len({workload.key for group in merged for workload in group.workloads}))
+        if _count(merged) <= most:
+            chosen = merged, spread
+    if chosen is None:
+        least = _count(merged)
         raise BadField("traffic_workloads", f"is {most}; this traffic needs {least} at least, one of each kind of step")
     return WeightedSuite(
-        suite=_suite(merged, named),
-        stands_for=_stands_for(merged, steps.passes),
+        suite=_suite(chosen[0], named),
+        stands_for=_stands_for(chosen[0], steps.passes),
         left_out=left_out,
-        spread=_spread(place, times, clusters),
+        spread=chosen[1],
     )
+
+
+def _count(groups: Sequence[_Group]) -> int:
+    """Different workloads."""
+    return len({workload.key for group in groups for workload in group.workloads})
 
 
 def _cells(steps: Steps) -> list[tuple[Cell, Tally]]:

@@ -28,8 +28,8 @@ from autotune_cli.traffic.formats.base import Format, Reading
 from autotune_cli.traffic.log import Keeper, Log, Request
 from autotune_cli.traffic.source import Source
 
-# "[2026-11-27 10:00:00] " of Python's logging, before SGLang's documents.
-_DATE = re.compile(r"^\s*\[[0-9][0-9T:,. +-]*\]\s*")
+# "[2026-11-27 10:00:00] " before SGLang's documents, "[2026-11-27 10:00:00 TP0] " before its other words.
+_DATE = re.compile(r"^\s*\[[0-9]{4}-[0-9]{2}-[0-9]{2}[^\]]{0,60}\]\s*")
 _FINISHED = "request.finished"
 _BLOCK = 512
 # So many are enough for a median.
