@@ -50,7 +50,7 @@ CODES: dict[tuple[str, ...], int] = {
 
 def why_not_run(words: tuple[str, ...]) -> str | None:
     """The reason, or None: it is run."""
-    if words[0] == "tune":
+    if words[0] == "tune" and "--dry-run" not in words:
         return "measures for minutes; it is planned here, tests/commands and tests/tuning run it on small suites"
     if words[0] == "profile" and "--from-trace" not in words:
         return "needs an NVIDIA GPU; it is judged here on made-up recordings, tests/gpu runs it"
@@ -108,6 +108,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copy(DATA / "traces" / "fa2-paged.json.gz", place / "trace.json.gz")
     (place / "path" / "to").mkdir(parents=True)
     (place / "path" / "to" / "config.json").write_text(json.dumps(CONFIG))
+    (place / "tests" / "data").mkdir(parents=True)
+    shutil.copytree(DATA / "traffic", place / "tests" / "data" / "traffic")
     (place / "extra.toml").write_text(r"'\bacme::secret_kernel\b' = { family = 'benign', library = '?', reason = '?' }")
     return place
 

@@ -87,6 +87,8 @@ def test_a_wheel_has_every_file_once(built: tuple[Path, Path, Path], project: Pa
     assert len(models) >= 8
     engines = [f"autotune_cli/{path.relative_to(project)}" for path in (project / "kernels/engines").glob("*.toml")]
     assert len(engines) >= 3
+    engines += [str(path.relative_to(project)) for path in (project / "autotune_cli/traffic/engines").glob("*.toml")]
+    assert len(engines) >= 5
     profiling = project / "autotune_cli/profiling"
     data = [path for kind in ("rules/*.toml", "presets/*.toml", "examples/*.json.gz") for path in profiling.glob(kind)]
     assert len(data) >= 15
