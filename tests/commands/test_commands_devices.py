@@ -51,3 +51,21 @@ def test_visible_devices_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     assert devices.visible_gpus({"CUDA_VISIBLE_DEVICES": "-1"}) == []
     monkeypatch.setattr(devices, "_nvml_count", lambda: 0)
     assert devices.visible_gpus({"CUDA_VISIBLE_DEVICES": "0"}) == []
+
+
+def test_memory_of_a_gpu_by_number_or_uuid(monkeypatch: pytest.MonkeyPatch) -> None:
+    import pynvml
+
+    class Memory:
+        total = 85_520_809_984
+
+    asked: list[object] = []
+    monkeypatch.setattr(pynvml, "nvmlInit", lambda: None)
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetHandleByIndex", lambda index: asked.append(index))
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetHandleByUUID", lambda uuid: asked.append(uuid))
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetMemoryInfo", lambda handle: Memory)
+    assert devices.gpu_memory("2") == devices.gpu_memory("GPU-abc") == 85_520_809_984
+    assert asked == [2, "GPU-abc"]
+    assert devices.gpu_memory(None) is None
+    monkeypatch.undo()
+    assert devices.gpu_memory("0") is None or devices.visible_gpus()

@@ -99,6 +99,28 @@ def test_notes_say_what_is_taken(usage: Callable[..., Finished], tmp_path: Path)
     assert "vllm, mixed, chunks of 2048" in usage(*options, "--engine", "vllm").out
 
 
+def test_the_gpus_memory_decides_what_the_engine_takes(
+    usage: Callable[..., Finished], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("autotune_cli.commands.devices._nvml_count", lambda: 2)
+    asked: list[str | None] = []
+
+    def memory(entry: str | None) -> int:
+        asked.append(entry)
+        return 80 * 2**30
+
+    monkeypatch.setattr("autotune_cli.commands.traffic.gpu_memory", memory)
+    done = usage("tune", "--model", "llama-3.1-8b", *LOG, "--dry-run", "--gpus", "1")
+    assert done.code == 0, done.err
+    assert asked == ["1"]
+    assert (
+        "chunks of 8192, at most 2048 running, 576,716 tokens cached (what the GPU holds without weights), b"
+        in done.out
+    )
+    assert "batches up to 256 captured" in done.out
+    assert done.err == ""
+
+
 def test_steps_without_contexts_get_those_of_the_option(usage: Callable[..., Finished]) -> None:
     done = usage("tune", *GPU, "--traffic", DATA / "sglang.trace.json", "--context", "3000", "--dry-run")
     assert done.code == 0, done.err

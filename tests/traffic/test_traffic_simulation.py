@@ -119,6 +119,16 @@ def test_new_requests_come_before_decode_steps_or_into_them() -> None:
     assert mixed.total("decode").steps == 3
 
 
+def test_what_is_decoded_takes_its_part_of_a_mixed_steps_chunk() -> None:
+    scheduler = replace(VLLM, chunk=8, max_running=8)
+    steps = simulate(log(*[(0.0, 1, 50)] * 6, (0.25, 10, 1)), scheduler)
+    # 6 are decoded in each step, which leaves 2 tokens of the chunk: 10 take five steps.
+    late = [tally for cell, tally in steps.cells.items() if cell.kind == "extend"]
+    assert sum(tally.steps for tally in late) == 4
+    assert {tally.new // tally.steps for tally in late} == {2}
+    assert sum(tally.steps for cell, tally in steps.cells.items() if cell.kind == "decode" and not cell.graph) >= 5
+
+
 def test_a_request_that_comes_while_others_are_decoded_ends_their_run() -> None:
     steps = simulate(log((0.0, 10, 100), (0.5, 10, 2)), SGLANG)
     # A step is 10 ms: one prefill and 49 decode steps of the first, then the second's.
