@@ -24,6 +24,7 @@ from autotune_cli.kernels.models.suite import Suite
 from autotune_cli.measure.timers import check_timer
 from autotune_cli.plain_text import shown
 from autotune_cli.render.console import Console
+from autotune_cli.render.traffic import traffic_lines
 from autotune_cli.results.default_name import default_name
 from autotune_cli.results.runs import check_name
 from autotune_cli.results.toggles import cache_toggle
@@ -55,6 +56,8 @@ def tune_request(options: TuneOptions, errors: Console) -> tuple[Request, str | 
     use_cache = cache_toggle(options.cache, os.environ).on
     for note in chosen.notes:
         say_note(errors, note)
+    for line in () if chosen.served is None else traffic_lines(chosen.served.traffic):
+        errors.say(line, style="dim")
     name = options.name
     if name is None:
         name, beside = default_name(options.root, suite.name, kind) if use_cache else (suite.name, None)
