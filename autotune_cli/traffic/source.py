@@ -13,7 +13,8 @@ from autotune_cli.profiling.readers.unpacking import Unpacked
 from autotune_cli.reading import Unreadable, open_input, plain
 from autotune_cli.traffic.errors import BadTraffic
 
-_CHUNK = 1 << 20
+# Of what is split into lines at once, each some 50 bytes larger then.
+_CHUNK = 1 << 18
 # By so much of its beginning a format is told. Longer than the first lines of any log that is known.
 _HEAD = 1 << 16
 # The document of a benchmark is one line, with what 100,000 requests generated.

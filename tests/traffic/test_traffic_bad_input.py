@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import random
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -155,3 +156,45 @@ def test_refusals(words: tuple[str, ...], dry: tuple[str, ...], usage: Callable[
     assert (done.code, done.out) == (2, "")
     (line,) = [line for line in done.err.splitlines() if not line.startswith("note:")]
     assert line.startswith(REFUSED[words]), done.err
+
+
+def damaged(data: bytes, rng: random.Random) -> bytes:
+    """The log with some bytes cut off, lost, repeated, or replaced by what is no length."""
+    text = bytearray(data)
+    for _ in range(rng.randint(1, 3)):
+        at = rng.randrange(len(text) + 1)
+        match rng.randint(0, 4):
+            case 0:
+                text = text[:at]
+            case 1:
+                text[at : at + rng.randint(0, 8)] = rng.choice(WORDS)
+            case 2:
+                numbers = list(re.finditer(rb"\d+", text))
+                if numbers:
+                    number = rng.choice(numbers)
+                    text[number.start() : number.end()] = rng.choice(WORDS)
+            case 3:
+                text[at:at] = text[rng.randrange(len(text) + 1) :][:100]
+            case _:
+                del text[at : at + rng.randint(1, 60)]
+    return bytes(text)
+
+
+WORDS = (
+    b"-1", b"0", b"NaN", b"null", b"[]", b"{}", b'"', b",", b"\n", b"1e999", b"true", b"9" * 30, b"\xff", b"}", b"]",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("path", sorted(DATA.glob("*.*[!y]")), ids=lambda path: path.name)
+def test_whatever_happens_to_a_log_it_is_read_or_one_line_says_why_not(path: Path, tmp_path: Path) -> None:
+    """A minute of this, 16,000 logs, found nothing more."""
+    rng, log = random.Random(path.name), tmp_path / "log"
+    for _ in range(25):
+        log.write_bytes(damaged(path.read_bytes()[:20_000], rng))
+        said = ""
+        try:
+            read(log, rng.choice([None, 100]))
+        except BadTraffic as error:
+            said = str(error)
+        assert "\n" not in said
+        assert not said or said.startswith(str(log))

@@ -8,6 +8,8 @@ import itertools
 import json
 import os
 import threading
+import tracemalloc
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -211,6 +213,25 @@ def test_of_a_huge_log_blocks_are_kept_that_lie_evenly() -> None:
     assert starts[0] == 0
     assert starts[-1] > 800
     assert len(log.notes) == 1
+
+
+def test_a_log_of_any_size_takes_little_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from autotune_cli.traffic.formats import lengths_csv
+
+    monkeypatch.setattr(lengths_csv, "Keeper", partial(Keeper, most=1000, block=100))
+    path = tmp_path / "long.csv"
+    with path.open("w") as stream:
+        stream.write("TIMESTAMP,ContextTokens,GeneratedTokens\n")
+        for number in range(150_000):
+            stream.write(f"{number / 10},{1 + number % 3000},{1 + number % 300}\n")
+    tracemalloc.start()
+    log = log_of(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert log.seen == 150_000
+    assert len(log.requests) <= 1000
+    # A quarter of a megabyte is read at a time. All requests would be 25.
+    assert peak < 8 * 2**20
 
 
 @pytest.mark.parametrize(
