@@ -162,7 +162,7 @@ class FactGroup:
 
 @dataclass(frozen=True)
 class Mean:
-    """The geometric mean of the speed-ups over one baseline."""
+    """What all winners gain over one baseline."""
 
     over: str
     """The baseline in words."""
@@ -171,6 +171,8 @@ class Mean:
     interval: str
     """``1.09 to 1.17``; empty: of one workload."""
     workloads: int
+    of: str = "geometric mean of"
+    """What is done with the workloads."""
 
 
 @dataclass(frozen=True)

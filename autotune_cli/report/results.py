@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from autotune_cli.measure.floor import share_of_floor
+from autotune_cli.measure.weighted import weighted_gain
 from autotune_cli.plain_text import shown
 from autotune_cli.render import baselines
 from autotune_cli.render.devices import by_device, how_measured
@@ -17,6 +18,7 @@ from autotune_cli.render.run_rows import candidate_cells, workload_row
 from autotune_cli.render.run_totals import counts
 from autotune_cli.render.run_warnings import warnings_of
 from autotune_cli.render.text import batch_and_context, microseconds, operation, rough, speedup, with_interval
+from autotune_cli.render.traffic import traffic_lines
 from autotune_cli.report.environment import environment_facts
 from autotune_cli.report.history import history_of
 from autotune_cli.report.model import (
@@ -62,7 +64,11 @@ def result_parts(path: Path, run: RunFile, baseline: str | None, side: str = "")
                 name=run.name,
                 device=environment.device,
                 path=shown(str(path)),
-                header=(*header(*measured), *baselines.lines(results, baseline)),
+                header=(
+                    *header(*measured),
+                    *baselines.lines(results, baseline),
+                    *(() if run.traffic is None else traffic_lines(run.traffic)),
+                ),
                 means=tuple(_means(results, names)),
                 counts=counts(results),
                 warnings=tuple(warnings_of(results)),
@@ -90,6 +96,11 @@ def _means(results: Sequence[WorkloadResult], names: Sequence[str]) -> list[Mean
         if mean is not None:
             spread = f"{mean.low:.2f} to {mean.high:.2f}" if count > 1 else ""
             found.append(Mean(baselines.words(results, name), f"{mean.value:.2f}", spread, count))
+        gain = weighted_gain(results, name)
+        if gain is not None:
+            ends = "" if gain.interval is None else f"{gain.interval[0]:.3f} to {gain.interval[1]:.3f}"
+            of = "gain per weighted step of"
+            found.append(Mean(baselines.words(results, name), f"{gain.value:.3f}", ends, gain.workloads, of))
     return found
 
 

@@ -110,6 +110,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (place / "path" / "to" / "config.json").write_text(json.dumps(CONFIG))
     (place / "tests" / "data").mkdir(parents=True)
     shutil.copytree(DATA / "traffic", place / "tests" / "data" / "traffic")
+    shutil.copy(DATA / "traffic" / "lengths.jsonl", place / "requests.jsonl")
     (place / "extra.toml").write_text(r"'\bacme::secret_kernel\b' = { family = 'benign', library = '?', reason = '?' }")
     return place
 

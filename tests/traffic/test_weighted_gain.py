@@ -90,6 +90,17 @@ def test_what_is_printed() -> None:
     assert run_csv(view, Page()).splitlines()[1].endswith(",300.0")
 
 
+def test_a_page_has_it_too() -> None:
+    pytest.importorskip("jinja2", reason="jinja2 is not installed: pip install jinja2")
+    from autotune_cli.report.making import make_page
+    from autotune_cli.report.page import page_html
+
+    text = page_html(make_page([(Path("run.json"), RUN)], None, None), "/* no plotting */")
+    assert "1.233×</b> <span>(1.205 to 1.262)</span><br>over sglang 0.5.23" in text
+    assert "gain per weighted step of 2 workloads" in text
+    assert "traffic: azure.csv (lengths and times): 500 requests" in text
+
+
 @pytest.mark.parametrize("width", [60, 80, 120])
 def test_on_a_narrow_terminal_nothing_is_cut(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
     from autotune_cli.render.console import Console
