@@ -12,7 +12,7 @@ from autotune_cli.render.run_header import header
 from autotune_cli.render.run_rows import CANDIDATE_COLUMNS, WORKLOAD_COLUMNS, candidate_cells, workload_row
 from autotune_cli.render.run_totals import totals
 from autotune_cli.render.run_warnings import warnings_of
-from autotune_cli.render.traffic import TRAFFIC_COLUMNS, parts_of, traffic_lines, traffic_rows
+from autotune_cli.render.traffic import table_of, traffic_lines
 from autotune_cli.results.schema import CandidateResult, RunFile, WorkloadResult
 
 # No cell is longer: names and reasons are the user's, and could be of any length.
@@ -38,10 +38,10 @@ def run_markdown(run: RunFile, every: bool = False, baseline: str | None = None)
             if lengths:
                 lines += ["", f"#### {_safe(result.key)}: at each length", "", *_table(LENGTH_COLUMNS, lengths), ""]
                 lines += [f"- {_safe(line, _SENTENCE)}" for line in frozen_lines(result)]
-        parts = parts_of(results)
-        if run.traffic is not None and parts:
+        traffic = table_of(results)
+        if run.traffic is not None and traffic.parts:
             lines += ["", *(f"- {_safe(line, _SENTENCE)}" for line in traffic_lines(run.traffic))]
-            lines += ["", *_table(TRAFFIC_COLUMNS, traffic_rows(parts))]
+            lines += ["", *_table(traffic.columns, traffic.rows)]
         lines += ["", *(f"- **{_safe(line, _SENTENCE)}**" for line in warnings_of(results))]
         lines += [f"- {_safe(line, _SENTENCE)}" for line in totals(results)]
         for result in results if every else ():

@@ -16,10 +16,10 @@ from autotune_cli.plain_text import csv_cell, json_text, markdown, shown
 from autotune_cli.render.console import Console, drawn
 from autotune_cli.render.formats import Page
 from autotune_cli.render.text import batch_and_context, operation, plural
-from autotune_cli.render.traffic import TRAFFIC_COLUMNS, traffic_lines, traffic_rows, traffic_view
+from autotune_cli.render.traffic import TrafficTable, traffic_lines, traffic_view
 from autotune_cli.results.schema import StandsFor, Traffic
 
-_COLUMNS = TRAFFIC_COLUMNS[:4]
+_COLUMNS = ("operation", "batch", "context", "mode")
 
 
 @dataclass(frozen=True)
@@ -38,18 +38,19 @@ class SuiteView:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        return _COLUMNS if self.traffic is None else TRAFFIC_COLUMNS
+        return _COLUMNS if self.traffic is None else self.table.columns
 
     @property
     def rows(self) -> list[tuple[str, ...]]:
         """The cells of ``columns``."""
         if self.traffic is not None:
-            return traffic_rows(self._parts)
+            return self.table.rows
         return [(operation(each), *batch_and_context(each), each.mode) for each in self.workloads]
 
     @property
-    def _parts(self) -> list[tuple[AnyWorkload, StandsFor]]:
-        return [(each, self.stands_for[each.key]) for each in self.workloads]
+    def table(self) -> TrafficTable:
+        """What the workloads stand for."""
+        return TrafficTable([(each, self.stands_for[each.key]) for each in self.workloads])
 
     @property
     def lines(self) -> list[str]:
@@ -73,7 +74,7 @@ def suite_table(view: SuiteView, page: Page) -> str:
         for line in view.lines:
             console.say(line, style="dim")
         console.print()
-        console.print(_table(view) if view.traffic is None else traffic_view(view._parts, console.width))
+        console.print(_table(view) if view.traffic is None else traffic_view(view.table, console.width))
         console.say(view.total)
 
     return drawn(draw, page)

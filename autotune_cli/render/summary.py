@@ -15,7 +15,7 @@ from autotune_cli.render.plain_records import shown_record
 from autotune_cli.render.run_header import header
 from autotune_cli.render.run_totals import totals
 from autotune_cli.render.run_warnings import warnings_of
-from autotune_cli.render.traffic import parts_of, traffic_lines, traffic_view
+from autotune_cli.render.traffic import table_of, traffic_lines, traffic_view
 from autotune_cli.render.workloads import workloads_view
 from autotune_cli.results.schema import RunFile, Traffic, WorkloadResult
 
@@ -58,13 +58,13 @@ def _print_lengths(console: Console, results: Sequence[WorkloadResult]) -> None:
 
 def _print_traffic(console: Console, traffic: Traffic | None, results: Sequence[WorkloadResult]) -> None:
     """What of a server's traffic the workloads stand for."""
-    parts = parts_of(results)
-    if traffic is None or not parts:
+    table = table_of(results)
+    if traffic is None or not table.parts:
         return
     console.print()
     for line in traffic_lines(traffic):
         console.print(line, style="dim", highlight=False, markup=False)
-    console.print(traffic_view(parts, console.width))
+    console.print(traffic_view(table, console.width))
     console.print()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from rich.console import RenderableType
@@ -17,9 +18,10 @@ from autotune_cli.render.folding import Record, folded
 from autotune_cli.render.text import batch_and_context, operation, plural
 from autotune_cli.results.schema import StandsFor, Traffic, WorkloadResult
 
-TRAFFIC_COLUMNS = (
-    "operation", "batch", "context", "mode", "steps", "of all", "est. time", "batches", "contexts", "new tokens",
-)  # fmt: skip
+_BEFORE = ("operation", "batch", "context", "mode", "steps", "of all")
+_BEHIND = ("batches", "contexts", "new tokens")
+# Of the time: what was estimated from bytes and operations, or what the winners take.
+_ESTIMATED, _MEASURED = "est. time", "time"
 _TEXTS = ("operation", "mode")
 # Between columns: two spaces.
 _GAP = 2
@@ -37,37 +39,68 @@ def traffic_lines(traffic: Traffic) -> list[str]:
     return [shown(line), shown(f"simulated: {traffic.scheduler}")]
 
 
-def parts_of(results: Sequence[WorkloadResult]) -> list[Part]:
-    """The workloads that stand for something."""
-    return [(result.workload, result.stands_for) for result in results if result.stands_for is not None]
+@dataclass(frozen=True)
+class TrafficTable:
+    """Workloads, and what each stands for."""
+
+    parts: Sequence[Part]
+    measured: bool = False
+    """Is each ``time_share`` what the winners take? Else it is estimated."""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return (*_BEFORE, _MEASURED if self.measured else _ESTIMATED, *_BEHIND)
+
+    @property
+    def rows(self) -> list[tuple[str, ...]]:
+        """The cells of ``columns``, a row a workload."""
+        return [
+            (
+                operation(workload),
+                *batch_and_context(workload),
+                workload.mode,
+                f"{part.steps:,}",
+                _share(part.step_share),
+                _share(part.time_share),
+                _range(part.batch),
+                _range(part.context),
+                _range(part.new),
+            )
+            for workload, part in self.parts
+        ]
 
 
-def traffic_rows(parts: Sequence[Part]) -> list[tuple[str, ...]]:
-    """The cells of ``TRAFFIC_COLUMNS``, a row a workload."""
-    return [
-        (
-            operation(workload),
-            *batch_and_context(workload),
-            workload.mode,
-            f"{part.steps:,}",
-            _share(part.step_share),
-            _share(part.time_share),
-            _range(part.batch),
-            _range(part.context),
-            _range(part.new),
-        )
-        for workload, part in parts
+def table_of(results: Sequence[WorkloadResult]) -> TrafficTable:
+    """Those of the workloads that stand for something; where each has a winner, with the time that the winners take."""
+    weighed = [(result, result.stands_for) for result in results if result.stands_for is not None]
+    times = [_time(result) for result, _ in weighed]
+    known = [time for time in times if time is not None]
+    if not known or len(known) < len(times):
+        return TrafficTable([(result.workload, part) for result, part in weighed])
+    whole = sum(known)
+    parts = [
+        (result.workload, part.model_copy(update={"time_share": time / whole}))
+        for (result, part), time in zip(weighed, known, strict=True)
     ]
+    return TrafficTable(parts, measured=True)
 
 
-def traffic_view(parts: Sequence[Part], width: int) -> RenderableType:
+def _time(result: WorkloadResult) -> float | None:
+    """Microseconds that its winner takes in all steps; None: there is no winner."""
+    if result.choice is None or result.weight is None:
+        return None
+    us = result.candidate(result.choice.winner).median_us
+    return None if us is None else result.weight * us
+
+
+def traffic_view(of: TrafficTable, width: int) -> RenderableType:
     """For a terminal of ``width`` columns."""
-    rows = traffic_rows(parts)
-    widest = [max(map(len, column)) for column in zip(TRAFFIC_COLUMNS, *rows, strict=True)]
+    rows = of.rows
+    widest = [max(map(len, column)) for column in zip(of.columns, *rows, strict=True)]
     if sum(widest) + _GAP * (len(widest) - 1) > width:
-        return folded([_record(row) for row in rows])
+        return folded([_record(row, of.measured) for row in rows])
     table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold")
-    for name in TRAFFIC_COLUMNS:
+    for name in of.columns:
         table.add_column(name, justify="left" if name in _TEXTS else "right", no_wrap=True)
     for row in rows:
         table.add_row(*map(Text, row))
@@ -113,9 +146,9 @@ def _range(ends: tuple[int, int]) -> str:
     return str(ends[0]) if ends[0] == ends[1] else f"{ends[0]}..{ends[1]}"
 
 
-def _record(row: Sequence[str]) -> Record:
-    cells = dict(zip(TRAFFIC_COLUMNS, row, strict=True))
-    head = f"{cells['operation']} {cells['batch']} x {cells['context']} {cells['mode']}"
-    shares = f"{cells['steps']} steps, {cells['of all']} of all, {cells['est. time']} of the time (estimated)"
-    ranges = f"batches {cells['batches']}, contexts {cells['contexts']}, new tokens {cells['new tokens']}"
+def _record(row: Sequence[str], measured: bool) -> Record:
+    name, batch, context, mode, steps, of_all, time, batches, contexts, new = row
+    head = f"{name} {batch} x {context} {mode}"
+    shares = f"{steps} steps, {of_all} of all, {time} of the time{'' if measured else ' (estimated)'}"
+    ranges = f"batches {batches}, contexts {contexts}, new tokens {new}"
     return Record(Text(head), (Text(shares), Text(ranges)))

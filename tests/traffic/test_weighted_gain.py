@@ -63,23 +63,13 @@ def test_what_is_printed() -> None:
     assert "1.233x (1.205 .. 1.262) per weighted step over sglang 0.5.23" in text
     assert "traffic: azure.csv (lengths and times): 500 requests, 512,340 prompt and 105,220 output tokens" in text
     assert "simulated: sglang 0.5.23, chunks of 8192" in text
+    # What the winners take, 300 x 10 and 200 x 30 us, in the place of what was estimated.
+    assert "of all  time  batches" in text
     row = next(line for line in text.splitlines() if "300" in line and "attention.decode" in line)
-    assert row.split() == [
-        "attention.decode",
-        "8",
-        "≤8192",
-        "graph",
-        "300",
-        "25",
-        "%",
-        "50",
-        "%",
-        "5..8",
-        "900..2100",
-        "1",
-    ]
+    words = "attention.decode 8 ≤8192 graph 300 25 % 33 % 5..8 900..2100 1"
+    assert " ".join(row.split()) == words
     table = run_markdown(view, Page())
-    assert "| attention.decode | 8 | ≤8192 | graph | 300 | 25 % | 50 % | 5..8 | 900..2100 | 1 |" in table
+    assert "| attention.decode | 8 | ≤8192 | graph | 300 | 25 % | 33 % | 5..8 | 900..2100 | 1 |" in table
     assert "per weighted step" in table
     document = json.loads(run_json(view, Page()))
     assert document["traffic"]["requests"] == 500
@@ -101,14 +91,22 @@ def test_a_page_has_it_too() -> None:
     assert "traffic: azure.csv (lengths and times): 500 requests" in text
 
 
+def test_without_a_winner_somewhere_times_are_those_that_were_estimated() -> None:
+    unknown = RUN.workloads[0].model_copy(update={"choice": None})
+    text = run_table(RunView(Path("run.json"), served(unknown, RUN.workloads[1])), Page(file=True))
+    assert "of all  est. time  batches" in text
+    row = next(line for line in text.splitlines() if " 300 " in line)
+    assert "25 %       50 %" in row
+
+
 @pytest.mark.parametrize("width", [60, 80, 120])
 def test_on_a_narrow_terminal_nothing_is_cut(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
     from autotune_cli.render.console import Console
-    from autotune_cli.render.traffic import parts_of, traffic_view
+    from autotune_cli.render.traffic import table_of, traffic_view
 
     console = Console(width=width, force_terminal=False)
     with console.capture() as captured:
-        console.print(traffic_view(parts_of(RUN.workloads), width))
+        console.print(traffic_view(table_of(RUN.workloads), width))
     words = " ".join(captured.get().split())
     assert "5..8" in words
     assert "900..2100" in words
