@@ -1,4 +1,4 @@
-"""Failures of ``autotune tune --traffic`` that a user can meet."""
+"""Failures of a tuning for traffic that a user can meet."""
 
 from __future__ import annotations
 
