@@ -17,6 +17,7 @@ from autotune_cli.commands.doctor import doctor
 from autotune_cli.commands.helping import Entry, HelpfulGroup
 from autotune_cli.commands.kernels import kernels
 from autotune_cli.commands.list import list_results
+from autotune_cli.commands.plan import plan
 from autotune_cli.commands.profile import profile
 from autotune_cli.commands.report import report
 from autotune_cli.commands.show import show
@@ -46,6 +47,7 @@ HelpfulGroup.entries = {
     "tune": Entry(tune),
     "profile": Entry(profile),
     "show": Entry(show),
+    "plan": Entry(plan),
     "diff": Entry(diff, DiffCommand),
     "report": Entry(report),
     "agree": Entry(agree),

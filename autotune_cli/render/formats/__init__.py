@@ -17,9 +17,9 @@ from autotune_cli.render.formats.base import FormatInfo, Page, Renderer, later
 
 __all__ = ["KINDS", "Format", "FormatInfo", "Page", "Renderer", "find_format", "format_names", "later"]
 
-KINDS = ("run", "diff", "profile", "listing", "kernels", "check", "results", "doctor", "agree", "verify")
+KINDS = ("run", "diff", "profile", "listing", "kernels", "check", "results", "doctor", "agree", "verify", "plan")
 """Results of tune and show, of diff, of profile with a verdict and without one, of kernels without --check and with it,
-of list, doctor, agree and verify. The view of each, which is what its renderers take, is in
+of list, doctor, agree, verify and plan. The view of each, which is what its renderers take, is in
 ``render/<kind>_formats.py``."""
 _NO_FORMAT = "base"
 

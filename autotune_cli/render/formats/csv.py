@@ -18,5 +18,6 @@ ABOUT = FormatInfo(
         "doctor": later("doctor_formats", "doctor_csv"),
         "agree": later("agree_formats", "agree_csv"),
         "verify": later("verify_formats", "verify_csv"),
+        "plan": later("plan_formats", "plan_csv"),
     },
 )

@@ -18,5 +18,6 @@ ABOUT = FormatInfo(
         "doctor": later("doctor_formats", "doctor_json"),
         "agree": later("agree_formats", "agree_json"),
         "verify": later("verify_formats", "verify_json"),
+        "plan": later("plan_formats", "plan_json"),
     },
 )

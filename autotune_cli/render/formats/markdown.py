@@ -18,5 +18,6 @@ ABOUT = FormatInfo(
         "doctor": later("doctor_formats", "doctor_markdown"),
         "agree": later("agree_formats", "agree_markdown"),
         "verify": later("verify_formats", "verify_markdown"),
+        "plan": later("plan_formats", "plan_markdown"),
     },
 )

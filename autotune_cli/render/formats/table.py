@@ -18,5 +18,6 @@ ABOUT = FormatInfo(
         "doctor": later("doctor_formats", "doctor_table"),
         "agree": later("agree_formats", "agree_table"),
         "verify": later("verify_formats", "verify_table"),
+        "plan": later("plan_formats", "plan_table"),
     },
 )
