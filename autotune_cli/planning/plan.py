@@ -119,7 +119,7 @@ def plan_of(run: RunFile, request: Request) -> Plan:
         considered=len(options),
         tied=tied,
         rejected=rejected,
-        unmeasured=tuple(name for name, reason in rejected if reason.endswith(NOT_MEASURED)),
+        unmeasured=_unmeasured(servers, rejected),
         pins=pins,
         changes=changes_of(rows, layers, request.step_ms, request.chunk_ms),
         notes=_notes(servers, chosen.values),
@@ -150,6 +150,12 @@ def _rejected(
             reasons = (_why_not(servers, result, {knob.name: value}) for result in concerned)
             found[name] = next(filter(None, reasons), "not measured for all workloads with any other setting")
     return tuple(found.items())
+
+
+def _unmeasured(servers: Servers, rejected: Sequence[tuple[str, str]]) -> tuple[str, ...]:
+    """Of the values that no server has, those that some workload has a time for and another only lacks one for."""
+    partly = {knob.written(value) for knob in servers.knobs for value in servers.useful(knob) if value}
+    return tuple(name for name, reason in rejected if name in partly and reason.endswith(NOT_MEASURED))
 
 
 def _why_not(servers: Servers, result: WorkloadResult, values: Mapping[str, str]) -> str:

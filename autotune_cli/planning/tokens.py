@@ -22,8 +22,8 @@ def changes_of(
 ) -> tuple[StepChange, ...]:
     """Of each kind of step, the change of all its batch shapes by weight, then that of each shape.
 
-    Layers of several kinds that run in one step of that shape add up. A shape is left out where the untuned server has no
-    time for one of them.
+    Layers of several kinds that run in one step of that shape add up. A shape is left out where the untuned server has
+    no time for one of them.
 
     Args:
         layers: by workload key.

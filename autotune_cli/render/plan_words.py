@@ -59,7 +59,8 @@ def outcome(plan: Plan) -> list[str]:
     lines = []
     if plan.gain is None or plan.gain_mean is None:
         reasons = dict.fromkeys(row.untuned_missing for row in plan.rows if row.untuned_missing)
-        lines.append(f"gain over {untuned}: unknown: {next(iter(reasons), 'not measured')}")
+        reason = next(iter(reasons), "not measured")
+        lines.append(f"gain over {untuned}: not known, so it may be a loss: {reason}")
     else:
         some = "" if plan.compared == len(plan.rows) else f", {plan.compared} of {plural(len(plan.rows), 'workload')}"
         mean = f"geometric mean of the workloads {plan.gain_mean.value:.3f}x"
@@ -112,15 +113,15 @@ def doubts(plan: Plan) -> list[str]:
     if plan.stand_ins:
         lines.append(f"not {plan.title}'s own kernels but in their place: {', '.join(plan.stand_ins)}")
     if plan.tied > 1:
-        fewest = "the one with the fewest settings was taken" if plan.tied < plan.considered else "none is better"
-        lines.append(f"{plan.tied} of {plan.considered} servers can't be told from the fastest: {fewest}")
+        line = f"{plan.tied} of {plan.considered} servers can't be told from the fastest"
+        lines.append(f"{line}: the one with the fewest settings was taken")
     if plan.rough:
         line = f"~ measured once only: {plural(plan.rough, 'workload')} of {len(plan.rows)}"
         lines.append(f"{line}; to the end: {measure_command(plan)}")
-    missing = [name for name in plan.unmeasured if name.startswith("--page-size")]
-    if missing:
-        line = f"not measured for all workloads, so not planned: {', '.join(missing)}"
-        lines.append(f"{line}; measure one: {measure_command(plan, f'{plan.engine} {missing[0]}')}")
+    if plan.unmeasured:
+        line = f"not measured for all workloads, so not planned: {', '.join(plan.unmeasured)}"
+        one = plan.unmeasured[len(plan.unmeasured) // 2]
+        lines.append(f"{line}; measure one: {measure_command(plan, f'{plan.engine} {one}')}")
     return lines
 
 
