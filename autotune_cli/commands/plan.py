@@ -8,8 +8,8 @@ if TYPE_CHECKING:
     from autotune_cli.commands.options.plan import PlanOptions
 
 EXAMPLES = """
-autotune plan llama-3.1-8b --step-ms 21
-autotune plan llama-3.1-8b --pin page_size=64 --traffic-weights decode=20,extend=1
+autotune plan gpt-oss-120b --step-ms 21
+autotune plan llama-3.1-8b --device h200 --pin page_size=64
 """
 
 

@@ -76,7 +76,8 @@ def plan_of(run: RunFile, request: Request) -> Plan:
         raise NoPlan(
             engine=server.table.title, detail=f"of no workload is a kernel known that it runs: {_few(reasons)}"
         )
-    weight = {result.key: weights.by_workload[result.key] * layers.get(result.key, 1) for result in results}
+    calls = {} if weights.has_layers else layers
+    weight = {result.key: weights.by_workload[result.key] * calls.get(result.key, 1) for result in results}
     options, usable = _options(servers, results, weight, pins)
     chosen, tied = _choose(options)
     untuned = untuned_of(run, servers, request.baseline, request.version)
@@ -100,6 +101,7 @@ def plan_of(run: RunFile, request: Request) -> Plan:
         model="" if model is None else model.name,
         repository="" if model is None or "/" not in model.source or " " in model.source else model.source,
         tp=1 if of_result is None else of_result.tp,
+        command=_without_baseline(run.command),
         settings=lines_of(servers, results, weight, chosen.values),
         values=chosen.values,
         baseline=servers.baseline(chosen.values),
@@ -124,6 +126,17 @@ def plan_of(run: RunFile, request: Request) -> Plan:
         changes=changes_of(rows, layers, request.step_ms, request.chunk_ms),
         notes=_notes(servers, chosen.values),
     )
+
+
+def _without_baseline(command: Sequence[str]) -> tuple[str, ...]:
+    kept: list[str] = []
+    words = iter(command)
+    for word in words:
+        if word == "--baseline":
+            next(words, None)
+        elif not word.startswith("--baseline="):
+            kept.append(word)
+    return tuple(kept)
 
 
 def _weighed(row: Row, ran: Ran) -> Weighed:

@@ -36,7 +36,7 @@ class Row:
 
     result: WorkloadResult
     weight: float
-    """Calls in a step, in any unit: the traffic's weight times the layers of its kind."""
+    """Calls of all layers of its kind, in the unit of the weights."""
     share: float
     """Of the planned step's time."""
     runs: Ran
@@ -132,6 +132,8 @@ class Plan:
     repository: str
     """What a server is started with: its Hugging Face repository; empty: not known."""
     tp: int
+    command: tuple[str, ...]
+    """The command that made the result, without its baseline."""
     settings: tuple[Setting, ...]
     """What is told to the server, variables first; empty: nothing beats its own choice beyond the intervals."""
     values: Mapping[str, str]

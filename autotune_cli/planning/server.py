@@ -89,7 +89,11 @@ class Server(Frozen):
 
     engine: str
     launch: str
-    """The command that starts it; ``{model}`` stands for the model, flags follow."""
+    """The command that starts it; ``{model}`` stands for the model, flags follow. Empty: it is a library."""
+    parallel: str = ""
+    """The flag for several GPUs; ``{tp}`` stands for their number."""
+    cache_dtypes: dict[str, str] = Field({})
+    """The flag for a type of the KV cache that is not the model's."""
     read_in: str
     """For people: the versions in which the file's rows were read."""
     together: dict[str, tuple[str, ...]] = Field({})

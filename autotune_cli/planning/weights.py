@@ -23,6 +23,8 @@ class Weights:
     by_workload: Mapping[str, float]
     """By key; 0.0: no part of the step."""
     source: str
+    has_layers: bool = False
+    """Are they calls of all layers, and not of one of each kind?"""
 
 
 def weights_of(results: Sequence[WorkloadResult], text: str | None = None) -> Weights:
@@ -39,7 +41,8 @@ def weights_of(results: Sequence[WorkloadResult], text: str | None = None) -> We
     if text is None:
         own = {result.key: weight for result in results if (weight := own_weight(result)) is not None}
         if own:
-            return Weights({result.key: own.get(result.key, 0.0) for result in results}, "the result's traffic")
+            # As the traffic's suite has them: steps times layers.
+            return Weights({result.key: own.get(result.key, 0.0) for result in results}, "the result's traffic", True)
         return Weights({result.key: 1.0 for result in results}, "all workloads alike: the result has no weights")
     text = text.strip()
     if text == EQUAL:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 
 from autotune_cli.measure.statistics import Ratio
@@ -144,6 +145,4 @@ def rejected(plan: Plan) -> list[str]:
 
 def measure_command(plan: Plan, server: str | None = None) -> str:
     """The command that measures a server to the end, as a baseline is; None: the planned one."""
-    model = f"--model {plan.model}" if plan.model else "--config ..."
-    tp = f" --tp {plan.tp}" if plan.tp > 1 else ""
-    return f"autotune tune {model}{tp} --name {plan.name} --baseline '{server or plan.baseline.name}'"
+    return f"{shlex.join(plan.command)} --baseline '{server or plan.baseline.name}'"
