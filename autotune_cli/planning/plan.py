@@ -78,7 +78,7 @@ def plan_of(run: RunFile, request: Request) -> Plan:
         )
     calls = {} if weights.has_layers else layers
     weight = {result.key: weights.by_workload[result.key] * calls.get(result.key, 1) for result in results}
-    options, usable = _options(servers, results, weight, pins)
+    options, usable = _options(servers, results, weight, pins, request.pins)
     chosen, tied = _choose(options)
     untuned = untuned_of(run, servers, request.baseline, request.version)
     rows = _rows(servers, results, weight, chosen, untuned)
@@ -222,27 +222,36 @@ def _priceable(
 
 
 def _options(
-    servers: Servers, results: Sequence[WorkloadResult], weight: Mapping[str, float], pins: Mapping[str, str]
+    servers: Servers,
+    results: Sequence[WorkloadResult],
+    weight: Mapping[str, float],
+    pins: Mapping[str, str],
+    typed: Sequence[str],
 ) -> tuple[list[_Option], dict[str, set[str]]]:
     """All servers that serve all of the workloads, and the values that knobs have in them.
+
+    Args:
+        typed: the pins as the user has them.
 
     Raises:
         BadField: pins leave none. NoPlan: there is none without pins either.
     """
     options: dict[tuple[str, ...], _Option] = {}
     usable: dict[str, set[str]] = {}
-    reasons: dict[str, int] = {}
+    forbidden: dict[str, int] = {}
+    unpriced: dict[str, int] = {}
     for values in servers.combinations(pins):
         rule = servers.broken(values)
         if rule is not None:
-            reasons[f"{rule.reason} ({rule.source})"] = reasons.get(f"{rule.reason} ({rule.source})", 0) + 1
+            text = f"{rule.reason} ({rule.source})"
+            forbidden[text] = forbidden.get(text, 0) + 1
             continue
         priced = [(result, servers.price(result, values)) for result in results]
         missing = [(result, ran) for result, ran in priced if isinstance(ran, Missing)]
         if missing:
             result, lacking = missing[0]
             text = f"{result.workload.title} {result.workload.shape}: {lacking.reason}"
-            reasons[text] = reasons.get(text, 0) + 1
+            unpriced[text] = unpriced.get(text, 0) + 1
             continue
         parts = tuple(Weighed(weight[result.key], ran.key, ran.time) for result, ran in priced if isinstance(ran, Ran))
         for name, value in values.items():
@@ -253,10 +262,11 @@ def _options(
         if keys not in options or option.told < options[keys].told:
             options[keys] = option
     if not options:
+        # Rules forbid some combination always; they are the reason only where they leave none.
+        reasons = unpriced or forbidden
         why = _few(sorted(reasons, key=lambda reason: -reasons[reason]))
         if pins:
-            pinned = ", ".join(f"{name}={value or 'default'}" for name, value in pins.items())
-            raise BadField("pin", f"no server with {pinned} can be planned: {why}")
+            raise BadField("pin", f"no server with {', '.join(typed)} can be planned: {why}")
         raise NoPlan(engine=servers.server.table.title, detail=f"no settings serve all workloads: {why}")
     return list(options.values()), usable
 

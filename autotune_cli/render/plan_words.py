@@ -61,7 +61,9 @@ def outcome(plan: Plan) -> list[str]:
     if plan.gain is None or plan.gain_mean is None:
         reasons = dict.fromkeys(row.untuned_missing for row in plan.rows if row.untuned_missing)
         reason = next(iter(reasons), "not measured")
-        lines.append(f"gain over {untuned}: not known, so it may be a loss: {reason}")
+        wrong = reason.startswith("incorrect")
+        verdict = "none is counted, as what it runs is wrong" if wrong else "not known, so it may be a loss"
+        lines.append(f"gain over {untuned}: {verdict}: {reason}")
     else:
         some = "" if plan.compared == len(plan.rows) else f", {plan.compared} of {plural(len(plan.rows), 'workload')}"
         mean = f"geometric mean of the workloads {plan.gain_mean.value:.3f}x"
