@@ -7,9 +7,9 @@ from typing import Protocol
 
 from autotune_cli.errors import BadField
 from autotune_cli.plain_text import shown
+from autotune_cli.planning.device import of_one_device
 from autotune_cli.planning.plan import Request
 from autotune_cli.render.console import Console
-from autotune_cli.render.devices import by_device, of_device
 from autotune_cli.results.files import read_run
 from autotune_cli.results.integrity import doubts
 from autotune_cli.results.naming import find_one
@@ -45,12 +45,7 @@ def run_of(name: str, root: Path, of_name: str | None, device: str | None) -> Ru
     errors = Console(stderr=True)
     for line in doubts(run):
         errors.say(f"note: {shown(str(path))}: {line}", style="yellow")
-    if device is not None:
-        return of_device(run, device)
-    found = [environment.device for environment, results in by_device(run) if results]
-    if len(found) > 1:
-        raise BadField("device", f"the file has results of {' and '.join(found)}; a plan is for one")
-    return run
+    return of_one_device(run, device)
 
 
 def request_of(options: Asked, engine: str | None = None) -> Request:

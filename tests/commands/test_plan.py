@@ -107,7 +107,7 @@ def test_wrong_is_wrong_and_not_a_gain(program: Autotune) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        ((), 2, "--device: the file has results of NVIDIA H100 80GB HBM3 and NVIDIA H200; a plan is for one"),
+        ((), 2, "--device: the file has results of NVIDIA H200 and NVIDIA H100 80GB HBM3; a plan is for one"),
         (("--device", "b200"), 2, "unknown device of this file 'b200'"),
         (("--device", "h100", "--engine", "trt"), 2, "unknown engine 'trt' (known: flashinfer, sglang, vllm)"),
         (("--device", "h100", "--engine-version", "new"), 2, "--engine-version: 'new' is no version"),

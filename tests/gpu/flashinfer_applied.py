@@ -1,7 +1,7 @@
 """Run as a process: FlashInfer's own decode, then with an exported folder applied, eager and captured, on real keys.
 
-Argument: the folder. Prints JSON: relative errors against FlashInfer's own output, what was hit, and times of a captured
-step of 32 calls in microseconds a call (events around replays, so for comparison only).
+Argument: the folder. Prints JSON: relative errors against FlashInfer's own output, what was hit, and times of a
+captured step of 32 calls in microseconds a call (events around replays, so for comparison only).
 """
 
 from __future__ import annotations

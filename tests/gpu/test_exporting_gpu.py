@@ -1,4 +1,4 @@
-"""A folder that ``export --to flashinfer`` writes, applied by FlashInfer to its real wrapper: eager, captured, replayed."""
+"""A folder that ``export --to flashinfer`` writes, applied to FlashInfer's wrapper: eager, captured, replayed."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from autotune_cli.exporting.target import Material, find_target
+from autotune_cli.planning.device import of_one_device
 from autotune_cli.planning.plan import Request
-from autotune_cli.render.devices import of_device
 from autotune_cli.results.files import read_run
 
 pytestmark = [
@@ -24,7 +24,7 @@ CACHE = Path(__file__).parents[2] / "cache"
 
 
 def test_flashinfer_decodes_with_our_kernel(tmp_path: Path) -> None:
-    run = of_device(read_run(CACHE / "llama-3.1-8b.json"), "h100")
+    run = of_one_device(read_run(CACHE / "llama-3.1-8b.json"), "h100")
     few = "decode 1x1024=1,decode 1x8192=1,decode 8x1024=1"
     for name, text in find_target("flashinfer").make(Material(run, Request(weights=few))).files.items():
         path = tmp_path / name

@@ -8,7 +8,7 @@ from typing import Any
 
 from autotune_cli.kernels.attention.workload import AttentionWorkload
 from autotune_cli.kernels.geometry import Geometry
-from autotune_cli.render.devices import of_device
+from autotune_cli.planning.device import of_one_device
 from autotune_cli.results.files import read_run
 from autotune_cli.results.schema import (
     BaselineResult,
@@ -43,7 +43,7 @@ FLASHINFER = {
 @cache
 def real(name: str, device: str = "h100") -> RunFile:
     """The results of one device in a file of cache/."""
-    return of_device(read_run(CACHE / f"{name}.json"), device)
+    return of_one_device(read_run(CACHE / f"{name}.json"), device)
 
 
 def workload(operation: str, batch: int = 8, **geometry: Any) -> AttentionWorkload:
