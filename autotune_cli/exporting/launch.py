@@ -46,7 +46,7 @@ def _lines(plan: Plan) -> Iterator[str]:
     yield from _comments(words.step_lines(plan))
     if not plan.settings:
         yield from _comments(words.told(plan))
-    yield "set -eu"
+    yield "set -e"
     for text, why in variables(plan):
         yield f"export {shlex.quote(text)}  # {shown(why)}"
     yield "flags=("

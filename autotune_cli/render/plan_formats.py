@@ -20,7 +20,7 @@ from autotune_cli.render.console import Console, drawn
 from autotune_cli.render.folding import Record, folded
 from autotune_cli.render.formats import Page
 from autotune_cli.render.plain_records import shown_record
-from autotune_cli.render.text import microseconds, rough
+from autotune_cli.render.text import rough, with_interval
 
 COLUMNS = ("operation", "shape", "share", "the server runs", "time us", "gain", "best of all", "loss")
 _RIGHT = ("share", "time us", "gain", "loss")
@@ -127,7 +127,7 @@ def _style(row: Row) -> str:
 
 
 def _us(time: Time) -> str:
-    return rough(time.us) if time.rough else f"{microseconds(time.us)} ± {time.half:.2g}"
+    return rough(time.us) if time.rough else with_interval(time.us, (time.us - time.half, time.us + time.half))
 
 
 def _gain(row: Row) -> str:

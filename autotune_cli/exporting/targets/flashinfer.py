@@ -10,19 +10,15 @@ pages of one key (those of SGLang's flashinfer backend), and models all of whose
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import importlib.metadata
 import importlib.util
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from packaging.version import Version
 
-import autotune_cli.kernels
-from autotune_cli import __version__
 from autotune_cli.exporting.target import Exported, Material, NothingToExport, Target
+from autotune_cli.exporting.trace_apply import Entry, files_of
 from autotune_cli.kernels.attention.workload import AttentionWorkload
 from autotune_cli.kernels.geometry import Geometry
 from autotune_cli.kernels.registry import parse_key
@@ -38,24 +34,6 @@ FIRST = "0.6.18"
 _OWN = "triton.decode"
 _THEIRS = ("flashinfer.decode(path=tensor_cores,page_size=1,split=none,pdl=none)",
            "flashinfer.decode(path=cuda_cores,page_size=1,split=none,pdl=none)")  # fmt: skip
-_API = "flashinfer.decode.BatchDecodeWithPagedKVCacheWrapper.run"
-_KERNELS = Path(autotune_cli.kernels.__path__[0]) / "attention" / "backends" / "_triton_kernels.py"
-_DISPATCH = Path(__file__).parents[1] / "solutions" / "dispatch.py"
-# The measured kernel reads lengths from a buffer that is filled once a step. A solution is called once a layer, so its
-# kernel takes them from kv_indptr, which holds them for pages of one key.
-_FROM_BUFFER = "length = tl.load(kv_lens + request)"
-_FROM_INDPTR = "length = tl.load(kv_indptr + request + 1) - tl.load(kv_indptr + request)"
-# tl.dot wants 16 rows; of a larger group, 64 heads share a tile (triton_decode.py).
-_LEAST_ROWS, _MOST_ROWS = 16, 64
-
-
-@dataclass(frozen=True)
-class _Entry:
-    """What one batch size decodes with."""
-
-    batch: int
-    knobs: Mapping[str, int]
-    key: str
 
 
 def _make(material: Material) -> Exported:
@@ -86,7 +64,7 @@ def _make(material: Material) -> Exported:
             refused.append(f"{_OWN} over pages of 1 gains nothing over FlashInfer's own: {ratio}")
             continue
         notes += [f"decode steps: {words.ratio(gained)} over FlashInfer's own kernel, both over pages of 1", *lines]
-        files |= _files(geometry, entries, run, words.ratio(gained))
+        files |= files_of(geometry, entries, run, words.ratio(gained))
     if not files:
         detail = "; ".join(dict.fromkeys(refused)) or "the result has no decode step"
         raise NothingToExport(target="flashinfer", detail=detail)
@@ -98,7 +76,7 @@ def _is_plain(geometry: Geometry) -> bool:
     return special == (None, None, None) and not geometry.sinks and geometry.kv_dtype in (None, geometry.dtype)
 
 
-def _entries(results: Sequence[WorkloadResult], run: RunFile) -> list[_Entry]:
+def _entries(results: Sequence[WorkloadResult], run: RunFile) -> list[Entry]:
     """Of each batch size what is fastest at its longest context: a captured graph is replayed at every length, and a
     solution can't know which.
     """
@@ -111,7 +89,7 @@ def _entries(results: Sequence[WorkloadResult], run: RunFile) -> list[_Entry]:
         if times:
             key = min(sorted(times), key=lambda name: times[name].us)
             knobs = {name: value for name, value in parse_key(key)[1] if isinstance(value, int)}
-            found.append(_Entry(batch, knobs, key))
+            found.append(Entry(batch, knobs, key))
     return sorted(found, key=lambda entry: entry.batch)
 
 
@@ -129,7 +107,7 @@ def _own_times(result: WorkloadResult, run: RunFile) -> dict[str, Time]:
 
 
 def _gains(
-    results: Sequence[WorkloadResult], entries: Sequence[_Entry], weights: Mapping[str, float], run: RunFile
+    results: Sequence[WorkloadResult], entries: Sequence[Entry], weights: Mapping[str, float], run: RunFile
 ) -> tuple[Ratio | None, list[str]]:
     """Over FlashInfer's own kernel: of all steps by weight; and what to know, a line each."""
     by_batch = {entry.batch: entry for entry in entries}
@@ -161,108 +139,6 @@ def _gains(
     return ratio_of_steps(before, after), lines
 
 
-def _files(geometry: Geometry, entries: Sequence[_Entry], run: RunFile, gained: str) -> dict[str, str]:
-    """A definition and a solution for each shape that a cache of pages of one key may have."""
-    capability = run.device.capability or (9, 0)
-    table = {
-        "heads": geometry.num_qo_heads,
-        "kv_heads": geometry.num_kv_heads,
-        "dim": geometry.head_dim,
-        "rows": min(_MOST_ROWS, max(_LEAST_ROWS, 1 << (geometry.group - 1).bit_length())),
-        "device": run.device.device,
-        "entries": [
-            {"batch": entry.batch, "candidate": entry.key}
-            | {name: entry.knobs[name] for name in ("block", "warps", "stages", "splits")}
-            for entry in entries
-        ],
-    }
-    sources = [
-        {"path": "dispatch.py", "content": _DISPATCH.read_text(encoding="utf-8")},
-        {"path": "kernels.py", "content": kernel_source()},
-        {"path": "table.json", "content": json.dumps(table, indent=1) + "\n"},
-    ]
-    digest = hashlib.sha256(json.dumps(sources).encode()).hexdigest()[:8]
-    files = {}
-    for name, pages in _names(geometry):
-        solution = {
-            "name": f"autotune_{digest}_{name}",
-            "definition": name,
-            "author": f"kernel-autotune {__version__}",
-            "description": f"{run.name} on {run.device.device}: {gained} over FlashInfer's own decode",
-            "spec": {
-                "language": "triton",
-                "target_hardware": [f"sm{capability[0]}{capability[1]}"],
-                "entry_point": "dispatch.py::run",
-                "dependencies": ["triton"],
-                "destination_passing_style": False,
-            },
-            "sources": sources,
-        }
-        files[f"definitions/gqa_paged/{name}.json"] = _json(_definition(name, geometry, pages))
-        files[f"solutions/gqa_paged/{name}.json"] = _json(solution)
-    return files
-
-
-def kernel_source() -> str:
-    """The text of the measured kernels, whose decode takes lengths from ``kv_indptr``."""
-    text = _KERNELS.read_text(encoding="utf-8")
-    head, name, rest = text.partition("def paged_decode_kernel(")
-    body, end, others = rest.partition("@triton.jit\ndef decode_split_merge_kernel(")
-    assert name
-    assert end
-    assert body.count(_FROM_BUFFER) == 1
-    return head + name + body.replace(_FROM_BUFFER, _FROM_INDPTR) + end + others
-
-
-def _names(geometry: Geometry) -> list[tuple[str, tuple[str, ...]]]:
-    """Names of the definitions with the axes of the caches.
-
-    A cache of pages of one key may come without that axis, as SGLang's does. FlashInfer's template reads sizes by their
-    places, so its name then has the KV heads as the page size, and the head dim as the KV heads.
-    """
-    heads, kv, dim = geometry.num_qo_heads, geometry.num_kv_heads, geometry.head_dim
-    prefix = f"gqa_paged_decode_h{heads}"
-    return [
-        (f"{prefix}_kv{kv}_d{dim}_ps1", ("num_pages", "page_size", "num_kv_heads", "head_dim")),
-        (f"{prefix}_kv{dim}_d{dim}_ps{kv}", ("num_pages", "page_size", "num_kv_heads")),
-    ]
-
-
-def _definition(name: str, geometry: Geometry, pages: tuple[str, ...]) -> dict[str, object]:
-    flat = len(pages) == 3
-    constants = {
-        "num_qo_heads": geometry.num_qo_heads,
-        "num_kv_heads": geometry.head_dim if flat else geometry.num_kv_heads,
-        "head_dim": geometry.head_dim,
-        "page_size": geometry.num_kv_heads if flat else 1,
-    }
-    axes: dict[str, object] = {"batch_size": {"type": "var"}, "num_pages": {"type": "var"}}
-    axes |= {axis: {"type": "const", "value": value} for axis, value in constants.items()}
-    axes |= {axis: {"type": "var"} for axis in ("len_indptr", "num_kv_indices")}
-    cache = {"shape": list(pages), "dtype": geometry.dtype}
-    query = {"shape": ["batch_size", "num_qo_heads", "head_dim"], "dtype": geometry.dtype}
-    return {
-        "name": name,
-        "op_type": "gqa_paged",
-        "description": "decode over pages of one key",
-        "axes": axes,
-        "inputs": {
-            "q": query,
-            "k_cache": cache,
-            "v_cache": cache,
-            "kv_indptr": {"shape": ["len_indptr"], "dtype": "int32", "optional": True},
-            "kv_indices": {"shape": ["num_kv_indices"], "dtype": "int32", "optional": True},
-            "sm_scale": {"shape": None, "dtype": "float32", "optional": True},
-            "return_lse": {"shape": None, "dtype": "int32", "optional": True},
-        },
-        "outputs": {
-            "output": query,
-            "lse": {"shape": ["batch_size", "num_qo_heads"], "dtype": "float32", "optional": True},
-        },
-        "tags": [f"fi_api:{_API}", "stage:decode"],
-    }
-
-
 def _loading(run: RunFile) -> list[str]:
     """How it is loaded, and whether the FlashInfer that is installed can."""
     lines = ["load it: FLASHINFER_TRACE_APPLY=1 FLASHINFER_TRACE_APPLY_PATH=FOLDER, in the server's environment"]
@@ -280,10 +156,6 @@ def _loading(run: RunFile) -> list[str]:
     if measured != "not installed" and Version(measured) < Version(FIRST):
         return [*lines, f"the FlashInfer that was measured, {measured}, can't load it (from {FIRST} on)"]
     return [*lines, f"FlashInfer loads it from {FIRST} on; none is installed here"]
-
-
-def _json(document: object) -> str:
-    return json.dumps(document, indent=1) + "\n"
 
 
 ABOUT = Target("a folder that FLASHINFER_TRACE_APPLY loads: decode with our kernel", _make, name="flashinfer")
