@@ -95,7 +95,7 @@ class Servers:
             ]
             for values in itertools.product(*(self.server.values(other) for other in beside)):
                 found = dict(zip((other.name for other in beside), values, strict=True)) | {knob.name: value}
-                if self.broken(found, [result]) is None and isinstance(self.price(result, found), Ran):
+                if isinstance(self.price(result, found), Ran) and self.broken(found, [result]) is None:
                     return True
         return False
 
