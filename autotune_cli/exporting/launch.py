@@ -25,11 +25,8 @@ def arguments(plan: Plan) -> list[tuple[str, str]]:
     found: list[tuple[str, str]] = []
     if plan.tp > 1:
         found.append((server.parallel.format(tp=plan.tp), "as it was tuned for"))
-    cached = {getattr(row.result.workload, "geometry", None) for row in plan.rows}
-    types = {geometry.kv_dtype for geometry in cached if geometry is not None} - {None}
-    found += [
-        (server.cache_dtypes[name], "as it was tuned for") for name in sorted(types) if name in server.cache_dtypes
-    ]
+    types = {str(row.result.workload.situation.get("kv_dtype", "")) for row in plan.rows}
+    found += [(server.cache_dtypes[name], "as it was tuned for") for name in sorted(types & server.cache_dtypes.keys())]
     return found + [(setting.typed, _gained(setting)) for setting in plan.settings if not setting.variable]
 
 

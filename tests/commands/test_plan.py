@@ -81,7 +81,7 @@ def test_markdown_for_a_pull_request(program: Autotune) -> None:
     assert "tell it nothing: no setting of SGLang beats its own choice beyond the intervals" in nothing
 
 
-@pytest.mark.parametrize("columns", [60, 100, 149])
+@pytest.mark.parametrize("columns", [60, 149])
 def test_a_narrow_terminal_cuts_nothing(program: Autotune, columns: int) -> None:
     narrow = program.with_variables(COLUMNS=str(columns), FORCE_COLOR="1")
     out = "".join(narrow(*H100, code=0).out.split())

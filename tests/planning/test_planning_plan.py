@@ -10,6 +10,8 @@ import pytest
 from planning_runs import FLASHINFER, candidate, fa3, real, result, rough, run, workload, wrong
 
 from autotune_cli.errors import BadField, UnknownName
+from autotune_cli.kernels.geometry import LatentGeometry
+from autotune_cli.kernels.mla.workload import MlaWorkload
 from autotune_cli.planning.plan import Request, plan_of
 from autotune_cli.planning.records import NoPlan, Plan
 from autotune_cli.results.schema import RunFile
@@ -238,3 +240,46 @@ def test_over_another_baseline() -> None:
     assert plan.gain.low > 1.2
     with pytest.raises(UnknownName):
         plan_of(real("llama-3.1-8b"), Request(baseline="sglang --nothing"))
+
+
+def latent(operation: str, batch: int = 8) -> MlaWorkload:
+    """DeepSeek-V3's layers, one of eight GPUs."""
+    layer = LatentGeometry(
+        num_heads=16, kv_lora_rank=512, qk_rope_head_dim=64, qk_nope_head_dim=128, v_head_dim=128, dtype="bfloat16"
+    )
+    shape = {"mla_decode": {"context": 4096}, "mla_extend": {"new": 512, "context": 1024}}[operation]
+    return MlaWorkload(operation=f"attention.{operation}", latent=layer, batch=batch, mode="eager", **shape)
+
+
+def test_flashmla_brings_its_pages() -> None:
+    """Pages of 64 are no choice there, whatever they cost in an extend."""
+    fa3_decode = "sgl_kernel.fa3_mla(page_size={},num_splits=0,scheduler_metadata=false)"
+    fa3_extend = "sgl_kernel.fa3_mla(page_size={},num_splits=0)"
+    of = run(
+        result(
+            latent("mla_decode"),
+            candidate(fa3_decode.format(1), 100.0),
+            candidate(fa3_decode.format(64), 95.0),
+            candidate("sgl_kernel.flashmla", 60.0),
+            default=fa3_decode.format(1),
+        ),
+        result(
+            latent("mla_extend"),
+            candidate(fa3_extend.format(1), 50.0),
+            candidate(fa3_extend.format(64), 55.0),
+            default=fa3_extend.format(1),
+        ),
+        name="deepseek-v3",
+    )
+    plan = plan_of(of, Request())
+    assert typed(plan) == [
+        "--prefill-attention-backend fa3",
+        "--decode-attention-backend flashmla",
+        "--page-size 64",
+    ]
+    page = plan.settings[-1]
+    assert page.gain is None
+    assert page.without.startswith("can't be left out: FlashMLA takes pages of 64 only")
+    assert plan.step.us == 61 * 115.0
+    extend = plan.rows[1]
+    assert extend.compromise.value == pytest.approx(1.1)
