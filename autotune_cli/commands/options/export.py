@@ -28,7 +28,7 @@ class ExportOptions:
     ] = "sglang"
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="The file, or folder, to write; one file goes to the terminal without it.",
+        typer.Option("-o", "--output", help="The file, or folder, to write; one file goes to the terminal without it.",
                      metavar="PATH"),
     ] = None  # fmt: skip
     engine_version: shared.EngineVersion = None
