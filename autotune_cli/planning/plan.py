@@ -85,7 +85,6 @@ def plan_of(run: RunFile, request: Request) -> Plan:
         version=version,
         version_from="named" if request.version else bare.version_from,
         read_in=server.read_in,
-        launch=server.launch,
         model="" if model is None else model.name,
         repository="" if model is None or "/" not in model.source or " " in model.source else model.source,
         tp=1 if of_result is None else of_result.tp,

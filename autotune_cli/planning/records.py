@@ -126,7 +126,7 @@ class Plan:
     version_from: str
     """``installed``, ``newest known`` or ``named``."""
     read_in: str
-    launch: str
+    """The versions in which the engine's rules were read."""
     model: str
     """Name of the result's model; empty: not known."""
     repository: str
