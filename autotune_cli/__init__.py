@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from autotune_cli.api.run import Run, load_cache, read_run
     from autotune_cli.api.table import Best, NotInTable, OtherDevice, Table, load_table
     from autotune_cli.errors import AutotuneError, BadFile, BadName, MissingPackage, NewerSchema
+    from autotune_cli.planning.records import NoPlan, Plan
     from autotune_cli.results.naming import NoSuchResult
     from autotune_cli.results.schema import (
         BaselineResult,
@@ -35,9 +36,11 @@ __all__ = [
     "Environment",
     "MissingPackage",
     "NewerSchema",
+    "NoPlan",
     "NoSuchResult",
     "NotInTable",
     "OtherDevice",
+    "Plan",
     "Run",
     "RunFile",
     "Settings",
@@ -55,6 +58,7 @@ _MODULES = {
     "api.run": ("Run", "load_cache", "read_run"),
     "api.table": ("Best", "NotInTable", "OtherDevice", "Table", "load_table"),
     "errors": ("AutotuneError", "BadFile", "BadName", "MissingPackage", "NewerSchema"),
+    "planning.records": ("NoPlan", "Plan"),
     "results.naming": ("NoSuchResult",),
     "results.schema": (
         "BaselineResult",

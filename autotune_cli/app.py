@@ -14,9 +14,11 @@ from autotune_cli.commands.agree import agree
 from autotune_cli.commands.diff import diff
 from autotune_cli.commands.diff_sides import DiffCommand
 from autotune_cli.commands.doctor import doctor
+from autotune_cli.commands.export import export
 from autotune_cli.commands.helping import Entry, HelpfulGroup
 from autotune_cli.commands.kernels import kernels
 from autotune_cli.commands.list import list_results
+from autotune_cli.commands.plan import plan
 from autotune_cli.commands.profile import profile
 from autotune_cli.commands.report import report
 from autotune_cli.commands.show import show
@@ -46,6 +48,8 @@ HelpfulGroup.entries = {
     "tune": Entry(tune),
     "profile": Entry(profile),
     "show": Entry(show),
+    "plan": Entry(plan),
+    "export": Entry(export),
     "diff": Entry(diff, DiffCommand),
     "report": Entry(report),
     "agree": Entry(agree),

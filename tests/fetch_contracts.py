@@ -1,4 +1,5 @@
-"""Fetches the packages of contracts.txt for the tests' signature checks: their Python files and METADATA, nothing else.
+"""Fetches the packages of contracts.txt for the tests' checks of calls and flags: their Python files and METADATA, of
+large packages only those that tests read.
 
 A wheel of sglang-kernel has 370 MB of CUDA kernels and can't be imported here; what tests need of it is a few hundred
 kB. Run by the Makefile: ``python tests/fetch_contracts.py .venv/contracts``. Exit code 0: everything is there; 1: what
@@ -16,7 +17,17 @@ from pathlib import Path
 
 PINS = Path(__file__).parents[1] / "contracts.txt"
 # Any wheel will do for its Python files; those of CUDA packages for x86-64 are always there.
-_WHEELS = ("--only-binary=:all:", "--platform=manylinux2014_x86_64", "--python-version=3.12", "--no-deps")
+_PLATFORMS = ("--platform=manylinux2014_x86_64", "--platform=manylinux_2_34_x86_64")
+_WHEELS = ("--only-binary=:all:", *_PLATFORMS, "--python-version=3.12", "--no-deps")
+# Of a package that has thousands of Python files, the beginnings of the names of those that tests read.
+KEPT = {
+    "sglang": (
+        "sglang/srt/server_args.py",
+        "sglang/srt/environ.py",
+        "sglang/srt/arg_groups/",
+        "sglang/srt/layers/attention/flashinfer_backend.py",
+    )
+}
 # No long wait where there is no network: the tests can do without.
 _PIP = ("--quiet", "--disable-pip-version-check", "--retries=1", "--timeout=30")
 
@@ -27,8 +38,11 @@ def pins(text: str) -> list[tuple[str, str]]:
     return [(name, version) for name, _, version in (line.partition("==") for line in lines)]
 
 
-def keep(wheel: Path, folder: Path) -> None:
+def keep(wheel: Path, folder: Path, beginnings: tuple[str, ...] = ("",)) -> None:
     """Unpack a wheel's Python files and METADATA into a new ``folder``, which appears whole or not at all.
+
+    Args:
+        beginnings: of the names of the Python files that are kept.
 
     Raises:
         ValueError: a member that would land outside.
@@ -38,7 +52,8 @@ def keep(wheel: Path, folder: Path) -> None:
         unpacked.mkdir()
         with zipfile.ZipFile(wheel) as archive:
             for name in archive.namelist():
-                if name.endswith((".py", ".dist-info/METADATA")):
+                wanted = name.endswith(".py") and name.startswith(beginnings)
+                if wanted or name.endswith(".dist-info/METADATA"):
                     if not (unpacked / name).resolve().is_relative_to(unpacked.resolve()):
                         raise ValueError(f"{wheel.name} has a member outside itself: {name}")
                     archive.extract(name, unpacked)
@@ -57,7 +72,7 @@ def fetch(distribution: str, version: str, root: Path) -> str | None:
             done = subprocess.run([*command, f"{distribution}=={version}"], capture_output=True, text=True, check=False)
             wheels = list(Path(made).glob("*.whl"))
             if done.returncode == 0 and len(wheels) == 1:
-                keep(wheels[0], folder)
+                keep(wheels[0], folder, KEPT.get(distribution, ("",)))
                 failed.unlink(missing_ok=True)
                 return None
             lines = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]

@@ -15,7 +15,11 @@ from autotune_cli.results.runs import check_name
 from autotune_cli.results.schema import Environment, RunFile, WorkloadResult
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pandas as pd
+
+    from autotune_cli.planning.records import Plan
 
 _ROOT = "AUTOTUNE_ROOT"
 
@@ -67,6 +71,34 @@ class Run:
         from autotune_cli.api.frames import rounds_frame
 
         return rounds_frame(self.file)
+
+    def plan(
+        self,
+        device: str | None = None,
+        *,
+        engine: str | None = None,
+        engine_version: str | None = None,
+        pins: Sequence[str] = (),
+        weights: str | None = None,
+        baseline: str | None = None,
+        step_ms: float | None = None,
+        chunk_ms: float | None = None,
+    ) -> Plan:
+        """What ``autotune plan`` prints with the same options: one server's settings for all workloads of a device.
+
+        Args:
+            device: a part of the product's name; None: the only one of the file.
+            pins: such as ``page_size=64``.
+
+        Raises:
+            NoPlan: nothing that the engine runs was measured.
+            AutotuneError: an option that makes no sense, or a pin that can't be kept.
+        """
+        from autotune_cli.planning.device import of_one_device
+        from autotune_cli.planning.plan import Request, plan_of
+
+        request = Request(engine, engine_version, baseline, weights, tuple(pins), step_ms, chunk_ms)
+        return plan_of(of_one_device(self.file, device), request)
 
 
 def read_run(result: str | Path = LATEST, *, root: str | Path | None = None, name: str | None = None) -> Run:

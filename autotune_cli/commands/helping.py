@@ -161,6 +161,13 @@ def complete_preset(incomplete: str) -> list[str]:
     return [name for name in preset_names() if name.startswith(incomplete)]
 
 
+def complete_targets(incomplete: str) -> list[str]:
+    """Names of targets of an export for the shell's completion."""
+    from autotune_cli.exporting.target import target_names
+
+    return [name for name in target_names() if name.startswith(incomplete)]
+
+
 def complete_words(*words: str) -> Callable[[str], list[str]]:
     """A completion out of these words."""
 

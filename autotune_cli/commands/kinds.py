@@ -178,4 +178,5 @@ RANK: Final = Whole(0, 1_000_000)
 SEED: Final = Whole(0, _LARGEST_SEED)
 ROUNDS: Final = Whole(3, 1000)
 """Fewer give no interval; more are far beyond any use, a slip."""
+MILLISECONDS: Final = Real(1e-3, 1e7)
 TIMEOUT: Final = Real(0.1, _DAY_S)

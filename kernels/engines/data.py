@@ -8,7 +8,7 @@ In both the first row whose conditions all hold counts.
 from __future__ import annotations
 
 import tomllib
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 from packaging.specifiers import SpecifierSet
@@ -146,6 +146,7 @@ class Engine(Frozen):
         return {name: "false" if option.switch else option.default for name, option in self.options.items()}
 
 
+@lru_cache(maxsize=1024)
 def within(version: str, bounds: str) -> bool:
     """Does a version lie within bounds such as ``>=0.5.10,<0.5.16``? False for what is no version."""
     try:

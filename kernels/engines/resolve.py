@@ -26,13 +26,13 @@ class Resolved:
 
 
 def concerns(baseline: Baseline, operation: str) -> bool:
-    """Do the baseline's options and variables change anything for the operation? One without options concerns all."""
+    """Does any of the baseline's options and variables change anything for the operation? One without concerns all."""
     if not baseline.engine:
         return True
     engine = load_engine(baseline.engine)
-    return all(_concerns(engine, name, operation) for name, _ in baseline.options) and all(
-        _is_among(engine.variables[name], operation) for name, _ in baseline.named
-    )
+    told = [_concerns(engine, name, operation) for name, _ in baseline.options]
+    told += [_is_among(engine.variables[name], operation) for name, _ in baseline.named]
+    return not told or any(told)
 
 
 def resolve(baseline: Baseline, situation: Situation) -> Resolved:

@@ -22,14 +22,24 @@ def read_latent(fields: Fields, heads: int) -> LatentLayers | None:
     if value is None:
         raise fields.missing("v_head_dim")
     return LatentLayers(
-        num_heads=heads, kv_lora_rank=rank, qk_rope_head_dim=rope, qk_nope_head_dim=nope, v_head_dim=value
+        count=None if _has_others(fields) else fields.num_hidden_layers,
+        num_heads=heads,
+        kv_lora_rank=rank,
+        qk_rope_head_dim=rope,
+        qk_nope_head_dim=nope,
+        v_head_dim=value,
     )
+
+
+def _has_others(fields: Fields) -> bool:
+    """Are there layers beside those of latent attention?"""
+    return bool(fields.values.get("linear_attn_config") or fields.values.get("layer_types"))
 
 
 def latent_notes(fields: Fields) -> list[str]:
     """What is tuned otherwise than it runs: layers beside it, and an indexer that leaves keys out."""
     notes = []
-    if fields.values.get("linear_attn_config") or fields.values.get("layer_types"):
+    if _has_others(fields):
         notes.append("layers beside those of latent attention (MLA) are left out")
     if fields.index_topk is not None:
         said = (

@@ -59,6 +59,8 @@ class LayerKind(Frozen):
 class LatentLayers(Frozen):
     """A model's layers of multi-head latent attention, which are alike; heads are those of the whole model."""
 
+    count: PositiveInt | None = None
+    """How many they are; None: the file doesn't tell them from layers of other kinds."""
     num_heads: PositiveInt
     kv_lora_rank: PositiveInt
     qk_rope_head_dim: PositiveInt

@@ -1,4 +1,4 @@
-"""docs/contributing.md on formats and timers: its files, in a copy of the package, are all that it takes.
+"""docs/contributing.md on formats, export targets and timers: its files, in a copy of the package, are all it takes.
 
 One measurement uses both: a run with the page's timer, printed in the page's format.
 """
@@ -11,9 +11,12 @@ from collections.abc import Callable
 
 import pytest
 from contributing import Copy, blocks_of, files_of, fits
+from pages import ROOT
 from running import TINY
 
 FORMAT, TIMER = "autotune_cli/render/formats/tsv.py", "autotune_cli/measure/timers/cpu_time.py"
+TARGET = "autotune_cli/exporting/targets/winners.py"
+ADDED = (("Adding an output format", FORMAT), ("Adding a timer", TIMER), ("Adding an export target", TARGET))
 
 Call = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -22,13 +25,14 @@ Call = Callable[..., subprocess.CompletedProcess[str]]
 def autotune(tmp_path_factory: pytest.TempPathFactory) -> Call:
     """The program of a copy of the package, to which the page's files were added and nothing else was done."""
     copy = Copy(tmp_path_factory.mktemp("contributed"))
-    for path, text in {**blocks_of("Adding an output format"), **blocks_of("Adding a timer")}.items():
-        copy.create(path, text)
+    for title, _ in ADDED:
+        for path, text in blocks_of(title).items():
+            copy.create(path, text)
     return copy.autotune
 
 
 def test_each_is_one_file() -> None:
-    for title, path in (("Adding an output format", FORMAT), ("Adding a timer", TIMER)):
+    for title, path in ADDED:
         assert list(blocks_of(title)) == [path]
         (named,) = files_of(title)
         assert fits(path, named)
@@ -61,3 +65,13 @@ def test_help_and_messages_know_both(autotune: Call) -> None:
     assert "unknown timer 'cpu_tim'; did you mean 'cpu_time'? (known: cpu_clock, cpu_time)" in message
     # Of a comparison the page's format shows nothing, so it isn't one of its formats.
     assert "unknown format 'tsv'" in autotune("diff", "latest", "latest", "--format", "tsv").stderr
+
+
+def test_a_result_is_exported_to_the_target(autotune: Call) -> None:
+    done = autotune("export", str(ROOT / "cache" / "gpt-oss-120b.json"), "--to", "winners")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == "note: 27 workloads\n"
+    lines = done.stdout.splitlines()
+    assert len(lines) == 27
+    assert lines[0].startswith("attention.decode 1 x 1024 graph h64/8 d64 bfloat16 sinks: ")
+    assert "winners" in autotune("export", str(ROOT / "cache" / "gpt-oss-120b.json"), "--to", "winner").stderr

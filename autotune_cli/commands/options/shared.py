@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from autotune_cli.commands.helping import complete_last, complete_model, complete_words, list_models
-from autotune_cli.commands.kinds import SEED, TIMEOUT, Count, FormatOf
+from autotune_cli.commands.kinds import MILLISECONDS, SEED, TIMEOUT, Count, FormatOf
 from autotune_cli.render.formats import format_names
 
 Model = Annotated[
@@ -56,6 +56,50 @@ OfDevice = Annotated[
 Every = Annotated[bool, typer.Option("--all", help="Show every candidate of every workload.")]
 Output = Annotated[Path | None, typer.Option(help="Write to this file instead of the terminal.", metavar="FILE")]
 
+# Of a result, and of a plan for one server.
+Engine = Annotated[
+    str | None,
+    typer.Option(help="The engine that serves. Default: that of the result's default baseline.", metavar="ENGINE"),
+]
+EngineVersion = Annotated[
+    str | None,
+    typer.Option(
+        help="Its version. Default: the installed one, or the newest whose rules are known.", metavar="VERSION"
+    ),
+]
+Pins = Annotated[
+    list[str] | None,
+    typer.Option(help="Fix a setting, such as page_size=64 or attention_backend=fa3.", metavar="SETTING=VALUE"),
+]
+TrafficWeights = Annotated[
+    str | None,
+    typer.Option(
+        help="How often each workload is in a step: equal; or decode=8,prefill=1; or 'decode 64x8192=30'; or a JSON "
+        "file of weights by workload. Default: the result's traffic, or equal.",
+        metavar="WEIGHTS",
+    ),
+]
+GainsOver = Annotated[
+    str | None,
+    typer.Option(help="What gains are over, one of the file's baselines. Default: its default.", metavar="BASELINE"),
+]
+Result = Annotated[
+    str,
+    typer.Argument(
+        metavar="RESULT",
+        help="'latest', 'previous', a cache name, a run's name, or a file. Default: the latest run.",
+        show_default=False,
+    ),
+]
+StepMs = Annotated[
+    float | None,
+    typer.Option(help="A decode step of the untuned server: changes are shown as a share of it.", metavar="MS"),
+    MILLISECONDS,
+]
+ChunkMs = Annotated[
+    float | None, typer.Option(help="A prefill chunk of the untuned server, likewise.", metavar="MS"), MILLISECONDS
+]
+
 
 def _complete_differences(incomplete: str) -> list[str]:
     from autotune_cli.comparing.environment import BLOCKING
@@ -87,3 +131,4 @@ ResultsFormat = Annotated[str, _formats("results"), FormatOf("results")]
 DoctorFormat = Annotated[str, _formats("doctor"), FormatOf("doctor")]
 AgreeFormat = Annotated[str, _formats("agree"), FormatOf("agree")]
 VerifyFormat = Annotated[str, _formats("verify"), FormatOf("verify")]
+PlanFormat = Annotated[str, _formats("plan"), FormatOf("plan")]

@@ -15,14 +15,7 @@ from autotune_cli.commands.options import shared
 class ShowOptions:
     """Which result file, how much of it, and how it is printed."""
 
-    file: Annotated[
-        str,
-        typer.Argument(
-            metavar="RESULT",
-            help="'latest', 'previous', a cache name, a run's name, or a file. Default: the latest run.",
-            show_default=False,
-        ),
-    ] = "latest"
+    file: shared.Result = "latest"
     every: shared.Every = False
     baseline: Annotated[
         str | None,

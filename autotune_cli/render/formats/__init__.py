@@ -7,7 +7,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -15,11 +15,34 @@ from autotune_cli.errors import MissingPackage, UnknownName
 from autotune_cli.fields import Field
 from autotune_cli.render.formats.base import FormatInfo, Page, Renderer, later
 
-__all__ = ["KINDS", "Format", "FormatInfo", "Page", "Renderer", "find_format", "format_names", "later"]
+__all__ = [
+    "KINDS",
+    "Format",
+    "FormatInfo",
+    "Page",
+    "Renderer",
+    "check_packages",
+    "find_format",
+    "format_names",
+    "later",
+]
 
-KINDS = ("run", "diff", "profile", "listing", "kernels", "check", "results", "doctor", "agree", "verify", "suite")
+KINDS = (
+    "run",
+    "diff",
+    "profile",
+    "listing",
+    "kernels",
+    "check",
+    "results",
+    "doctor",
+    "agree",
+    "verify",
+    "suite",
+    "plan",
+)
 """Results of tune and show, of diff, of profile with a verdict and without one, of kernels without --check and with it,
-of list, doctor, agree and verify, of tune --dry-run. The view of each, which is what its renderers take, is in
+of list, doctor, agree and verify, of tune --dry-run, of plan. The view of each, which is what its renderers take, is in
 ``render/<kind>_formats.py``."""
 _NO_FORMAT = "base"
 
@@ -38,12 +61,25 @@ class Format:
         Raises:
             MissingPackage: no.
         """
-        for package in self.about.needs:
-            found = None
-            with contextlib.suppress(ImportError, ValueError):  # a hook that forbids it; a module put in its place
-                found = importlib.util.find_spec(package)
-            if found is None:
-                raise MissingPackage(what=Field("format", self.name), package=package, fix=self.about.fix)
+        check_packages("format", self.name, self.about.needs, self.about.fix)
+
+
+def check_packages(field: str, name: str, needs: Sequence[str], fix: str) -> None:
+    """Are the packages there that a value of an option needs? They are looked for, and not imported.
+
+    Args:
+        field: the option's; ``name`` its value.
+        fix: the command that brings them.
+
+    Raises:
+        MissingPackage: no.
+    """
+    for package in needs:
+        found = None
+        with contextlib.suppress(ImportError, ValueError):  # a hook that forbids it; a module put in its place
+            found = importlib.util.find_spec(package)
+        if found is None:
+            raise MissingPackage(what=Field(field, name), package=package, fix=fix)
 
 
 def find_format(kind: str, name: str) -> Format:

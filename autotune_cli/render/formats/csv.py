@@ -19,5 +19,6 @@ ABOUT = FormatInfo(
         "agree": later("agree_formats", "agree_csv"),
         "verify": later("verify_formats", "verify_csv"),
         "suite": later("suite_formats", "suite_csv"),
+        "plan": later("plan_formats", "plan_csv"),
     },
 )

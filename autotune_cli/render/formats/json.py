@@ -19,5 +19,6 @@ ABOUT = FormatInfo(
         "agree": later("agree_formats", "agree_json"),
         "verify": later("verify_formats", "verify_json"),
         "suite": later("suite_formats", "suite_json"),
+        "plan": later("plan_formats", "plan_json"),
     },
 )

@@ -19,5 +19,6 @@ ABOUT = FormatInfo(
         "agree": later("agree_formats", "agree_markdown"),
         "verify": later("verify_formats", "verify_markdown"),
         "suite": later("suite_formats", "suite_markdown"),
+        "plan": later("plan_formats", "plan_markdown"),
     },
 )

@@ -19,5 +19,6 @@ ABOUT = FormatInfo(
         "agree": later("agree_formats", "agree_table"),
         "verify": later("verify_formats", "verify_table"),
         "suite": later("suite_formats", "suite_table"),
+        "plan": later("plan_formats", "plan_table"),
     },
 )

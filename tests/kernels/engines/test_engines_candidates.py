@@ -143,6 +143,37 @@ def test_sglangs_triton_decode_takes_more_keys_where_heads_share_nothing() -> No
     assert baseline.missing in (None, "unavailable: triton is not installed")
 
 
+def test_a_server_with_two_attention_backends_and_a_topk() -> None:
+    """Each option concerns some of the operations; the name is a baseline of all of them."""
+    name = (
+        "sglang --prefill-attention-backend flashinfer --decode-attention-backend fa3 --page-size 64 "
+        "--dsa-topk-backend torch"
+    )
+    assert parse_baseline(name).name == name
+    assert candidate(name, "decode") == "sgl_kernel.fa3(page_size=64,num_splits=0,scheduler_metadata=true)"
+    assert candidate(name, "prefill") == "flashinfer.ragged(path=fa3)"
+    selection = TopkWorkload(operation="topk.select", rows=16, width=65536, k=2048, mode="eager")
+    for of, wanted in (
+        (workload("decode"), "sgl_kernel.fa3"),
+        (workload("extend"), "flashinfer."),
+        (selection, "torch."),
+    ):
+        (baseline,) = plan(of, H100, [parse_baseline(name)]).baselines
+        assert str(baseline.candidate).startswith(wanted)
+    # What none of its options concerns has no such baseline.
+    assert plan(selection, H100, [parse_baseline("sglang --decode-attention-backend fa3")]).baselines == ()
+    assert plan(workload("extend"), H100, [parse_baseline("sglang --decode-attention-backend fa3")]).baselines == ()
+
+
+def test_vllm_over_flashinfer() -> None:
+    name = "vllm --attention-backend FLASHINFER --block-size 64"
+    assert candidate(name, "decode") == "flashinfer.decode(path=tensor_cores,page_size=64,split=none,pdl=none)"
+    assert candidate(name, "extend") == "flashinfer.paged(path=fa3,page_size=64)"
+    assert candidate(name, "extend", A100) == "flashinfer.paged(path=fa2,page_size=64)"
+    assert candidate(name, "decode", sinks=True) is None
+    assert candidate(name, "decode", kv_dtype="float8_e4m3fn") is None
+
+
 def test_the_variable_changes_nothing_on_the_default_path() -> None:
     variables = {"SGLANG_FLASHINFER_USE_PAGED": "1"}
     assert candidate("sglang", "extend", variables=variables) == candidate("sglang", "extend")

@@ -1,0 +1,79 @@
+"""The model of a result, as far as the result says: its layers, of which each workload is one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from autotune_cli.errors import AutotuneError
+from autotune_cli.kernels.attention.workload import AttentionWorkload
+from autotune_cli.kernels.base import BaseWorkload
+from autotune_cli.kernels.models.catalog import load_model, model_names
+from autotune_cli.kernels.models.config import read_config
+from autotune_cli.kernels.models.model import LayerKind, Model
+from autotune_cli.kernels.models.suite import CPU_MODEL
+from autotune_cli.results.schema import RunFile
+
+
+@dataclass(frozen=True)
+class ModelOfResult:
+    """A model, and over how many GPUs it is served."""
+
+    model: Model
+    tp: int = 1
+
+    def layers(self, workload: BaseWorkload) -> int | None:
+        """How many of the model's layers call the workload once a step; None: not known."""
+        if isinstance(workload, AttentionWorkload):
+            return next((kind.count for kind in self.model.layers if self._is_of(kind, workload)), None)
+        if self.model.latent is not None:
+            # A sparse indexer selects in each layer of latent attention.
+            return self.model.latent.count
+        return sum(kind.count for kind in self.model.layers) or None
+
+    def _is_of(self, kind: LayerKind, workload: AttentionWorkload) -> bool:
+        geometry = workload.geometry
+        try:
+            own = kind.geometry(geometry.dtype, geometry.kv_dtype, self.tp, "", geometry.q_dtype)
+        except AutotuneError:
+            return False
+        return own.model_copy(update={"dtype": geometry.dtype, "kv_dtype": geometry.kv_dtype}) == geometry
+
+
+def model_of(run: RunFile) -> ModelOfResult | None:
+    """The model that a run tuned, by its command line, or else by its name; None: neither says."""
+    options = _options(run.command)
+    tp = int(options["tp"]) if options.get("tp", "").isdecimal() else 1
+    name = options.get("model", "")
+    config = options.get("config", "")
+    try:
+        if config and Path(config).is_file():
+            return ModelOfResult(read_config(config), tp)
+        if name.strip().lower() == CPU_MODEL.name:
+            return ModelOfResult(CPU_MODEL, tp)
+        if name:
+            return ModelOfResult(load_model(name), tp)
+    except AutotuneError:
+        pass
+    known = [
+        model for model in (*model_names(), CPU_MODEL.name) if run.name == model or run.name.startswith(f"{model}-")
+    ]
+    if config or not known:
+        return None
+    longest = max(known, key=len)
+    rest = run.name.removeprefix(longest)
+    if rest.startswith("-tp") and rest[3:].isdecimal():
+        tp = int(rest[3:])
+    return ModelOfResult(CPU_MODEL if longest == CPU_MODEL.name else load_model(longest), tp)
+
+
+def _options(command: Sequence[str]) -> dict[str, str]:
+    """Values of a command line's long options."""
+    found: dict[str, str] = {}
+    words = list(command)
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        if word.startswith("--"):
+            name, equals, value = word.removeprefix("--").partition("=")
+            found[name] = value if equals else following
+    return found

@@ -1,0 +1,137 @@
+"""``autotune plan``: what it prints, in each format, and how it refuses."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from running import Autotune
+
+CACHE = Path(__file__).parents[2] / "cache"
+
+
+@pytest.fixture
+def program(autotune: Autotune) -> Autotune:
+    (autotune.root / "cache").mkdir()
+    for name in ("llama-3.1-8b", "gpt-oss-120b", "deepseek-v3.2"):
+        shutil.copy(CACHE / f"{name}.json", autotune.root / "cache")
+    return autotune
+
+
+H100 = ("plan", "llama-3.1-8b", "--device", "h100")
+
+
+def test_a_table(program: Autotune) -> None:
+    done = program(*H100, "--step-ms", "21", "--chunk-ms", "60", code=0)
+    lines = done.out.splitlines()
+    assert lines[0] == "one server of SGLang 0.5.23 (newest known) for llama-3.1-8b on NVIDIA H100 80GB HBM3"
+    assert "  --page-size 128  1.061x (1.054 .. 1.069) with it" in lines
+    rows = [line for line in lines if line.startswith("attention.")]
+    assert len(rows) == 20
+    assert sum("  the same  " in line for line in rows) == 5
+    for text in (
+        "the weighted step: 1.061x (1.054 .. 1.069) over sglang (0.5.23); geometric mean of the workloads 1.044x",
+        "it takes 2.6 % (2.0 .. 3.1) longer than each workload's best:",
+        "  1.0 % (0.7 .. 1.3) as one server can't be told anew for each workload",
+        "  1.6 % (1.1 .. 2.0) as SGLang can't be told to run the rest",
+        "decode step, mean of its workloads, 32 layers: attention 5.89 ms, -0.130 ± 0.047 ms; -0.62 % of 21 ms",
+        "prefill chunk, mean of its workloads, 32 layers: attention 8.61 ms, -0.759 ± 0.100 ms; -1.26 % of 60 ms",
+    ):
+        assert text in lines
+    # What a user copies: the whole line.
+    assert lines[-1].endswith("autotune tune --model llama-3.1-8b --baseline 'sglang --page-size 128'")
+    assert not any("not planned with" in line for line in lines)
+    every = program(*H100, "--all", code=0).out
+    assert "decode step, decode 64 x 8192, 32 layers: attention 16.9 ms" in every
+    assert "not planned with fa4: attention.prefill 1 x 512: SGLang's call of fa4 is no candidate yet" in every
+
+
+def test_json_and_csv_say_the_same(program: Autotune) -> None:
+    document = json.loads(program(*H100, "--format", "json", code=0).out)
+    rows = list(csv.DictReader(io.StringIO(program(*H100, "--format", "csv", code=0).out)))
+    assert document["settings"][0]["typed"] == "--page-size 128"
+    assert document["baseline"] == "sglang --page-size 128"
+    assert document["gain"]["low"] < document["gain"]["value"] < document["gain"]["high"]
+    assert [row["workload"] for row in rows] == [entry["workload"] for entry in document["workloads"]]
+    assert len(rows) == 20
+    for row, entry in zip(rows, document["workloads"], strict=True):
+        assert float(row["us"]) == entry["us"]
+        assert float(row["gain"]) == entry["gain"]
+        assert entry["us_low"] < entry["us"] < entry["us_high"]
+        assert entry["loss"] == pytest.approx(entry["compromise"] * entry["untold"])
+    assert sum(entry["share"] for entry in document["workloads"]) == pytest.approx(1.0)
+    before = sum(entry["weight"] * entry["untuned_us"] for entry in document["workloads"])
+    assert document["gain"]["value"] == pytest.approx(before / document["step_us"]["value"])
+    steps = {(step["step"], step["shape"]): step for step in document["steps"]}
+    assert steps["decode", None]["share"] is None
+    assert len(steps) == 22
+
+
+def test_markdown_for_a_pull_request(program: Autotune) -> None:
+    text = program(*H100, "--format", "markdown", code=0).out
+    assert text.startswith("### autotune plan: llama-3.1-8b\n")
+    assert "```sh\n--page-size 128\n```" in text
+    assert sum(line.startswith("| attention.") for line in text.splitlines()) == 20
+    nothing = program("plan", "gpt-oss-120b", "--format", "markdown", code=0).out
+    assert "```sh\n# nothing\n```" in nothing
+    assert "tell it nothing: no setting of SGLang beats its own choice beyond the intervals" in nothing
+
+
+@pytest.mark.parametrize("columns", [60, 149])
+def test_a_narrow_terminal_cuts_nothing(program: Autotune, columns: int) -> None:
+    narrow = program.with_variables(COLUMNS=str(columns), FORCE_COLOR="1")
+    out = "".join(narrow(*H100, code=0).out.split())
+    for text in ("triton.decode page 64 block 64 warps 4 stages 3 splits 16", "--page-size 128", "loss 45.9 ± 6.0 %"):
+        assert text.replace(" ", "") in out
+
+
+def test_a_file(program: Autotune) -> None:
+    done = program(*H100, "--format", "json", "--output", "plans/one.json", code=0)
+    assert done.out == ""
+    assert done.err == "wrote plans/one.json\n"
+    assert json.loads((program.root / "plans" / "one.json").read_text())["name"] == "llama-3.1-8b"
+
+
+def test_wrong_is_wrong_and_not_a_gain(program: Autotune) -> None:
+    out = program("plan", "deepseek-v3.2", "--device", "h100", code=0).out
+    assert "gain over sglang (0.5.23): none is counted, as what it runs is wrong: incorrect: " in out
+    rows = [line for line in out.splitlines() if line.startswith("topk.select")]
+    assert len(rows) == 11
+    assert all("  wrong  " in row for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        ((), 2, "--device: the file has results of NVIDIA H200 and NVIDIA H100 80GB HBM3; a plan is for one"),
+        (("--device", "b200"), 2, "unknown device of this file 'b200'"),
+        (("--device", "h100", "--engine", "trt"), 2, "unknown engine 'trt' (known: flashinfer, sglang, vllm)"),
+        (("--device", "h100", "--engine-version", "new"), 2, "--engine-version: 'new' is no version"),
+        (("--device", "h100", "--pin", "page_size=63"), 2, "unknown value of SGLang's page-size '63'"),
+        (
+            ("--device", "h100", "--pin", "attention_backend=fa3", "--pin", "page_size=32"),
+            2,
+            "--pin: no server with attention_backend=fa3, page_size=32 can be planned: "
+            "attention.decode 1 x 1024: sgl_kernel.fa3(page_size=32,num_splits=0,scheduler_metadata=true) was not "
+            "measured here",
+        ),
+        (("--device", "h100", "--traffic-weights", "verify=1"), 2, "--traffic-weights: 'verify' fits no workload"),
+        (("--device", "h100", "--step-ms", "0"), 2, "--step-ms: 0.0 is below 0.001"),
+        (("--device", "h100", "--format", "svg"), 2, "unknown format 'svg'"),
+        (("--device", "h100", "--baseline", "trt"), 2, "unknown baseline of this file 'trt'"),
+    ],
+)
+def test_what_is_refused(program: Autotune, arguments: tuple[str, ...], code: int, said: str) -> None:
+    done = program("plan", "llama-3.1-8b", *arguments, code=code)
+    assert done.out == ""
+    assert said in done.err
+    assert len(done.err.splitlines()) == 1
+
+
+def test_a_result_of_which_the_engine_runs_nothing(program: Autotune) -> None:
+    done = program("plan", "gpt-oss-120b", "--engine", "vllm", code=3)
+    assert "no plan for vLLM: of no workload is a kernel known that it runs: " in done.err
