@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from autotune_cli.render import baselines
+from autotune_cli.render.constraints import cost_totals
 from autotune_cli.render.text import plural
 from autotune_cli.results.schema import WorkloadResult
 
 
 def totals(results: Sequence[WorkloadResult]) -> list[str]:
-    """The lines below the table: counts, then the mean speed-up over each baseline."""
+    """The lines below the table: counts, the mean speed-up over each baseline, what is required and its mean cost."""
     line = counts(results)
     reused = sum(result.reused for result in results)
     if reused:
         line += f" | {reused} from the cache"
-    return [line, *baselines.totals(results)]
+    return [line, *baselines.totals(results), *cost_totals(results)]
 
 
 def counts(results: Sequence[WorkloadResult]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from autotune_cli.kernels.family import Problem
 from autotune_cli.kernels.registry import Candidate
 from autotune_cli.tuning.cases import Cases
 from autotune_cli.tuning.messages import RoundEntry
@@ -32,6 +33,10 @@ class Launches:
         return prepare(
             candidate, self._cases.problem(case).view(), captured=False, before_run=self._cases.learner(case)
         )
+
+    def on_problem(self, candidate: Candidate, problem: Problem) -> Launchable:
+        """The candidate on inputs of their own. It runs eagerly and isn't kept."""
+        return prepare(candidate, problem.view(), captured=False)
 
     def drop(self, entry: RoundEntry) -> None:
         self._launches.pop(entry, None)

@@ -26,6 +26,7 @@ class AttentionFamily(Family[AttentionWorkload]):
     short_names = ("decode", "prefill", "extend", "verify")
     on_request = ("attention.verify",)
     step_modes = steps.MODES
+    properties = ("deterministic", "batch-invariant")
 
     def default_mode(self, operation: str) -> Mode:
         """Decode and verification run from a CUDA graph in servers; prefill and extend don't."""

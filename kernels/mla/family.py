@@ -28,6 +28,7 @@ class MlaFamily(Family[MlaWorkload]):
     default_model = "deepseek-v3"
     short_names = ("mla_decode", "mla_prefill", "mla_extend", "mla_sparse_decode")
     on_request = ("attention.mla_sparse_decode",)
+    properties = ("deterministic", "batch-invariant")
 
     def default_mode(self, operation: str) -> Mode:
         """Decode runs from a CUDA graph in servers; prefill and extend don't."""

@@ -9,6 +9,7 @@ from typing import Any, cast
 from autotune_cli.errors import BadField
 from autotune_cli.kernels.base import ALL_DISTRIBUTIONS, CapturedScores, Cost, DeviceKind, Mode, Spread
 from autotune_cli.kernels.family import Family, SuiteModel, SuiteRequest
+from autotune_cli.kernels.properties import PROPERTIES
 from autotune_cli.kernels.shapes import Grid, Shape, narrow
 from autotune_cli.kernels.steps import StepLayer, StepRequest
 from autotune_cli.kernels.topk import cost as costs
@@ -99,6 +100,7 @@ class TopkFamily(Family[TopkWorkload]):
     step_modes = ("topk",)
     step_kernels = "topk"
     on_request = ("topk.paged", "topk.ragged")
+    properties = PROPERTIES
 
     def cost(self, workload: TopkWorkload) -> Cost:
         return costs.cost(workload)

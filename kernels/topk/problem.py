@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +13,12 @@ from autotune_cli.kernels.topk.captured import captured
 from autotune_cli.kernels.topk.layout import Layout, make_layout
 from autotune_cli.kernels.topk.reference import TopkReference, judge, make_reference, row_chunks
 from autotune_cli.kernels.topk.scores import draw, rounded
+from autotune_cli.kernels.topk.ties import judge_ties
 from autotune_cli.kernels.topk.workload import TopkWorkload
 
 if TYPE_CHECKING:
     from autotune_cli.kernels.family import Verdict
+    from autotune_cli.kernels.properties import TieBreak
     from autotune_cli.kernels.workload import AnyWorkload
 
 LENGTHS_CASE = "lengths"
@@ -41,6 +44,8 @@ class TopkProblem:
     reference: TopkReference
     layout: Layout | None = None
     """Of the batch, for a fused selection."""
+    seed: int = 0
+    """From which it was drawn."""
 
     @property
     def k(self) -> int:
@@ -64,6 +69,53 @@ class TopkProblem:
             return judge(output, self.scores, self.lengths, self.reference)
         starts, to_positions = self.layout.row_starts, self.layout.positions
         return judge(output, self.scores, self.lengths, self.reference, starts, to_positions)
+
+    def check_ties(self, output: Any, tie_break: TieBreak) -> Verdict:
+        """See :func:`autotune_cli.kernels.topk.ties.judge_ties`."""
+        starts = None if self.layout is None else self.layout.row_starts
+        positions = output if self.layout is None else self.layout.positions(output)
+        return judge_ties(positions, self.scores, self.lengths, self.reference, tie_break, starts)
+
+    @property
+    def batch(self) -> int:
+        """Requests; without a layout each row is one."""
+        return self.workload.request_count
+
+    def rows_of(self, requests: Sequence[int]) -> list[int]:
+        ends = [0, *itertools.accumulate(self.workload.queries)]
+        return [row for number in requests for row in range(ends[number], ends[number + 1])]
+
+    def of_requests(self, requests: Sequence[int]) -> TopkProblem:
+        """Only these requests, in that order, also more than once. Packed rows hold the scores of these only, and
+        ragged keys lie where they lay.
+        """
+        whole, rows = self.workload, self.rows_of(requests)
+        counts = [whole.queries[number] for number in requests]
+        starts = None if self.layout is None else self.layout.row_starts
+        scores, width = self.scores[rows], whole.width
+        if starts is not None:
+            width = whole.keys * len(requests)
+            windows = scores.gather(1, starts[rows].long()[:, None] + torch.arange(whole.keys, device=scores.device))
+            at = [number * whole.keys for number, count in enumerate(counts) for _ in range(count)]
+            starts = torch.tensor(at, dtype=torch.int32, device=scores.device)
+            scores = torch.full((len(rows), width), GARBAGE, dtype=scores.dtype, device=scores.device)
+            columns = starts.long()[:, None] + torch.arange(whole.keys, device=scores.device)
+            scores.scatter_(1, columns, windows)
+        shape = {"rows": len(rows), "width": width, "requests": None if whole.requests is None else len(requests)}
+        return replace(
+            self,
+            workload=whole.model_copy(update={**shape, "captured": None}),
+            scores=scores,
+            lengths=self.lengths[rows],
+            reference=self.reference.of_rows(rows),
+            layout=None if self.layout is None else self.layout.of_requests(requests, rows, counts, starts),
+        )
+
+    def other_batch(self) -> TopkProblem:
+        """Other scores and pages and, where only the GPU knows them, other lengths, around every branch of a kernel."""
+        workload = self.workload.model_copy(update={"captured": None})
+        case = workload.distributions[0] if self.full else LENGTHS_CASE
+        return _drawn(workload, case, self.device, self.seed + 1)
 
     def moved(self) -> TopkProblem:
         layout = None if self.layout is None else self.layout.moved()
@@ -95,37 +147,46 @@ def make_problem(workload: AnyWorkload, case: str, device: str, seed: int) -> To
         raise ValueError(f"no case {case!r}; known: {', '.join(cases(topk))}")
     if topk.dtype not in _DTYPES:
         raise ValueError(f"{topk.operation} takes {' or '.join(_DTYPES)} scores, not {topk.dtype}")
+    if case != CAPTURED_CASE or topk.captured is None:
+        return _drawn(topk, case, device, seed)
+    scores = torch.empty(topk.rows, topk.width, dtype=_DTYPES[topk.dtype], device=device)
+    # What lies behind a row's length stays what it was.
+    scores.copy_(captured(topk.captured))
+    lengths = torch.tensor(topk.lengths, dtype=torch.int32, device=device)
+    return _problem(topk, scores, lengths, make_layout(topk, device, seed), seed)
+
+
+def _drawn(topk: TopkWorkload, case: str, device: str, seed: int) -> TopkProblem:
     dtype = _DTYPES[topk.dtype]
     host_lengths = _edge_lengths(topk, seed) if case == LENGTHS_CASE else topk.lengths
-    full = topk.spread == "even" and topk.operation == "topk.select"
     generator = torch.Generator(device=device).manual_seed(seed)
     scores = torch.empty(topk.rows, topk.width, dtype=dtype, device=device)
     lengths = torch.tensor(host_lengths, dtype=torch.int32, device=device)
     position = torch.arange(topk.width, device=device)
     layout = make_layout(topk, device, seed)
-    if case == CAPTURED_CASE and topk.captured is not None:
-        # What lies behind a row's length stays what it was.
-        scores.copy_(captured(topk.captured))
-        return _problem(topk, scores, lengths, full, layout)
     for chunk in row_chunks(topk.rows, topk.width):
         into = scores[chunk]
         drawn = into if dtype == torch.float32 else torch.empty(into.shape, device=device)
         draw(case, drawn, topk.k, chunk.start, host_lengths[chunk], generator)
         if drawn is not into:
             into.copy_(rounded(case, drawn, dtype))
-        if not full:
+        if not _is_full(topk):
             into.masked_fill_(position >= lengths[chunk, None], GARBAGE)
         if layout is not None and layout.row_starts is not None:
             into.copy_(into.gather(1, (position - layout.row_starts[chunk, None]) % topk.width))
-    return _problem(topk, scores, lengths, full, layout)
+    return _problem(topk, scores, lengths, layout, seed)
+
+
+def _is_full(workload: TopkWorkload) -> bool:
+    return workload.spread == "even" and workload.operation == "topk.select"
 
 
 def _problem(
-    workload: TopkWorkload, scores: torch.Tensor, lengths: torch.Tensor, full: bool, layout: Layout | None
+    workload: TopkWorkload, scores: torch.Tensor, lengths: torch.Tensor, layout: Layout | None, seed: int
 ) -> TopkProblem:
     starts = None if layout is None else layout.row_starts
     reference = make_reference(scores, lengths, workload.k, starts)
-    return TopkProblem(workload, scores, lengths, full, scores.device.type, reference, layout)
+    return TopkProblem(workload, scores, lengths, _is_full(workload), scores.device.type, reference, layout, seed)
 
 
 def _topk(workload: AnyWorkload) -> TopkWorkload:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +34,11 @@ class TopkReference:
     """[rows], of the scores' type: the smallest score to select; meaningless where ``need`` is 0."""
     ties: torch.Tensor
     """int64 [rows]: how many of the scores to select equal ``threshold``."""
+
+    def of_rows(self, rows: Sequence[int]) -> TopkReference:
+        """That of these rows, in their order."""
+        kept = list(rows)
+        return TopkReference(self.k, self.need[kept], self.threshold[kept], self.ties[kept])
 
 
 def make_reference(

@@ -15,11 +15,12 @@ from autotune_cli.results.schema.candidate import (
     HostTime,
     Kernel,
     KnobValue,
+    PropertyVerdict,
     Status,
 )
 from autotune_cli.results.schema.conditions import Ceilings, Conditions, Environment, Settings
 from autotune_cli.results.schema.run import SCHEMA_VERSION, RunFile, schema_text
-from autotune_cli.results.schema.workload import BaselineResult, Choice, WorkloadResult
+from autotune_cli.results.schema.workload import BaselineResult, Choice, ConstraintCost, WorkloadResult
 
 __all__ = [
     "FAILED",
@@ -31,11 +32,13 @@ __all__ = [
     "Ceilings",
     "Choice",
     "Conditions",
+    "ConstraintCost",
     "Environment",
     "FileRecord",
     "HostTime",
     "Kernel",
     "KnobValue",
+    "PropertyVerdict",
     "RunFile",
     "Settings",
     "Status",
