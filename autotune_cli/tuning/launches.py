@@ -28,6 +28,13 @@ class Launches:
             )
         return self._launches[entry]
 
+    def anew(self, candidate: Candidate) -> Launchable:
+        """The candidate on the timed case, captured where the workload says graph, prepared once more; it isn't kept,
+        and what the inputs hold meanwhile is not taken for what they should hold.
+        """
+        problem = self._cases.problem(self._cases.timed)
+        return prepare(candidate, problem.view(), captured=problem.graph)
+
     def on_case(self, candidate: Candidate, case: str) -> Launchable:
         """The candidate on another case. It runs eagerly, planned as the captured one is; it isn't kept."""
         return prepare(

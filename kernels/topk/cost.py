@@ -22,9 +22,10 @@ def cost(workload: TopkWorkload) -> Cost:
 
 def memory_bytes(workload: TopkWorkload) -> int:
     """Bytes on the device, about: one distribution of scores at a time, with a copy for kernels that need one, and the
-    mask.
+    mask; beside a captured one those of another batch to replay it on, and a copy while that is done.
     """
-    scores = workload.rows * workload.width * (2 * BYTES[workload.dtype] + 1)
+    copies = 4 if workload.mode == "graph" else 2
+    scores = workload.rows * workload.width * (copies * BYTES[workload.dtype] + 1)
     # int32 indices of the candidate; int64 indices and values of torch.topk, also as the reference.
     chosen = workload.rows * workload.k * (4 + 2 * (8 + BYTES[workload.dtype]))
     if workload.operation != "topk.paged":

@@ -112,10 +112,14 @@ class TopkProblem:
         )
 
     def other_batch(self) -> TopkProblem:
-        """Other scores and pages and, where only the GPU knows them, other lengths, around every branch of a kernel."""
-        workload = self.workload.model_copy(update={"captured": None})
-        case = workload.distributions[0] if self.full else LENGTHS_CASE
-        return _drawn(workload, case, self.device, self.seed + 1)
+        """Other scores and pages and, where only the GPU knows them, other lengths: short ones, from none to a quarter
+        of the longest, so that what a kernel was captured for holds for no row of the other batch.
+        """
+        workload, seed = self.workload.model_copy(update={"captured": None}), self.seed + 1
+        if self.full:
+            return _drawn(workload, workload.distributions[0], self.device, seed)
+        most = max(1, workload.keys // 4)
+        return _drawn(workload, LENGTHS_CASE, self.device, seed, _edge_lengths(workload, seed, most))
 
     def moved(self) -> TopkProblem:
         layout = None if self.layout is None else self.layout.moved()
@@ -156,9 +160,13 @@ def make_problem(workload: AnyWorkload, case: str, device: str, seed: int) -> To
     return _problem(topk, scores, lengths, make_layout(topk, device, seed), seed)
 
 
-def _drawn(topk: TopkWorkload, case: str, device: str, seed: int) -> TopkProblem:
+def _drawn(
+    topk: TopkWorkload, case: str, device: str, seed: int, host_lengths: tuple[int, ...] | None = None
+) -> TopkProblem:
+    """``host_lengths``: None: those that the workload has in that case."""
     dtype = _DTYPES[topk.dtype]
-    host_lengths = _edge_lengths(topk, seed) if case == LENGTHS_CASE else topk.lengths
+    if host_lengths is None:
+        host_lengths = _edge_lengths(topk, seed, topk.keys) if case == LENGTHS_CASE else topk.lengths
     generator = torch.Generator(device=device).manual_seed(seed)
     scores = torch.empty(topk.rows, topk.width, dtype=dtype, device=device)
     lengths = torch.tensor(host_lengths, dtype=torch.int32, device=device)
@@ -195,10 +203,12 @@ def _topk(workload: AnyWorkload) -> TopkWorkload:
     return workload
 
 
-def _edge_lengths(workload: TopkWorkload, seed: int) -> tuple[int, ...]:
-    """Lengths around every branch a kernel takes; those likeliest to break come first, should rows be few."""
-    k, width = workload.k, workload.keys
-    edges = dict.fromkeys(max(0, min(length, width)) for length in (k + 1, 0, k, k - 1, width, 1))
+def _edge_lengths(workload: TopkWorkload, seed: int, most: int) -> tuple[int, ...]:
+    """Lengths up to ``most`` around every branch a kernel takes; those likeliest to break come first, should rows be
+    few.
+    """
+    k = workload.k
+    edges = dict.fromkeys(max(0, min(length, most)) for length in (k + 1, 0, k, k - 1, most, 1))
     generator = torch.Generator().manual_seed(seed)
-    others = torch.randint(0, width + 1, (workload.rows,), generator=generator).tolist()
+    others = torch.randint(0, most + 1, (workload.rows,), generator=generator).tolist()
     return (*edges, *others)[: workload.rows]
