@@ -45,9 +45,14 @@ class Replays:
         with _holding(own, other):
             replayed = self._judged(REPLAY, launch, other)
             elsewhere = self._launches.anew(candidate)
+        if launch.plan is not None:
+            launch.plan()
         return replayed, self._judged(CAPTURE, elsewhere, own)
 
     def _judged(self, case: str, launch: Launchable, problem: Problem) -> CaseEvidence:
+        if launch.plan is not None:
+            # What is planned for a batch is planned again for the next one, as before a server's replay.
+            launch.plan()
         poison(launch.run())
         output: Any = launch.run()
         self._phases.synchronize()

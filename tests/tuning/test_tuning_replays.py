@@ -11,7 +11,7 @@ import pytest
 import torch
 from test_tuning_lengths import Clock
 
-from autotune_cli.kernels.registry import REGISTRY, Candidate, register
+from autotune_cli.kernels.registry import REGISTRY, Candidate, Prepared, register
 from autotune_cli.kernels.topk.problem import TopkProblem
 from autotune_cli.kernels.topk.workload import TopkWorkload
 from autotune_cli.results.schema import Environment
@@ -127,6 +127,24 @@ def test_lengths_decided_on_the_host_are_incorrect(
     first = "replay" if not replay else "capture"
     assert (vetted.reason or "").startswith(f"wrong on {first}")
     assert ": not graph safe: replayed on another batch of its shape, " in (vetted.reason or "")
+
+
+def test_what_is_planned_for_a_batch_is_planned_again(vet: Callable[..., Vetted]) -> None:
+    plans = []
+
+    def planned(problem: TopkProblem) -> Prepared:
+        lengths = problem.lengths.clone()
+
+        def plan() -> None:
+            lengths.copy_(problem.lengths)
+            plans.append(lengths.tolist())
+
+        return Prepared(lambda: select(problem, lengths), plan)
+
+    assert vet(planned).status == "ok"
+    # For the replay, back to the timed batch, and from the other one to that. Host time isn't measured on a CPU.
+    assert len(plans) == 3
+    assert plans[0] != plans[1] == plans[2]
 
 
 def test_full_rows_are_replayed_on_other_scores(vet: Callable[..., Vetted]) -> None:

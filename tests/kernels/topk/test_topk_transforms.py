@@ -138,12 +138,12 @@ def test_what_is_passed_to_flashinfer_means_the_same_to_it(
     for case in ("normal", "equal", "lengths"):
         drawn = problem(operation, case, **batch)
         found = list(supported(name[operation], drawn.workload))
-        assert len(found) == 10
+        assert len(found) == 16
         for candidate in found:
             verdict = drawn.check(run(drawn, candidate))
             assert verdict.ok, (candidate.key, case, verdict.message)
-    seen = [tuple(call.values()) for call in fake_flashinfer.calls[-10:]]
-    assert len(set(seen)) == 10
+    seen = [tuple(call.values()) for call in fake_flashinfer.calls[-16:]]
+    assert len(set(seen)) == 16
     assert (None, False, 2, False) in seen
     assert (None, False, 0, True) in seen
 
