@@ -171,6 +171,14 @@ class SuiteModel(Protocol):
     def topk(self) -> int | None: ...
 
     @property
+    def index_heads(self) -> int | None:
+        """Query heads of its sparse indexer; None: it has none, or they aren't known."""
+        ...
+
+    @property
+    def index_dim(self) -> int | None: ...
+
+    @property
     def max_context(self) -> int | None: ...
 
     @property

@@ -9,20 +9,23 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from autotune_cli.kernels.family import Verdict
 from autotune_cli.kernels.topk.captured import captured
+from autotune_cli.kernels.topk.indexer import IndexerInputs, draw_indexer, exact_scores, judge_near
 from autotune_cli.kernels.topk.layout import Layout, make_layout
-from autotune_cli.kernels.topk.reference import TopkReference, judge, make_reference, row_chunks
+from autotune_cli.kernels.topk.reference import TopkReference, judge, make_reference, malformed, row_chunks
 from autotune_cli.kernels.topk.scores import draw, rounded
 from autotune_cli.kernels.topk.ties import judge_ties
 from autotune_cli.kernels.topk.workload import TopkWorkload
 
 if TYPE_CHECKING:
-    from autotune_cli.kernels.family import Verdict
     from autotune_cli.kernels.properties import TieBreak
     from autotune_cli.kernels.workload import AnyWorkload
 
 LENGTHS_CASE = "lengths"
 CAPTURED_CASE = "captured"
+# Of scores that are computed, from normal queries and keys.
+COMPUTED_CASE = "computed"
 # What a score past its row's length holds: above all but outliers and the ends of the number range, so that reading it
 # shows.
 GARBAGE = 1e30
@@ -35,7 +38,8 @@ class TopkProblem:
 
     workload: TopkWorkload
     scores: torch.Tensor
-    """float32 or bfloat16 [rows, width], contiguous; :data:`GARBAGE` past a row's length."""
+    """float32 or bfloat16 [rows, width], contiguous; :data:`GARBAGE` past a row's length. Of ``topk.indexer`` the exact
+    ones, which no candidate is given."""
     lengths: torch.Tensor
     """int32 [rows]: valid scores of each row, 0 to width."""
     full: bool
@@ -46,6 +50,8 @@ class TopkProblem:
     """Of the batch, for a fused selection."""
     seed: int = 0
     """From which it was drawn."""
+    indexer: IndexerInputs | None = None
+    """What the scores are computed from, of ``topk.indexer``."""
 
     @property
     def k(self) -> int:
@@ -56,7 +62,8 @@ class TopkProblem:
         return self.workload.mode == "graph"
 
     def inputs(self) -> Mapping[str, torch.Tensor]:
-        own = {"scores": self.scores, "lengths": self.lengths}
+        own = {"scores": self.scores} if self.indexer is None else self.indexer.inputs()
+        own["lengths"] = self.lengths
         return own if self.layout is None else {**own, **self.layout.inputs()}
 
     def view(self) -> TopkProblem:
@@ -64,14 +71,24 @@ class TopkProblem:
         return self
 
     def check(self, output: Any) -> Verdict:
-        """Judge an int32 [rows, k] output; see :func:`autotune_cli.kernels.topk.reference.judge`."""
+        """Judge an int32 [rows, k] output; see :func:`autotune_cli.kernels.topk.reference.judge`, and
+        :func:`autotune_cli.kernels.topk.indexer.judge_near` where the scores are the candidate's own.
+        """
+        if self.indexer is not None and self.layout is not None:
+            wrong = malformed(output, self.scores, self.k)
+            positions = None if wrong else self.layout.positions(output)
+            return judge_near(output, positions, self.scores, self.lengths, self.reference)
         if self.layout is None:
             return judge(output, self.scores, self.lengths, self.reference)
         starts, to_positions = self.layout.row_starts, self.layout.positions
         return judge(output, self.scores, self.lengths, self.reference, starts, to_positions)
 
     def check_ties(self, output: Any, tie_break: TieBreak) -> Verdict:
-        """See :func:`autotune_cli.kernels.topk.ties.judge_ties`."""
+        """See :func:`autotune_cli.kernels.topk.ties.judge_ties`. Which scores are equal is not known where they are the
+        candidate's own.
+        """
+        if self.indexer is not None:
+            return Verdict(False, 1.0, 0.0, "ties", "can't be shown where a candidate computes the scores")
         starts = None if self.layout is None else self.layout.row_starts
         positions = output if self.layout is None else self.layout.positions(output)
         return judge_ties(positions, self.scores, self.lengths, self.reference, tie_break, starts)
@@ -109,6 +126,7 @@ class TopkProblem:
             lengths=self.lengths[rows],
             reference=self.reference.of_rows(rows),
             layout=None if self.layout is None else self.layout.of_requests(requests, rows, counts, starts),
+            indexer=None if self.indexer is None else self.indexer.of_rows(rows),
         )
 
     def other_batch(self) -> TopkProblem:
@@ -118,12 +136,15 @@ class TopkProblem:
         workload, seed = self.workload.model_copy(update={"captured": None}), self.seed + 1
         if self.full:
             return _drawn(workload, workload.distributions[0], self.device, seed)
-        most = max(1, workload.keys // 4)
-        return _drawn(workload, LENGTHS_CASE, self.device, seed, _edge_lengths(workload, seed, most))
+        short = _edge_lengths(workload, seed, max(1, workload.keys // 4))
+        if self.indexer is not None:
+            return _computed(workload, short, self.device, seed)
+        return _drawn(workload, LENGTHS_CASE, self.device, seed, short)
 
     def moved(self) -> TopkProblem:
         layout = None if self.layout is None else self.layout.moved()
-        return replace(self, scores=self.scores.clone(), lengths=self.lengths.clone(), layout=layout)
+        indexer = None if self.indexer is None else self.indexer.moved()
+        return replace(self, scores=self.scores.clone(), lengths=self.lengths.clone(), layout=layout, indexer=indexer)
 
     def for_graphs(self) -> TopkProblem:
         return replace(self, workload=self.workload.model_copy(update={"mode": "graph"}))
@@ -134,6 +155,8 @@ def cases(workload: AnyWorkload) -> tuple[str, ...]:
     is timed.
     """
     topk = _topk(workload)
+    if topk.operation == "topk.indexer":
+        return (COMPUTED_CASE, *((LENGTHS_CASE,) if topk.spread == "uneven" else ()))
     first = () if topk.captured is None else (CAPTURED_CASE,)
     last = (LENGTHS_CASE,) if topk.spread == "uneven" else ()
     return (*first, *topk.distributions, *last)
@@ -151,13 +174,16 @@ def make_problem(workload: AnyWorkload, case: str, device: str, seed: int) -> To
         raise ValueError(f"no case {case!r}; known: {', '.join(cases(topk))}")
     if topk.dtype not in _DTYPES:
         raise ValueError(f"{topk.operation} takes {' or '.join(_DTYPES)} scores, not {topk.dtype}")
+    if topk.operation == "topk.indexer":
+        lengths = _edge_lengths(topk, seed, topk.keys) if case == LENGTHS_CASE else topk.lengths
+        return _computed(topk, lengths, device, seed)
     if case != CAPTURED_CASE or topk.captured is None:
         return _drawn(topk, case, device, seed)
     scores = torch.empty(topk.rows, topk.width, dtype=_DTYPES[topk.dtype], device=device)
     # What lies behind a row's length stays what it was.
     scores.copy_(captured(topk.captured))
-    lengths = torch.tensor(topk.lengths, dtype=torch.int32, device=device)
-    return _problem(topk, scores, lengths, make_layout(topk, device, seed), seed)
+    valid = torch.tensor(topk.lengths, dtype=torch.int32, device=device)
+    return _problem(topk, scores, valid, make_layout(topk, device, seed), seed)
 
 
 def _drawn(
@@ -183,6 +209,17 @@ def _drawn(
         if layout is not None and layout.row_starts is not None:
             into.copy_(into.gather(1, (position - layout.row_starts[chunk, None]) % topk.width))
     return _problem(topk, scores, lengths, layout, seed)
+
+
+def _computed(topk: TopkWorkload, host_lengths: tuple[int, ...], device: str, seed: int) -> TopkProblem:
+    """A decode step's queries and keys, and the exact scores of them."""
+    lengths = torch.tensor(host_lengths, dtype=torch.int32, device=device)
+    layout = make_layout(topk, device, seed)
+    assert layout is not None
+    assert layout.page_table is not None
+    indexer = draw_indexer(topk, layout.page_table, lengths, seed)
+    scores = exact_scores(indexer, layout.page_table, topk.width)
+    return replace(_problem(topk, scores, lengths, layout, seed), indexer=indexer)
 
 
 def _is_full(workload: TopkWorkload) -> bool:

@@ -81,9 +81,9 @@ def judge(
     NaN equals nothing. The error of a row is the number of missing scores, duplicates, unreachable indices and -1s
     before an index; that of an output which isn't such a tensor is k.
     """
-    malformed = _malformed(output, scores, reference.k)
-    if malformed:
-        return Verdict(False, float(reference.k), 0.0, MEASURE, malformed)
+    wrong = malformed(output, scores, reference.k)
+    if wrong:
+        return Verdict(False, float(reference.k), 0.0, MEASURE, wrong)
     rows = scores.shape[0]
     found = output if to_positions is None else to_positions(output)
     begins = torch.zeros_like(lengths) if starts is None else starts
@@ -108,7 +108,7 @@ def judge(
     return Verdict(False, float(error), 0.0, MEASURE, message)
 
 
-def _malformed(output: Any, scores: torch.Tensor, k: int) -> str | None:
+def malformed(output: Any, scores: torch.Tensor, k: int) -> str | None:
     """Why ``output`` can't be judged row by row, or None."""
     if not isinstance(output, torch.Tensor):
         return f"returned {type(output).__name__}, not a tensor"

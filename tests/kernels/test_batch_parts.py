@@ -52,6 +52,7 @@ CASES: list[tuple[AnyWorkload, Candidate]] = [
     (topk("topk.paged", page_size=4, requests=3, packed=True), Candidate("torch.topk_transform")),
     (topk("topk.paged", requests=3, batch_idx_list=True), Candidate("torch.topk_transform")),
     (topk("topk.ragged", requests=3, packed=True), Candidate("torch.topk_transform")),
+    (topk("topk.indexer", page_size=4, index_heads=3, index_dim=8), Candidate("torch.indexer")),
 ]
 
 

@@ -28,23 +28,24 @@ MOST = 2048
 VECTOR = 4
 
 
-def _unsupported(workload: TopkWorkload, device: Device, knobs: Mapping[str, Knob]) -> str | None:
+def unsupported(workload: TopkWorkload, device: Device, knobs: Mapping[str, Knob]) -> str | None:
+    """Why none of them takes the workload, or None."""
     if workload.width % VECTOR:
         return f"reads {VECTOR} scores at once, and rows of {workload.width} don't begin at multiples of it"
     return not_float32(workload) or too_many(workload, MOST)
 
 
 def _unsupported_paged(workload: TopkWorkload, device: Device, knobs: Mapping[str, Knob]) -> str | None:
-    return _unsupported(workload, device, knobs) or not_a_decode_step(workload)
+    return unsupported(workload, device, knobs) or not_a_decode_step(workload)
 
 
 def _unsupported_ragged(workload: TopkWorkload, device: Device, knobs: Mapping[str, Knob]) -> str | None:
     if workload.packed and workload.keys % VECTOR:
         return f"overwrites scores before a window that begins at no multiple of {VECTOR}"
-    return _unsupported(workload, device, knobs)
+    return unsupported(workload, device, knobs)
 
 
-def _compile(module: str) -> Callable[..., None]:
+def compile_all(module: str) -> Callable[..., None]:
     """``build``: planning a batch compiles all kernels."""
 
     def build(workload: TopkWorkload, **knobs: Knob) -> None:
@@ -62,7 +63,7 @@ def _compile(module: str) -> Callable[..., None]:
     requires=(f"{NOW}:topk_transform_paged_v2",),
     install=INSTALL,
     unsupported=_unsupported_paged,
-    build=_compile(NOW),
+    build=compile_all(NOW),
 )
 def prepare_paged(problem: TopkProblem) -> Prepared:
     """Without a page table it returns positions: SGLang itself has no such call for DeepSeek sparse attention."""
@@ -75,7 +76,7 @@ def prepare_paged(problem: TopkProblem) -> Prepared:
     requires=(f"{FIRST}:topk_transform_512_v2",),
     install="pip install sglang==0.5.16",
     unsupported=_unsupported_paged,
-    build=_compile(FIRST),
+    build=compile_all(FIRST),
 )
 def prepare_paged_first(problem: TopkProblem) -> Prepared:
     """The same under the name that it has in 0.5.16."""
@@ -107,7 +108,7 @@ def _prepare_paged(problem: TopkProblem, module: str, name: str) -> Prepared:
     requires=(f"{NOW}:topk_transform_ragged_v2",),
     install=INSTALL,
     unsupported=_unsupported_ragged,
-    build=_compile(NOW),
+    build=compile_all(NOW),
 )
 def prepare_ragged(problem: TopkProblem) -> Callable[[], torch.Tensor]:
     """It needs no plan. Where a window begins at no multiple of 16 bytes it overwrites the scores before it, which

@@ -125,6 +125,22 @@ def test_other_k_and_other_machines() -> None:
         assert on_cpu.stand_in
 
 
+def test_what_scores_and_selects_in_a_decode_step() -> None:
+    indexer = {"page_size": 64, "index_heads": 64, "index_dim": 128}
+    load = workload("topk.indexer", **indexer)
+    assert found("sglang", load).candidate == "deep_gemm.indexer_sglang"
+    with_flashinfer = found(FI, load)
+    assert with_flashinfer.candidate == "deep_gemm.indexer_flashinfer(algorithm=auto,dsa_graph_safe=true)"
+    assert with_flashinfer.stand_in
+    for name, version in (("sglang", "0.5.16"), ("SGLANG_DSA_FUSE_TOPK=0 sglang", "0.5.23"), (FI, "0.5.16")):
+        assert "no candidate yet" in (found(name, load, version).missing or "")
+    assert found("sglang", load, device=CPU).candidate == "torch.indexer"
+    for name in ("sglang", FI):
+        planned = plan(load, H100, [parse_baseline(name)])
+        (entry,) = (entry for entry in planned.candidates if entry.default)
+        assert entry.status in (None, "unavailable")
+
+
 def test_variables_are_part_of_a_baselines_name() -> None:
     typed = parse_baseline(f"{TIE_BREAK}=small {FI}", {TIE_BREAK: "large", "SGLANG_X": "1"})
     assert typed.name == f"{TIE_BREAK}=small {FI}"

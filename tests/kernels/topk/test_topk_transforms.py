@@ -211,9 +211,9 @@ def test_candidates_see_all_that_sglang_passes_and_nothing_of_the_judges() -> No
 @pytest.mark.parametrize(
     ("operation", "fields", "said"),
     [
-        ("topk.select", {"page_size": 64}, "only topk.paged has pages"),
-        ("topk.ragged", {"page_size": 64}, "only topk.paged has pages"),
-        ("topk.ragged", {"batch_idx_list": True}, "only topk.paged has pages"),
+        ("topk.select", {"page_size": 64}, "only topk.paged and topk.indexer have pages"),
+        ("topk.ragged", {"page_size": 64}, "only topk.paged and topk.indexer have pages"),
+        ("topk.ragged", {"batch_idx_list": True}, "only topk.paged and topk.indexer have pages"),
         ("topk.select", {"requests": 2}, "only fused selections have requests"),
         ("topk.paged", {"page_size": 48}, "no power of two"),
         ("topk.paged", {"requests": 8}, "more requests than rows"),
