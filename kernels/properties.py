@@ -1,4 +1,4 @@
-"""What a kernel may be required to keep beside being right, by the words of ``--require``. Imports no torch."""
+"""What a kernel may be required to keep beside being right, by the words that a user types. Imports no torch."""
 
 from __future__ import annotations
 
