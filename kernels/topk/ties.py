@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from autotune_cli.kernels.properties import TieBreak
 
 MEASURE = "rows with others of equal scores"
+_PLACES = {"small": "smallest", "large": "largest"}
 
 
 def judge_ties(
@@ -50,9 +51,7 @@ def judge_ties(
     if not count:
         return Verdict(True, 0.0, 0.0, MEASURE)
     row = int(wrong.int().argmax())
-    message = (
-        f"takes other than the {tie_break}est positions of equal scores in {count} of {rows} rows, such as row {row}"
-    )
+    message = f"takes other than the {_PLACES[tie_break]} positions of equal scores in {count} of {rows} rows, such as row {row}"
     return Verdict(False, float(count), 0.0, MEASURE, message)
 
 

@@ -1,4 +1,4 @@
-"""``flashinfer.top_k_page_table_transform``: selection and page table in one kernel. Not run on a GPU yet."""
+"""``flashinfer.top_k_page_table_transform``: selection and page table in one kernel."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""``flashinfer.top_k_ragged_transform``: selection and offsets of ragged keys in one kernel. With offsets and
-``row_starts`` not run on a GPU yet.
-"""
+"""``flashinfer.top_k_ragged_transform``: selection and offsets of ragged keys in one kernel."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 Read in 0.5.16 (``jit_kernel/dsv4/topk.py``) and 0.5.23 (``kernels/ops/attention/dsv4/topk.py``,
 ``dsa_topk_backend.py`` and ``topk_v2.cuh``). The plan of a batch's lengths is made once a forward pass, for all layers,
-so it is no part of a run. Not run on a GPU yet.
+so it is no part of a run. The kernels of both versions, compiled without the rest of SGLang, have run on an H100.
 """
 
 from __future__ import annotations
