@@ -51,7 +51,8 @@ def judge_ties(
     if not count:
         return Verdict(True, 0.0, 0.0, MEASURE)
     row = int(wrong.int().argmax())
-    message = f"takes other than the {_PLACES[tie_break]} positions of equal scores in {count} of {rows} rows, such as row {row}"
+    where = f"{count} of {rows} rows, such as row {row}"
+    message = f"takes other than the {_PLACES[tie_break]} positions of equal scores in {where}"
     return Verdict(False, float(count), 0.0, MEASURE, message)
 
 
