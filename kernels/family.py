@@ -33,6 +33,7 @@ from autotune_cli.kernels.base import (
 )
 from autotune_cli.kernels.geometry import Geometry, LatentGeometry
 from autotune_cli.kernels.lengths import LengthDistribution
+from autotune_cli.kernels.properties import Property, TieBreak
 from autotune_cli.kernels.shapes import Wanted
 from autotune_cli.kernels.steps import StepLayer, StepRequest
 from autotune_cli.kernels.workload import FAMILY_OF, AnyWorkload, family_names, operations_of
@@ -100,6 +101,39 @@ class LengthsProblem(Problem, Protocol):
         ...
 
 
+class BatchProblem(Problem, Protocol):
+    """A problem whose requests can be computed in other batches."""
+
+    @property
+    def batch(self) -> int:
+        """Requests."""
+        ...
+
+    def of_requests(self, requests: Sequence[int]) -> Problem:
+        """Only these requests, in that order, also more than once: a batch of its own, in other tensors."""
+        ...
+
+    def rows_of(self, requests: Sequence[int]) -> Sequence[int]:
+        """Rows of an output's tensors that are those requests'."""
+        ...
+
+
+class TiesProblem(Problem, Protocol):
+    """A selection, of whose equal scores some are taken."""
+
+    def check_ties(self, output: Any, tie_break: TieBreak) -> Verdict:
+        """Does a right output take those at the smallest, or largest, positions?"""
+        ...
+
+
+class ReplayedProblem(Problem, Protocol):
+    """A problem whose inputs a server refills in place before it replays a captured kernel."""
+
+    def other_batch(self) -> Problem:
+        """Another batch of the same shape, other lengths among it: the same names of inputs, each as large."""
+        ...
+
+
 class Problems(Protocol):
     """The module ``problem`` of a family."""
 
@@ -135,6 +169,14 @@ class SuiteModel(Protocol):
 
     @property
     def topk(self) -> int | None: ...
+
+    @property
+    def index_heads(self) -> int | None:
+        """Query heads of its sparse indexer; None: it has none, or they aren't known."""
+        ...
+
+    @property
+    def index_dim(self) -> int | None: ...
 
     @property
     def max_context(self) -> int | None: ...
@@ -213,6 +255,10 @@ class Family(ABC, Generic[W]):
     @abstractmethod
     def why_none(self, model: SuiteModel, operation: str) -> str:
         """For people: why :meth:`workloads` found none. Options are named as fields (:mod:`autotune_cli.fields`)."""
+
+    properties: ClassVar[tuple[Property, ...]] = ("deterministic",)
+    """What its kernels can be required to keep. Its problems are a :class:`BatchProblem` for ``batch-invariant``, a
+    :class:`TiesProblem` for a tie-break."""
 
     takes_scores: ClassVar[bool] = False
     """Can its workloads be tuned on scores from a file?"""

@@ -40,6 +40,10 @@ LIBRARIES = (
     Library("flash_attn.cute", ("flash-attn-4",), ("FLASH_ATTENTION_",)),
     Library("cutlass_dsl", ("nvidia-cutlass-dsl",), ("CUTE_DSL_",), module="cutlass"),
     Library("quack", ("quack-kernels",)),
+    # Of their kernels only selections are candidates; what begins with SGLANG_ is sgl_kernel's above.
+    Library("sglang", ("sglang",)),
+    Library("vllm", ("vllm",), ("VLLM_",)),
+    Library("deep_select", ("tokenspeed-deepselect", "deep-select")),
     Library("wave_lang", ("wave-lang",), ("WAVE_",)),
 )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rich.text import Text
@@ -21,6 +22,8 @@ from autotune_cli.kernels.family import families, family
 from autotune_cli.kernels.models import build_suite, choose_model
 from autotune_cli.kernels.models.options import parse_operations
 from autotune_cli.kernels.models.suite import Suite
+from autotune_cli.kernels.properties import TIE_BREAKS, Property, parse_properties
+from autotune_cli.kernels.workload import AnyWorkload
 from autotune_cli.measure.timers import check_timer
 from autotune_cli.plain_text import shown
 from autotune_cli.render.console import Console
@@ -83,6 +86,7 @@ def tune_request(options: TuneOptions, errors: Console) -> tuple[Request, str | 
         baselines=held,
         model_type=suite.model_type,
         focus=_focus(options, name, use_cache, [workload.key for workload in suite.workloads]),
+        required=_required(options, suite.workloads),
         page_sizes=options.page_size or (),
         timeout_s=options.timeout,
         budget_s=options.budget,
@@ -198,6 +202,24 @@ def _focus(options: TuneOptions, name: str, use_cache: bool, workloads: list[str
     if wanted == MINE and not options.kernels:
         raise BadField("focus", f"{MINE} means what --kernels registers, and there is none")
     return focus_on(wanted, options.root, name, workloads)
+
+
+def _required(options: TuneOptions, workloads: Sequence[AnyWorkload]) -> tuple[Property, ...]:
+    """What a kernel must be shown to keep.
+
+    Raises:
+        BadField: an operation of the suite knows no such property.
+    """
+    required = parse_properties(options.require or ())
+    for operation in dict.fromkeys(workload.operation for workload in workloads):
+        for name in required:
+            if name not in family(operation).properties:
+                ties = "; it selects nothing, so it has no ties: name a selection with {fields.op}"
+                tail = ties if name in TIE_BREAKS else ""
+                raise BadField(
+                    "require", Message("{operation} can't be shown to be {name}" + tail, operation=operation, name=name)
+                )
+    return required
 
 
 def say_note(errors: Console, text: str) -> None:

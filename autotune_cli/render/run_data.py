@@ -12,6 +12,7 @@ from autotune_cli.measure.lengths import at_lengths
 from autotune_cli.measure.noise import why_noisy
 from autotune_cli.plain_text import csv_cell
 from autotune_cli.render.baselines import mean_over, names
+from autotune_cli.render.constraints import mean_costs
 from autotune_cli.render.devices import by_device
 from autotune_cli.render.run_rows import role
 from autotune_cli.render.traffic import part_data, weighted_data
@@ -33,6 +34,7 @@ def summary(path: Path, run: RunFile) -> dict[str, Any]:
         "noise_floor": run.noise_floor,
         "speedups": means,
         **_traffic(run),
+        **_costs(run),
         "workloads": [_workload(result, run.environments[result.environment].device) for result in run.workloads],
     }
 
@@ -54,6 +56,17 @@ def _means(device: str, results: Sequence[WorkloadResult]) -> list[dict[str, Any
             ends = {"geometric_mean": mean.value, "low": mean.low, "high": mean.high}
             found.append({"device": device, "over": name, **ends, "workloads": count})
     return found
+
+
+def _costs(run: RunFile) -> dict[str, Any]:
+    """Geometric means of what is required, each of one device; nothing where nothing is."""
+    costs = [
+        {"device": environment.device, "required": name, "geometric_mean": mean.value, "low": mean.low,
+         "high": mean.high, "workloads": count}
+        for environment, results in by_device(run)
+        for name, mean, count in mean_costs(results)
+    ]  # fmt: skip
+    return {"costs": costs} if costs else {}
 
 
 def _workload(result: WorkloadResult, device: str) -> dict[str, Any]:
@@ -78,6 +91,7 @@ def _workload(result: WorkloadResult, device: str) -> dict[str, Any]:
         "reused": result.reused,
         **_lengths(result),
         **part_data(result.stands_for, result.weight),
+        **_required(result),
     }
 
 
@@ -86,6 +100,19 @@ def _lengths(result: WorkloadResult) -> dict[str, Any]:
     found = at_lengths(result)
     rows = [{**vars(each), "best": each.best.key} for each in found]
     return {"lengths": rows} if rows else {}
+
+
+def _required(result: WorkloadResult) -> dict[str, Any]:
+    """What a winner must keep, what that costs, and which candidates don't; of a workload that requires something."""
+    if not result.required:
+        return {}
+    cost = result.constraint
+    broken = {candidate.key: candidate.broken for candidate in result.candidates if candidate.broken}
+    return {
+        "required": list(result.required),
+        "constraint": None if cost is None else cost.model_dump(),
+        "broken": broken,
+    }
 
 
 def run_csv(run: RunFile) -> str:

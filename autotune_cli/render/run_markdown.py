@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from autotune_cli.plain_text import markdown
 from autotune_cli.render import baselines
+from autotune_cli.render.constraints import constraint_lines
 from autotune_cli.render.devices import by_device, how_measured
 from autotune_cli.render.lengths import LENGTH_COLUMNS, frozen_lines, length_rows
 from autotune_cli.render.run_header import header
@@ -43,6 +44,7 @@ def run_markdown(run: RunFile, every: bool = False, baseline: str | None = None)
             lines += ["", *(f"- {_safe(line, _SENTENCE)}" for line in traffic_lines(run.traffic))]
             lines += ["", *_table(traffic.columns, traffic.rows)]
         lines += ["", *(f"- **{_safe(line, _SENTENCE)}**" for line in warnings_of(results))]
+        lines += [f"- {_safe(line, _SENTENCE)}" for line in constraint_lines(results)]
         lines += [f"- {_safe(line, _SENTENCE)}" for line in totals(results)]
         for result in results if every else ():
             rows = [candidate_cells(candidate, result) for candidate in sorted(result.candidates, key=_by_time)]

@@ -73,6 +73,9 @@ def candidate_cells(candidate: CandidateResult, result: WorkloadResult) -> tuple
     marks += [f"SM clock {clock:.0f} MHz"] if clock is not None else []
     marks += [held.name for held in result.baselines if held.candidate == candidate.key]
     marks += [f"{frozen_word(result)}: {candidate.frozen}"] if candidate.frozen else []
+    marks += [", ".join(verdict.name for verdict in candidate.properties if verdict.ok)]
+    # One that was not raced has it as its reason.
+    marks += [candidate.broken] if candidate.broken != candidate.reason else []
     marks += [candidate.reason or "", f"get it: {candidate.fix}" if candidate.fix else ""]
     rounds = str(len(candidate.rounds)) if candidate.rounds else ""
     status = candidate.status.replace("_", " ")

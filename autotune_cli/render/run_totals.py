@@ -5,18 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from autotune_cli.render import baselines
+from autotune_cli.render.constraints import cost_totals
 from autotune_cli.render.text import plural
 from autotune_cli.render.traffic import weighted_totals
 from autotune_cli.results.schema import WorkloadResult
 
 
 def totals(results: Sequence[WorkloadResult]) -> list[str]:
-    """The lines below the table: counts, the mean speed-up over each baseline, and with weights the gain by them."""
+    """The lines below the table: counts, the mean speed-up over each baseline, with weights the gain by them, and
+    what is required with its mean cost.
+    """
     line = counts(results)
     reused = sum(result.reused for result in results)
     if reused:
         line += f" | {reused} from the cache"
-    return [line, *baselines.totals(results), *weighted_totals(results)]
+    return [line, *baselines.totals(results), *weighted_totals(results), *cost_totals(results)]
 
 
 def counts(results: Sequence[WorkloadResult]) -> str:

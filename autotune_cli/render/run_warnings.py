@@ -91,6 +91,9 @@ def _many_failures(label: str, cases: Sequence[tuple[WorkloadResult, CandidateRe
 
 
 def _why_no_winner(result: WorkloadResult) -> str:
+    broken = [f"{candidate.label}: {candidate.broken}" for candidate in result.candidates if candidate.broken]
+    if broken:
+        return f"none that is right keeps what is required; {'; '.join(broken[:3])}"
     reasons = [
         f"{candidate.label}: {candidate.status.replace('_', ' ')} ({candidate.reason})"
         for candidate in result.candidates

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from autotune_cli.render import baselines
 from autotune_cli.render.candidates import candidates_view
+from autotune_cli.render.constraints import constraint_lines
 from autotune_cli.render.devices import by_device, how_measured
 from autotune_cli.render.lengths import frozen_lines, lengths_view
 from autotune_cli.render.plain_records import shown_record
@@ -39,6 +40,8 @@ def print_run(console: Console, run: RunFile, every_candidate: bool = False, bas
         console.print(workloads_view(results, baseline, console.width))
         _print_lengths(console, results)
         _print_traffic(console, run.traffic, results)
+        for line in constraint_lines(results):
+            console.print(Text(f"  {line}", style="dim"))
         _print_warnings(console, results)
         for line in totals(results):
             console.print(line, highlight=False, markup=False)

@@ -22,6 +22,7 @@ PHASES = {
     "modules": "loading",
     "vet": "checking",
     "judge": "checking",
+    "properties": "comparing runs of",
     "reference": "computing the exact output of",
     "prepare": "preparing",
     "round": "timing",

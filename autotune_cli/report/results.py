@@ -10,6 +10,7 @@ from autotune_cli.measure.floor import share_of_floor
 from autotune_cli.measure.weighted import weighted_gain
 from autotune_cli.plain_text import shown
 from autotune_cli.render import baselines
+from autotune_cli.render.constraints import constraint_lines
 from autotune_cli.render.devices import by_device, how_measured
 from autotune_cli.render.lengths import frozen_lines, length_rows
 from autotune_cli.render.plain_records import shown_record
@@ -179,7 +180,7 @@ def _times(result: WorkloadResult, baseline: str | None) -> list[TimePoint]:
 
 
 def _facts(result: WorkloadResult) -> list[str]:
-    found = list(frozen_lines(result))
+    found = [*frozen_lines(result), *constraint_lines([result])]
     if result.floor_us is not None and result.choice is not None:
         share = share_of_floor(result, result.candidate(result.choice.winner))
         if share is not None:

@@ -13,6 +13,7 @@ METHOD = 2
 """Bump when the way of measuring changes, so that older results are measured again. 2: rounds at changing places."""
 
 CANDIDATES = "candidates"
+REQUIRED = "required"
 FILE = "file "
 """Begins the fields of users' files that were loaded while a workload was measured: known only afterwards."""
 UNSETTLED = "files"
@@ -40,6 +41,7 @@ def identity(
     sources: Mapping[str, str],
     candidate_keys: Iterable[str],
     baselines: Mapping[str, str | None] | None = None,
+    required: Iterable[str] = (),
 ) -> dict[str, str]:
     """Every field that the outcome of a workload depends on, one readable text each.
 
@@ -50,6 +52,7 @@ def identity(
         sources: source hash of each backend with a candidate for this workload, by name.
         candidate_keys: keys of the planned candidates, unsupported and unavailable ones too.
         baselines: candidate of each baseline by its name: a baseline is measured to the end, so its times need it.
+        required: properties without which a candidate can't win.
     """
     fields = {
         "method": str(METHOD),
@@ -57,6 +60,7 @@ def identity(
         # Not in the key's text, yet it decides every request's length.
         "lengths rule": str(workload.lengths_rule),
         **workload.beside_key,
+        REQUIRED: _SEPARATOR.join(required),
         **environment_fields(environment),
         **settings_fields(settings),
         **{f"source {name}": digest for name, digest in sorted(sources.items())},

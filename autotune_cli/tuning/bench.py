@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
 import torch
 
+from autotune_cli.kernels.properties import Property
 from autotune_cli.kernels.registry import REGISTRY, Candidate
 from autotune_cli.kernels.workload import AnyWorkload
 from autotune_cli.measure.conditions import Gpu
@@ -18,17 +19,18 @@ from autotune_cli.measure.placement import Placement
 from autotune_cli.measure.roofline import measure_ceilings
 from autotune_cli.measure.statistics import median
 from autotune_cli.measure.timers import Timer
-from autotune_cli.results.schema import Ceilings, Environment, HostTime, Kernel
+from autotune_cli.results.schema import Ceilings, Environment, HostTime, Kernel, PropertyVerdict
 from autotune_cli.tuning.cases import Cases
 from autotune_cli.tuning.checking import CHANGED, Checker
 from autotune_cli.tuning.launches import Launches
 from autotune_cli.tuning.lengths import NO_REFILL, refill, weighted_mean
 from autotune_cli.tuning.messages import RoundDone, RoundEntry, RoundFailed, Vetted
 from autotune_cli.tuning.phases import PhaseReporter
+from autotune_cli.tuning.properties import PropertyChecker
 from autotune_cli.tuning.rounds import Rounds
 from autotune_cli.worker.faults import Fault, fault_of, is_healthy
 from autotune_cli.worker.launching import Launchable
-from autotune_cli.worker.protocol import JUDGE_PHASE, REFERENCE_PHASE, ReportPhase
+from autotune_cli.worker.protocol import JUDGE_PHASE, PROPERTIES_PHASE, REFERENCE_PHASE, ReportPhase
 
 # Host times are medians of this many calls: enough to see 20 us from 200 us, cheap beside the vetting.
 _HOST_CALLS = 3
@@ -49,6 +51,7 @@ class Bench:
         self._cases = Cases(self.device.kind, seed, self._phases)
         self._launches = Launches(self._cases)
         self._checker = Checker(self._cases, self._launches, self._phases)
+        self._properties = PropertyChecker(self._cases, self._launches, self._phases)
         self._rounds = Rounds(
             self._cases, self._launches, self._checker, self._placement, timer, gpu, self._phases, self._is_healthy
         )
@@ -61,8 +64,16 @@ class Bench:
         self._phases.tell("ceilings", self.device.name)
         return measure_ceilings(self.device, self.timer.name, self._gpu)
 
-    def vet(self, workload: AnyWorkload, candidate: Candidate, rough_iterations: int) -> Vetted:
-        """Build, run, compare with the reference on every case, record kernels and one rough time."""
+    def vet(
+        self,
+        workload: AnyWorkload,
+        candidate: Candidate,
+        rough_iterations: int,
+        required: Sequence[Property] = (),
+    ) -> Vetted:
+        """Build, run, compare with the reference on every case, record kernels and one rough time; of a candidate that
+        is right, find out whether it keeps the properties that are required.
+        """
         missing = self._make_ready(workload)
         if missing is not None:
             return missing
@@ -84,6 +95,7 @@ class Bench:
                 self._phases.tell("vet", candidate.key)
                 launch = self._launches.get(entry)
                 evidence = self._checker.check_all(candidate, launch)
+            properties = self._kept(candidate, launch, required) if all(case.ok for case in evidence) else ()
             begin = time.perf_counter()
             kernels, rough, points_us = self._inspect(launch, rough_iterations)
             spent = time.perf_counter() - begin
@@ -107,6 +119,7 @@ class Bench:
             build_s,
             spent,
             points_us=points_us,
+            properties=properties,
             frozen=launch.frozen if workload.length_points else "",
         )
 
@@ -148,6 +161,15 @@ class Bench:
             return Vetted(fault.status, fault.reason, healthy=self._is_healthy(fault))
         wrong = next((case for case in evidence if not case.ok), None)
         return Vetted("incorrect" if wrong else "ok", (wrong or evidence[-1]).message or None, evidence)
+
+    def _kept(
+        self, candidate: Candidate, launch: Launchable, required: Sequence[Property]
+    ) -> tuple[PropertyVerdict, ...]:
+        if not required:
+            return ()
+        # It has the whole time limit for it, as for being vetted.
+        self._phases.tell(PROPERTIES_PHASE, candidate.key)
+        return self._properties.verdicts(candidate, launch, required)
 
     def _inspect(self, launch: Launchable, iterations: int) -> tuple[tuple[Kernel, ...], float, tuple[float, ...]]:
         """Kernels that fire, a rough time, and the times at the workload's lengths, if it has such."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import cast
 
 from autotune_cli.kernels.base import LengthPoint
-from autotune_cli.kernels.family import LengthsProblem, Problem, family
+from autotune_cli.kernels.family import LengthsProblem, Problem, ReplayedProblem, family
 from autotune_cli.kernels.workload import AnyWorkload
 from autotune_cli.tuning.phases import PhaseReporter
 from autotune_cli.worker.input_guard import InputGuard
@@ -22,6 +22,7 @@ class Cases:
         self._workload: AnyWorkload | None = None
         self._problems: dict[str, Problem] = {}
         self._guards: dict[str, InputGuard] = {}
+        self._other: Problem | None = None
 
     @property
     def workload(self) -> AnyWorkload:
@@ -60,6 +61,7 @@ class Cases:
         """Drop the cases of another workload; those of this one are made when they are asked for."""
         self._problems.clear()
         self._guards.clear()
+        self._other = None
         self._workload = workload
 
     def missing(self) -> list[str]:
@@ -74,9 +76,18 @@ class Cases:
             getattr(problem, "reference", None)
             for point in self.points if case == self.timed else ():
                 getattr(self.at(point, problem), "reference", None)
+            if case == self.timed and problem.graph and hasattr(problem, "other_batch"):
+                self._other = cast(ReplayedProblem, problem).other_batch()
             self._guards[case] = InputGuard(problem)
             self._problems[case] = problem
         return self._problems[case]
+
+    @property
+    def other(self) -> Problem | None:
+        """Another batch of the timed case's shape, for what was captured to be replayed on; made with that case. None:
+        nothing is captured, or the family refills no inputs in place.
+        """
+        return self._other
 
     def size(self) -> int:
         """Bytes of the timed case's inputs, in all page sizes that were asked for."""

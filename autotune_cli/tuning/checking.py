@@ -11,6 +11,7 @@ from autotune_cli.tuning.cases import Cases
 from autotune_cli.tuning.launches import Launches
 from autotune_cli.tuning.lengths import refill
 from autotune_cli.tuning.phases import PhaseReporter
+from autotune_cli.tuning.replays import Replays
 from autotune_cli.worker.launching import Launchable
 from autotune_cli.worker.poison import poison
 
@@ -26,10 +27,15 @@ class Checker:
         self._launches = launches
         self._phases = phases
         self._took_s = 0.0
+        self._replays = Replays(cases, launches, phases)
 
     def check_all(self, candidate: Candidate, launch: Launchable) -> tuple[CaseEvidence, ...]:
-        """The evidence of every case; ``launch`` is the candidate on the timed one."""
+        """The evidence of every case; ``launch`` is the candidate on the timed one. What is captured and right is
+        replayed on another batch as well.
+        """
         evidence = self.check_timed(launch)
+        if all(case.ok for case in evidence):
+            evidence += self._replays.check(candidate, launch)
         # Captured once, on the timed case.
         others = self._cases.names[1:]
         return *evidence, *(self.check(case, self._launches.on_case(candidate, case)) for case in others)

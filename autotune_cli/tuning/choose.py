@@ -18,6 +18,7 @@ def choose(
     over: str = "default",
     held: Collection[str] = (),
     compared: int = 1,
+    barred: Collection[str] = (),
 ) -> Choice | None:
     """The winner by fixed order from the tie set, never slower than the default or another baseline.
 
@@ -33,11 +34,12 @@ def choose(
         over: name of the baseline that ``default`` is.
         held: candidates of further baselines.
         compared: how many candidates were raced, those that dropped out of the race among them.
+        barred: candidates that may not win, whatever their times: a speed-up can be over one.
 
     Returns:
-        None where no candidate was measured.
+        None where no candidate that may win was measured.
     """
-    measured = [key for key in order if times.get(key)]
+    measured = [key for key in order if times.get(key) and key not in barred]
     if not measured:
         return None
     middle = {key: median(list(times[key].values())) for key in measured}
@@ -59,11 +61,11 @@ def choose(
     if winner == usable_default and winner != best and not _has_interval(times[winner], times[best]):
         reason = "too few rounds to tell: the default stays"
     speedup = interval = None
-    if usable_default is not None:
-        if winner == usable_default:
+    if default is not None and times.get(default):
+        if winner == default:
             speedup, interval = 1.0, (1.0, 1.0)
         else:
-            ratio = paired_ratio(times[usable_default], times[winner])
+            ratio = paired_ratio(times[default], times[winner])
             if ratio is not None and ratio.low > 0.0:
                 speedup, interval = ratio.value, (ratio.low, ratio.high)
     return Choice(

@@ -8,6 +8,7 @@ from autotune_cli.measure.statistics import median
 from autotune_cli.results.schema import Choice, WorkloadResult
 from autotune_cli.tuning.baselines import judged
 from autotune_cli.tuning.choose import choose
+from autotune_cli.tuning.constraint import constraint_cost
 from autotune_cli.tuning.outcome import finished_candidate
 from autotune_cli.tuning.pace import NO_TIME
 from autotune_cli.tuning.race import Race
@@ -26,6 +27,7 @@ def decide(task: Task, findings: Findings, race: Race) -> Choice | None:
         over=baselines[0].name if baselines else "default",
         held=task.held,
         compared=sum(bool(rounds) for rounds in race.times.values()),
+        barred=race.barred,
     )
 
 
@@ -66,6 +68,9 @@ def workload_result(task: Task, findings: Findings, race: Race, stopped: str, wa
     choice = decide(task, findings, race)
     winner = choice.winner if choice else None
     copies = sorted(race.copies)
+    constraint = None
+    if choice is not None and task.settings.required:
+        constraint = constraint_cost(choice.best, {key: race.times[key] for key in race.running}, race.barred)
     return WorkloadResult(
         workload=task.workload,
         key=task.key,
@@ -73,6 +78,8 @@ def workload_result(task: Task, findings: Findings, race: Race, stopped: str, wa
         identity=dict(task.identity),
         candidates=tuple(finished_candidate(result, race) for result in results.values()),
         choice=choice,
+        required=task.settings.required,
+        constraint=constraint,
         baselines=tuple(judged(each, winner, results, race.times) for each in task.planned.baselines),
         conditions=tuple(findings.conditions),
         floor_us=task.floor_us,

@@ -43,6 +43,6 @@ def mark_duplicates(
 
 
 def _agree(first: CandidateResult, second: CandidateResult) -> bool:
-    if not first.rough_us or not second.rough_us:
+    if not first.rough_us or not second.rough_us or first.broken != second.broken:
         return False
     return abs(first.rough_us / second.rough_us - 1.0) < _ROUGH_AGREEMENT

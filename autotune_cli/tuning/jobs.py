@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from autotune_cli.kernels import own_files
 from autotune_cli.kernels.engines import Baseline
+from autotune_cli.kernels.properties import Property
 from autotune_cli.kernels.registry import REGISTRY, Candidate
 from autotune_cli.results.schema import Ceilings
 from autotune_cli.tuning.messages import (
@@ -107,9 +108,10 @@ class Vet:
     workload: AnyWorkload
     candidate: Candidate
     rough_iterations: int = 5
+    required: tuple[Property, ...] = ()
 
     def __call__(self, bench: Bench) -> Vetted:
-        return bench.vet(self.workload, self.candidate, self.rough_iterations)
+        return bench.vet(self.workload, self.candidate, self.rough_iterations, self.required)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from autotune_cli.kernels.family import Problem
 from autotune_cli.kernels.registry import Candidate
 from autotune_cli.tuning.cases import Cases
 from autotune_cli.tuning.messages import RoundEntry
@@ -27,11 +28,22 @@ class Launches:
             )
         return self._launches[entry]
 
+    def anew(self, candidate: Candidate) -> Launchable:
+        """The candidate on the timed case, captured where the workload says graph, prepared once more; it isn't kept,
+        and what the inputs hold meanwhile is not taken for what they should hold.
+        """
+        problem = self._cases.problem(self._cases.timed)
+        return prepare(candidate, problem.view(), captured=problem.graph)
+
     def on_case(self, candidate: Candidate, case: str) -> Launchable:
         """The candidate on another case. It runs eagerly, planned as the captured one is; it isn't kept."""
         return prepare(
             candidate, self._cases.problem(case).view(), captured=False, before_run=self._cases.learner(case)
         )
+
+    def on_problem(self, candidate: Candidate, problem: Problem) -> Launchable:
+        """The candidate on inputs of their own. It runs eagerly and isn't kept."""
+        return prepare(candidate, problem.view(), captured=False)
 
     def drop(self, entry: RoundEntry) -> None:
         self._launches.pop(entry, None)

@@ -154,7 +154,7 @@ class Measuring:
     def _tune_all(self, worker: Measurer, budget: Budget, builds: Builds) -> None:
         state, request = self._state, self._state.request
         keep_own = bool(request.worker.kernel_files) and not request.use_cache
-        settings = TaskSettings(request.policy, request.timeout_s, state.environment_key, keep_own)
+        settings = TaskSettings(request.policy, request.timeout_s, state.environment_key, keep_own, request.required)
         ready = worker.start(state.end)
         self._check_same_device(ready)
         environment: Environment | None = None

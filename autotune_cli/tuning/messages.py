@@ -6,7 +6,15 @@ from dataclasses import dataclass, field
 
 from autotune_cli.kernels.registry import Candidate
 from autotune_cli.kernels.workload import AnyWorkload
-from autotune_cli.results.schema import BaselineResult, CaseEvidence, Conditions, HostTime, Kernel, Status
+from autotune_cli.results.schema import (
+    BaselineResult,
+    CaseEvidence,
+    Conditions,
+    HostTime,
+    Kernel,
+    PropertyVerdict,
+    Status,
+)
 from autotune_cli.worker.protocol import Ready
 
 
@@ -95,6 +103,8 @@ class Vetted:
     """The process was killed from outside, which may not happen again: nothing to keep."""
     points_us: tuple[float, ...] = ()
     """Rough times at the workload's lengths, of which ``rough_us`` is the mean."""
+    properties: tuple[PropertyVerdict, ...] = ()
+    """Whether it keeps what is required of it."""
     frozen: str = ""
     """What all its replays have in common, whatever their lengths."""
 

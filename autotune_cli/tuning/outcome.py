@@ -57,6 +57,7 @@ def _record(planned: Planned, vetted: Vetted, fix: str | None) -> CandidateResul
         fix=fix,
         kernels=vetted.kernels,
         evidence=vetted.evidence,
+        properties=vetted.properties,
         rough_us=vetted.rough_us,
         rough_points_us=vetted.points_us,
         host=vetted.host,

@@ -30,6 +30,9 @@ class Race:
     """Candidates of further baselines."""
     kept: frozenset[str] = frozenset()
     """Others that are never dropped for being slow: the user's own, where the run is for a kernel of the user's."""
+    barred: Mapping[str, str] = field(default_factory=dict)
+    """Candidates that can't win, and why: they don't keep what is required. They put no other out of the race, and only
+    those that are held are in it."""
     times: dict[str, dict[int, float]] = field(default_factory=dict)
     """By round; heats are not among them."""
     points: dict[str, dict[int, tuple[float, ...]]] = field(default_factory=dict)
@@ -65,6 +68,11 @@ class Race:
         return [key for key in self.keys if key not in self.dropped]
 
     @property
+    def eligible(self) -> list[str]:
+        """Those of the running ones that may win."""
+        return [key for key in self.running if key not in self.barred]
+
+    @property
     def noise(self) -> float | None:
         """A/A: how far two copies of the same candidate are apart, |ratio - 1|; None without copies."""
         if self.copied is None:
@@ -74,8 +82,8 @@ class Race:
 
     @property
     def best(self) -> str | None:
-        """The running candidate with the lowest median."""
-        measured = [key for key in self.running if self.times[key]]
+        """The running candidate with the lowest median, of those that may win."""
+        measured = [key for key in self.eligible if self.times[key]]
         return min(measured, key=lambda key: (median(list(self.times[key].values())), key), default=None)
 
     @property
@@ -84,7 +92,7 @@ class Race:
         best = self.best
         if best is not None:
             return median(list(self.times[best].values()))
-        return min((self.rough[key] for key in self.running if key in self.rough), default=0.0)
+        return min((self.rough[key] for key in self.eligible if key in self.rough), default=0.0)
 
     def order(self, number: int) -> list[str]:
         """The running candidates in an order of this round's own, always the same for a number.
@@ -156,6 +164,7 @@ class Race:
             for key in self.keys
             if key in self.dropped
             and key not in self.failed
+            and key not in self.barred
             and 0.0 < self.rough.get(key, 0.0) < limit
             and len(self.times[key]) < _FEW_ROUNDS
         ]
@@ -167,8 +176,13 @@ class Race:
             self.restored.add(key)
 
     def _cut(self) -> None:
-        known = [self.rough[key] for key in self.running if key in self.rough]
-        if self.policy.exhaustive or not known:
+        if self.policy.exhaustive:
+            return
+        for key in self.running:
+            if key in self.barred and not self.is_held(key):
+                self.drop(key, self.barred[key])
+        known = [self.rough[key] for key in self.eligible if key in self.rough]
+        if not known:
             return
         limit = self.policy.rough_margin * min(known)
         for key in self.running:
@@ -186,7 +200,7 @@ class Race:
             }
             if not logs:
                 return
-            fastest = min(logs.values())
+            fastest = min((value for key, value in logs.items() if key not in self.barred), default=math.inf)
             margin = self.policy.early_margins[min(count, len(self.policy.early_margins)) - 1]
             for key, value in logs.items():
                 ratio = math.exp(value - fastest)
@@ -219,7 +233,7 @@ class Race:
     def finished(self) -> str | None:
         """Why no further round is needed, or None."""
         best, running = self.best, self.running
-        if not running:
+        if not self.eligible:
             return "none left"
         if best is None:
             return None
@@ -232,7 +246,7 @@ class Race:
         precise = widest <= self.policy.precision
         if fewest >= self.policy.rounds and (precise or all(self._is_settled(key, best) for key in rivals)):
             return "precise"
-        clear = all(self._is_clear(key, best) for key in rivals)
+        clear = all(self._is_clear(key, best) for key in rivals if key not in self.barred)
         if not self.policy.exhaustive and fewest >= self.policy.separated_rounds and clear and precise:
             return "separated"
         return None

@@ -19,6 +19,8 @@ from autotune_cli.worker.protocol import REFERENCE_PHASE
 
 # Throttled or lost rounds in a row after which a race goes on with what it has.
 _MOST_LOST_ROUNDS = 10
+# So many candidates that may not win are raced beside those that may, for the price of what is required.
+_MOST_BARRED = 2
 # Of the user's own candidates in a workload, so many are raced to the end however slow they are.
 MOST_OWN = 100
 
@@ -87,7 +89,9 @@ class Racing:
         default = next((key for key in keys if results[key].default), None)
         held = {results[key].same_as or key for key in task.held}
         own = self._most_promising({results[key].same_as or key for key in task.own} & set(keys))
-        race = Race(task.policy, keys, default, frozenset(held & set(keys)), own | self._fastest_at_points(keys))
+        barred = {key: results[key].broken for key in keys if results[key].broken}
+        kept = own | self._fastest_at_points(keys) | self._fastest_without(barred)
+        race = Race(task.policy, keys, default, frozenset(held & set(keys)), kept, barred)
         race.cut_rough({key: results[key].rough_us or 0.0 for key in keys})
         for number in sorted(rounds):
             record = rounds[number]
@@ -110,8 +114,17 @@ class Racing:
         """At each of the workload's lengths the one that the vetting saw fastest: raced to the end, so that what the
         choice loses there is known, however slow it is at the others.
         """
-        right = [result for key in keys if (result := self._findings.results[key]).status == "ok"]
+        results = (self._findings.results[key] for key in keys)
+        right = [result for result in results if result.status == "ok" and not result.broken]
         return fastest_at_points({result.key: result.rough_points_us for result in right})
+
+    def _fastest_without(self, barred: Collection[str]) -> frozenset[str]:
+        """Those that may not win and were fastest in the vetting: raced to the end, so that what is required has a
+        price.
+        """
+        results = self._findings.results
+        right = [key for key in barred if results[key].status == "ok"]
+        return frozenset(sorted(right, key=lambda key: (results[key].rough_us or 0.0, key))[:_MOST_BARRED])
 
     @property
     def _end(self) -> float:

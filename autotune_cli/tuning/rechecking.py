@@ -34,7 +34,7 @@ class Rechecking:
         choice = decide(self._task, self._findings, race)
         if choice is None:
             return True
-        own = [key for key in race.running if key in race.kept and key not in self._rechecked]
+        own = [key for key in race.eligible if key in race.kept and key not in self._rechecked]
         return all(self._is_still_right(key) for key in dict.fromkeys((choice.winner, *own)))
 
     def restores(self) -> bool:

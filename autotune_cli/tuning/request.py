@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from autotune_cli.kernels.engines import Baseline
+from autotune_cli.kernels.properties import Property
 from autotune_cli.kernels.workload import AnyWorkload
 from autotune_cli.results.schema import RunFile, StandsFor, Traffic
 from autotune_cli.tuning.focus import Focus
@@ -37,6 +38,8 @@ class Request:
     """Only these; empty: all."""
     focus: Focus | None = None
     """Only this, beside the baselines; None: everything."""
+    required: tuple[Property, ...] = ()
+    """What a candidate must be shown to keep, or it can't win."""
     page_sizes: tuple[int, ...] = ()
     timeout_s: float = 60.0
     build_timeout_s: float = BUILD_TIMEOUT_S

@@ -221,7 +221,9 @@ def _identity(state: RunState, plan: PlannedWorkload) -> dict[str, str]:
     used = {entry.candidate.backend for entry in plan.candidates} | {"problem"}
     sources = {name: digest for name, digest in plan.sources.items() if name in used}
     baselines = {baseline.name: baseline.candidate for baseline in plan.baselines}
-    return identity(plan.workload, state.environment, state.settings, sources, keys, baselines)
+    return identity(
+        plan.workload, state.environment, state.settings, sources, keys, baselines, required=state.request.required
+    )
 
 
 def _header(state: RunState, identities: Mapping[str, Mapping[str, str]]) -> JournalHeader:

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from autotune_cli.kernels.properties import Property
 from autotune_cli.kernels.registry import Candidate
 from autotune_cli.kernels.workload import AnyWorkload
 from autotune_cli.results.journal import Journal
@@ -45,6 +46,8 @@ class TaskSettings:
     """Key of the environment in the result file."""
     keep_own: bool = False
     """The user's own candidates are raced to the end as long as they are right."""
+    required: tuple[Property, ...] = ()
+    """What a candidate must be shown to keep, or it can't win."""
 
 
 @dataclass(frozen=True)

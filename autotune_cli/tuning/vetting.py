@@ -128,7 +128,12 @@ class Vetting:
         worker = self._worker
         try:
             vetted: Vetted = worker.ask(
-                Vet(self._task.workload, candidate, self._task.policy.rough_iterations),
+                Vet(
+                    self._task.workload,
+                    candidate,
+                    self._task.policy.rough_iterations,
+                    self._task.settings.required,
+                ),
                 self._task.settings.timeout_s,
                 self._task.phase,
                 end=end,

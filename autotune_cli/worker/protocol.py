@@ -23,6 +23,9 @@ REFERENCE_PHASE = "reference"
 JUDGE_PHASE = "judge"
 """The phase in which an output is judged and inputs are looked at for changes: no candidate's time either."""
 
+PROPERTIES_PHASE = "properties"
+"""The phase in which a candidate runs again and again, as something is required of it beside being right."""
+
 BUILD_PHASES = ("build", "modules")
 """Phases in which something may be compiled. Modules are there already, but that is for the library to find out."""
 

@@ -28,6 +28,7 @@ class AttentionFamily(Family[AttentionWorkload]):
     on_request = ("attention.verify",)
     step_modes = steps.MODES
     served = MappingProxyType({kind: f"attention.{kind}" for kind in ("decode", "prefill", "extend")})
+    properties = ("deterministic", "batch-invariant")
 
     def default_mode(self, operation: str) -> Mode:
         """Decode and verification run from a CUDA graph in servers; prefill and extend don't."""

@@ -97,6 +97,12 @@ def spans(lengths: Sequence[int]) -> Iterator[tuple[int, int]]:
     return itertools.pairwise(itertools.accumulate(lengths, initial=0))
 
 
+def rows_of(lengths: Sequence[int], requests: Sequence[int]) -> list[int]:
+    """Rows of these requests in a ragged tensor, in their order."""
+    every = list(spans(lengths))
+    return [row for request in requests for row in range(*every[request])]
+
+
 def indptr(lengths: Sequence[int]) -> torch.Tensor:
     """[len + 1] int32 on the CPU, where FlashInfer's plan wants it: on the GPU it costs a blocking copy."""
     return torch.tensor(list(itertools.accumulate(lengths, initial=0)), dtype=torch.int32)

@@ -10,13 +10,13 @@ import copy
 import itertools
 import math
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
-from autotune_cli.kernels.attention.paging import PagedKV, PageLayout, indptr, spans
+from autotune_cli.kernels.attention.paging import PagedKV, PageLayout, indptr, rows_of, spans
 from autotune_cli.kernels.attention.reference import AttentionReference, compute_reference, judge
 from autotune_cli.kernels.attention.trees import Tree, draw_trees
 from autotune_cli.kernels.attention.workload import AttentionWorkload, Lengths
@@ -293,6 +293,29 @@ class AttentionProblem:
         other = copy.copy(self)
         other.__dict__.pop("reference", None)
         other.lengths, other._whole, other._cut_pages = self.workload.lengths_at(point.context), self, {}
+        return other
+
+    @property
+    def batch(self) -> int:
+        """Requests."""
+        return len(self.lengths.kv)
+
+    def rows_of(self, requests: Sequence[int]) -> list[int]:
+        """Rows of ``q``, and of an output, that are those requests'."""
+        return rows_of(self.lengths.qo, requests)
+
+    def of_requests(self, requests: Sequence[int]) -> AttentionProblem:
+        """Only these requests, in that order, also more than once: a batch of its own, in pages of its own."""
+        other = copy.copy(self)
+        for made in ("qo_indptr", "reference"):
+            other.__dict__.pop(made, None)
+        other.workload = self.workload.model_copy(update={"batch": len(requests)})
+        other.lengths = Lengths(*(tuple(tokens[number] for number in requests) for tokens in self.lengths))
+        other.trees = None if self.trees is None else tuple(self.trees[number] for number in requests)
+        other.q = self.q[self.rows_of(requests)]
+        keys = rows_of(self.lengths.kv, requests)
+        other._keys, other._values = (_bits(part)[keys].view(part.dtype) for part in (self._keys, self._values))
+        other._pages, other._layouts, other._ragged, other._references = {}, {}, {}, {}
         return other
 
     def check(self, output: Any) -> Verdict:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import copy
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, Self
 
 import torch
 
-from autotune_cli.kernels.attention.paging import indptr
+from autotune_cli.kernels.attention.paging import indptr, rows_of
 from autotune_cli.kernels.attention.reference import AttentionReference
 from autotune_cli.kernels.attention.workload import Lengths
 from autotune_cli.kernels.family import Verdict
@@ -56,6 +56,29 @@ class LatentBatch(ABC):
     def qo_indptr(self) -> torch.Tensor:
         """[batch + 1] int32 on the CPU: where each request's queries begin."""
         return indptr(self.lengths.qo)
+
+    @property
+    def batch(self) -> int:
+        """Requests."""
+        return len(self.lengths.kv)
+
+    def rows_of(self, requests: Sequence[int]) -> list[int]:
+        """Rows of queries, and of an output, that are those requests'."""
+        return rows_of(self.lengths.qo, requests)
+
+    def of_requests(self, requests: Sequence[int]) -> Self:
+        """Only these requests, in that order, also more than once: a batch of its own, in other tensors."""
+        other = copy.copy(self)
+        for made in ("qo_indptr", "kv_indptr", "reference"):
+            other.__dict__.pop(made, None)
+        other.workload = self.workload.model_copy(update={"batch": len(requests)})
+        other.lengths = Lengths(*(tuple(tokens[number] for number in requests) for tokens in self.lengths))
+        other._take(self, requests)
+        return other
+
+    @abstractmethod
+    def _take(self, whole: Self, requests: Sequence[int]) -> None:
+        """Become a copy whose own tensors are those of some of the whole's requests."""
 
     def workspace(self, size: int) -> torch.Tensor:
         """``size`` bytes (uint8), zero at first, shared by all candidates that ask for as much."""

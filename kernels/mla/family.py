@@ -30,6 +30,7 @@ class MlaFamily(Family[MlaWorkload]):
     short_names = ("mla_decode", "mla_prefill", "mla_extend", "mla_sparse_decode")
     on_request = ("attention.mla_sparse_decode",)
     served = MappingProxyType({kind: f"attention.mla_{kind}" for kind in ("decode", "prefill", "extend")})
+    properties = ("deterministic", "batch-invariant")
 
     def default_mode(self, operation: str) -> Mode:
         """Decode runs from a CUDA graph in servers; prefill and extend don't."""

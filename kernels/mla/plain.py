@@ -11,7 +11,7 @@ from typing import Self
 
 import torch
 
-from autotune_cli.kernels.attention.paging import indptr
+from autotune_cli.kernels.attention.paging import indptr, rows_of
 from autotune_cli.kernels.attention.reference import AttentionReference
 from autotune_cli.kernels.attention.workload import Lengths
 from autotune_cli.kernels.mla.batch import LOGIT_SPREAD, LatentBatch
@@ -62,6 +62,11 @@ class PlainProblem(LatentBatch):
         counts = [end - begin for begin, end in zip(first, last, strict=True)]
         k, v = (torch.cat([whole[each] for each in rows]) for whole in (self.k, self.v))
         return KeysPart(k, v, indptr(counts), max(counts))
+
+    def _take(self, whole: Self, requests: Sequence[int]) -> None:
+        self.q = whole.q[whole.rows_of(requests)]
+        keys = rows_of(whole.lengths.kv, requests)
+        self.k, self.v = whole.k[keys], whole.v[keys]
 
     def inputs(self) -> Mapping[str, torch.Tensor]:
         return {"q": self.q, "keys": self.k, "values": self.v}

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
 import torch
 
-from autotune_cli.kernels.attention.paging import PagedKV, PageLayout
+from autotune_cli.kernels.attention.paging import PagedKV, PageLayout, rows_of
 from autotune_cli.kernels.attention.problem import GARBAGE, GARBAGE_ELSE
 from autotune_cli.kernels.attention.reference import AttentionReference
 from autotune_cli.kernels.attention.workload import Lengths
@@ -142,6 +142,12 @@ class MlaProblem(LatentBatch):
         other._pages, other._joined, other._workspaces = {}, {}, {}
         return other
 
+    def _take(self, whole: Self, requests: Sequence[int]) -> None:
+        queries = whole.rows_of(requests)
+        self.q_nope, self.q_pe = whole.q_nope[queries], whole.q_pe[queries]
+        self._tokens = _bits(whole._tokens)[rows_of(whole.lengths.kv, requests)].view(whole._tokens.dtype)
+        self._pages, self._joined, self._layouts = {}, {}, {}
+
     def inputs(self) -> Mapping[str, torch.Tensor]:
         queries = {"q_nope": self.q_nope, "q_pe": self.q_pe}
         made = {**self._joined, **{f"pages of {size}": pages.pool for size, pages in self._pages.items()}}
@@ -207,6 +213,10 @@ class SelectedProblem(MlaProblem):
         other = super().moved()
         other.selected, other._slots = self.selected.clone(), {}
         return other
+
+    def _take(self, whole: Self, requests: Sequence[int]) -> None:
+        super()._take(whole, requests)
+        self.selected, self._slots = whole.selected[list(requests)], {}
 
     def inputs(self) -> Mapping[str, torch.Tensor]:
         made = {f"slots in pages of {size}": slots for size, slots in self._slots.items()}

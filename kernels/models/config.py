@@ -94,6 +94,8 @@ def model_from_config(
         model_type=fields.model_type,
         num_attention_heads=_most_heads(fields),
         topk=topk,
+        index_heads=fields.index_n_heads,
+        index_dim=fields.index_head_dim,
         latent=latent,
         max_context=fields.max_position_embeddings,
     )

@@ -87,6 +87,8 @@ class Fields(_Nested):
     qk_rope_head_dim: Switch = None
     qk_nope_head_dim: Switch = None
     index_topk: Count | None = None
+    index_n_heads: Count | None = None
+    index_head_dim: Count | None = None
 
     # What kind of model it is.
     architectures: Names | None = None

@@ -87,6 +87,10 @@ class Model(Frozen):
     latent: LatentLayers | None = None
     topk: PositiveInt | None = None
     """Keys that a sparse indexer selects for each query; None: the model has none."""
+    index_heads: PositiveInt | None = None
+    """Query heads of that indexer; None: there is none, or the config.json doesn't say."""
+    index_dim: PositiveInt | None = None
+    """Numbers of its queries and keys."""
     max_context: PositiveInt | None = None
     """``max_position_embeddings``, in tokens."""
     notes: tuple[SkipValidation[str], ...] = ()

@@ -10,6 +10,7 @@ from typing import Any, cast
 from autotune_cli.errors import BadField
 from autotune_cli.kernels.base import ALL_DISTRIBUTIONS, CapturedScores, Cost, DeviceKind, Mode, Spread
 from autotune_cli.kernels.family import Family, SuiteModel, SuiteRequest
+from autotune_cli.kernels.properties import PROPERTIES
 from autotune_cli.kernels.shapes import Grid, Shape, narrow
 from autotune_cli.kernels.steps import StepLayer, StepRequest
 from autotune_cli.kernels.topk import cost as costs
@@ -48,6 +49,9 @@ _EXTENDS: dict[DeviceKind, Grid] = {
 }
 _EXTEND_REQUESTS = 4
 
+# Pages of an indexer's keys: DeepGEMM and SGLang have no others on an NVIDIA GPU.
+_INDEXER_PAGE = 64
+
 # On which backends are checked: full rows, rows of which only the GPU knows the lengths, and rows of 1,048,576. At
 # least four rows, where some kinds have more of their best scores than k in one row and fewer in the next.
 _CHECKED: dict[DeviceKind, Grid] = {
@@ -79,6 +83,20 @@ def _grids(operation: str, device_kind: DeviceKind) -> tuple[tuple[Grid, tuple[_
     return ((GRIDS[device_kind], ({},)),)
 
 
+def _indexers(request: SuiteRequest, given: _Batch) -> list[TopkWorkload]:
+    """Decode steps that compute their scores; none where the indexer isn't known.
+
+    Raises:
+        BadField: scores from a file.
+    """
+    if request.captured is not None:
+        raise BadField("scores_file", "topk.indexer computes its scores")
+    if given["index_heads"] is None or given["index_dim"] is None:
+        return []
+    shapes = narrow(_DECODES[request.device_kind], request.wanted)
+    return [_workload("topk.indexer", shape, {**given, "spread": request.spread or "uneven"}) for shape in shapes]
+
+
 def _checked(operation: str, device_kind: DeviceKind) -> Iterator[tuple[Shape, _Batch]]:
     """Shapes and batches: of a fused selection those that differ in what is passed with the scores."""
     shapes = _CHECKED[device_kind]
@@ -99,8 +117,9 @@ class TopkFamily(Family[TopkWorkload]):
     # It is no forward mode of a server's: it runs inside several.
     step_modes = ("topk",)
     step_kernels = "topk"
-    on_request = ("topk.paged", "topk.ragged")
+    on_request = ("topk.paged", "topk.ragged", "topk.indexer")
     served = MappingProxyType({"decode": "topk.select"})
+    properties = PROPERTIES
 
     def cost(self, workload: TopkWorkload) -> Cost:
         return costs.cost(workload)
@@ -116,6 +135,9 @@ class TopkFamily(Family[TopkWorkload]):
     def workloads(self, model: SuiteModel, operation: str, mode: Mode, request: SuiteRequest) -> list[TopkWorkload]:
         if model.topk is None:
             return []
+        indexer = {"index_heads": model.index_heads, "index_dim": model.index_dim}
+        if operation == "topk.indexer":
+            return _indexers(request, {"k": model.topk, "mode": mode, "page_size": _INDEXER_PAGE, **indexer})
         if request.captured is not None:
             return [TopkWorkload.of_captured(request.captured, operation, model.topk, mode, request.scores)]
         common = {"k": model.topk, "mode": mode, "distributions": request.scores}
@@ -128,6 +150,8 @@ class TopkFamily(Family[TopkWorkload]):
         ]
 
     def checks(self, operation: str, device_kind: DeviceKind) -> list[TopkWorkload]:
+        if operation == "topk.indexer":
+            return []
         common = {"k": _CHECKED_K, "mode": "eager", "distributions": ALL_DISTRIBUTIONS}
         return [
             _workload(operation, shape, {**common, "spread": shape.spread, **batch})
@@ -135,6 +159,8 @@ class TopkFamily(Family[TopkWorkload]):
         ]
 
     def why_none(self, model: SuiteModel, operation: str) -> str:
+        if model.topk is not None and operation == "topk.indexer":
+            return "its config.json doesn't say what its indexer's heads are: index_n_heads, index_head_dim"
         return "it has no sparse indexer, so no top-k; deepseek-v3.2 has"
 
     def step_layers(self, model: SuiteModel, request: StepRequest) -> list[StepLayer]:

@@ -6,7 +6,8 @@ All tensors are int32, on the device of the scores.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 
 import torch
@@ -49,6 +50,37 @@ class Layout:
     def moved(self) -> Layout:
         """The same in other tensors."""
         return replace(self, **{name: tensor.clone() for name, tensor in self.inputs().items()})
+
+    def of_requests(
+        self, requests: Sequence[int], rows: Sequence[int], counts: Sequence[int], row_starts: torch.Tensor | None
+    ) -> Layout:
+        """Of a batch of these requests only, in that order.
+
+        Args:
+            rows: of the whole batch, those of the part.
+            counts: how many of them each request has.
+            row_starts: [rows of the part], where they have such.
+        """
+        offsets = self.topk_indices_offset
+        device = self.row_to_table.device
+        part = replace(
+            self,
+            cu_seqlens_q=torch.tensor([0, *itertools.accumulate(counts)], dtype=torch.int32, device=device),
+            row_to_table=self.row_to_table[rows],
+            row_starts=row_starts,
+            topk_indices_offset=None if offsets is None else offsets[rows],
+        )
+        kept = list(requests)
+        if self.batch_idx_list is not None:
+            return replace(part, batch_idx_list=self.batch_idx_list[kept])
+        numbers = torch.arange(len(kept), dtype=torch.int32)
+        part = replace(part, row_to_table=numbers.repeat_interleave(torch.tensor(counts)).to(device))
+        if self.page_table is None or self.owner_of is None:
+            return part
+        # Of a request that is there twice the judge knows the last place only. What is nobody's (-1) stays so.
+        renamed = torch.full((len(self.page_table) + 1,), -1, dtype=torch.int32, device=device)
+        renamed[kept] = numbers.to(device)
+        return replace(part, page_table=self.page_table[kept], owner_of=renamed[self.owner_of.long()])
 
     def positions(self, output: torch.Tensor) -> torch.Tensor:
         """From slots or ragged indices int32 [rows, k] back to the positions in their rows' windows; -1 stays -1, and

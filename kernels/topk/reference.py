@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +34,11 @@ class TopkReference:
     """[rows], of the scores' type: the smallest score to select; meaningless where ``need`` is 0."""
     ties: torch.Tensor
     """int64 [rows]: how many of the scores to select equal ``threshold``."""
+
+    def of_rows(self, rows: Sequence[int]) -> TopkReference:
+        """That of these rows, in their order."""
+        kept = list(rows)
+        return TopkReference(self.k, self.need[kept], self.threshold[kept], self.ties[kept])
 
 
 def make_reference(
@@ -76,9 +81,9 @@ def judge(
     NaN equals nothing. The error of a row is the number of missing scores, duplicates, unreachable indices and -1s
     before an index; that of an output which isn't such a tensor is k.
     """
-    malformed = _malformed(output, scores, reference.k)
-    if malformed:
-        return Verdict(False, float(reference.k), 0.0, MEASURE, malformed)
+    wrong = malformed(output, scores, reference.k)
+    if wrong:
+        return Verdict(False, float(reference.k), 0.0, MEASURE, wrong)
     rows = scores.shape[0]
     found = output if to_positions is None else to_positions(output)
     begins = torch.zeros_like(lengths) if starts is None else starts
@@ -103,7 +108,7 @@ def judge(
     return Verdict(False, float(error), 0.0, MEASURE, message)
 
 
-def _malformed(output: Any, scores: torch.Tensor, k: int) -> str | None:
+def malformed(output: Any, scores: torch.Tensor, k: int) -> str | None:
     """Why ``output`` can't be judged row by row, or None."""
     if not isinstance(output, torch.Tensor):
         return f"returned {type(output).__name__}, not a tensor"

@@ -19,9 +19,14 @@ from autotune_cli.kernels.base import (
     spread_lengths,
 )
 
-TopkOperation = Literal["topk.select", "topk.paged", "topk.ragged"]
+TopkOperation = Literal["topk.select", "topk.paged", "topk.ragged", "topk.indexer"]
 """``select``: positions in a row. Fused with what SGLang's sparse attention reads next: ``paged``, slots of a KV cache,
-by a page table; ``ragged``, indices of keys that lie one behind the other."""
+by a page table; ``ragged``, indices of keys that lie one behind the other. ``indexer``: as ``paged``, with the scores,
+which are computed from an indexer's FP8 queries and keys: what a decode step pays."""
+
+
+PAGED: tuple[TopkOperation, ...] = ("topk.paged", "topk.indexer")
+"""Those whose keys lie in pages."""
 
 
 class TopkWorkload(BaseWorkload):
@@ -49,6 +54,10 @@ class TopkWorkload(BaseWorkload):
     """A row holds scores of all requests' keys side by side, of which its window is its own request's (extend)."""
     batch_idx_list: bool = False
     """The requests are some rows of a larger page table, in another order (prefill context parallelism)."""
+    index_heads: PositiveInt | None = None
+    """Query heads whose products with a key are a score; of ``topk.indexer``."""
+    index_dim: PositiveInt | None = None
+    """Numbers of a query and of a key; of ``topk.indexer``."""
 
     @model_validator(mode="after")
     def _has_scores(self) -> TopkWorkload:
@@ -61,17 +70,22 @@ class TopkWorkload(BaseWorkload):
 
     @model_validator(mode="after")
     def _fits_its_operation(self) -> TopkWorkload:
-        paged, fused = self.operation == "topk.paged", self.operation != "topk.select"
+        paged, fused = self.operation in PAGED, self.operation != "topk.select"
         if self.page_size & (self.page_size - 1):
             raise ValueError("page_size is no power of two")
         if not paged and (self.page_size > 1 or self.batch_idx_list):
-            raise ValueError("only topk.paged has pages")
+            raise ValueError("only topk.paged and topk.indexer have pages")
         if not fused and (self.requests is not None or self.packed):
             raise ValueError("only fused selections have requests")
         if self.request_count > self.rows or self.keys < 1:
             raise ValueError("more requests than rows, or than scores of a row")
         if self.packed and self.requests is None:
             raise ValueError("packed rows are of several requests")
+        computed = self.operation == "topk.indexer"
+        if (self.index_heads is None or self.index_dim is None) == computed:
+            raise ValueError("index_heads and index_dim are of topk.indexer, which needs both")
+        if computed and (self.requests is not None or self.batch_idx_list or self.captured is not None):
+            raise ValueError("topk.indexer is a decode step: a query of each request, whose scores it computes")
         return self
 
     @property
@@ -115,7 +129,8 @@ class TopkWorkload(BaseWorkload):
     @property
     def _batch(self) -> str:
         """`` page64 4 requests packed``, as far as a fused selection has it."""
-        page = f" page{self.page_size}" if self.operation == "topk.paged" else ""
+        page = f" page{self.page_size}" if self.operation in PAGED else ""
+        page += "" if self.index_heads is None else f" heads {self.index_heads}x{self.index_dim}"
         requests = "" if self.requests is None else f" {self.requests} requests"
         return page + requests + " packed" * self.packed + " batch_idx_list" * self.batch_idx_list
 

@@ -122,7 +122,7 @@ def test_bad_value_is_one_line_and_exit_2(
     assert last.startswith("error: ")
     assert re.search(BAD[options], last), last
     # Of an unknown backend it names all that there are.
-    assert len(last) < 1200
+    assert len(last) < 1600
     assert finished.out == ""
     assert list(tmp_path.iterdir()) == []
 

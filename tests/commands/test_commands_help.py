@@ -138,7 +138,7 @@ def test_examples_fit_and_can_be_copied_where_they_are_long(name: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (("tune", "--quik"), "no such option: --quik (see 'autotune tune -h')"),
+        (("tune", "--xyz"), "no such option: --xyz (see 'autotune tune -h')"),
         (("tun",), "no such command 'tun'. Did you mean 'tune'? (see 'autotune -h')"),
         (("show", "a", "b\n"), "got unexpected extra argument(s) (b\\x0a) (see 'autotune show -h')"),
         (("--nope",), "no such option: --nope (see 'autotune -h')"),

@@ -274,5 +274,9 @@ def test_the_page_names_fields_that_exist() -> None:
     told = {field.name for field in dataclasses.fields(layout)} - {"position_of", "owner_of"}
     assert told <= rows("The problem")
     objects.append(layout)
+    steps = {"operation": "topk.indexer", "index_heads": 2, "index_dim": 8}
+    indexer = make_topk(TopkWorkload.model_validate(select.model_dump() | steps), "computed", "cpu", 0).indexer
+    assert {field.name for field in dataclasses.fields(indexer)} <= rows("The problem")
+    objects.append(indexer)
     for name in rows("The problem") - {"lengths"}:
         assert any(hasattr(each, name) for each in objects), name

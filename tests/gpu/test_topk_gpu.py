@@ -1,6 +1,6 @@
 """Every top-k candidate on a real GPU, eager and captured.
 
-sgl-kernel's may be wrong anywhere (which is why there is a check); the others must be right everywhere.
+Those of serving engines may be wrong anywhere (which is why there is a check); the others must be right everywhere.
 """
 
 from __future__ import annotations
@@ -11,10 +11,17 @@ import pytest
 import torch
 
 from autotune_cli.kernels.family import Verdict
+from autotune_cli.kernels.properties import PROPERTIES
 from autotune_cli.kernels.registry import REGISTRY, Candidate, Device, Prepared
 from autotune_cli.kernels.topk.family import FAMILY
 from autotune_cli.kernels.topk.problem import TopkProblem, cases, make_problem
 from autotune_cli.kernels.topk.workload import TopkWorkload
+from autotune_cli.tuning.cases import Cases
+from autotune_cli.tuning.launches import Launches
+from autotune_cli.tuning.messages import RoundEntry
+from autotune_cli.tuning.phases import PhaseReporter
+from autotune_cli.tuning.properties import PropertyChecker
+from autotune_cli.tuning.replays import Replays
 
 pytestmark = [
     pytest.mark.gpu,
@@ -26,6 +33,8 @@ SGL = "sgl_kernel.fast_topk_v2"
 # Touches illegal memory on scores that share 24 leading bits (FlashInfer 0.6.18), which ends the process: here it isn't
 # run, as 'autotune kernels --check topk' does that in a worker and says so.
 FATAL = ("flashinfer.top_k_page_table_transform", "multi_cta")
+# Nobody here answers for these.
+ENGINES = ("sgl_kernel", "sglang", "vllm", "deep_select")
 
 
 def load(rows: int, width: int, spread: str, mode: str = "eager") -> TopkWorkload:
@@ -51,6 +60,10 @@ def candidates(workload: TopkWorkload) -> list[Candidate]:
         for candidate in backend.candidates(workload, device())
         if backend.why_unsupported(workload, device(), candidate) is None
     ]
+
+
+def must_be_right(candidate: Candidate) -> bool:
+    return candidate.backend.partition(".")[0] not in ENGINES
 
 
 def output(problem: TopkProblem, candidate: Candidate, mode: str) -> torch.Tensor:
@@ -79,7 +92,7 @@ def verdict(problem: TopkProblem, candidate: Candidate, mode: str) -> Verdict:
 
 @pytest.mark.parametrize("mode", ["eager", "graph"])
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_every_candidate_but_sgl_is_right(shape: tuple[int, int, str], mode: str) -> None:
+def test_every_candidate_but_an_engines_is_right(shape: tuple[int, int, str], mode: str) -> None:
     workload = load(*shape, mode)
     wrong, right = [], dict.fromkeys(cases(workload), 0)
     for case in cases(workload):
@@ -87,7 +100,7 @@ def test_every_candidate_but_sgl_is_right(shape: tuple[int, int, str], mode: str
         for candidate in candidates(workload):
             found = verdict(problem, candidate, mode)
             right[case] += found.ok
-            if not found.ok and candidate.backend != SGL:
+            if not found.ok and must_be_right(candidate):
                 wrong.append(f"{candidate.key} on {case}: {found.message}")
     assert all(right.values()), right
     assert not wrong, "\n".join(wrong)
@@ -98,7 +111,7 @@ FUSED = [workload for operation in ("topk.paged", "topk.ragged") for workload in
 
 @pytest.mark.parametrize("mode", ["eager", "graph"])
 @pytest.mark.parametrize("workload", FUSED, ids=lambda workload: workload.title)
-def test_every_fused_candidate_but_sgls_is_right(workload: TopkWorkload, mode: str) -> None:
+def test_every_fused_candidate_but_an_engines_is_right(workload: TopkWorkload, mode: str) -> None:
     """Inputs of the matrix, with bfloat16 scores too where a backend takes them."""
     wrong = []
     for dtype in ("float32", "bfloat16"):
@@ -109,21 +122,73 @@ def test_every_fused_candidate_but_sgls_is_right(workload: TopkWorkload, mode: s
                 if candidate.backend == FATAL[0] and FATAL[1] in dict(candidate.knobs).values() and case == "shared24":
                     continue
                 found = verdict(problem, candidate, mode)
-                if not found.ok and not candidate.backend.startswith("sgl_kernel."):
+                if not found.ok and must_be_right(candidate):
                     wrong.append(f"{candidate.key} on {dtype} {case}: {found.message}")
     assert not wrong, "\n".join(wrong)
 
 
 @pytest.mark.parametrize("workload", FAMILY.checks("topk.select", "cuda"), ids=lambda workload: workload.title)
-def test_every_candidate_but_sgl_is_right_on_every_kind(workload: TopkWorkload) -> None:
+def test_every_candidate_but_an_engines_is_right_on_every_kind(workload: TopkWorkload) -> None:
     wrong = []
     for case in cases(workload):
         problem = drawn(workload, case)
         for candidate in candidates(workload):
             found = verdict(problem, candidate, "eager")
-            if not found.ok and candidate.backend != SGL:
+            if not found.ok and must_be_right(candidate):
                 wrong.append(f"{candidate.key} on {case}: {found.message}")
     assert not wrong, "\n".join(wrong)
+
+
+def opened(workload: TopkWorkload) -> tuple[Cases, Launches, PhaseReporter]:
+    phases = PhaseReporter("cuda", lambda name, subject: None)
+    found = Cases("cuda", 7, phases)
+    found.open(workload)
+    return found, Launches(found), phases
+
+
+def fused(operation: str, **fields: object) -> TopkWorkload:
+    given = {"operation": operation, "rows": 16, "width": 65536, "k": 2048, "mode": "graph", "spread": "uneven"}
+    return TopkWorkload.model_validate({**given, "distributions": ("normal", "relu"), **fields})
+
+
+CAPTURED = [fused("topk.select"), fused("topk.select", spread="even"), fused("topk.paged", page_size=64)]
+CAPTURED += [fused("topk.ragged", requests=4, packed=True)]
+
+
+@pytest.mark.parametrize("workload", CAPTURED, ids=lambda workload: workload.key)
+def test_every_candidate_but_an_engines_is_graph_safe(workload: TopkWorkload) -> None:
+    found, launches, phases = opened(workload)
+    unsafe = []
+    for candidate in candidates(workload):
+        launch = launches.get(RoundEntry(candidate))
+        for case in Replays(found, launches, phases).check(candidate, launch):
+            print(f"{workload.key}: {candidate.key}: {case.case}: {'graph safe' if case.ok else case.message}")
+            if not case.ok and must_be_right(candidate):
+                unsafe.append(f"{candidate.key} on {case.case}: {case.message}")
+        launches.clear()
+        assert found.is_unchanged(found.timed)
+    assert not unsafe, "\n".join(unsafe)
+
+
+@pytest.mark.parametrize("workload", CAPTURED, ids=lambda workload: workload.key)
+def test_flashinfer_keeps_what_its_knobs_promise(workload: TopkWorkload) -> None:
+    """What the others keep is printed: nothing is promised."""
+    found, launches, phases = opened(workload)
+    checker, broken = PropertyChecker(found, launches, phases), []
+    for candidate in candidates(workload):
+        knobs = dict(candidate.knobs)
+        promised = {"deterministic"} if knobs.get("deterministic") else set()
+        promised |= {f"tie-break={knobs['tie_break']}"} if knobs.get("tie_break") else set()
+        verdicts = checker.verdicts(candidate, launches.get(RoundEntry(candidate)), PROPERTIES)
+        for verdict in verdicts:
+            print(f"{workload.key}: {candidate.key}: {verdict.name}: {verdict.message or 'kept'}")
+        broken += [
+            f"{candidate.key}: {verdict.name}: {verdict.message}"
+            for verdict in verdicts
+            if not verdict.ok and verdict.name in promised
+        ]
+        launches.clear()
+    assert not broken, "\n".join(broken)
 
 
 @pytest.mark.parametrize(

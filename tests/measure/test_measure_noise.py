@@ -8,7 +8,7 @@ import pytest
 
 from autotune_cli.kernels.topk.workload import TopkWorkload
 from autotune_cli.measure.noise import NOISY_BAND, likely_cause, why_noisy
-from autotune_cli.results.schema import CandidateResult, Choice, Conditions, WorkloadResult
+from autotune_cli.results.schema import CandidateResult, Choice, Conditions, PropertyVerdict, WorkloadResult
 
 WINNER, BEATEN = "winner", "beaten"
 
@@ -46,6 +46,14 @@ def test_an_everyday_result_is_not_noisy() -> None:
     assert why_noisy(result()) is None
     assert why_noisy(result(noise=NOISY_BAND)) is None
     assert why_noisy(result(noise=None)) is None
+
+
+def test_a_faster_one_that_was_not_to_win_is_no_contradiction() -> None:
+    faster = candidate(BEATEN, 40.0)
+    assert "did not beat it" in (why_noisy(result(candidate(WINNER, 100.0), faster)) or "")
+    verdict = PropertyVerdict(name="deterministic", ok=False, message="3 of 7 runs differed")
+    barred = faster.model_copy(update={"properties": (verdict,)})
+    assert why_noisy(result(candidate(WINNER, 100.0), barred)) is None
 
 
 def test_a_band_over_ten_per_cent_is() -> None:

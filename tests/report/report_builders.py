@@ -20,7 +20,7 @@ from autotune_cli.report.changes import changes_of
 from autotune_cli.report.making import make_page
 from autotune_cli.report.model import ReportPage
 from autotune_cli.report.page import page_html
-from autotune_cli.results.schema import Conditions, RunFile
+from autotune_cli.results.schema import Conditions, ConstraintCost, PropertyVerdict, RunFile
 
 ROOT = Path(__file__).parents[2]
 SESSIONS = sorted((ROOT / "tests" / "data" / "diff").glob("h200.*.json"))
@@ -81,6 +81,15 @@ def hostile_run(*texts: str, faster: float = 1.0) -> RunFile:
         for workload in (decode(number + 1), topk(number + 1)):
             results.append(result(workload, *candidates, conditions=clocks, stopped=text, warnings=(text,)))
     return run_file(*results, environment=environment, command=("autotune", *texts), name=every, program=every)
+
+
+def priced_run() -> RunFile:
+    """A run whose winner had to be deterministic, and takes a quarter longer than one that isn't."""
+    kept = PropertyVerdict(name="deterministic", ok=True, compared=7)
+    loose = PropertyVerdict(name="deterministic", ok=False, compared=7, message="3 of 7 runs differed in 1 of 16 rows")
+    entries = (candidate("strict", 125.0, properties=(kept,)), candidate("loose", 100.0, properties=(loose,)))
+    cost = ConstraintCost(best="strict", without="loose", ratio=1.25)
+    return run_file(result(topk(), *entries, winner="strict", required=("deterministic",), constraint=cost))
 
 
 def page_of(*runs: RunFile, baseline: str | None = None) -> ReportPage:

@@ -10,7 +10,18 @@ from importlib import resources
 from itertools import pairwise
 
 import pytest
-from report_builders import HOSTILE, SESSIONS, Element, data_of, hostile_run, html_of, page_of, small_run, tree_of
+from report_builders import (
+    HOSTILE,
+    SESSIONS,
+    Element,
+    data_of,
+    hostile_run,
+    html_of,
+    page_of,
+    priced_run,
+    small_run,
+    tree_of,
+)
 
 from autotune_cli.report.page import json_in_html
 from autotune_cli.results.files import read_run
@@ -332,3 +343,11 @@ def test_of_two_devices_each_has_a_part() -> None:
     assert [each.device for each in page.results] == ["NVIDIA H100 80GB HBM3", "NVIDIA H200"]
     assert [each.failures[0].candidate for each in page.results] == ["sgl_kernel.fast_topk_v2"] * 2
     assert not page.results[0].baselines
+
+
+def test_what_is_required_and_what_it_costs_is_among_a_workloads_facts() -> None:
+    (part,) = page_of(priced_run()).results
+    (workload,) = part.workloads
+    told = "not deterministic: 3 of 7 runs differed in 1 of 16 rows"
+    assert any("deterministic costs +25.0 %" in fact and told in fact for fact in workload.facts)
+    assert told in " ".join(row.note for row in workload.candidates)

@@ -125,3 +125,11 @@ def test_environment_key_is_short_and_stable() -> None:
 @pytest.mark.parametrize("changes", [{"driver": "1"}, {"python": "3.13"}, {"variables": {}}, {"power_limit_w": 1.0}])
 def test_environment_key_tells_environments_apart(changes: dict[str, Any]) -> None:
     assert environment_key(environment(**changes)) != environment_key(environment())
+
+
+def test_what_is_required_is_part_of_it() -> None:
+    required = identity(
+        decode(), environment(), settings(), SOURCES, KEYS, required=("deterministic", "batch-invariant")
+    )
+    assert explain(BASE, required) == ["required none -> deterministic; batch-invariant"]
+    assert "required" not in BASE

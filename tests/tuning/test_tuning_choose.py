@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from autotune_cli.measure.statistics import median
 from autotune_cli.tuning.choose import choose
+from autotune_cli.tuning.constraint import constraint_cost
 
 MARGIN = 0.005
 
@@ -161,3 +162,29 @@ def test_a_tie_with_the_default_does_not_hide_that_another_baseline_is_faster() 
     alone = choose(table, list(table), "default", 0.01, held=("default",))
     assert alone is not None
     assert alone.winner == "default"
+
+
+def test_one_that_may_not_win_is_still_what_a_speedup_is_over() -> None:
+    raced = {"default": times(100.0), "a": times(200.0), "b": times(50.0)}
+    choice = choose(raced, ["default", "a", "b"], "default", MARGIN, barred=("default", "b"))
+    assert choice is not None
+    assert (choice.winner, choice.best, choice.tie_set) == ("a", "a", ("a",))
+    assert (choice.default, choice.speedup) == ("default", pytest.approx(0.5))
+    assert choose(raced, ["default", "a", "b"], "default", MARGIN, barred=("default", "a", "b")) is None
+
+
+def test_what_a_constraint_costs() -> None:
+    raced = {"a": times(200.0), "b": times(50.0), "c": times(150.0), "d": {}}
+    cost = constraint_cost("a", raced, barred=("b", "d"))
+    assert cost is not None
+    assert (cost.best, cost.without, cost.ratio) == ("a", "b", pytest.approx(4.0))
+    low, high = cost.interval or (0.0, 0.0)
+    assert low < 4.0 < high < 4.1
+    # Slower ones that may not win cost nothing to do without, and others that may are no price.
+    free = constraint_cost("b", raced, barred=("a",))
+    assert free is not None
+    assert (free.without, free.ratio, free.interval) == ("b", 1.0, (1.0, 1.0))
+    assert constraint_cost("a", {"a": {0: 2.0}, "b": {1: 1.0}}, barred=("b",)) is None
+    once = constraint_cost("a", {"a": {0: 2.0}, "b": {0: 1.0}}, barred=("b",))
+    assert once is not None
+    assert (once.ratio, once.interval) == (pytest.approx(2.0), None)

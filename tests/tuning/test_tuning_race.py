@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
@@ -25,6 +26,8 @@ def run(
     default: str | None = None,
     policy: RacePolicy = POLICY,
     held: frozenset[str] = frozenset(),
+    barred: Mapping[str, str] | None = None,
+    kept: frozenset[str] = frozenset(),
 ) -> tuple[Race, int]:
     """Race kernels of these true times; the race, and how many measurements it took."""
     generator = random.Random(seed)
@@ -32,7 +35,7 @@ def run(
     def measured(key: str) -> float:
         return truth[key] * math.exp(generator.gauss(0.0, spread))
 
-    race = Race(policy, list(truth), default, held)
+    race = Race(policy, list(truth), default, held, kept, barred or {})
     race.cut_rough({key: measured(key) for key in truth})
     number = taken = 0
     while race.finished() is None:
@@ -95,6 +98,35 @@ def test_exhaustive_drops_no_candidate() -> None:
     race, _ = run({"a": 10.0, "b": 11.0, "c": 100.0}, policy=RacePolicy(exhaustive=True))
     assert not race.dropped
     assert {len(times) for times in race.times.values()} == {POLICY.rounds}
+
+
+WHY = {"fast": "not deterministic", "faster": "not deterministic"}
+
+
+def test_those_that_may_not_win_put_no_other_out() -> None:
+    truth = {"fast": 5.0, "faster": 4.0, "a": 10.0, "b": 10.02}
+    race, _ = run(truth, barred=WHY, kept=frozenset({"faster"}))
+    assert race.best in ("a", "b")
+    assert race.best_us == pytest.approx(10.0, rel=0.1)
+    assert race.dropped == {"fast": "not deterministic"}
+    # The other one is raced to the end, for what it costs to do without it.
+    assert len(race.times["faster"]) == len(race.times["a"])
+    assert not race.overlooked("a")
+    # A candidate that turns out wrong brings none of them back.
+    race.fail("b", "wrong after the race")
+    assert set(race.dropped) == {"b", "fast"}
+
+
+def test_only_those_that_may_not_win_are_no_race() -> None:
+    race = Race(POLICY, ["fast", "faster"], barred=WHY, kept=frozenset({"fast"}))
+    race.cut_rough({"fast": 5.0, "faster": 4.0})
+    assert race.finished() == "none left"
+    assert race.best is None
+
+
+def test_alone_among_those_that_may_win_it_ends_early() -> None:
+    race, _ = run({"fast": 9.9, "a": 10.0}, barred=WHY, kept=frozenset({"fast"}))
+    assert race.finished() == "separated"
 
 
 def test_far_behind_in_the_vetting_is_not_raced() -> None:

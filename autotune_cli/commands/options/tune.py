@@ -13,6 +13,7 @@ from autotune_cli.commands.helping import complete_words
 from autotune_cli.commands.kinds import ROUNDS, Counts, Duration
 from autotune_cli.commands.options import shared
 from autotune_cli.commands.options import traffic as served
+from autotune_cli.kernels.properties import PROPERTIES
 from autotune_cli.measure.timers import in_words, known_timers
 
 _SUITE = "What to tune"
@@ -170,6 +171,16 @@ class TuneOptions:
             "'mine' (what --kernels registers), or how a backend's or candidate's name begins.",
             metavar="NAME",
             rich_help_panel=_WHICH,
+        ),
+    ] = None
+    require: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Let only kernels win that are shown to be deterministic, batch-invariant, or (top-k) tie-break=small "
+            "or tie-break=large, and tell what that costs; may be repeated.",
+            metavar="PROPERTY",
+            rich_help_panel=_WHICH,
+            autocompletion=complete_words(*PROPERTIES),
         ),
     ] = None
     cache: Annotated[

@@ -15,12 +15,13 @@ from autotune_cli.results.schema.candidate import (
     HostTime,
     Kernel,
     KnobValue,
+    PropertyVerdict,
     Status,
 )
 from autotune_cli.results.schema.conditions import Ceilings, Conditions, Environment, Settings
 from autotune_cli.results.schema.run import SCHEMA_VERSION, RunFile, schema_text
 from autotune_cli.results.schema.traffic import StandsFor, Traffic
-from autotune_cli.results.schema.workload import BaselineResult, Choice, WorkloadResult
+from autotune_cli.results.schema.workload import BaselineResult, Choice, ConstraintCost, WorkloadResult
 
 __all__ = [
     "FAILED",
@@ -32,11 +33,13 @@ __all__ = [
     "Ceilings",
     "Choice",
     "Conditions",
+    "ConstraintCost",
     "Environment",
     "FileRecord",
     "HostTime",
     "Kernel",
     "KnobValue",
+    "PropertyVerdict",
     "RunFile",
     "Settings",
     "StandsFor",

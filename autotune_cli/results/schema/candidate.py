@@ -52,6 +52,18 @@ class CaseEvidence(FileRecord):
     message: str = ""
 
 
+class PropertyVerdict(FileRecord):
+    """Whether a candidate keeps what was required of it, as it was measured."""
+
+    name: str
+    """``deterministic``, ``batch-invariant``, ``tie-break=small`` or ``tie-break=large``."""
+    ok: bool
+    compared: NonNegativeInt = 0
+    """Outputs that were compared with others: of further runs, of other batches."""
+    message: str = ""
+    """What speaks against it; empty where it is kept."""
+
+
 class HostTime(FileRecord):
     """Median host time of preparing and launching, apart from the kernels."""
 
@@ -74,6 +86,8 @@ class CandidateResult(FileRecord):
     """A command that makes an unavailable candidate available."""
     kernels: tuple[Kernel, ...] = ()
     evidence: tuple[CaseEvidence, ...] = ()
+    properties: tuple[PropertyVerdict, ...] = ()
+    """Of a candidate that is right, one for each that the workload requires."""
     rough_us: PositiveFloat | None = None
     """One rough time from the vetting, also of wrong candidates."""
     rough_points_us: tuple[PositiveFloat, ...] = ()
@@ -97,6 +111,11 @@ class CandidateResult(FileRecord):
     def us_by_round(self) -> dict[int, float]:
         """The time of each round, in microseconds."""
         return dict(zip(self.rounds, self.rounds_us, strict=True))
+
+    @property
+    def broken(self) -> str:
+        """What it was required to keep and doesn't, in words: ``not deterministic: 3 of 7 runs differed ...``."""
+        return "; ".join(f"not {verdict.name}: {verdict.message}" for verdict in self.properties if not verdict.ok)
 
     @model_validator(mode="after")
     def _consistent(self) -> CandidateResult:

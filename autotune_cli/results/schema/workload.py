@@ -75,6 +75,19 @@ class BaselineResult(FileRecord):
         return self
 
 
+class ConstraintCost(FileRecord):
+    """What it costs that only candidates may win that keep what is required."""
+
+    best: str
+    """Key of the fastest that does."""
+    without: str
+    """Key of the fastest of all that are right; the same one where it costs nothing."""
+    ratio: PositiveFloat
+    """Time of ``best`` over that of ``without``."""
+    interval: tuple[PositiveFloat, PositiveFloat] | None = None
+    """99 % interval; None: one round gives none."""
+
+
 class WorkloadResult(FileRecord):
     """What is known of one workload."""
 
@@ -87,6 +100,10 @@ class WorkloadResult(FileRecord):
     candidates: tuple[CandidateResult, ...]
     choice: Choice | None = None
     """None: no candidate was right."""
+    required: tuple[str, ...] = ()
+    """Properties without which a candidate can't win: see :class:`PropertyVerdict`."""
+    constraint: ConstraintCost | None = None
+    """What that costs; None: nothing is required, or it isn't known."""
     baselines: tuple[BaselineResult, ...] = ()
     """The default first; then others that the winner is held to."""
     conditions: tuple[Conditions, ...] = ()
@@ -138,6 +155,9 @@ class WorkloadResult(FileRecord):
                 raise ValueError(f"{candidate.key}: status ok without rounds")
             if candidate.same_as is not None and candidate.same_as not in keys:
                 raise ValueError(f"{candidate.key}: the same as {candidate.same_as}, which is no candidate")
+        for priced in (self.constraint.best, self.constraint.without) if self.constraint else ():
+            if priced not in keys:
+                raise ValueError(f"{self.key}: what is required costs something over {priced}, which is no candidate")
         names = [baseline.name for baseline in self.baselines]
         if len(set(names)) != len(names):
             raise ValueError(f"{self.key}: a baseline is there twice")
@@ -154,6 +174,9 @@ class WorkloadResult(FileRecord):
                     raise ValueError(f"{self.key}: the choice names {key}, which is not a candidate")
                 if by_key[key].status not in MEASURED:
                     raise ValueError(f"{self.key}: the choice names {key}, which is {by_key[key].status}")
+                kept = {verdict.name for verdict in by_key[key].properties if verdict.ok}
+                if not kept.issuperset(self.required):
+                    raise ValueError(f"{self.key}: the choice names {key}, which doesn't keep what is required")
         return self
 
     def baseline(self, name: str | None = None) -> BaselineResult | None:

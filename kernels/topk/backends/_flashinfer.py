@@ -1,4 +1,4 @@
-"""What FlashInfer's top-k functions have in common: their knobs and how one is set. Registers no backend.
+"""What FlashInfer's top-k functions have in common: their knobs and how they are set and registered. Registers none.
 
 Rules read in 0.6.18.post1 (``flashinfer/topk.py``, ``data/include/flashinfer/topk.cuh``): ``ShouldUseFilteredTopK``
 takes the filtered kernel for tie-breaking and graph safety before it looks at ``FLASHINFER_TOPK_ALGO``, and the
@@ -7,6 +7,7 @@ multi-CTA radix kernel, whatever the variable says, where the filtered one doesn
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from autotune_cli.kernels.flashinfer_jit import jit_module
 from autotune_cli.kernels.modules import Module
+from autotune_cli.kernels.registry import Decorator, register
 
 if TYPE_CHECKING:
     from autotune_cli.kernels.registry import Device, Knob
@@ -30,6 +32,21 @@ FILTERED_SHARED_KIB = 128
 SHARED_KIB = {(7, 5): 64, (8, 6): 100, (8, 9): 100, (12, 0): 100, (12, 1): 100}
 
 
+def backend(operation: str, name: str) -> Decorator:
+    """Register a function of FlashInfer's, which takes all of the knobs."""
+    return register(
+        operation,
+        name=name,
+        knobs=knobs,
+        requires=("flashinfer",),
+        install="pip install 'kernel-autotune[cuda]'",
+        unsupported=unsupported,
+        modules=modules,
+        launch_knobs=("algorithm",),
+        forget=forget_buffers,
+    )
+
+
 def knobs(workload: TopkWorkload, device: Device) -> Iterator[Mapping[str, Knob]]:
     """Settings that differ in what they run or promise.
 
@@ -38,12 +55,13 @@ def knobs(workload: TopkWorkload, device: Device) -> Iterator[Mapping[str, Knob]
     ignore the algorithm.
     """
     for deterministic in (False, True):
-        promise: dict[str, Knob] = {"deterministic": True} if deterministic else {}
+        order: dict[str, Knob] = {"deterministic": True} if deterministic else {}
         for algorithm in ALGORITHMS:
-            yield {"algorithm": algorithm, **promise}
-        yield {"algorithm": "auto", **promise, "dsa_graph_safe": True}
-    for tie_break in ("small", "large"):
-        yield {"algorithm": "auto", "tie_break": tie_break}
+            yield {"algorithm": algorithm, **order}
+        for tie_break, graph_safe in itertools.product(TIE_BREAKS, (False, True)):
+            ties: dict[str, Knob] = {} if tie_break == "none" else {"tie_break": tie_break}
+            if ties or graph_safe:
+                yield {"algorithm": "auto", **order, **ties, **({"dsa_graph_safe": True} if graph_safe else {})}
 
 
 def unsupported(workload: TopkWorkload, device: Device, knobs: Mapping[str, Knob]) -> str | None:

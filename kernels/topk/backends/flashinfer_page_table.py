@@ -1,11 +1,10 @@
-"""``flashinfer.top_k_page_table_transform``: selection and page table in one kernel. Not run on a GPU yet."""
+"""``flashinfer.top_k_page_table_transform``: selection and page table in one kernel."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from autotune_cli.kernels.registry import register
 from autotune_cli.kernels.topk.backends import _flashinfer
 
 if TYPE_CHECKING:
@@ -14,17 +13,7 @@ if TYPE_CHECKING:
     from autotune_cli.kernels.topk.problem import TopkProblem
 
 
-@register(
-    "topk.paged",
-    name="flashinfer.top_k_page_table_transform",
-    knobs=_flashinfer.knobs,
-    requires=("flashinfer",),
-    install="pip install 'kernel-autotune[cuda]'",
-    unsupported=_flashinfer.unsupported,
-    modules=_flashinfer.modules,
-    launch_knobs=("algorithm",),
-    forget=_flashinfer.forget_buffers,
-)
+@_flashinfer.backend("topk.paged", "flashinfer.top_k_page_table_transform")
 def prepare(
     problem: TopkProblem,
     algorithm: str,

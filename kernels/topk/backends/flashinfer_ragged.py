@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from autotune_cli.kernels.registry import register
 from autotune_cli.kernels.topk.backends import _flashinfer
 
 if TYPE_CHECKING:
@@ -14,17 +13,7 @@ if TYPE_CHECKING:
     from autotune_cli.kernels.topk.problem import TopkProblem
 
 
-@register(
-    "topk.select",
-    name="flashinfer.top_k_ragged_transform",
-    knobs=_flashinfer.knobs,
-    requires=("flashinfer",),
-    install="pip install 'kernel-autotune[cuda]'",
-    unsupported=_flashinfer.unsupported,
-    modules=_flashinfer.modules,
-    launch_knobs=("algorithm",),
-    forget=_flashinfer.forget_buffers,
-)
+@_flashinfer.backend("topk.select", "flashinfer.top_k_ragged_transform")
 def prepare(
     problem: TopkProblem,
     algorithm: str,

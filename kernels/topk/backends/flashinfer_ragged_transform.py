@@ -1,13 +1,10 @@
-"""``flashinfer.top_k_ragged_transform``: selection and offsets of ragged keys in one kernel. With offsets and
-``row_starts`` not run on a GPU yet.
-"""
+"""``flashinfer.top_k_ragged_transform``: selection and offsets of ragged keys in one kernel."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from autotune_cli.kernels.registry import register
 from autotune_cli.kernels.topk.backends import _flashinfer
 
 if TYPE_CHECKING:
@@ -16,17 +13,7 @@ if TYPE_CHECKING:
     from autotune_cli.kernels.topk.problem import TopkProblem
 
 
-@register(
-    "topk.ragged",
-    name="flashinfer.ragged_transform",
-    knobs=_flashinfer.knobs,
-    requires=("flashinfer",),
-    install="pip install 'kernel-autotune[cuda]'",
-    unsupported=_flashinfer.unsupported,
-    modules=_flashinfer.modules,
-    launch_knobs=("algorithm",),
-    forget=_flashinfer.forget_buffers,
-)
+@_flashinfer.backend("topk.ragged", "flashinfer.ragged_transform")
 def prepare(
     problem: TopkProblem,
     algorithm: str,

@@ -1,4 +1,6 @@
-"""``sgl_kernel.fast_topk_v2``: what SGLang runs for DeepSeek sparse attention when nobody tunes."""
+"""``sgl_kernel.fast_topk_v2``: SGLang's unfused selection, which runs with ``SGLANG_DSA_FUSE_TOPK=0``. Fused, a decode
+step runs its JIT kernel v2 from 0.5.16 on, and an extend with a bf16 cache ``fast_topk_transform_fused``.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""sgl_kernel's fused selections: what SGLang runs by default, from 0.5.16 on only where its JIT kernel has no path.
-
-Not run on a GPU yet.
-"""
+"""sgl_kernel's fused selections: what SGLang runs by default, from 0.5.16 on only where its JIT kernel has no path."""
 
 from __future__ import annotations
 

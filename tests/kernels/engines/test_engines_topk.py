@@ -33,6 +33,8 @@ def found(name: str, load: TopkWorkload, version: str = "0.5.23", device: Device
 DECODE, EXTEND = workload(), workload(requests=4, packed=True)
 RAGGED = workload("topk.ragged", requests=4, packed=True)
 FUSED, RAGGED_FUSED = "sgl_kernel.fast_topk_transform_fused", "sgl_kernel.fast_topk_transform_ragged_fused"
+FIRST_JIT, JIT = "sglang.topk_transform_512_v2", "sglang.topk_transform_paged_v2"
+RAGGED_JIT = "sglang.topk_transform_ragged_v2"
 PAGE_TABLE, OF_RAGGED = "flashinfer.top_k_page_table_transform", "flashinfer.ragged_transform"
 
 
@@ -41,15 +43,13 @@ PAGE_TABLE, OF_RAGGED = "flashinfer.top_k_page_table_transform", "flashinfer.rag
     [
         ("0.5.10", FUSED, FUSED, RAGGED_FUSED),
         ("0.5.13", FUSED, FUSED, RAGGED_FUSED),
-        ("0.5.16", None, FUSED, RAGGED_FUSED),
-        ("0.5.23", None, FUSED, None),
+        ("0.5.16", FIRST_JIT, FUSED, RAGGED_FUSED),
+        ("0.5.23", JIT, FUSED, RAGGED_JIT),
     ],
 )
-def test_the_default_by_version(version: str, decode: str | None, extend: str, ragged: str | None) -> None:
+def test_the_default_by_version(version: str, decode: str, extend: str, ragged: str) -> None:
     for load, wanted in ((DECODE, decode), (EXTEND, extend), (RAGGED, ragged)):
-        result = found("sglang", load, version)
-        assert result.candidate == wanted
-        assert wanted or "SGLang's JIT kernel topk_transform_" in (result.missing or "")
+        assert found("sglang", load, version).candidate == wanted
     off = "SGLANG_OPT_USE_TOPK_V2=no sglang"
     assert [found(off, each, version).candidate for each in (DECODE, EXTEND, RAGGED)] == [FUSED, FUSED, RAGGED_FUSED]
 
@@ -57,8 +57,8 @@ def test_the_default_by_version(version: str, decode: str | None, extend: str, r
 def test_a_named_backend_does_not_run_in_a_decode_step_of_0_5_16() -> None:
     for name in ("flashinfer", "torch"):
         result = found(f"sglang --dsa-topk-backend {name}", DECODE, "0.5.16")
-        assert result.candidate is None
-        assert "it runs whatever backend is named" in (result.missing or "")
+        assert result.candidate == FIRST_JIT
+        assert "whatever backend is named" in result.source
     assert found(FI, DECODE).candidate == f"{PAGE_TABLE}(algorithm=auto,dsa_graph_safe=true)"
     assert found(FI, EXTEND, "0.5.16").candidate == f"{PAGE_TABLE}(algorithm=auto,dsa_graph_safe=true)"
 
@@ -123,6 +123,22 @@ def test_other_k_and_other_machines() -> None:
         on_cpu = found("sglang", load, device=CPU)
         assert on_cpu.candidate == "torch.topk_transform"
         assert on_cpu.stand_in
+
+
+def test_what_scores_and_selects_in_a_decode_step() -> None:
+    indexer = {"page_size": 64, "index_heads": 64, "index_dim": 128}
+    load = workload("topk.indexer", **indexer)
+    assert found("sglang", load).candidate == "deep_gemm.indexer_sglang"
+    with_flashinfer = found(FI, load)
+    assert with_flashinfer.candidate == "deep_gemm.indexer_flashinfer(algorithm=auto,dsa_graph_safe=true)"
+    assert with_flashinfer.stand_in
+    for name, version in (("sglang", "0.5.16"), ("SGLANG_DSA_FUSE_TOPK=0 sglang", "0.5.23"), (FI, "0.5.16")):
+        assert "no candidate yet" in (found(name, load, version).missing or "")
+    assert found("sglang", load, device=CPU).candidate == "torch.indexer"
+    for name in ("sglang", FI):
+        planned = plan(load, H100, [parse_baseline(name)])
+        (entry,) = (entry for entry in planned.candidates if entry.default)
+        assert entry.status in (None, "unavailable")
 
 
 def test_variables_are_part_of_a_baselines_name() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import dataclass, field
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 import torch
@@ -90,6 +90,111 @@ def fake_flashinfer(monkeypatch: pytest.MonkeyPatch) -> FakeFlashInfer:
     module.top_k_page_table_transform = fake.top_k_page_table_transform  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "flashinfer", module)
     return fake
+
+
+@pytest.fixture
+def fake_sglang(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """SGLang's JIT kernels as their Python wrappers describe them; the calls by name."""
+    calls: list[str] = []
+
+    def plan_topk_v2(seq_lens, static_threshold=-1):
+        calls.append("plan")
+        plan = torch.zeros(len(seq_lens) + 1, 2, dtype=torch.int32)
+        plan[1:, 1] = seq_lens
+        return plan
+
+    def paged(scores, seq_lens, page_tables, out_page_indices, page_size, metadata, out_raw_indices=None):
+        calls.append("paged")
+        assert scores.dtype == torch.float32
+        assert scores.stride(0) % 4 == 0
+        assert out_page_indices.dtype == seq_lens.dtype == torch.int32
+        assert page_tables is None or len(page_tables) == len(scores)
+        # It goes by the plan, so a stale one shows.
+        assert metadata.shape == (len(scores) + 1, 2)
+        positions = select(scores, metadata[1:, 1], out_page_indices.shape[1])
+        batch = torch.arange(len(scores))
+        out_page_indices.copy_(positions if page_tables is None else slots(page_tables, batch, positions, page_size))
+
+    def ragged(scores, seq_lens, *, out_offsets, out_indices, row_starts=None):
+        calls.append("ragged")
+        for row, start in enumerate([] if row_starts is None else row_starts.tolist()):
+            scores[row, start - start % 4 : start] = -torch.inf
+        out = select(scores, seq_lens, out_indices.shape[1], row_starts)
+        out_indices.copy_(torch.where(out < 0, out, out + out_offsets[:, None]))
+
+    def topk(
+        input, topk, *, sorted=False, begin=None, end=None, indices_type=torch.int32, sorted_index=False, hint=None,
+        output_idx=None, output_idx_offset=None, idx_oob_fill_value=2147483647, value_oob_fill_value=-torch.inf,
+        return_value=False, abort_when_nan_found=False,
+    ):  # fmt: skip
+        calls.append("deep_select")
+        assert input.stride(0) * input.element_size() % 128 == 0
+        assert indices_type == torch.int32
+        lengths = torch.full((len(input),), input.shape[1], dtype=torch.int32) if end is None else end
+        out = select(input.float(), lengths, topk)
+        if sorted_index:
+            out = out.masked_fill(out < 0, 2**31 - 1).sort(dim=1).values
+            out = out.masked_fill(out == 2**31 - 1, -1)
+        # In rows of a multiple of 32 bytes.
+        wide = torch.empty(len(out), -(-topk // 8) * 8, dtype=torch.int32)
+        wide[:, :topk] = out.masked_fill(out < 0, idx_oob_fill_value)
+        return None, wide[:, :topk]
+
+    def topk_page_transform(
+        input, topk, *, page_table, page_size, end=None, sorted_index=False, output_idx=None, idx_oob_fill_value=-1,
+        abort_when_nan_found=False,
+    ):  # fmt: skip
+        assert page_table.shape[1] * page_size >= input.shape[1]
+        _, out = deep_select.topk(input, topk, end=end, sorted_index=sorted_index, idx_oob_fill_value=-1)
+        return slots(page_table, torch.arange(len(input)), out, page_size)
+
+    def module(name: str, **functions: object) -> ModuleType:
+        made = ModuleType(name)
+        vars(made).update(functions)
+        monkeypatch.setitem(sys.modules, name, made)
+        return made
+
+    first, now = "sglang.jit_kernel.dsv4.topk", "sglang.kernels.ops.attention.dsv4.topk"
+    module(first, plan_topk_v2=plan_topk_v2, topk_transform_512_v2=paged)
+    module(now, plan_topk_v2=plan_topk_v2, topk_transform_paged_v2=paged, topk_transform_ragged_v2=ragged)
+    name = "sglang.kernels.ops.attention.deep_select"
+    deep_select = module(name, topk=topk, topk_page_transform=topk_page_transform)
+    monkeypatch.setitem(sys.modules, "deep_select", deep_select)
+    return calls
+
+
+@pytest.fixture
+def fake_vllm(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """vLLM's operators as it calls them; the calls by name."""
+    calls: list[str] = []
+
+    def with_workspace(name: str) -> object:
+        def select_rows(logits, lengths, output, workspace, k, max_seq_len):
+            calls.append(name)
+            assert (workspace.dtype, workspace.numel()) == (torch.uint8, 1 << 20)
+            assert max_seq_len == logits.shape[1]
+            assert bool((output == -1).all()), "what it doesn't write was -1 before"
+            output.copy_(select(logits, lengths, k))
+
+        return select_rows
+
+    def top_k_per_row_decode(logits, next_n, seq_lens, indices, rows, stride0, stride1, k):
+        calls.append("top_k_per_row_decode")
+        assert next_n == 1
+        assert (rows, stride0, stride1) == (len(logits), *logits.stride())
+        indices.copy_(select(logits, seq_lens, k))
+
+    operators = SimpleNamespace(
+        persistent_topk=with_workspace("persistent_topk"),
+        cooperative_topk=with_workspace("cooperative_topk"),
+        top_k_per_row_decode=top_k_per_row_decode,
+    )
+    monkeypatch.setattr(torch.ops, "_C", operators, raising=False)
+    package = ModuleType("vllm")
+    package._custom_ops = ModuleType("vllm._custom_ops")  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "vllm", package)
+    monkeypatch.setitem(sys.modules, "vllm._custom_ops", package._custom_ops)
+    return calls
 
 
 @pytest.fixture

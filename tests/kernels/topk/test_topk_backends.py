@@ -135,8 +135,9 @@ def test_flashinfer_knobs_reach_the_call(fake_flashinfer) -> None:
         for candidate in supported(backend, load, H200):
             prepare(problem, candidate).run()
             seen.append(tuple(fake_flashinfer.calls[-1].values()))
-        assert len(set(seen)) == len(seen) == 10
+        assert len(set(seen)) == len(seen) == 16
         assert (None, False, 2, False) in seen
+        assert (None, True, 1, True) in seen
         assert (None, False, 0, True) in seen
         assert ("multi_cta", True, 0, False) in seen
 
@@ -144,9 +145,9 @@ def test_flashinfer_knobs_reach_the_call(fake_flashinfer) -> None:
 @pytest.mark.parametrize(
     ("shape", "device", "left", "reason"),
     [
-        ((4, 65536, 2048), H200, 10, None),
+        ((4, 65536, 2048), H200, 16, None),
         ((4, 65536, 4096), H200, 4, "the filtered algorithm needs k <= 2048, this is k = 4096"),
-        ((4, 1024, 2048), H200, 8, "needs rows longer than k; FlashInfer runs multi_cta on 1024 scores"),
+        ((4, 1024, 2048), H200, 14, "needs rows longer than k; FlashInfer runs multi_cta on 1024 scores"),
         ((4, 65536, 2048), Device("cuda", "RTX 5090", (12, 0)), 4, "needs 128 KiB of shared memory, RTX 5090 has 100"),
         ((4, 65536, 2048), CPU, 0, "needs cuda, this is cpu"),
     ],

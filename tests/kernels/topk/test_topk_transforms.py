@@ -138,12 +138,12 @@ def test_what_is_passed_to_flashinfer_means_the_same_to_it(
     for case in ("normal", "equal", "lengths"):
         drawn = problem(operation, case, **batch)
         found = list(supported(name[operation], drawn.workload))
-        assert len(found) == 10
+        assert len(found) == 16
         for candidate in found:
             verdict = drawn.check(run(drawn, candidate))
             assert verdict.ok, (candidate.key, case, verdict.message)
-    seen = [tuple(call.values()) for call in fake_flashinfer.calls[-10:]]
-    assert len(set(seen)) == 10
+    seen = [tuple(call.values()) for call in fake_flashinfer.calls[-16:]]
+    assert len(set(seen)) == 16
     assert (None, False, 2, False) in seen
     assert (None, False, 0, True) in seen
 
@@ -211,9 +211,9 @@ def test_candidates_see_all_that_sglang_passes_and_nothing_of_the_judges() -> No
 @pytest.mark.parametrize(
     ("operation", "fields", "said"),
     [
-        ("topk.select", {"page_size": 64}, "only topk.paged has pages"),
-        ("topk.ragged", {"page_size": 64}, "only topk.paged has pages"),
-        ("topk.ragged", {"batch_idx_list": True}, "only topk.paged has pages"),
+        ("topk.select", {"page_size": 64}, "only topk.paged and topk.indexer have pages"),
+        ("topk.ragged", {"page_size": 64}, "only topk.paged and topk.indexer have pages"),
+        ("topk.ragged", {"batch_idx_list": True}, "only topk.paged and topk.indexer have pages"),
         ("topk.select", {"requests": 2}, "only fused selections have requests"),
         ("topk.paged", {"page_size": 48}, "no power of two"),
         ("topk.paged", {"requests": 8}, "more requests than rows"),
