@@ -98,7 +98,7 @@ def folder_findings(environ: Mapping[str, str], root: Path, is_gpu: bool) -> Ite
     Args:
         root: of ``cache/`` and ``runs/``.
     """
-    yield _of_folder("results", root.absolute(), "choose another by --root", may_hold_code=False)
+    yield _of_folder("results", root.absolute(), "name another by AUTOTUNE_ROOT", may_hold_code=False)
     try:
         temporary = Path(temporary_folder())
     except AutotuneError as error:

@@ -185,7 +185,7 @@ class Servers:
         chosen = {name for name, value in (values or {}).items() if value} - self.pinned
         backends = {name for name in chosen if self.names_backend(name)}
         if stand_in and backends:
-            return Missing(f"{key} is not the engine's own kernel ({stand_in}); --pin takes it for one")
+            return Missing(f"{key} is not the engine's own kernel ({stand_in}); pinned it is taken for one")
         return Ran(key, candidate.label, time, stand_in)
 
     def names_backend(self, name: str) -> bool:

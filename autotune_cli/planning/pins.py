@@ -1,4 +1,4 @@
-"""Settings that the user has fixed: ``--pin page_size=64``."""
+"""Settings that the user has fixed: ``page_size=64``."""
 
 from __future__ import annotations
 

@@ -139,7 +139,7 @@ class Plan:
     values: Mapping[str, str]
     """Every knob's value; ``""``: left alone."""
     baseline: Baseline
-    """The planned server by the name that ``autotune tune --baseline`` takes."""
+    """The planned server by the name of a baseline of ``autotune tune``."""
     untuned: str
     """Name of the baseline that gains are over."""
     untuned_version: str | None

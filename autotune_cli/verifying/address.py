@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from autotune_cli.errors import BadField
+from autotune_cli.fields import Message
 
 _PORTS = {"http": 80, "https": 443}
 _API = "/v1"
@@ -52,7 +53,8 @@ def parse_address(field: str, text: str) -> Address:
         raise BadField(field, f"{text[:100]!r} begins with neither http:// nor https://; {example}")
     if parts.username is not None or parts.password is not None:
         # Not shown: it may be a password.
-        raise BadField(field, "an address with a name or password in it; name a variable by --api-key-variable instead")
+        text = "an address with a name or password in it; name a variable by {fields.api_key_variable} instead"
+        raise BadField(field, Message(text))
     if not host:
         raise BadField(field, f"{text[:100]!r} names no host; {example}")
     if parts.query or parts.fragment:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from autotune_cli.errors import BadField, UnknownName
+from autotune_cli.fields import Message
 from autotune_cli.verifying.client import Answer, Client, ServerFailure
 from autotune_cli.verifying.prompts import prompt
 
@@ -114,7 +115,7 @@ def choose_model(side: SideName, client: Client, wanted: str | None) -> str:
             raise UnknownName(f"model of {client.address}", wanted, names)
         return wanted
     if not names:
-        raise BadField(side, f"{client.address} serves no model; name one by --model")
+        raise BadField(side, Message("{address} serves no model; name one by {fields.model}", address=client.address))
     return names[0]
 
 

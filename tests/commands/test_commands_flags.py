@@ -86,8 +86,9 @@ def test_no_engine_code_names_an_option() -> None:
     known = {option for option in options() if option.startswith("--")} - {"--page-size"}
     quoted = re.compile(r"""(?<!SGLang, )(?<![\w-])(--[a-z][a-z-]+)""")
     mine = ("commands", "render", "app.py", "outermost.py", "fields.py")
-    # A whole command line, and a reason that is kept in result files.
-    told = {("naming.py", "--no-cache"), ("_fa3.py", "--q-dtype"), ("suite.py", "--tp")}
+    # Whole command lines, docker's too, a recorded one that is read, and a reason that is kept in result files.
+    told = {("naming.py", "--no-cache"), ("_fa3.py", "--q-dtype"), ("suite.py", "--tp"), ("examine.py", "--timer")}
+    told |= {("gpus.py", "--gpus"), ("examine.py", "--gpus"), ("plan.py", "--baseline")}
     found = {
         (path.name, match[1])
         for path in [*ROOT.rglob("*.py"), *KERNELS.rglob("*.py")]
