@@ -18,6 +18,7 @@ namespace autotune_topk {
 
 constexpr int kDigitBits = 11;
 constexpr int kBins = 1 << kDigitBits;
+constexpr int kGroups = kBins / 32;
 constexpr unsigned kAll = 0xffffffffu;
 // A key of no score: the smallest score, -inf, has a larger one.
 constexpr uint32_t kNone = 0;
@@ -140,13 +141,21 @@ __device__ __forceinline__ uint32_t scan_lanes(uint32_t value, int lane) {
   return value;
 }
 
-// What the blocks of a cluster read from each other.
+// A digit: keys with larger ones, and keys that have it.
+struct Found {
+  uint32_t digit;
+  uint32_t above;
+  uint32_t inside;
+};
+
+// A block's memory; the blocks of a cluster read each other's.
 struct Shared {
-  uint32_t counts[2][kBins];
+  uint32_t counts[2][kBins];  // keys by their digit; levels take turns
+  uint32_t groups[2][kGroups];
   uint32_t warp_sums[2][32];
-  uint32_t found[3];   // bin, keys above it, keys in it
+  uint32_t totals[2];  // keys above the threshold, and keys at it
   uint32_t kept;       // keys in the own buffer
-  uint32_t total;      // keys above the threshold << 16 | keys at it
+  Found found;
 };
 
 template <typename Score, int kThreads, int kValues, bool kResident>
@@ -211,52 +220,49 @@ struct Block {
     }
   }
 
-  // Of counts by digit, all blocks' or the own ones: the digit of the needed-th largest key. Found, keys above and in it.
-  __device__ __forceinline__ void find(const uint32_t* counts, int of_blocks, int bins, uint32_t needed, uint32_t& bin, uint32_t& above,
-                       uint32_t& inside) {
-    const int low = bins - kBinsEach * (static_cast<int>(threadIdx.x) + 1);  // descending bins with the thread
-    uint32_t each[kBinsEach] = {};
-    if (low >= 0) {
-      for (int other = 0; other < of_blocks; ++other) {
-        // Each block begins with its own, which spreads the reads.
-        const int from_rank = rank + other < of_blocks ? rank + other : rank + other - of_blocks;
-        const uint32_t from = of_blocks == 1 ? shared_address(counts + low) : address_in(counts + low, from_rank);
-#pragma unroll
-        for (int i = 0; i < kBinsEach; i += 2) {
-          const uint2 two = load_two_from(from + 4 * i);
-          each[i] += two.x;
-          each[i + 1] += two.y;
-        }
-      }
-    }
+  // Sums of the own counts by groups of 32 bins.
+  __device__ __forceinline__ void group(const uint32_t* counts, uint32_t* groups) {
+    const uint2* from = reinterpret_cast<const uint2*>(counts + kBinsEach * threadIdx.x);
     uint32_t sum = 0;
 #pragma unroll
-    for (int i = 0; i < kBinsEach; ++i) sum += each[i];
-    const uint32_t through = scan_lanes(sum, lane);
-    if (lane == 31) shared.warp_sums[0][warp] = through;
-    __syncthreads();
-    uint32_t before = 0;
-    {
-      const uint32_t value = lane < kWarps ? shared.warp_sums[0][lane] : 0;
-      const uint32_t scanned = scan_lanes(value, lane);
-      before = __shfl_sync(kAll, scanned - value, warp);
-    }
-    uint32_t so_far = before + through - sum;
-    if (so_far < needed && needed <= so_far + sum) {
+    for (int i = 0; i < kBinsEach / 2; ++i) sum += from[i].x + from[i].y;
 #pragma unroll
-      for (int i = kBinsEach - 1; i >= 0; --i) {
-        if (so_far < needed && needed <= so_far + each[i]) {
-          shared.found[0] = low + i;
-          shared.found[1] = so_far;
-          shared.found[2] = each[i];
-        }
-        so_far += each[i];
+    for (int step = 1; step < 32 / kBinsEach; step <<= 1) sum += __shfl_xor_sync(kAll, sum, step);
+    if (lane % (32 / kBinsEach) == 0) groups[kBinsEach * threadIdx.x / 32] = sum;
+  }
+
+  // The bin of the needed-th largest key by the counts of some blocks: the own one, or all of them. By one warp.
+  __device__ __forceinline__ Found pick(const uint32_t* counts, const uint32_t* groups, int of_blocks, uint32_t needed) {
+    uint2 pair = make_uint2(0, 0);
+    if (of_blocks == 1) {
+      pair = *reinterpret_cast<const uint2*>(groups + kGroups - 2 - 2 * lane);
+    } else {
+#pragma unroll 4
+      for (int other = 0; other < of_blocks; ++other) {
+        const uint2 one = load_two_from(address_in(groups + kGroups - 2 - 2 * lane, other));
+        pair.x += one.x;
+        pair.y += one.y;
       }
     }
-    __syncthreads();
-    bin = shared.found[0];
-    above = shared.found[1];
-    inside = shared.found[2];
+    uint32_t through = scan_lanes(pair.x + pair.y, lane);
+    uint32_t before = through - pair.x - pair.y;
+    int hit = __ffs(__ballot_sync(kAll, before < needed && needed <= through)) - 1;
+    if (hit < 0) return {0, 0, 0};
+    const bool upper = needed <= before + pair.y;
+    const int chosen = __shfl_sync(kAll, kGroups - 1 - 2 * lane - (upper ? 0 : 1), hit);
+    const uint32_t above = __shfl_sync(kAll, upper ? before : before + pair.y, hit);
+    const uint32_t* bin = counts + 32 * chosen + 31 - lane;
+    uint32_t count = 0;
+    if (of_blocks == 1) {
+      count = *bin;
+    } else {
+#pragma unroll 4
+      for (int other = 0; other < of_blocks; ++other) count += load_from(address_in(bin, other));
+    }
+    through = above + scan_lanes(count, lane);
+    before = through - count;
+    hit = __ffs(__ballot_sync(kAll, before < needed && needed <= through)) - 1;
+    return {static_cast<uint32_t>(32 * chosen + 31 - hit), __shfl_sync(kAll, before, hit), __shfl_sync(kAll, count, hit)};
   }
 
   __device__ __forceinline__ void clear(uint32_t* counts) {
@@ -284,23 +290,22 @@ template <typename Score, int kThreads, int kValues, bool kResident>
 __device__ __forceinline__ Threshold find_threshold(Block<Score, kThreads, kValues, kResident>& block, uint32_t* own, uint32_t* all,
                                     int k, int most_kept) {
   Shared& shared = block.shared;
-  uint32_t prefix = 0, needed = k, bin, above, inside;
+  uint32_t prefix = 0, needed = k, kept = 0;
   int shift = Keys<Score>::kBits, level = 0;
   bool local = false;
-  uint32_t kept = 0;
   uint32_t* list = block.blocks > 1 ? all : own;
   while (true) {
     const int bits = shift < kDigitBits ? shift : kDigitBits;
     const int over = shift;  // bits of the digits that are known lie above it
     shift -= bits;
     uint32_t* counts = shared.counts[level & 1];
+    uint32_t* groups = shared.groups[level & 1];
     const uint32_t mask = (1u << bits) - 1;
     if (local) {
       for (uint32_t i = threadIdx.x; i < kept; i += kThreads) {
         const uint32_t key = list[i];
         if ((key >> over) == prefix) atomicAdd(counts + ((key >> shift) & mask), 1u);
       }
-      __syncthreads();
     } else {
       block.each_chunk([&] {
 #pragma unroll
@@ -309,21 +314,35 @@ __device__ __forceinline__ Threshold find_threshold(Block<Score, kThreads, kValu
           if (level == 0 || (key >> over) == prefix) atomicAdd(counts + ((key >> shift) & mask), 1u);
         }
       });
-      block.sync();
     }
-    // Everybody has read the counts of the level before; the next one takes their place.
+    __syncthreads();
+    block.group(counts, groups);
+    Found found;
+    if (local || block.blocks == 1) {
+      __syncthreads();
+      found = block.pick(counts, groups, 1, needed);
+    } else {
+      block.sync();
+      if (block.warp == 0) {
+        found = block.pick(counts, groups, block.blocks, needed);
+        if (block.lane == 0) shared.found = found;
+      }
+      __syncthreads();
+      found = shared.found;
+    }
+    // All blocks have read the counts of the level before; the next one takes their place.
     if (level > 0) block.clear(shared.counts[(level + 1) & 1]);
-    block.find(counts, local ? 1 : block.blocks, 1 << kDigitBits, needed, bin, above, inside);
-    prefix = (prefix << bits) | bin;
-    needed -= above;
+    prefix = (prefix << bits) | found.digit;
+    needed -= found.above;
     ++level;
     // All that have these digits: above everything that has smaller ones.
-    if (inside == needed) return {(prefix << shift) - 1, 0, 0};
-    if (shift == 0) return {prefix, needed, inside};
-    if (local || inside > static_cast<uint32_t>(most_kept)) continue;
+    if (found.inside == needed) return {(prefix << shift) - 1, 0, 0};
+    if (shift == 0) return {prefix, needed, found.inside};
+    if (local || found.inside > static_cast<uint32_t>(most_kept)) {
+      if (level > 1) __syncthreads();  // what was cleared
+      continue;
+    }
     // Few have these digits: collect them.
-    if (threadIdx.x == 0) shared.kept = 0;
-    __syncthreads();
     block.each_chunk([&] {
       uint32_t count = 0;
 #pragma unroll
@@ -339,7 +358,7 @@ __device__ __forceinline__ Threshold find_threshold(Block<Score, kThreads, kValu
     });
     block.sync();
     local = true;
-    kept = inside;
+    kept = found.inside;
     if (block.blocks > 1) {
       // Warps take turns over the blocks' buffers, whose order doesn't matter.
       const uint32_t theirs = block.lane < block.blocks ? load_from(address_in(&shared.kept, block.lane)) : 0;
@@ -416,14 +435,14 @@ __device__ __forceinline__ void write(Block<Score, kThreads, kValues, kResident>
   uint32_t before_above = 0, before_equal = 0;  // of the blocks before
   if (block.blocks > 1) {
     if (threadIdx.x == 31) {
-      shared.found[0] = warps_above;
-      shared.found[1] = warps_equal;
+      shared.totals[0] = warps_above;
+      shared.totals[1] = warps_equal;
     }
     block.sync();
     uint32_t theirs_above = 0, theirs_equal = 0;
     if (lane < block.rank) {
-      theirs_above = load_from(address_in(&shared.found[0], lane));
-      theirs_equal = load_from(address_in(&shared.found[1], lane));
+      theirs_above = load_from(address_in(&shared.totals[0], lane));
+      theirs_equal = load_from(address_in(&shared.totals[1], lane));
     }
     before_above = __reduce_add_sync(kAll, theirs_above);
     before_equal = __reduce_add_sync(kAll, theirs_equal);
@@ -501,6 +520,7 @@ __device__ __forceinline__ void write(Block<Score, kThreads, kValues, kResident>
     before_above += chunk_above;
     before_equal += chunk_equal;
   }
+  __syncwarp();
   if (block.blocks > 1) cluster_wait();
 }
 
@@ -533,6 +553,7 @@ __global__ void __launch_bounds__(kThreads, kThreads * kValues > 16384 ? 1 : 102
   if (kResident) block.load(0);
   block.clear(shared.counts[0]);
   block.clear(shared.counts[1]);
+  if (threadIdx.x == 0) shared.kept = 0;
   __syncthreads();
   const Threshold threshold = find_threshold(block, own, all, arguments.k, arguments.most_kept);
   write(block, threshold, output, out, arguments.last_of_equals != 0);
