@@ -152,9 +152,10 @@ struct Found {
 struct Shared {
   uint32_t counts[2][kBins];  // keys by their digit; levels take turns
   uint32_t groups[2][kGroups];
-  uint32_t warp_sums[2][32];
+  uint32_t warp_sums[4][32];
   uint32_t totals[2];  // keys above the threshold, and keys at it
   uint32_t kept;       // keys in the own buffer
+  uint32_t surely;     // keys above all of those
   Found found;
 };
 
@@ -286,9 +287,19 @@ struct Threshold {
   uint32_t equal;
 };
 
+// What a thread knows of its keys once those with the threshold's first digits were collected. One bit a value.
+struct Collected {
+  bool done;
+  uint32_t surely;         // above those
+  uint32_t maybe;          // of those
+  uint32_t at;             // where they are in the own buffer, in order
+  uint32_t before_surely;  // of the blocks before the own one
+  uint32_t before_maybe;   // likewise: the first in the buffer of all
+};
+
 template <typename Score, int kThreads, int kValues, bool kResident>
-__device__ __forceinline__ Threshold find_threshold(Block<Score, kThreads, kValues, kResident>& block, uint32_t* own, uint32_t* all,
-                                    int k, int most_kept) {
+__device__ __forceinline__ Threshold find_threshold(Block<Score, kThreads, kValues, kResident>& block, uint32_t* own,
+                                                    uint32_t* all, int k, int most_kept, Collected& mine) {
   Shared& shared = block.shared;
   uint32_t prefix = 0, needed = k, kept = 0;
   int shift = Keys<Score>::kBits, level = 0;
@@ -344,24 +355,36 @@ __device__ __forceinline__ Threshold find_threshold(Block<Score, kThreads, kValu
     }
     // Few have these digits: collect them.
     block.each_chunk([&] {
-      uint32_t count = 0;
-#pragma unroll
-      for (int value = 0; value < kValues; ++value) count += (block.keys[value] >> shift) == prefix;
-      const uint32_t through = scan_lanes(count, block.lane);
-      uint32_t at = 0;
-      if (block.lane == 31 && through) at = atomicAdd(&shared.kept, through);
-      at = __shfl_sync(kAll, at, 31) + through - count;
+      uint32_t maybe = 0, surely = 0;
 #pragma unroll
       for (int value = 0; value < kValues; ++value) {
-        if ((block.keys[value] >> shift) == prefix) own[at++] = block.keys[value];
+        const uint32_t digits = block.keys[value] >> shift;
+        if (digits == prefix) maybe |= 1u << value;
+        if (digits > prefix) surely |= 1u << value;
+      }
+      const uint32_t through = scan_lanes(__popc(maybe), block.lane);
+      uint32_t at = 0;
+      if (block.lane == 31 && through) at = atomicAdd(&shared.kept, through);
+      at = __shfl_sync(kAll, at, 31) + through - __popc(maybe);
+      mine.maybe = maybe;
+      mine.surely = surely;
+      mine.at = at;
+      const uint32_t count = __reduce_add_sync(kAll, __popc(surely));
+      if (block.lane == 0 && count) atomicAdd(&shared.surely, count);
+#pragma unroll
+      for (int value = 0; value < kValues; ++value) {
+        if (maybe >> value & 1) own[at++] = block.keys[value];
       }
     });
     block.sync();
     local = true;
     kept = found.inside;
+    mine.done = kResident;
     if (block.blocks > 1) {
-      // Warps take turns over the blocks' buffers, whose order doesn't matter.
-      const uint32_t theirs = block.lane < block.blocks ? load_from(address_in(&shared.kept, block.lane)) : 0;
+      // Warps take turns over the blocks' buffers.
+      const bool another = block.lane < block.blocks;
+      const uint32_t theirs = another ? load_from(address_in(&shared.kept, block.lane)) : 0;
+      const uint32_t surely = block.lane < block.rank ? load_from(address_in(&shared.surely, block.lane)) : 0;
       const uint32_t through = scan_lanes(theirs, block.lane);
       const int groups = max(1, block.kWarps / block.blocks), turns = block.kWarps / groups;
       for (int other = block.warp % turns; other < block.blocks; other += turns) {
@@ -375,7 +398,10 @@ __device__ __forceinline__ Threshold find_threshold(Block<Score, kThreads, kValu
           }
         }
       }
+      mine.before_surely = __reduce_add_sync(kAll, surely);
+      mine.before_maybe = __shfl_sync(kAll, through - theirs, block.rank);
       __syncthreads();
+      if (kResident) cluster_arrive();  // nothing is read from another block any more
     }
   }
 }
@@ -401,8 +427,9 @@ struct Output {
 };
 
 template <typename Score, int kThreads, int kValues, bool kResident>
-__device__ __forceinline__ void write(Block<Score, kThreads, kValues, kResident>& block, const Threshold& threshold, const Output& output,
-                      int32_t* out, bool last) {
+__device__ __forceinline__ void write(Block<Score, kThreads, kValues, kResident>& block, const Threshold& threshold,
+                                      const Collected& mine, const uint32_t* own, const uint32_t* all,
+                                      const Output& output, int32_t* out, bool last) {
   Shared& shared = block.shared;
   const int lane = block.lane, warp = block.warp;
   uint32_t above = 0, equal = 0;  // of the chunk, one bit a value
@@ -415,18 +442,43 @@ __device__ __forceinline__ void write(Block<Score, kThreads, kValues, kResident>
     }
     if (threshold.ties == 0) equal = 0;
   };
-  // Counts of both kinds in one number: a block has at most 2^15 keys where it holds them all. Where it doesn't, there
-  // may be more of the equal ones than 2^16, so those have sums of their own.
   uint32_t sum_above = 0, sum_equal = 0;
-  block.each_chunk([&] {
-    judge();
-    sum_above += __popc(above);
-    sum_equal += __popc(equal);
-  });
+  if (mine.done) {
+    above = mine.surely;
+    uint32_t left = mine.maybe;
+    for (const uint32_t* key = own + mine.at; left; ++key) {
+      const uint32_t bit = left & -left;
+      left ^= bit;
+      if (*key > threshold.above) above |= bit;
+      if (*key == threshold.above && threshold.ties) equal |= bit;
+    }
+    sum_above = __popc(above);
+    sum_equal = __popc(equal);
+  } else {
+    block.each_chunk([&] {
+      judge();
+      sum_above += __popc(above);
+      sum_equal += __popc(equal);
+    });
+  }
   const uint32_t through_above = scan_lanes(sum_above, lane), through_equal = scan_lanes(sum_equal, lane);
   if (lane == 31) {
     shared.warp_sums[0][warp] = through_above;
     shared.warp_sums[1][warp] = through_equal;
+  }
+  if (mine.done && block.blocks > 1) {
+    // Of what was collected in the blocks before.
+    uint32_t theirs_above = 0, theirs_equal = 0;
+    for (uint32_t i = threadIdx.x; i < mine.before_maybe; i += kThreads) {
+      theirs_above += all[i] > threshold.above;
+      theirs_equal += all[i] == threshold.above && threshold.ties;
+    }
+    theirs_above = __reduce_add_sync(kAll, theirs_above);
+    theirs_equal = __reduce_add_sync(kAll, theirs_equal);
+    if (lane == 0) {
+      shared.warp_sums[2][warp] = theirs_above;
+      shared.warp_sums[3][warp] = theirs_equal;
+    }
   }
   __syncthreads();
   const uint32_t own_above = lane < block.kWarps ? shared.warp_sums[0][lane] : 0;
@@ -434,19 +486,27 @@ __device__ __forceinline__ void write(Block<Score, kThreads, kValues, kResident>
   const uint32_t warps_above = scan_lanes(own_above, lane), warps_equal = scan_lanes(own_equal, lane);
   uint32_t before_above = 0, before_equal = 0;  // of the blocks before
   if (block.blocks > 1) {
-    if (threadIdx.x == 31) {
-      shared.totals[0] = warps_above;
-      shared.totals[1] = warps_equal;
-    }
-    block.sync();
     uint32_t theirs_above = 0, theirs_equal = 0;
-    if (lane < block.rank) {
-      theirs_above = load_from(address_in(&shared.totals[0], lane));
-      theirs_equal = load_from(address_in(&shared.totals[1], lane));
+    if (mine.done) {
+      if (lane < block.kWarps) {
+        theirs_above = shared.warp_sums[2][lane];
+        theirs_equal = shared.warp_sums[3][lane];
+      }
+      before_above = mine.before_surely;
+    } else {
+      if (threadIdx.x == 31) {
+        shared.totals[0] = warps_above;
+        shared.totals[1] = warps_equal;
+      }
+      block.sync();
+      if (lane < block.rank) {
+        theirs_above = load_from(address_in(&shared.totals[0], lane));
+        theirs_equal = load_from(address_in(&shared.totals[1], lane));
+      }
+      cluster_arrive();  // nothing is read from another block any more
     }
-    before_above = __reduce_add_sync(kAll, theirs_above);
+    before_above += __reduce_add_sync(kAll, theirs_above);
     before_equal = __reduce_add_sync(kAll, theirs_equal);
-    cluster_arrive();  // nothing is read from another block any more; waited for at the end
   }
   if (kResident) {
     before_above += __shfl_sync(kAll, warps_above - own_above, warp);
@@ -553,10 +613,11 @@ __global__ void __launch_bounds__(kThreads, kThreads * kValues > 16384 ? 1 : 102
   if (kResident) block.load(0);
   block.clear(shared.counts[0]);
   block.clear(shared.counts[1]);
-  if (threadIdx.x == 0) shared.kept = 0;
+  if (threadIdx.x == 0) shared.kept = shared.surely = 0;
   __syncthreads();
-  const Threshold threshold = find_threshold(block, own, all, arguments.k, arguments.most_kept);
-  write(block, threshold, output, out, arguments.last_of_equals != 0);
+  Collected mine = {};
+  const Threshold threshold = find_threshold(block, own, all, arguments.k, arguments.most_kept, mine);
+  write(block, threshold, mine, own, all, output, out, arguments.last_of_equals != 0);
 }
 
 struct Launch {
