@@ -139,14 +139,14 @@ class Backend:
 
     @cached_property
     def source_hash(self) -> str:
-        """First 16 hex digits of the SHA-256 of the backend's file, of the CUDA source of its name and of the helpers
-        beside it (``_*.py``); for a user's, of all files that the users' files may load.
+        """First 16 hex digits of the SHA-256 of the backend's file, of the CUDA sources that begin with its name and of
+        the helpers beside it (``_*.py``); for a user's, of all files that the users' files may load.
         """
         if self.own:
             return REGISTRY.own_hash
         helpers = [path for path in self.source.parent.glob("_*.py") if path.name != "__init__.py"]
-        compiled = [path for path in [self.source.with_suffix(".cu")] if path.exists()]
-        return source_hash([self.source, *compiled, *sorted(helpers)])
+        compiled = self.source.parent.glob(f"{self.source.stem}*.cu*")
+        return source_hash([self.source, *sorted(compiled), *sorted(helpers)])
 
 
 def _is_installed(required: str) -> bool:

@@ -38,10 +38,11 @@ def folder(environ: Mapping[str, str] = os.environ) -> Path:
 def library_path(source: Path, architecture: int, environ: Mapping[str, str] = os.environ) -> Path:
     """The library of a ``.cu`` file for compute capability ``architecture`` (90 for 9.0), compiled or not.
 
-    Its name holds all that it depends on: the source, the flags, and the torch that is installed, whose version names
-    its CUDA (``2.11.0+cu130``).
+    Its name holds all that it depends on: the source and its headers, the flags, and the torch that is installed, whose
+    version names its CUDA (``2.11.0+cu130``).
     """
-    name = f"{source.stem}-{source_hash([source, Path(__file__)])}-sm{architecture}.so"
+    sources = [*sorted(source.parent.glob(f"{source.stem}*.cu*")), Path(__file__)]
+    name = f"{source.stem}-{source_hash(sources)}-sm{architecture}.so"
     return folder(environ) / f"torch-{_torch()}" / name
 
 

@@ -8,10 +8,12 @@ depends on the shape and the knobs alone.
 from __future__ import annotations
 
 import ctypes
+import math
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from autotune_cli.kernels.base import BYTES
 from autotune_cli.kernels.modules import Module
 from autotune_cli.kernels.registry import Device, Knob, register
 from autotune_cli.kernels.topk.backends import _autotune_build
@@ -24,14 +26,18 @@ if TYPE_CHECKING:
 
 SOURCE = Path(__file__).with_suffix(".cu")
 MOST_K = 4096
-# Scores that a thread holds, as compiled; 0 values: a thread reads its scores anew for each pass.
+# Scores that a thread holds: as compiled, for "registers"; those of one pass over its part of a row, for "stream".
 VALUES = (8, 16, 32)
-REREAD_VALUES = 16
+STREAM_VALUES = 16
 THREADS = (256, 512, 1024)
 # Clusters of more than 8 blocks are not portable; a GPU of compute capability 9.0 takes 16 (CUDA programming guide).
 CLUSTERS = (1, 2, 4, 8, 16)
-# Keys that share the digits of the threshold found so far, of which each block then takes a copy.
-MOST_KEPT = 6144
+_FEWEST_KEPT = 4096
+# autotune_topk::Shared.
+_FIXED_BYTES = 17440
+# Two blocks of the multiprocessors of compute capability 9.0 share 227 KiB; of 8.6, a block has 99.
+_SHARED_KIB = {(8, 0): 163, (8, 7): 163, (9, 0): 227, (10, 0): 227, (10, 3): 227}
+_LEAST_SHARED_KIB = 99
 
 
 class Arguments(ctypes.Structure):
@@ -61,16 +67,56 @@ def values_of(keys: int, cluster: int, threads: int) -> int | None:
     return next((values for values in VALUES if cluster * threads * values >= keys), None)
 
 
+def most_kept(workload: TopkWorkload, algorithm: str, cluster: int, threads: int) -> int:
+    """Keys that a block has room for: what lies above a sample's bound, and 6 standard deviations.
+
+    The sample and the margin of its bound are those of ``autotune_topk_search.cuh``.
+    """
+    loads = 1 if algorithm == "registers" else 2
+    sampled = min(threads * loads * 16 // BYTES[workload.dtype], workload.keys)
+    expected = workload.k * sampled / workload.keys
+    rank = expected + 5.0 * math.sqrt(expected) + 4.0
+    kept = rank * workload.keys / sampled * (1.0 + 6.0 / math.sqrt(rank * cluster))
+    fewest = _FEWEST_KEPT if algorithm == "registers" else 1024
+    return max(fewest, math.ceil(kept / 128) * 128)
+
+
+def shared_bytes(workload: TopkWorkload, algorithm: str, cluster: int, threads: int) -> int:
+    """Shared memory of a block: counts, keys that may be selected and, in ``stream``, a bit for each of its scores."""
+    words = 1 + (algorithm == "stream") + (cluster > 1)
+    chunk = cluster * threads * STREAM_VALUES
+    bits = -(-workload.keys // chunk) * threads * STREAM_VALUES if algorithm == "stream" else 0
+    return _FIXED_BYTES + 4 * words * most_kept(workload, algorithm, cluster, threads) + bits // 8
+
+
+def _shared_limit(device: Device) -> int:
+    return 1024 * _SHARED_KIB.get(device.capability or (0, 0), _LEAST_SHARED_KIB)
+
+
 def knobs(workload: TopkWorkload, device: Device) -> Iterator[Mapping[str, Knob]]:
-    """Ways to share a row out: blocks of a cluster, and threads of a block. One thread holds up to 32 scores."""
+    """Ways to share a row out: blocks of a cluster, and threads of a block.
+
+    ``registers``: one thread holds up to 32 scores, and a row is read once whatever its scores. ``stream``: rows of any
+    width by few threads, so that many rows are under way at a time; read once too, unless a sample misleads.
+    """
     clusters = CLUSTERS if (device.capability or (0, 0)) >= (9, 0) else CLUSTERS[:1]
     shapes = [(cluster, threads) for cluster in clusters for threads in THREADS]
     fitting = [shape for shape in shapes if values_of(workload.keys, *shape) is not None]
     # Where a half of the threads would do with 8 scores each, the others wait for them.
-    lean = [shape for shape in fitting if shape[0] * shape[1] * min(VALUES) < 2 * workload.keys]
-    for cluster, threads in lean or fitting[:1] or [(clusters[-1], max(THREADS))]:
-        for tie_break in ("small", "large"):
-            yield {"cluster": cluster, "threads": threads, "tie_break": tie_break}
+    held = [shape for shape in fitting if shape[0] * shape[1] * min(VALUES) < 2 * workload.keys] or fitting[:1]
+    streamed = [
+        (cluster, threads)
+        for cluster, threads in shapes
+        if 4 * workload.k <= workload.keys
+        and 2 * cluster * threads * STREAM_VALUES <= workload.keys
+        and 2 * shared_bytes(workload, "stream", cluster, threads) <= _shared_limit(device)
+    ]
+    if not held and not streamed:
+        streamed = [(clusters[-1], max(THREADS))]
+    for algorithm, each in (("registers", held), ("stream", streamed)):
+        for cluster, threads in each:
+            for tie_break in ("small", "large"):
+                yield {"algorithm": algorithm, "cluster": cluster, "threads": threads, "tie_break": tie_break}
 
 
 def unsupported(workload: TopkWorkload, device: Device, knobs: Mapping[str, Knob]) -> str | None:
@@ -81,6 +127,10 @@ def unsupported(workload: TopkWorkload, device: Device, knobs: Mapping[str, Knob
     major, minor = device.capability or (0, 0)
     if major < 8:
         return f"is for compute capability 8.0 and above, this is {major}.{minor}"
+    shape = str(knobs["algorithm"]), int(knobs["cluster"] or 1), int(knobs["threads"] or 0)
+    needed, limit = shared_bytes(workload, *shape), _shared_limit(device)
+    if needed > limit:
+        return f"needs {needed // 1024} KiB of shared memory, {device.name} has {limit // 1024}"
     return _autotune_build.why_not(SOURCE, 10 * major + minor)
 
 
@@ -98,20 +148,19 @@ def modules(workload: TopkWorkload, **knobs: Knob) -> list[Module]:
     unsupported=unsupported,
     modules=modules,
 )
-def prepare(problem: TopkProblem, cluster: int, threads: int, tie_break: str) -> Callable[[], torch.Tensor]:
+def prepare(
+    problem: TopkProblem, algorithm: str, cluster: int, threads: int, tie_break: str
+) -> Callable[[], torch.Tensor]:
     """One launch. Only where the host may know that all rows are full are lengths not read."""
     import torch
 
     workload, layout, scores = problem.workload, problem.layout, problem.scores
     library = _autotune_build.load(_autotune_build.library_path(SOURCE, _autotune_build.architecture()))
-    values = values_of(workload.keys, cluster, threads)
-    shape = (
-        int(problem.workload.dtype == "bfloat16"),
-        threads,
-        values or REREAD_VALUES,
-        int(values is not None),
-        cluster,
-    )
+    bfloat16, resident = int(workload.dtype == "bfloat16"), int(algorithm == "registers")
+    values = values_of(workload.keys, cluster, threads) if resident else STREAM_VALUES
+    if values is None:
+        raise ValueError(f"{cluster} x {threads} threads can't hold {workload.keys} scores")
+    shape = (bfloat16, threads, values, resident, cluster)
     call = library.autotune_topk_launch
     _check(library, library.autotune_topk_prepare(*shape))
 
@@ -133,7 +182,7 @@ def prepare(problem: TopkProblem, cluster: int, threads: int, tie_break: str) ->
         k=problem.k,
         page_bits=workload.page_size.bit_length() - 1,
         last_of_equals=int(tie_break == "large"),
-        most_kept=MOST_KEPT,
+        most_kept=most_kept(workload, algorithm, cluster, threads),
     )
     pointer = ctypes.byref(given)
     size, device = (workload.rows, problem.k), scores.device
