@@ -66,10 +66,16 @@ __global__ void __launch_bounds__(kThreads, kThreads * kValues > 16384 ? 1 : 102
   }
   const Score* scores = static_cast<const Score*>(arguments.scores) + row * arguments.row_stride + start;
   Part block(shared, scores, length, width);
-  if (kResident) block.load(0);
+  if (kResident) {
+    block.load(0);
+  } else if (may_sample(block, arguments.k)) {
+    block.draw();
+    block.prefetch();
+    clear_bits(block, buffers);
+  }
   block.clear(shared.counts[0]);
   block.clear(shared.counts[1]);
-  if (threadIdx.x == 0) shared.kept = shared.surely = 0;
+  if (threadIdx.x == 0) shared.kept = shared.surely = shared.top = shared.few = 0;
   __syncthreads();
   Collected mine = {};
   const Threshold threshold = search(block, buffers, arguments.k, mine);

@@ -34,10 +34,13 @@ THREADS = (256, 512, 1024)
 CLUSTERS = (1, 2, 4, 8, 16)
 _FEWEST_KEPT = 4096
 # autotune_topk::Shared.
-_FIXED_BYTES = 17440
+_FIXED_BYTES = 17576
 # Two blocks of the multiprocessors of compute capability 9.0 share 227 KiB; of 8.6, a block has 99.
 _SHARED_KIB = {(8, 0): 163, (8, 7): 163, (9, 0): 227, (10, 0): 227, (10, 3): 227}
 _LEAST_SHARED_KIB = 99
+_COMMON_THREADS = 512
+# Of an H100, where the device doesn't say.
+_MULTIPROCESSORS = 132
 
 
 class Arguments(ctypes.Structure):
@@ -97,26 +100,58 @@ def knobs(workload: TopkWorkload, device: Device) -> Iterator[Mapping[str, Knob]
     """Ways to share a row out: blocks of a cluster, and threads of a block.
 
     ``registers``: one thread holds up to 32 scores, and a row is read once whatever its scores. ``stream``: rows of any
-    width by few threads, so that many rows are under way at a time; read once too, unless a sample misleads.
+    width by few threads, so that many rows are under way at a time; read once too, unless a sample misleads. What is
+    left out was never among the quickest (H100, 1 to 1024 rows of 4096 to 262144 scores).
     """
-    clusters = CLUSTERS if (device.capability or (0, 0)) >= (9, 0) else CLUSTERS[:1]
-    shapes = [(cluster, threads) for cluster in clusters for threads in THREADS]
+    shapes = [("registers", *shape) for shape in _held(workload, device)]
+    shapes += [("stream", *shape) for shape in _streamed(workload, device)]
+    common = {(algorithm, threads) for algorithm, _, threads in shapes}
+    for algorithm, cluster, threads in shapes:
+        # The last of equals take as long as the first: fewer ways to share will do.
+        both = threads == _COMMON_THREADS or (algorithm, _COMMON_THREADS) not in common
+        for tie_break in ("small", "large") if both else ("small",):
+            yield {"algorithm": algorithm, "cluster": cluster, "threads": threads, "tie_break": tie_break}
+
+
+def _clusters(device: Device) -> tuple[int, ...]:
+    return CLUSTERS if (device.capability or (0, 0)) >= (9, 0) else CLUSTERS[:1]
+
+
+def _held(workload: TopkWorkload, device: Device) -> list[tuple[int, int]]:
+    """Cluster and threads of ``registers``. Blocks that the GPU has no room for at once only where it must be."""
+    shapes = [(cluster, threads) for cluster in _clusters(device) for threads in THREADS]
     fitting = [shape for shape in shapes if values_of(workload.keys, *shape) is not None]
     # Where a half of the threads would do with 8 scores each, the others wait for them.
-    held = [shape for shape in fitting if shape[0] * shape[1] * min(VALUES) < 2 * workload.keys] or fitting[:1]
-    streamed = [
-        (cluster, threads)
-        for cluster, threads in shapes
-        if 4 * workload.k <= workload.keys
-        and 2 * cluster * threads * STREAM_VALUES <= workload.keys
-        and 2 * shared_bytes(workload, "stream", cluster, threads) <= _shared_limit(device)
-    ]
-    if not held and not streamed:
-        streamed = [(clusters[-1], max(THREADS))]
-    for algorithm, each in (("registers", held), ("stream", streamed)):
-        for cluster, threads in each:
-            for tie_break in ("small", "large"):
-                yield {"algorithm": algorithm, "cluster": cluster, "threads": threads, "tie_break": tie_break}
+    fitting = [shape for shape in fitting if shape[0] * shape[1] * min(VALUES) < 2 * workload.keys] or fitting[:1]
+    common = [shape for shape in fitting if shape[1] >= _COMMON_THREADS or shape[0] == 1] or fitting
+    smallest = min((cluster for cluster, _ in common), default=1)
+    most = 2 * (device.multiprocessors or _MULTIPROCESSORS) // workload.rows
+    return [shape for shape in common if shape[0] <= max(smallest, most)]
+
+
+def _streamed(workload: TopkWorkload, device: Device) -> list[tuple[int, int]]:
+    """Cluster and threads of ``stream``: so many blocks that they fill the GPU, or are at most two each
+    multiprocessor.
+    """
+    processors = device.multiprocessors or _MULTIPROCESSORS
+    shapes = []
+    for cluster in _clusters(device):
+        blocks = cluster * workload.rows
+        if (cluster > 1 and blocks > 2 * processors) or (4 * blocks < processors and cluster < _clusters(device)[-1]):
+            continue
+        for threads in THREADS:
+            if threads < _COMMON_THREADS and (cluster > 1 or blocks < processors):
+                continue
+            if threads > _COMMON_THREADS and blocks > processors:
+                continue
+            if 2 * cluster * threads * STREAM_VALUES <= workload.keys:
+                shapes.append((cluster, threads))
+    limit = _shared_limit(device) // 2
+    fitting = [shape for shape in shapes if shared_bytes(workload, "stream", *shape) <= limit]
+    if 4 * workload.k <= workload.keys and fitting:
+        return fitting
+    # What no cluster holds must be streamed, however much of it is selected.
+    return [] if _held(workload, device) else [(_clusters(device)[-1], max(THREADS))]
 
 
 def unsupported(workload: TopkWorkload, device: Device, knobs: Mapping[str, Knob]) -> str | None:

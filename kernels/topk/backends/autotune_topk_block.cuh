@@ -25,7 +25,10 @@ struct Shared {
   uint32_t totals[2];  // keys above the threshold, and keys at it
   uint32_t kept;       // keys in the own buffer
   uint32_t surely;     // keys above all of those
-  uint32_t bound;      // the least key that is in the own buffer, if it is
+  uint32_t bound;      // the least key that is put into the own buffer
+  uint32_t top;        // the largest of the own buffer
+  uint32_t few;        // keys in `rest`
+  uint32_t rest[32];
   Found found;
 };
 
@@ -42,6 +45,8 @@ struct Block {
   static constexpr int kBinsEach = kBins / kThreads;
   // Words of an entry in the own buffer: a key, and its position unless a thread can tell by itself.
   static constexpr int kEntry = kResident ? 1 : 2;
+  // A thread's loads of the sample, where it doesn't hold the row.
+  static constexpr int kSampleLoads = 2;
   static_assert(kValues <= 32 && kValues % kPerLoad == 0 && kBinsEach % 2 == 0, "");
 
   Shared& shared;
@@ -54,6 +59,7 @@ struct Block {
   const bool aligned;
   const int chunks;
   uint32_t keys[kValues];
+  uint32_t sampled[kResident ? 1 : kSampleLoads * kPerLoad];
 
   __device__ Block(Shared& memory, const Score* scores, int valid, int width)
       : shared(memory),
@@ -75,17 +81,24 @@ struct Block {
     return first + (value / kPerLoad) * (32 * kPerLoad) + lane * kPerLoad + value % kPerLoad;
   }
 
-  __device__ __forceinline__ void load(int chunk) {
+  __device__ __forceinline__ bool has_scores(int chunk) const { return begin(chunk) < length; }
+
+  // Can the warp's scores of a chunk be loaded 16 bytes at a time?
+  __device__ __forceinline__ bool is_whole(int chunk) const { return aligned && begin(chunk) + 32 * kValues <= length; }
+
+  __device__ __forceinline__ void fetch(int chunk, uint4* loaded) const {
+    const uint4* from = reinterpret_cast<const uint4*>(row + begin(chunk)) + lane;
+#pragma unroll
+    for (int i = 0; i < kLoads; ++i) loaded[i] = __ldg(from + 32 * i);
+  }
+
+  __device__ __forceinline__ void unpack(const uint4* loaded) {
+#pragma unroll
+    for (int i = 0; i < kLoads; ++i) Keys<Score>::unpack(loaded[i], keys + i * kPerLoad);
+  }
+
+  __device__ __forceinline__ void load_singly(int chunk) {
     const int first = begin(chunk);
-    if (aligned && first + 32 * kValues <= length) {
-      uint4 loaded[kLoads];
-      const uint4* from = reinterpret_cast<const uint4*>(row + first) + lane;
-#pragma unroll
-      for (int i = 0; i < kLoads; ++i) loaded[i] = __ldg(from + 32 * i);
-#pragma unroll
-      for (int i = 0; i < kLoads; ++i) Keys<Score>::unpack(loaded[i], keys + i * kPerLoad);
-      return;
-    }
 #pragma unroll
     for (int value = 0; value < kValues; ++value) {
       const int at = position(first, value);
@@ -93,35 +106,46 @@ struct Block {
     }
   }
 
-  __device__ __forceinline__ bool has_scores(int chunk) const { return begin(chunk) < length; }
+  __device__ __forceinline__ void load(int chunk) {
+    if (is_whole(chunk)) {
+      uint4 loaded[kLoads];
+      fetch(chunk, loaded);
+      unpack(loaded);
+    } else {
+      load_singly(chunk);
+    }
+  }
 
-  // Calls `each(chunk)` with the chunk's keys at hand, in warps that have some.
+  // Calls `each(chunk)` with the chunk's keys at hand, in warps that have some. The next chunk is on its way meanwhile.
   template <typename Each>
   __device__ __forceinline__ void each_chunk(Each each) {
-    for (int chunk = 0; chunk < chunks; ++chunk) {
-      if (!has_scores(chunk)) return;
-      if (!kResident) load(chunk);
+    if (kResident) {
+      if (has_scores(0)) each(0);
+      return;
+    }
+    uint4 next[kLoads];
+    bool whole = is_whole(0);
+    if (whole) fetch(0, next);
+    for (int chunk = 0; chunk < chunks && has_scores(chunk); ++chunk) {
+      if (whole) {
+        unpack(next);
+      } else {
+        load_singly(chunk);
+      }
+      whole = chunk + 1 < chunks && is_whole(chunk + 1);
+      if (whole) fetch(chunk + 1, next);
       each(chunk);
     }
   }
 
-  // Some of the block's keys from all over its part, to `each(key)`.
-  template <typename Each>
-  __device__ __forceinline__ void each_sampled(Each each) {
-    if (kResident) {
-#pragma unroll
-      for (int value = 0; value < kPerLoad; ++value) {
-        if (keys[value] != kNone) each(keys[value]);
-      }
-      return;
-    }
-    constexpr unsigned kLoadsEach = 2;
+  // Load some of the block's keys from all over its part; where threads hold the row, the first ones of each are these.
+  __device__ __forceinline__ void draw() {
+    if (kResident) return;
     const unsigned count = block_count();
-    uint32_t sampled[kLoadsEach * kPerLoad];
 #pragma unroll
-    for (unsigned i = 0; i < kLoadsEach; ++i) {
+    for (int i = 0; i < kSampleLoads; ++i) {
       const unsigned number = i * kThreads + threadIdx.x;
-      const unsigned within = static_cast<uint64_t>(number) * count / (kLoadsEach * kThreads);
+      const unsigned within = static_cast<uint64_t>(number) * count / (kSampleLoads * kThreads);
       const int at = block_begin() + static_cast<int>(within / kPerLoad * kPerLoad);
       if (aligned && at + kPerLoad <= length) {
         Keys<Score>::unpack(__ldg(reinterpret_cast<const uint4*>(row + at)), sampled + i * kPerLoad);
@@ -132,10 +156,23 @@ struct Block {
         }
       }
     }
+  }
+
+  template <typename Each>
+  __device__ __forceinline__ void each_drawn(Each each) {
+    constexpr int kDrawn = kResident ? kPerLoad : kSampleLoads * kPerLoad;
 #pragma unroll
-    for (unsigned i = 0; i < kLoadsEach * kPerLoad; ++i) {
-      if (sampled[i] != kNone) each(sampled[i]);
+    for (int i = 0; i < kDrawn; ++i) {
+      const uint32_t key = kResident ? keys[i] : sampled[kResident ? 0 : i];
+      if (key != kNone) each(key);
     }
+  }
+
+  // Have the block's first scores brought into the L2 cache while the sample is looked at.
+  __device__ __forceinline__ void prefetch() const {
+    constexpr int kMost = 64 * 1024 / sizeof(Score);
+    const int scores = min(block_count(), kMost) / kPerLoad * kPerLoad;
+    if (threadIdx.x == 0 && aligned && scores) prefetch_bytes(row + block_begin(), scores * sizeof(Score));
   }
 
   // Sums of the own counts by groups of 32 bins.

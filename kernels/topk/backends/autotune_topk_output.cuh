@@ -194,6 +194,13 @@ __device__ __forceinline__ void write(Block& block, const Threshold& threshold, 
   if (block.blocks > 1) cluster_wait();
 }
 
+// To be called some barriers before write_collected.
+template <typename Block>
+__device__ __forceinline__ void clear_bits(Block& block, const Buffers& buffers) {
+  const int words = block.chunks * (Block::kChunk / 32);
+  for (int i = threadIdx.x; i < words; i += Block::kThreads) buffers.bits[i] = 0;
+}
+
 // Write what a block selects where all that may be selected is in its buffer with its positions: a bit for each of the
 // block's scores makes of the buffer, which has no order, positions in order.
 template <typename Block>
@@ -205,12 +212,11 @@ __device__ __forceinline__ void write_collected(Block& block, const Threshold& t
   const int each = (words + Block::kThreads - 1) / Block::kThreads;
   uint32_t* own = buffers.bits + threadIdx.x * each;
   const int own_words = max(0, min(each, words - static_cast<int>(threadIdx.x) * each));
-  for (int i = 0; i < own_words; ++i) own[i] = 0;
   if (block.blocks > 1) {
     cluster_arrive();  // nothing is read from another block any more; waited for at the end
     count_before(block, threshold, mine, buffers);
+    __syncthreads();
   }
-  __syncthreads();
   uint32_t before_above = 0, before_equal = 0;  // of the blocks before
   if (block.blocks > 1) {
     const bool counted = block.lane < Block::kWarps;

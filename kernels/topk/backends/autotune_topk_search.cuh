@@ -48,11 +48,13 @@ template <typename Block>
 __device__ __forceinline__ void collect(Block& block, uint32_t low, uint32_t high, const Buffers& buffers,
                                         Collected& mine) {
   Shared& shared = block.shared;
+  uint32_t top = 0;
   block.each_chunk([&](int chunk) {
     uint32_t maybe = 0, surely = 0;
 #pragma unroll
     for (int value = 0; value < Block::kValues; ++value) {
       if (block.keys[value] >= low) maybe |= 1u << value;
+      top = max(top, block.keys[value]);
     }
     if (high != kAll) {
 #pragma unroll
@@ -83,14 +85,18 @@ __device__ __forceinline__ void collect(Block& block, uint32_t low, uint32_t hig
       ++at;
     }
   });
+  top = __reduce_max_sync(kAll, top);
+  if (block.lane == 0 && top) atomicMax(&shared.top, top);
 }
 
 // After all blocks have collected: copy the keys of all of them, in the order of the blocks. Returns how many there are,
-// or more than fit. `bound` becomes the largest of the blocks'.
+// or more than fit. `bound` and `top` become the largest of the blocks'.
 template <typename Block>
-__device__ __forceinline__ uint32_t gather(Block& block, const Buffers& buffers, Collected& mine, uint32_t& bound) {
+__device__ __forceinline__ uint32_t gather(Block& block, const Buffers& buffers, Collected& mine, uint32_t& bound,
+                                           uint32_t& top) {
   Shared& shared = block.shared;
   if (block.blocks == 1) {
+    top = shared.top;
     mine.entries = shared.kept;
     return mine.entries;
   }
@@ -98,6 +104,7 @@ __device__ __forceinline__ uint32_t gather(Block& block, const Buffers& buffers,
   const uint32_t theirs = another ? load_from(address_in(&shared.kept, block.lane)) : 0;
   const uint32_t surely = block.lane < block.rank ? load_from(address_in(&shared.surely, block.lane)) : 0;
   bound = __reduce_max_sync(kAll, another ? load_from(address_in(&shared.bound, block.lane)) : 0);
+  top = __reduce_max_sync(kAll, another ? load_from(address_in(&shared.top, block.lane)) : 0);
   const uint32_t through = scan_lanes(theirs, block.lane);
   const uint32_t count_all = __shfl_sync(kAll, through, 31);
   mine.entries = __shfl_sync(kAll, theirs, block.rank);
@@ -121,44 +128,67 @@ __device__ __forceinline__ uint32_t gather(Block& block, const Buffers& buffers,
   return count_all;
 }
 
-// The needed-th largest of collected keys that share the bits from `over` on, `prefix`, by digits from a level on.
-// False: it is below `bound`, so that some of the row's above it may not be among them.
+// The needed-th largest of collected keys that are less than 2^over above `base`, by digits from a level on. Those below
+// `base` don't count. False: so many are not among them.
 template <typename Block>
-__device__ __forceinline__ bool refine(Block& block, const Buffers& buffers, uint32_t count, uint32_t prefix, int over,
-                                       uint32_t needed, int level, uint32_t bound, Threshold& threshold) {
+__device__ __forceinline__ bool refine(Block& block, const Buffers& buffers, uint32_t count, uint32_t base, int over,
+                                       uint32_t needed, int level, Threshold& threshold) {
   Shared& shared = block.shared;
   const uint32_t* list = block.blocks > 1 ? buffers.all : buffers.own;
   const int step = block.blocks > 1 ? 1 : Block::kEntry;
+  uint32_t prefix = 0;
   while (true) {
     const int bits = over < kDigitBits ? over : kDigitBits, shift = over - bits;
     uint32_t* counts = shared.counts[level & 1];
     uint32_t* groups = shared.groups[level & 1];
     const uint32_t mask = (1u << bits) - 1;
     for (uint32_t i = threadIdx.x; i < count; i += Block::kThreads) {
-      const uint32_t key = list[step * i];
-      if (over >= 32 || (key >> over) == prefix) atomicAdd(counts + ((key >> shift) & mask), 1u);
+      const uint32_t key = list[step * i], above = key - base;
+      if (key >= base && (over >= 32 || (above >> over) == prefix)) atomicAdd(counts + ((above >> shift) & mask), 1u);
     }
     __syncthreads();
     block.group(counts, groups);
     __syncthreads();
     const Found found = block.pick(counts, groups, 1, [&](uint32_t) { return needed; });
+    if (found.inside == 0) return false;
     // The level before has been read; the next one takes its place.
     if (level > 0) block.clear(shared.counts[(level + 1) & 1]);
     prefix = (prefix << bits) | found.digit;
     needed -= found.above;
     ++level;
     // All that have these digits are above everything that has smaller ones.
-    if (found.inside == needed && (prefix << shift) >= bound) {
-      threshold = {(prefix << shift) - 1, 0, 0};
+    if (found.inside == needed) {
+      threshold = {base + (prefix << shift) - 1, 0, 0};
       return true;
     }
     if (shift == 0) {
-      threshold = {prefix, needed, found.inside};
-      return prefix >= bound;
+      threshold = {base + prefix, needed, found.inside};
+      return true;
     }
+    if (found.inside <= 32) break;
     if (level > 1) __syncthreads();  // what was cleared
     over = shift;
   }
+  // As many as a warp has lanes: each warp compares each with each.
+  over = over < kDigitBits ? 0 : over - kDigitBits;
+  for (uint32_t i = threadIdx.x; i < count; i += Block::kThreads) {
+    const uint32_t key = list[step * i];
+    if (key >= base && ((key - base) >> over) == prefix) shared.rest[atomicAdd(&shared.few, 1u)] = key;
+  }
+  __syncthreads();
+  const int few = shared.few;
+  const uint32_t own = block.lane < few ? shared.rest[block.lane] : kNone;
+  uint32_t larger = 0, equal = 0;
+  for (int other = 0; other < few; ++other) {
+    const uint32_t key = __shfl_sync(kAll, own, other);
+    larger += key > own;
+    equal += key == own;
+  }
+  const bool hit = block.lane < few && larger < needed && needed <= larger + equal;
+  const int at = __ffs(__ballot_sync(kAll, hit)) - 1;
+  larger = __shfl_sync(kAll, larger, at);
+  threshold = {__shfl_sync(kAll, own, at), needed - larger, __shfl_sync(kAll, equal, at)};
+  return true;
 }
 
 // By a sample. False: it was a bad one; everything is as it was before.
@@ -168,7 +198,7 @@ __device__ __forceinline__ bool search_sampled(Block& block, const Buffers& buff
   Shared& shared = block.shared;
   constexpr int kShift = Keys<typename Block::Score>::kBits - kDigitBits;
   uint32_t* counts = shared.counts[1];
-  block.each_sampled([&](uint32_t key) { atomicAdd(counts + (key >> kShift), 1u); });
+  block.each_drawn([&](uint32_t key) { atomicAdd(counts + (key >> kShift), 1u); });
   __syncthreads();
   block.group(counts, shared.groups[1]);
   __syncthreads();
@@ -188,16 +218,17 @@ __device__ __forceinline__ bool search_sampled(Block& block, const Buffers& buff
   collect(block, bound, kAll, buffers, mine);
   block.sync();
   block.clear(counts);
-  const uint32_t count = gather(block, buffers, mine, bound);
-  if (count >= k && count <= buffers.most &&
-      refine(block, buffers, count, 0, Keys<typename Block::Score>::kBits, k, 0, bound, threshold)) {
+  uint32_t top;
+  const uint32_t count = gather(block, buffers, mine, bound, top);
+  if (count >= k && count <= buffers.most && top >= bound &&
+      refine(block, buffers, count, bound, max(1, 32 - __clz(top - bound)), k, 0, threshold)) {
     mine.done = true;
     return true;
   }
   block.sync();  // nobody reads the counts or another block's any more
   block.clear(shared.counts[0]);
   block.clear(shared.counts[1]);
-  if (threadIdx.x == 0) shared.kept = 0;
+  if (threadIdx.x == 0) shared.kept = shared.top = 0;
   mine = {};
   __syncthreads();
   return false;
@@ -252,22 +283,24 @@ __device__ __forceinline__ Threshold search_all(Block& block, const Buffers& buf
     if (threadIdx.x == 0) shared.bound = 0;
     block.sync();
     mine.done = Block::kResident;
-    uint32_t bound = 0;
-    const uint32_t count = gather(block, buffers, mine, bound);
+    uint32_t bound = 0, top;
+    const uint32_t count = gather(block, buffers, mine, bound, top);
     Threshold threshold;
-    refine(block, buffers, count, prefix, over, needed, level, 0, threshold);
+    refine(block, buffers, count, low, over, needed, level, threshold);
     return threshold;
   }
+}
+
+template <typename Block>
+__device__ __forceinline__ bool may_sample(const Block& block, uint32_t k) {
+  return Block::kValues >= 16 && k <= static_cast<uint32_t>(block.length) / kSelective;
 }
 
 // The threshold, and what is known of the own keys. In a cluster all blocks come to the same one.
 template <typename Block>
 __device__ __forceinline__ Threshold search(Block& block, const Buffers& buffers, uint32_t k, Collected& mine) {
   Threshold threshold;
-  if (Block::kValues >= 16 && k <= static_cast<uint32_t>(block.length) / kSelective &&
-      search_sampled(block, buffers, k, mine, threshold)) {
-    return threshold;
-  }
+  if (may_sample(block, k) && search_sampled(block, buffers, k, mine, threshold)) return threshold;
   return search_all(block, buffers, k, mine);
 }
 
