@@ -70,7 +70,6 @@ __global__ void __launch_bounds__(kThreads, kThreads * kValues > 16384 ? 1 : 102
     block.load(0);
   } else if (may_sample(block, arguments.k)) {
     block.draw();
-    block.prefetch();
     clear_bits(block, buffers);
   }
   block.clear(shared.counts[0]);

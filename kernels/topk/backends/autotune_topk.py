@@ -33,6 +33,8 @@ THREADS = (256, 512, 1024)
 # Clusters of more than 8 blocks are not portable; a GPU of compute capability 9.0 takes 16 (CUDA programming guide).
 CLUSTERS = (1, 2, 4, 8, 16)
 _FEWEST_KEPT = 4096
+# kFewChunks of autotune_topk_block.cuh.
+_FEW_CHUNKS = 8
 # autotune_topk::Shared.
 _FIXED_BYTES = 17576
 # Two blocks of the multiprocessors of compute capability 9.0 share 227 KiB; of 8.6, a block has 99.
@@ -75,7 +77,8 @@ def most_kept(workload: TopkWorkload, algorithm: str, cluster: int, threads: int
 
     The sample and the margin of its bound are those of ``autotune_topk_search.cuh``.
     """
-    loads = 1 if algorithm == "registers" else 2
+    chunks = -(-workload.keys // (cluster * threads * STREAM_VALUES))
+    loads = 2 if algorithm == "stream" and chunks > _FEW_CHUNKS else 1
     sampled = min(threads * loads * 16 // BYTES[workload.dtype], workload.keys)
     expected = workload.k * sampled / workload.keys
     rank = expected + 5.0 * math.sqrt(expected) + 4.0

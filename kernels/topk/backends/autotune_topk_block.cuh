@@ -45,8 +45,11 @@ struct Block {
   static constexpr int kBinsEach = kBins / kThreads;
   // Words of an entry in the own buffer: a key, and its position unless a thread can tell by itself.
   static constexpr int kEntry = kResident ? 1 : 2;
-  // A thread's loads of the sample, where it doesn't hold the row.
+  // A thread's loads of the sample, where it doesn't hold the row: one for up to so many chunks, else two.
   static constexpr int kSampleLoads = 2;
+  static constexpr int kFewChunks = 8;
+  // Is the next chunk on its way while one is looked at? Where few other warps are there to fill the time.
+  static constexpr bool kAhead = kThreads == 1024;
   static_assert(kValues <= 32 && kValues % kPerLoad == 0 && kBinsEach % 2 == 0, "");
 
   Shared& shared;
@@ -116,11 +119,18 @@ struct Block {
     }
   }
 
-  // Calls `each(chunk)` with the chunk's keys at hand, in warps that have some. The next chunk is on its way meanwhile.
+  // Calls `each(chunk)` with the chunk's keys at hand, in warps that have some.
   template <typename Each>
   __device__ __forceinline__ void each_chunk(Each each) {
     if (kResident) {
       if (has_scores(0)) each(0);
+      return;
+    }
+    if (!kAhead) {
+      for (int chunk = 0; chunk < chunks && has_scores(chunk); ++chunk) {
+        load(chunk);
+        each(chunk);
+      }
       return;
     }
     uint4 next[kLoads];
@@ -138,15 +148,21 @@ struct Block {
     }
   }
 
-  // Load some of the block's keys from all over its part; where threads hold the row, the first ones of each are these.
+  __device__ __forceinline__ int sample_loads() const { return chunks > kFewChunks ? kSampleLoads : 1; }
+
+  // Load some of the block's keys from all over its part, 64 bytes at a place, as that is what the memory gives at a
+  // time. Where threads hold the row, the first ones of each are the sample.
   __device__ __forceinline__ void draw() {
     if (kResident) return;
-    const unsigned count = block_count();
+    constexpr unsigned kTeam = 4;
+    const int loads = sample_loads();
+    const unsigned count = block_count(), teams = loads * (kThreads / kTeam);
 #pragma unroll
     for (int i = 0; i < kSampleLoads; ++i) {
-      const unsigned number = i * kThreads + threadIdx.x;
-      const unsigned within = static_cast<uint64_t>(number) * count / (kSampleLoads * kThreads);
-      const int at = block_begin() + static_cast<int>(within / kPerLoad * kPerLoad);
+      if (i >= loads) break;
+      const unsigned team = i * (kThreads / kTeam) + threadIdx.x / kTeam;
+      const unsigned within = static_cast<uint64_t>(team) * count / teams / (kTeam * kPerLoad) * kTeam;
+      const int at = block_begin() + static_cast<int>((within + threadIdx.x % kTeam) * kPerLoad);
       if (aligned && at + kPerLoad <= length) {
         Keys<Score>::unpack(__ldg(reinterpret_cast<const uint4*>(row + at)), sampled + i * kPerLoad);
       } else {
@@ -163,16 +179,10 @@ struct Block {
     constexpr int kDrawn = kResident ? kPerLoad : kSampleLoads * kPerLoad;
 #pragma unroll
     for (int i = 0; i < kDrawn; ++i) {
+      if (!kResident && i >= kPerLoad * sample_loads()) break;
       const uint32_t key = kResident ? keys[i] : sampled[kResident ? 0 : i];
       if (key != kNone) each(key);
     }
-  }
-
-  // Have the block's first scores brought into the L2 cache while the sample is looked at.
-  __device__ __forceinline__ void prefetch() const {
-    constexpr int kMost = 64 * 1024 / sizeof(Score);
-    const int scores = min(block_count(), kMost) / kPerLoad * kPerLoad;
-    if (threadIdx.x == 0 && aligned && scores) prefetch_bytes(row + block_begin(), scores * sizeof(Score));
   }
 
   // Sums of the own counts by groups of 32 bins.

@@ -57,10 +57,6 @@ __device__ __forceinline__ uint32_t shared_address(const void* pointer) {
 }
 
 #if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900
-// A multiple of 16 bytes that begins at one.
-__device__ __forceinline__ void prefetch_bytes(const void* begin, uint32_t bytes) {
-  asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(begin), "r"(bytes) : "memory");
-}
 __device__ __forceinline__ uint32_t cluster_rank() {
   uint32_t rank;
   asm volatile("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
@@ -89,7 +85,6 @@ __device__ __forceinline__ uint2 load_two_from(uint32_t address) {
   return value;
 }
 #else
-__device__ __forceinline__ void prefetch_bytes(const void*, uint32_t) {}
 // Without clusters a row is one block's.
 __device__ __forceinline__ uint32_t cluster_rank() { return 0; }
 __device__ __forceinline__ uint32_t cluster_size() { return 1; }
