@@ -36,7 +36,7 @@ struct Arguments {
 
 template <typename Score, int kThreads, int kValues, bool kResident>
 __global__ void __launch_bounds__(kThreads, kThreads * kValues > 16384 ? 1 : 1024 / kThreads)
-    topk_cluster_kernel(const Arguments arguments) {
+    topk_rows_kernel(const Arguments arguments) {
   using Part = Block<Score, kThreads, kValues, kResident>;
   extern __shared__ __align__(16) unsigned char memory[];
   Shared& shared = *reinterpret_cast<Shared*>(memory);
@@ -88,7 +88,7 @@ __global__ void __launch_bounds__(kThreads, kThreads * kValues > 16384 ? 1 : 102
 
 template <typename Score, int kThreads, int kValues, bool kResident>
 const void* instance() {
-  return reinterpret_cast<const void*>(&topk_cluster_kernel<Score, kThreads, kValues, kResident>);
+  return reinterpret_cast<const void*>(&topk_rows_kernel<Score, kThreads, kValues, kResident>);
 }
 
 template <typename Score, int kThreads>
