@@ -91,11 +91,20 @@ def test_a_wheel_has_every_file_once(built: tuple[Path, Path, Path], project: Pa
     assert len(engines) >= 5
     servers = [str(path.relative_to(project)) for path in (project / "autotune_cli/planning").glob("servers/*.toml")]
     assert len(servers) >= 3
+    cuda = [f"autotune_cli/{path.relative_to(project)}" for path in (project / "kernels").glob("**/*.cu*")]
+    assert len(cuda) >= 5
     profiling = project / "autotune_cli/profiling"
     data = [path for kind in ("rules/*.toml", "presets/*.toml", "examples/*.json.gz") for path in profiling.glob(kind)]
     assert len(data) >= 15
     data += (project / "autotune_cli/report/assets").iterdir()
-    wanted |= {"autotune_cli/py.typed", *models, *engines, *servers, *(str(path.relative_to(project)) for path in data)}
+    wanted |= {
+        "autotune_cli/py.typed",
+        *cuda,
+        *models,
+        *engines,
+        *servers,
+        *(str(path.relative_to(project)) for path in data),
+    }
     assert {name for name in found if ".dist-info/" not in name} == wanted
 
 
