@@ -173,7 +173,7 @@ def unsupported(workload: TopkWorkload, device: Device, knobs: Mapping[str, Knob
 
 
 def modules(workload: TopkWorkload, **knobs: Knob) -> list[Module]:
-    return [_autotune_build.module(SOURCE, label="our top-k", seconds=15.0, gigabytes=0.5)]
+    return [_autotune_build.module(SOURCE, label="our top-k", seconds=25.0, gigabytes=0.5)]
 
 
 @register(
