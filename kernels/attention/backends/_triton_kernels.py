@@ -77,24 +77,87 @@ def _with_sink(top, total, mixed, sink):
 
 
 @triton.jit
+def _merged(
+    part_out, part_lse, entry, mine, parts,
+    ROWS: tl.constexpr, DIM: tl.constexpr, CHUNK: tl.constexpr,
+):  # fmt: skip
+    """The parts of ROWS heads, weighted by their log-sum-exp, CHUNK of them at once: ``top``, ``total`` and ``mixed``
+    as :func:`_step` has them.
+
+    ``entry`` [ROWS]: the first part of each head; ``mine`` [ROWS]: is there such a head? What the parts are read from
+    may have been written by other programs of this launch, so they come from L2.
+    """
+    dim = tl.arange(0, DIM)
+    top = tl.full([ROWS], float("-inf"), tl.float32)
+    total = tl.zeros([ROWS], tl.float32)
+    mixed = tl.zeros([ROWS, DIM], tl.float32)
+    # Not pipelined: a few rounds, whose buffers would take the keys' shared memory.
+    for first in tl.range(0, parts, CHUNK, num_stages=1):
+        part = first + tl.arange(0, CHUNK)
+        there = (part < parts)[:, None] & mine[None, :]
+        at = entry[None, :] + part[:, None]
+        lse = tl.load(part_lse + at, mask=there, other=float("-inf"), cache_modifier=".cg")
+        values = tl.load(
+            part_out + at.to(tl.int64)[:, :, None] * DIM + dim[None, None, :], mask=there[:, :, None], other=0.0,
+            cache_modifier=".cg",
+        )  # fmt: skip
+        new_top = tl.maximum(top, tl.max(lse, 0))
+        # Rows without a head.
+        base = tl.where(new_top == float("-inf"), 0.0, new_top)
+        weights, shrink = tl.exp2(lse - base[None, :]), tl.exp2(top - base)
+        total = total * shrink + tl.sum(weights, 0)
+        mixed = mixed * shrink[:, None] + tl.sum(weights[:, :, None] * values, 0)
+        top = new_top
+    return top, total, mixed
+
+
+@triton.jit
+def _write_merged(
+    out, part_out, part_lse, sinks, first, row, head, parts, most, out_scale,
+    GROUP: tl.constexpr, ROWS: tl.constexpr, DIM: tl.constexpr, CHUNK: tl.constexpr, SINKS: tl.constexpr,
+):  # fmt: skip
+    """``out`` of some heads of a request, from their parts.
+
+    ``row`` [ROWS]: which of the GROUP heads of a KV head; the first of these is ``head`` of all heads, and ``first`` of
+    all heads of all requests.
+    """
+    mine = row < GROUP
+    top, total, mixed = _merged(part_out, part_lse, (first + row) * most, mine, parts, ROWS, DIM, CHUNK)
+    if SINKS:
+        sink = tl.load(sinks + head + row, mask=mine, other=0.0) * LOG2E
+        total, mixed = _with_sink(top, total, mixed, sink)
+    result = mixed / tl.where(total == 0.0, 1.0, total)[:, None] * out_scale
+    at = (first + row)[:, None] * DIM + tl.arange(0, DIM)[None, :]
+    tl.store(out + at, result.to(out.dtype.element_ty), mask=mine[:, None])
+
+
+# Compiled once for all numbers of parts.
+@triton.jit(do_not_specialize=["most"])
 def paged_decode_kernel(
-    q, k, v, sinks, out, part_out, part_lse, kv_indptr, kv_indices, kv_lens, num_splits, slot_stride, scale, out_scale,
+    q, k, v, sinks, out, part_out, part_lse, arrived, kv_indptr, kv_indices, kv_lens, num_splits, slot_stride, scale,
+    out_scale, most,
     HEADS: tl.constexpr, GROUP: tl.constexpr, ROWS: tl.constexpr, DIM: tl.constexpr, PAGE: tl.constexpr,
-    BLOCK: tl.constexpr, SPLITS: tl.constexpr, WINDOW: tl.constexpr, CAP: tl.constexpr, SINKS: tl.constexpr,
+    BLOCK: tl.constexpr, SPLIT: tl.constexpr, MERGE: tl.constexpr, MERGE_ROWS: tl.constexpr, CHUNK: tl.constexpr,
+    WINDOW: tl.constexpr, CAP: tl.constexpr, SINKS: tl.constexpr,
 ):  # fmt: skip
     """One query token a request; a program takes a tile of heads that share a KV head, and one part of the keys.
 
-    Grid: (KV heads x tiles of a group, requests, SPLITS). With SPLITS 1 it writes ``out`` [requests, HEADS, DIM]; else
-    ``part_out`` [requests, HEADS, SPLITS, DIM] and the base-2 ``part_lse`` [requests, HEADS, SPLITS], both float32, for
-    :func:`decode_split_merge_kernel`. A request has ``num_splits`` parts, at most SPLITS; further programs return.
+    Grid: (KV heads x tiles of a group, requests, ``most``). Without SPLIT, ``most`` is 1, and it writes ``out``
+    [requests, HEADS, DIM]; else ``part_out`` [requests, HEADS, most, DIM] and the base-2 ``part_lse`` [requests, HEADS,
+    most], both float32, for :func:`decode_split_merge_kernel`. A request has ``num_splits`` parts, at most ``most``;
+    further programs return. With MERGE the program of a tile that arrives last merges its parts, MERGE_ROWS heads (the
+    least power of 2 that holds them), CHUNK parts at once: ``arrived`` [requests, KV heads x tiles] counts the programs
+    from zero, and is zero again at the end.
     """
     tiles: tl.constexpr = (GROUP + ROWS - 1) // ROWS
     kv_head, tile = tl.program_id(0) // tiles, tl.program_id(0) % tiles
     request, split = tl.program_id(1), tl.program_id(2)
+    # Asked for together: each of them takes as long as the next step does.
     parts = tl.load(num_splits + request)
+    length = tl.load(kv_lens + request)
+    pages = kv_indices + tl.load(kv_indptr + request)
     if split >= parts:
         return
-    length = tl.load(kv_lens + request)
     low = tl.maximum(length - 1 - WINDOW, 0) if WINDOW >= 0 else 0
     # Parts begin at multiples of BLOCK, so that a block lies in one page where pages are as long.
     begin = low // BLOCK * BLOCK
@@ -106,7 +169,6 @@ def paged_decode_kernel(
     mine, head = row < GROUP, kv_head * GROUP + row
     at = (request * HEADS + head)[:, None] * DIM + dim[None, :]
     queries = tl.load(q + at, mask=mine[:, None], other=0.0)
-    pages = kv_indices + tl.load(kv_indptr + request)
     top = tl.full([ROWS], float("-inf"), tl.float32)
     total = tl.zeros([ROWS], tl.float32)
     mixed = tl.zeros([ROWS, DIM], tl.float32)
@@ -117,7 +179,7 @@ def paged_decode_kernel(
             slot_stride, scale, 0, 0, DIM, PAGE, BLOCK, CAP, True, False,
         )  # fmt: skip
 
-    if SPLITS == 1:
+    if not SPLIT:
         if SINKS:
             sink = tl.load(sinks + head, mask=mine, other=0.0) * LOG2E
             total, mixed = _with_sink(top, total, mixed, sink)
@@ -125,16 +187,27 @@ def paged_decode_kernel(
         tl.store(out + at, mixed.to(out.dtype.element_ty), mask=mine[:, None])
     else:
         # A part may be empty, as parts are whole blocks: its log-sum-exp is -inf, and the merge gives it no weight.
-        entry = (request * HEADS + head) * SPLITS + split
+        entry = (request * HEADS + head) * most + split
         mixed = mixed / tl.where(total == 0.0, 1.0, total)[:, None]
         tl.store(part_out + entry.to(tl.int64)[:, None] * DIM + dim[None, :], mixed, mask=mine[:, None])
         tl.store(part_lse + entry, top + tl.log2(total), mask=mine)
+        if MERGE:
+            # All that the program's threads have written comes before its count.
+            tl.debug_barrier()
+            count = arrived + request * tl.num_programs(0) + tl.program_id(0)
+            if tl.atomic_add(count, 1, sem="acq_rel", scope="gpu") == parts - 1:
+                tl.store(count, 0)
+                _write_merged(
+                    out, part_out, part_lse, sinks, request * HEADS + kv_head * GROUP,
+                    tile * ROWS + tl.arange(0, MERGE_ROWS), kv_head * GROUP, parts, most, out_scale,
+                    GROUP, MERGE_ROWS, DIM, CHUNK, SINKS,
+                )  # fmt: skip
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["most"])
 def decode_split_merge_kernel(
-    part_out, part_lse, sinks, out, num_splits, out_scale,
-    HEADS: tl.constexpr, DIM: tl.constexpr, SPLITS: tl.constexpr, CHUNK: tl.constexpr, SINKS: tl.constexpr,
+    part_out, part_lse, sinks, out, num_splits, out_scale, most,
+    HEADS: tl.constexpr, DIM: tl.constexpr, CHUNK: tl.constexpr, SINKS: tl.constexpr,
 ):  # fmt: skip
     """The parts of a request, weighted by their log-sum-exp, CHUNK of them at once; the sink counts once, here.
 
@@ -142,7 +215,7 @@ def decode_split_merge_kernel(
     """
     head, request = tl.program_id(0), tl.program_id(1)
     parts = tl.load(num_splits + request)
-    entry, dim = (request * HEADS + head) * SPLITS, tl.arange(0, DIM)
+    entry, dim = (request * HEADS + head) * most, tl.arange(0, DIM)
     top = tl.full([1], float("-inf"), tl.float32)
     total = tl.zeros([1], tl.float32)
     mixed = tl.zeros([1, DIM], tl.float32)
