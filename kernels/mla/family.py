@@ -12,8 +12,10 @@ from autotune_cli.kernels.attention.workload import AttentionOperation
 from autotune_cli.kernels.base import Cost, Mode
 from autotune_cli.kernels.family import Family, SuiteModel, SuiteRequest
 from autotune_cli.kernels.mla import cost as costs
+from autotune_cli.kernels.mla import steps
 from autotune_cli.kernels.mla.grids import GRIDS
 from autotune_cli.kernels.mla.workload import MlaOperation, MlaWorkload
+from autotune_cli.kernels.steps import StepLayer, StepRequest
 
 # Whose batches are narrowed alike.
 _ALIKE: dict[MlaOperation, AttentionOperation] = {
@@ -31,6 +33,7 @@ class MlaFamily(Family[MlaWorkload]):
     on_request = ("attention.mla_sparse_decode",)
     served = MappingProxyType({kind: f"attention.mla_{kind}" for kind in ("decode", "prefill", "extend")})
     properties = ("deterministic", "batch-invariant")
+    step_modes = steps.MODES
 
     def default_mode(self, operation: str) -> Mode:
         """Decode runs from a CUDA graph in servers; prefill and extend don't."""
@@ -72,6 +75,14 @@ class MlaFamily(Family[MlaWorkload]):
                 )
             )
         return found
+
+    def step_layers(self, model: SuiteModel, request: StepRequest) -> list[StepLayer]:
+        if request.latent is None:
+            return []
+        return steps.layers(request, request.latent, model.max_context, model.topk)
+
+    def why_no_step(self, model: SuiteModel) -> str:
+        return self.why_none(model, "attention.mla_decode" if model.latent is None else "attention.mla_sparse_decode")
 
     def why_none(self, model: SuiteModel, operation: str) -> str:
         if model.latent is None:
