@@ -24,7 +24,7 @@ NAME = "mla-published"
 ROUNDS = 3
 # A column, and how the candidates begin whose best one stands in it.
 COLUMNS = {
-    "FlashMLA": "sgl_kernel.flashmla(",
+    "FlashMLA": "sgl_kernel.flashmla",
     "FA3 qv": "sgl_kernel.fa3_mla(",
     "FlashInfer fa3": "flashinfer.mla(path=fa3",
     "FlashInfer fa2": "flashinfer.mla(path=fa2",

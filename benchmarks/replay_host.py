@@ -3,7 +3,7 @@
     python benchmarks/replay_host.py run [BUDGET]        on the GPU: 12 workloads in one run, 90s unless told otherwise
     python benchmarks/replay_host.py table [RUN.json]    the Markdown table of a run, by default the newest
 
-Of each backend the candidate that is fastest from a graph. ``plan``: the host work of a new batch, which a server does
+Of each backend but torch's the candidate that is fastest from a graph. ``plan``: the host work of a new batch, which a server does
 before each step, captured or not, once for all layers. ``launch``: of one layer, without waiting for the device. The
 graphs here have one layer, so a replay's launch is about what the driver takes for it; a server's graph has all layers.
 """
@@ -13,7 +13,7 @@ from __future__ import annotations
 import itertools
 import sys
 
-from racing import head, measured, newest, race, row, us
+from racing import backends, head, measured, newest, race, row, us
 
 from autotune_cli.kernels.attention.workload import AttentionWorkload
 from autotune_cli.kernels.base import Mode
@@ -86,7 +86,14 @@ def main(arguments: list[str]) -> int:
     match arguments:
         case ["run", *budget] if len(budget) < 2:
             workloads = [workload for pair in pairs() for workload in pair]
-            outcome = race(NAME, workloads, rounds=ROUNDS, page_sizes=PAGES, budget=[*budget, "90s"][0])
+            outcome = race(
+                NAME,
+                workloads,
+                rounds=ROUNDS,
+                backends=backends("attention.decode", "attention.mla_decode"),
+                page_sizes=PAGES,
+                budget=[*budget, "90s"][0],
+            )
             print(outcome.path)
             print(table(outcome.run))
             return 0 if all(result.choice is not None for result in outcome.run.workloads) else 4
