@@ -3,9 +3,10 @@
     python benchmarks/replay_host.py run [BUDGET]        on the GPU: 12 workloads in one run, 90s unless told otherwise
     python benchmarks/replay_host.py table [RUN.json]    the Markdown table of a run, by default the newest
 
-Of each backend but torch's the candidate that is fastest from a graph. ``plan``: the host work of a new batch, which a server does
-before each step, captured or not, once for all layers. ``launch``: of one layer, without waiting for the device. The
-graphs here have one layer, so a replay's launch is about what the driver takes for it; a server's graph has all layers.
+Of each backend but torch's the candidate that is fastest from a graph. ``plan``: the host work of a new batch, which a
+server does before each step, captured or not, once for all layers. ``launch``: of one layer, without waiting for the
+device. The graphs here have one layer, so a replay's launch is about what the driver takes for it; a server's graph has
+all layers.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
     python benchmarks/triton_grid.py run [BUDGET]        on the GPU: 27 workloads in one run, 120s unless told otherwise
     python benchmarks/triton_grid.py table [RUN.json]    the Markdown table of a run, by default the newest
 
-Every backend takes part, in pages of 64 tokens, torch's with FlashAttention alone; a decode step is replayed from a CUDA
-graph. ``ratio`` is our time over the best other one: the aim is up to 1.1 in every cell, and below 1 in a third of them.
+Every backend takes part, in pages of 64 tokens, torch's with FlashAttention alone; a decode step is replayed from a
+CUDA graph. ``ratio`` is our time over the best other one: the aim is up to 1.1 in every cell, and below 1 in a third.
 """
 
 from __future__ import annotations
