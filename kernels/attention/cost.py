@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from autotune_cli.kernels.attention.trees import Tree, path_to
 from autotune_cli.kernels.attention.workload import AttentionWorkload, Lengths
-from autotune_cli.kernels.base import BYTES, Cost
+from autotune_cli.kernels.base import BYTES, Cost, mean_cost
 
 # Page sizes that backends try, each with a copy of the cache: 1, 16, 64, 128, 256.
 PAGE_LAYOUTS = 5
@@ -28,13 +28,8 @@ def cost(workload: AttentionWorkload) -> Cost:
     """
     if not workload.points:
         return _cost(workload, workload.lengths)
-    weights = [point.weight / sum(each.weight for each in workload.points) for point in workload.points]
-    costs = [_cost(workload, workload.lengths_at(point.context)) for point in workload.points]
-    pairs = list(zip(weights, costs, strict=True))
-    return costs[0]._replace(
-        bytes=sum(weight * each.bytes for weight, each in pairs),
-        flops=sum(weight * each.flops for weight, each in pairs),
-        written=sum(weight * each.written for weight, each in pairs),
+    return mean_cost(
+        workload.points, [_cost(workload, workload.lengths_at(point.context)) for point in workload.points]
     )
 
 

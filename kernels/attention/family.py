@@ -14,7 +14,7 @@ from autotune_cli.kernels.base import Cost, Mode
 from autotune_cli.kernels.family import Family, Problem, SuiteLayer, SuiteModel, SuiteRequest
 from autotune_cli.kernels.geometry import Geometry
 from autotune_cli.kernels.lengths import LengthDistribution
-from autotune_cli.kernels.shapes import Grid, Shape, Wanted, flat, narrow
+from autotune_cli.kernels.shapes import Grid, Shape, Wanted, by_batch, flat, narrow
 from autotune_cli.kernels.steps import StepLayer, StepRequest
 
 # New tokens of an extend that the grid doesn't have: a quarter of its keys, at most a usual chunk.
@@ -49,7 +49,7 @@ class AttentionFamily(Family[AttentionWorkload]):
             return [
                 _over_lengths(model, geometry, batch, mode, request, request.lengths)
                 for layer, geometry in zip(model.layers, request.geometries, strict=True)
-                for batch in _batches(shapes(model, layer, attention, request))
+                for batch in by_batch(shapes(model, layer, attention, request))
             ]
         return [
             _workload(model, attention, geometry, shape, mode, request)
@@ -139,12 +139,6 @@ def _renewed(shape: Shape, new: int, keep_context: bool) -> Shape:
     if keep_context:
         return shape._replace(new=new)
     return shape._replace(new=new, context=shape.context - shape.new + new)
-
-
-def _batches(found: list[Shape]) -> list[list[Shape]]:
-    """The shapes of each batch size, in the order in which the sizes come."""
-    sizes = dict.fromkeys(shape.batch for shape in found)
-    return [[shape for shape in found if shape.batch == size] for size in sizes]
 
 
 def _over_lengths(

@@ -8,7 +8,17 @@ from typing import Any, Literal, NamedTuple
 from pydantic import PositiveInt, model_validator
 
 from autotune_cli.kernels.attention.trees import Tree, draw_trees
-from autotune_cli.kernels.base import LENGTHS_RULE, BaseWorkload, LengthPoint, Mode, Spread, spread_lengths
+from autotune_cli.kernels.base import (
+    LENGTHS_RULE,
+    BaseWorkload,
+    LengthPoint,
+    Mode,
+    Spread,
+    check_points,
+    points_key,
+    points_range,
+    spread_lengths,
+)
 from autotune_cli.kernels.geometry import Geometry
 
 AttentionOperation = Literal["attention.decode", "attention.prefill", "attention.extend", "attention.verify"]
@@ -61,11 +71,9 @@ class AttentionWorkload(BaseWorkload):
             raise ValueError(f"{word} needs a prefix: context must exceed new")
         if (self.operation == "attention.verify") != (self.eagle_topk is not None):
             raise ValueError("eagle_topk is of a verification, and a verification needs it")
-        contexts = [point.context for point in self.points]
-        if contexts and self.operation != "attention.decode":
+        if self.points and self.operation != "attention.decode":
             raise ValueError("only a decode step is replayed at other lengths")
-        if contexts and (contexts != sorted(set(contexts)) or contexts[-1] != self.context):
-            raise ValueError("points must be in ascending order, the last one the context")
+        check_points(self.points, self.context)
         return self
 
     @property
@@ -106,7 +114,7 @@ class AttentionWorkload(BaseWorkload):
         is measured at several lengths.
         """
         if self.points:
-            return f"{self.batch} x {self._contexts}"
+            return f"{self.batch} x {points_range(self.points)}"
         if self.operation in ON_PREFIX:
             return f"{self.batch} x {self.new}+{self.context - self.new}"
         return f"{self.batch} x {self.context}"
@@ -117,7 +125,7 @@ class AttentionWorkload(BaseWorkload):
         even = "" if self.spread == "uneven" else " even"
         topk = "" if self.eagle_topk is None else f" topk {self.eagle_topk}"
         if self.points:
-            even += f" lengths {','.join(map(_point, self.points))}"
+            even += f" {points_key(self.points)}"
         return f"{self.operation} {self.shape}{even}{topk} {self.mode} {self.geometry.key}"
 
     @property
@@ -143,15 +151,10 @@ class AttentionWorkload(BaseWorkload):
         """The context on a prefix is ``new+prefix``; of several lengths it is the shortest and the longest."""
         most = "" if self.spread == "even" else "≤"
         if self.points:
-            return str(self.batch), f"{most}{self._contexts}"
+            return str(self.batch), f"{most}{points_range(self.points)}"
         if self.operation in ON_PREFIX:
             return str(self.batch), f"{most}{self.new}+{self.context - self.new}"
         return str(self.batch), f"{most}{self.context}"
-
-    @property
-    def _contexts(self) -> str:
-        ends = dict.fromkeys((self.points[0].context, self.points[-1].context))
-        return "..".join(map(str, ends))
 
     @property
     def situation(self) -> Mapping[str, Any]:
@@ -177,7 +180,3 @@ class AttentionWorkload(BaseWorkload):
         if decode:
             operation = "attention.decode"
         return cls(operation=operation, geometry=geometry, batch=batch, new=new, context=context, mode=mode)
-
-
-def _point(point: LengthPoint) -> str:
-    return f"{point.context}" if point.weight == 1 else f"{point.context}*{point.weight}"
