@@ -38,7 +38,7 @@ def _cost(workload: AttentionWorkload, lengths: Lengths) -> Cost:
     kv_tokens, pairs = 0, 0
     for qo, kv in zip(lengths.qo, lengths.kv, strict=True):
         kv_tokens += kv if g.window_left is None else min(kv, g.window_left + qo)
-        pairs += _visible_pairs(qo, kv, g.window_left)
+        pairs += _visible_pairs(qo, kv, g.window_left) if workload.causal else qo * kv
     if workload.trees is not None:
         pairs = sum(
             _tree_pairs(tree, kv - qo, g.window_left) for tree, qo, kv in zip(workload.trees, *lengths, strict=True)

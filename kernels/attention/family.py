@@ -24,8 +24,8 @@ _MOST_NEW = 512
 class AttentionFamily(Family[AttentionWorkload]):
     name = "attention"
     default_model = "llama-3.1-8b"
-    short_names = ("decode", "prefill", "extend", "verify")
-    on_request = ("attention.verify",)
+    short_names = ("decode", "prefill", "extend", "verify", "cross")
+    on_request = ("attention.verify", "attention.cross")
     step_modes = steps.MODES
     served = MappingProxyType({kind: f"attention.{kind}" for kind in ("decode", "prefill", "extend")})
     properties = ("deterministic", "batch-invariant")
@@ -54,6 +54,7 @@ class AttentionFamily(Family[AttentionWorkload]):
         return [
             _workload(model, attention, geometry, shape, mode, request)
             for layer, geometry in zip(model.layers, request.geometries, strict=True)
+            if attention != "attention.cross" or geometry.window_left is None
             for shape in shapes(model, layer, attention, request)
         ]
 
@@ -64,6 +65,8 @@ class AttentionFamily(Family[AttentionWorkload]):
             return "its attention isn't tuned yet, only its top-k"
         if operation == "attention.extend":
             return Message("no shape fits; an extend needs {fields.context} above {fields.new}")
+        if operation == "attention.cross":
+            return "every layer has a window: none stands for cross-attention"
         if operation == "attention.verify":
             return Message("no shape fits; to verify needs {fields.context} above the drafts ({fields.new})")
         return Message("no shape of the grid fits the model's longest context; give {fields.context}")
@@ -111,6 +114,9 @@ def narrowed(operation: AttentionOperation, grid: Grid, wanted: Wanted) -> Grid:
         return narrow(grid, wanted)
     if operation == "attention.prefill":
         return narrow(grid, wanted, lambda batch, context, like: Shape(batch, context, context, like.spread))
+    if operation == "attention.cross":
+        found = narrow(grid, wanted, lambda batch, context, like: Shape(batch, context, like.new, like.spread))
+        return flat([shape._replace(new=new) for new in wanted.new or (shape.new,)] for shape in found)
     found = narrow(grid, wanted, _extend) if operation == "attention.extend" else _trees(grid, wanted)
     if wanted.new is not None:
         keep = wanted.contexts is not None

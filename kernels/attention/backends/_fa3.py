@@ -89,7 +89,7 @@ def layer_arguments(problem: AttentionProblem) -> dict[str, Any]:
     g = problem.geometry
     arguments: dict[str, Any] = {
         "softmax_scale": g.scale,
-        "causal": True,
+        "causal": problem.workload.causal,
         "window_size": window(problem),
         "softcap": g.softcap or 0.0,
     }
