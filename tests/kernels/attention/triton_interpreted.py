@@ -72,7 +72,7 @@ def judged(
     assert isinstance(prepared, Prepared)
     if knobs.get("merge") == "inside":
         # The next call finds the counts of the one before.
-        prepared.run()
+        prepared.run().fill_(float("nan"))
     verdict = problem.check(prepared.run())
     after = {held: problem.inputs()[held].float().sum() for held in before}
     return [name, layer.key, str(knobs), verdict.ok and before == after, verdict.message]
