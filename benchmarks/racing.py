@@ -15,7 +15,6 @@ from pathlib import Path
 from rich.console import Console
 
 from autotune_cli.commands.kinds import Duration
-from autotune_cli.kernels.engines import parse_baseline
 from autotune_cli.kernels.registry import REGISTRY
 from autotune_cli.kernels.workload import AnyWorkload
 from autotune_cli.render.watch_lines import Lines
@@ -35,7 +34,6 @@ def race(
     rounds: int,
     backends: Sequence[str] = (),
     page_sizes: Sequence[int] = (),
-    beside: Sequence[str] = (),
     budget: str | None = None,
 ) -> RunOutcome:
     """Tune the workloads on the first GPU, into ``runs/``, and say on stderr how it goes.
@@ -43,7 +41,6 @@ def race(
     Args:
         rounds: of a candidate that stays in the race; one round before them knocks out.
         backends, page_sizes: only these; empty: all.
-        beside: further candidates by name.
         budget: such as ``90s``.
     """
     request = Request(
@@ -54,7 +51,6 @@ def race(
         root=Path(),
         use_cache=False,
         backends=tuple(backends),
-        baselines=tuple(map(parse_baseline, beside)),
         page_sizes=tuple(page_sizes),
         budget_s=None if budget is None else Duration().value("BUDGET", budget),
         command=tuple(sys.argv),

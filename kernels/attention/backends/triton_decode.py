@@ -24,10 +24,8 @@ _LEAST_ROWS, _MOST_ROWS = 16, 64
 # Parts of a request, at most: the merge reads them all.
 _MOST_SPLITS = 128
 _USUAL_BLOCK = 64
-# Parts that the merge adds up at once, in a kernel of its own.
+# Parts that the merge adds up at once.
 _CHUNK = 16
-# Numbers that the last program of a tile reads at once: 64 registers of its 128 threads.
-_MERGED = 8192
 # Block, warps and stages: an odd number of stages, as a block takes two of them (see common.fits). The others are tried
 # at one split only: each with each split would be a hundred candidates.
 _USUAL, _OTHERS = (_USUAL_BLOCK, 4, 5), ((64, 4, 3), (32, 4, 5), (128, 8, 3))
@@ -58,7 +56,6 @@ def splits(workload: AttentionWorkload, device: Device) -> list[int]:
 
 def knobs(workload: AttentionWorkload, device: Device) -> Iterator[dict[str, Knob]]:
     """``block``: keys loaded at once. ``splits``: parts of the longest request; ``sglang``: as SGLang counts them.
-    ``merge``: the parts ``apart``, in a kernel of its own, or ``inside``, by the program that is done last.
 
     SGLang's own setting comes first, once for each page size.
     """
@@ -72,15 +69,6 @@ def knobs(workload: AttentionWorkload, device: Device) -> Iterator[dict[str, Kno
         stages -= 2
     for page_size, count in itertools.product((1, 64), tried):
         yield {"page_size": page_size, "block": block, "warps": warps, "stages": stages, "splits": count}
-        if count > 1 and page_size == 64:
-            yield {
-                "page_size": page_size,
-                "block": block,
-                "warps": warps,
-                "stages": stages,
-                "splits": count,
-                "merge": "inside",
-            }
     usual, middle = (block, warps, stages), tried[len(tried) // 2]
     for other in _OTHERS:
         block, warps, stages = other
@@ -130,14 +118,7 @@ def split_counter(
     unsupported=unsupported,
 )
 def prepare(
-    problem: AttentionProblem,
-    *,
-    page_size: int,
-    block: int,
-    warps: int,
-    stages: int,
-    splits: int | str,
-    merge: str = "apart",
+    problem: AttentionProblem, *, page_size: int, block: int, warps: int, stages: int, splits: int | str
 ) -> Prepared:
     """The grid has room for the most parts; programs beyond a request's own return, so a graph holds for any batch."""
     import torch
@@ -160,21 +141,16 @@ def prepare(
     part_lse = torch.empty(shape, dtype=torch.float32, device=out.device) if most > 1 else out
     tile, layer = rows(g.group), common.tensors(problem, batch)
     grid = (g.num_kv_heads * -(-g.group // tile), batch.size, most)
-    inside, merge_rows = most > 1 and merge == "inside", min(tile, 1 << (g.group - 1).bit_length())
-    compiled = {
-        **common.constants(problem, page_size), "ROWS": tile, "BLOCK": block, "SPLIT": most > 1, "MERGE": inside,
-        "MERGE_ROWS": merge_rows, "CHUNK": max(1, _MERGED // (merge_rows * g.head_dim)),
-    }  # fmt: skip
-    arrived = torch.zeros(grid[:2], dtype=torch.int32, device=out.device)
+    compiled = {**common.constants(problem, page_size), "ROWS": tile, "BLOCK": block, "SPLIT": most > 1}
     sinks, out_scale = layer["sinks"], layer["out_scale"]
     merged = {"HEADS": g.num_qo_heads, "DIM": g.head_dim, "CHUNK": _CHUNK, "SINKS": g.sinks}
 
     def run() -> torch.Tensor:
         kernels.paged_decode_kernel[grid](
-            **layer, out=out, part_out=part_out, part_lse=part_lse, arrived=arrived, num_splits=counts, most=most,
-            **compiled, num_warps=warps, num_stages=stages,
+            **layer, out=out, part_out=part_out, part_lse=part_lse, num_splits=counts, most=most, **compiled,
+            num_warps=warps, num_stages=stages,
         )  # fmt: skip
-        if most > 1 and not inside:
+        if most > 1:
             kernels.decode_split_merge_kernel[g.num_qo_heads, batch.size](
                 part_out, part_lse, sinks, out, counts, out_scale, most, **merged, num_warps=4
             )

@@ -47,9 +47,7 @@ def test_every_form_of_the_kernels_is_right_in_tritons_interpreter() -> None:
 POINTERS = {
     **dict.fromkeys(("q", "k", "v", "out"), "*bf16"),
     **dict.fromkeys(("sinks", "part_out", "part_lse"), "*fp32"),
-    **dict.fromkeys(
-        ("kv_indptr", "kv_indices", "kv_lens", "qo_indptr", "num_splits", "tree_indptr", "depths", "arrived"), "*i32"
-    ),
+    **dict.fromkeys(("kv_indptr", "kv_indices", "kv_lens", "qo_indptr", "num_splits", "tree_indptr", "depths"), "*i32"),
     "tree": "*u8",
 }
 NUMBERS = {"slot_stride": "i32", "most": "i32", "scale": "fp32", "out_scale": "fp32"}
@@ -82,9 +80,8 @@ def test_the_kernels_compile_for_hopper_and_use_what_it_has(tmp_path: Path, monk
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
     layer = {"HEADS": 32, "GROUP": 4, "DIM": 128, "PAGE": 64, "BLOCK": 64, "WINDOW": -1, "CAP": 0.0, "SINKS": False}
     all_of_them = {"WINDOW": 127, "CAP": 43.3, "SINKS": True, "PAGE": 1}
-    decode = layer | {"ROWS": 16, "SPLIT": True, "MERGE": False, "MERGE_ROWS": 4, "CHUNK": 16}
-    inside, whole = {"MERGE": True}, {"SPLIT": False}
-    for constants in (decode, decode | inside, decode | all_of_them | inside, decode | all_of_them | whole):
+    decode = layer | {"ROWS": 16, "SPLIT": True}
+    for constants in (decode, decode | all_of_them, decode | all_of_them | {"SPLIT": False}):
         ptx = assembly("paged_decode_kernel", constants, 4, 5)
         # Tensor cores, and keys that arrive while others are computed.
         assert "mma.sync" in ptx
@@ -122,7 +119,7 @@ def test_few_knobs_that_differ_and_fit(batch: int, context: int, extra: dict[str
             for candidate in backend.candidates(shape, H100)
         ]
         keys = [candidate.key for _, candidate in found]
-        assert 5 <= len(keys) <= 15
+        assert 5 <= len(keys) <= 12
         assert len(set(keys)) == len(keys)
         for backend, candidate in found:
             knobs = dict(candidate.knobs)

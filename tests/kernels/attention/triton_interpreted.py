@@ -32,10 +32,8 @@ TREES: tuple[tuple[Tree, int], ...] = (
 EXTEND = ((1, 1), (1, 40), (17, 17), (9, 33), (34, 70))
 
 
-def decode(
-    page_size: int = 16, block: int = 16, splits: int | str = 2, merge: str = "apart", **geometry: Any
-) -> list[Any]:
-    knobs = {"page_size": page_size, "block": block, "warps": 4, "stages": 2, "splits": splits, "merge": merge}
+def decode(page_size: int = 16, block: int = 16, splits: int | str = 2, **geometry: Any) -> list[Any]:
+    knobs = {"page_size": page_size, "block": block, "warps": 4, "stages": 2, "splits": splits}
     return judged("attention.decode", "triton.decode", tuple((1, length) for length in DECODE), knobs, geometry)
 
 
@@ -70,9 +68,6 @@ def judged(
     before = {held: tensor.float().sum() for held, tensor in problem.inputs().items()}
     prepared = REGISTRY.get(name).prepare(problem, **knobs)
     assert isinstance(prepared, Prepared)
-    if knobs.get("merge") == "inside":
-        # The next call finds the counts of the one before.
-        prepared.run().fill_(float("nan"))
     verdict = problem.check(prepared.run())
     after = {held: problem.inputs()[held].float().sum() for held in before}
     return [name, layer.key, str(knobs), verdict.ok and before == after, verdict.message]
@@ -94,9 +89,6 @@ def main() -> None:
         decode(splits=4, sinks=True, window_left=17, softcap=20.0),
         decode(splits=4, **FP8),
         decode(1, splits=1, softcap=20.0, q_dtype="float8_e4m3fn", **FP8),
-        *(decode(splits=splits, merge="inside", sinks=True) for splits in (1, 4, 40)),
-        decode(64, splits=3, merge="inside", num_qo_heads=7, num_kv_heads=1, window_left=40),
-        decode(num_qo_heads=80, num_kv_heads=1, head_dim=16, splits=3, merge="inside"),
         *(extend(page_size) for page_size in (1, 16, 64)),
         extend(rows=64, block=32, num_qo_heads=8, num_kv_heads=1, head_dim=128),
         extend(num_qo_heads=7, num_kv_heads=1),
