@@ -75,7 +75,7 @@ def table(run: RunFile) -> str:
 def _best(found: list[CandidateResult], prefix: str) -> str:
     """``175.9 page 64``: the time of the fastest one, and its knobs."""
     best = next((one for one in found if one.key.startswith(prefix)), None)
-    return "-" if best is None else f"{us(best):.1f} {best.label.partition(' ')[2]}"
+    return "-" if best is None else f"{us(best):.1f} {best.label.partition(' ')[2]}".strip()
 
 
 def main(arguments: list[str]) -> int:
