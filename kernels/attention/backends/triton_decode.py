@@ -6,7 +6,6 @@ import itertools
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from autotune_cli.kernels.attention.backends import _metadata as metadata
 from autotune_cli.kernels.attention.backends import _triton as common
 from autotune_cli.kernels.attention.workload import AttentionWorkload
 from autotune_cli.kernels.registry import Device, Knob, Prepared, register
@@ -92,12 +91,12 @@ def split_counter(
         return (
             splits,
             counts,
-            lambda: metadata.fill_equal_parts(counts, lengths, batch.size, splits=splits, block=block),
+            lambda: batch.fillers.fill_equal_parts(counts, lengths, batch.size, splits=splits, block=block),
         )
     return (
         SGLANG_SPLITS,
         counts,
-        lambda: metadata.fill_sglang_splits(
+        lambda: batch.fillers.fill_sglang_splits(
             counts,
             lengths,
             batch.size,
