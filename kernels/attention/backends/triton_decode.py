@@ -26,8 +26,10 @@ _USUAL_BLOCK = 64
 # Parts that the merge adds up at once.
 _CHUNK = 16
 # Block, warps and stages: an odd number of stages, as a block takes two of them (see common.fits). The others are tried
-# at one split only: each with each split would be a hundred candidates.
-_USUAL, _OTHERS = (_USUAL_BLOCK, 4, 5), ((64, 4, 3), (32, 4, 5), (128, 8, 3))
+# at one split only, the middle or the largest one, as they were best on an H100: each with each split would be a
+# hundred candidates.
+_USUAL = (_USUAL_BLOCK, 4, 5)
+_AT_MIDDLE, _AT_MOST = ((64, 4, 3), (32, 4, 5)), ((128, 8, 3), (32, 2, 7))
 
 
 def rows(group: int) -> int:
@@ -69,10 +71,10 @@ def knobs(workload: AttentionWorkload, device: Device) -> Iterator[dict[str, Kno
     for page_size, count in itertools.product((1, 64), tried):
         yield {"page_size": page_size, "block": block, "warps": warps, "stages": stages, "splits": count}
     usual, middle = (block, warps, stages), tried[len(tried) // 2]
-    for other in _OTHERS:
+    for other, count in (*((each, middle) for each in _AT_MIDDLE), *((each, tried[-1]) for each in _AT_MOST)):
         block, warps, stages = other
         if other != usual and common.fits(workload, tile, block, stages):
-            yield {"page_size": 64, "block": block, "warps": warps, "stages": stages, "splits": middle}
+            yield {"page_size": 64, "block": block, "warps": warps, "stages": stages, "splits": count}
 
 
 def unsupported(workload: AttentionWorkload, device: Device, knobs: Mapping[str, Knob]) -> str | None:
