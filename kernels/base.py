@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveInt
@@ -60,6 +60,28 @@ class LengthPoint(Frozen):
     """Keys of a request, at most: the batch's lengths are spread below it as for a workload of that context."""
     weight: PositiveInt = 1
     """In units of all points' weights together."""
+
+
+def check_points(points: tuple[LengthPoint, ...], context: int) -> None:
+    """Refuse lengths of a workload that aren't in ascending order, the last one its context.
+
+    Raises:
+        ValueError: as a validator says it.
+    """
+    contexts = [point.context for point in points]
+    if contexts and (contexts != sorted(set(contexts)) or contexts[-1] != context):
+        raise ValueError("points must be in ascending order, the last one the context")
+
+
+def points_range(points: tuple[LengthPoint, ...]) -> str:
+    """``1024..8192``: the shortest and the longest."""
+    return "..".join(map(str, dict.fromkeys((points[0].context, points[-1].context))))
+
+
+def points_key(points: tuple[LengthPoint, ...]) -> str:
+    """``lengths 1024,8192*3``, with the weights that aren't 1, for a key."""
+    each = [f"{point.context}" if point.weight == 1 else f"{point.context}*{point.weight}" for point in points]
+    return f"lengths {','.join(each)}"
 
 
 class BaseWorkload(Frozen):
@@ -129,6 +151,17 @@ class CapturedScores(Frozen):
     dtype: DType
     lengths: tuple[NonNegativeInt, ...] | None = None
     """Valid scores of each row; None: all."""
+
+
+def mean_cost(points: tuple[LengthPoint, ...], costs: Sequence[Cost]) -> Cost:
+    """Of a workload's costs at its points, by their weights, as its time is."""
+    weights = [point.weight / sum(each.weight for each in points) for point in points]
+    pairs = list(zip(weights, costs, strict=True))
+    return costs[0]._replace(
+        bytes=sum(weight * each.bytes for weight, each in pairs),
+        flops=sum(weight * each.flops for weight, each in pairs),
+        written=sum(weight * each.written for weight, each in pairs),
+    )
 
 
 class Cost(NamedTuple):

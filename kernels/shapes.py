@@ -75,3 +75,11 @@ def _with_context(grid: Sequence[Shape], context: int, make: Callable[[int, int,
 def _at(grid: Sequence[Shape], batch: int, context: int, make: Callable[[int, int, Shape], Shape]) -> list[Shape]:
     known = [shape for shape in grid if (shape.batch, shape.context) == (batch, context)]
     return known or [make(batch, context, grid[0])] if grid else []
+
+
+def by_batch(found: Iterable[Shape]) -> list[list[Shape]]:
+    """The shapes of each batch size, in the order in which the sizes come."""
+    sizes: dict[int, list[Shape]] = {}
+    for shape in found:
+        sizes.setdefault(shape.batch, []).append(shape)
+    return list(sizes.values())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from autotune_cli.kernels.geometry import Geometry
+from autotune_cli.kernels.geometry import Geometry, LatentGeometry
 from autotune_cli.kernels.workload import AnyWorkload
 
 
@@ -16,6 +16,8 @@ class StepRequest:
     """Forward mode: one of the family's ``step_modes``."""
     geometries: tuple[Geometry, ...] = ()
     """Of the model's kinds of attention layers on one GPU, in their order."""
+    latent: LatentGeometry | None = None
+    """Of the model's layers of latent attention on one GPU, if it has such."""
     prefix: bool = True
     """Does any request have cached keys?"""
     batch: int | None = None

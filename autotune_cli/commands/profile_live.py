@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from autotune_cli.commands.options.profile import ProfileOptions
-    from autotune_cli.kernels.geometry import Geometry
+    from autotune_cli.kernels.geometry import Geometry, LatentGeometry
     from autotune_cli.kernels.models.model import Model
     from autotune_cli.profiling.findings import ProfileVerdict
     from autotune_cli.profiling.path import PathSpec
@@ -42,8 +42,8 @@ def run_live(options: ProfileOptions) -> tuple[ProfileVerdict, list[str]]:
     request, notes = _request(options)
     expects, forbids = patterns(options)
     classify = load_classifier(options.rules or ())
-    model, geometries = _model(options, request)
-    spec, more = plan_path(request, model, geometries)
+    model, geometries, latent = _model(options, request)
+    spec, more = plan_path(request, model, geometries, latent)
     _check_target(options.trace)
     gpu = _gpu()
     _print_notes([*notes, *more], errors)
@@ -106,8 +106,8 @@ def _one_of(what: str, known: tuple[Name, ...], text: str) -> Name:
     raise UnknownName(what, text, known)
 
 
-def _model(options: ProfileOptions, request: PathRequest) -> tuple[Model, tuple[Geometry, ...]]:
-    """The model, and the geometries of its kinds of layers.
+def _model(options: ProfileOptions, request: PathRequest) -> tuple[Model, tuple[Geometry, ...], LatentGeometry | None]:
+    """The model, and the geometries of its kinds of layers; of latent attention apart.
 
     Raises:
         AutotuneError: no such model or dtype, heads that can't be split.
@@ -119,7 +119,8 @@ def _model(options: ProfileOptions, request: PathRequest) -> tuple[Model, tuple[
     operations = [family.name for family in with_step(request.mode)]
     model = choose_model(options.model, options.config, "cuda", operations or None)
     dtype, kv_dtype = parse_dtype("dtype", options.dtype), parse_dtype("kv_dtype", options.kv_dtype)
-    return model, model.geometries(options.tp or 1, dtype, kv_dtype)
+    split = options.tp or 1, dtype, kv_dtype
+    return model, model.geometries(*split), model.latent_geometry(*split)
 
 
 def _gpu() -> str:

@@ -79,7 +79,7 @@ def kernel_source() -> str:
     """The text of the measured kernels, whose decode takes lengths from ``kv_indptr``."""
     text = _KERNELS.read_text(encoding="utf-8")
     head, name, rest = text.partition("def paged_decode_kernel(")
-    body, end, others = rest.partition("@triton.jit\ndef decode_split_merge_kernel(")
+    body, end, others = rest.partition('@triton.jit(do_not_specialize=["most"])\ndef decode_split_merge_kernel(')
     assert name
     assert end
     assert body.count(_FROM_BUFFER) == 1

@@ -6,14 +6,16 @@ from collections.abc import Sequence
 
 from autotune_cli.fields import Field, Message
 from autotune_cli.kernels.family import with_step
-from autotune_cli.kernels.geometry import Geometry
+from autotune_cli.kernels.geometry import Geometry, LatentGeometry
 from autotune_cli.kernels.models.model import Model
 from autotune_cli.kernels.steps import StepLayer, StepRequest
 from autotune_cli.profiling.errors import NothingToRun
 from autotune_cli.profiling.request import PathRequest
 
 
-def layers_of(request: PathRequest, model: Model, geometries: Sequence[Geometry]) -> tuple[StepLayer, ...]:
+def layers_of(
+    request: PathRequest, model: Model, geometries: Sequence[Geometry], latent: LatentGeometry | None
+) -> tuple[StepLayer, ...]:
     """The layers of the first family that has any of the model's in this mode.
 
     Raises:
@@ -27,6 +29,7 @@ def layers_of(request: PathRequest, model: Model, geometries: Sequence[Geometry]
     asked = StepRequest(
         mode=request.mode,
         geometries=tuple(geometries),
+        latent=latent,
         prefix=request.prefix,
         batch=request.batch,
         new=request.new,

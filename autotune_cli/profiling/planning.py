@@ -7,11 +7,11 @@ from dataclasses import replace
 
 from autotune_cli.errors import BadField
 from autotune_cli.fields import Field, Message
-from autotune_cli.kernels.geometry import Geometry
+from autotune_cli.kernels.geometry import Geometry, LatentGeometry
 from autotune_cli.kernels.models.model import Model
 from autotune_cli.profiling.layers import layers_of
-from autotune_cli.profiling.path import PathSpec, PhasePlan
-from autotune_cli.profiling.paths import candidate, fa3, flashinfer
+from autotune_cli.profiling.path import PAGE_SIZE, PathSpec, PhasePlan
+from autotune_cli.profiling.paths import candidate, fa3, flashinfer, mla
 from autotune_cli.profiling.paths.rules import PADDED_MODES, PathRules
 from autotune_cli.profiling.request import FA3, IN_PIECES, SGLANG, PathRequest, PhaseName
 from autotune_cli.sglang.padding import PadMode, capture_sizes, captured_size
@@ -21,23 +21,26 @@ from autotune_cli.sglang.resolve import MODES
 _PATHS = {SGLANG: flashinfer.RULES, FA3: fa3.RULES}
 
 
-def plan_path(request: PathRequest, model: Model, geometries: Sequence[Geometry]) -> tuple[PathSpec, list[str]]:
+def plan_path(
+    request: PathRequest, model: Model, geometries: Sequence[Geometry], latent: LatentGeometry | None = None
+) -> tuple[PathSpec, list[str]]:
     """The path to run, and notes for people.
 
     Args:
         geometries: of the model's kinds of attention layers.
+        latent: of its layers of latent attention, if it has such.
 
     Raises:
         BadField: phases or sizes that don't fit the mode.
         NothingToRun: the mode runs no attention, or the model has none.
     """
-    rules = _rules(request)
+    rules = _rules(request, latent)
     notes: list[str] = []
     if not rules.has_sinks and any(geometry.sinks for geometry in geometries):
         geometries = [geometry.model_copy(update={"sinks": False}) for geometry in geometries]
         notes.append("attention sinks are left out: the kernels of this path have none")
     notes += _tree_notes(request, rules, geometries)
-    layers = layers_of(request, model, geometries)
+    layers = layers_of(request, model, geometries, latent)
     calls = max(2, len(layers)) if request.calls is None else request.calls
     if calls < len(layers):
         raise BadField(field="calls", detail=f"{calls} is below {len(layers)}, the number of kinds of layers")
@@ -50,6 +53,7 @@ def plan_path(request: PathRequest, model: Model, geometries: Sequence[Geometry]
         layers=layers,
         phases=phases,
         calls=calls,
+        page_size=mla.page_size(request) if rules is mla.RULES else PAGE_SIZE,
         bitwise=request.bitwise,
         injected=request.injected,
         seed=request.seed,
@@ -57,12 +61,14 @@ def plan_path(request: PathRequest, model: Model, geometries: Sequence[Geometry]
     return spec, notes
 
 
-def _rules(request: PathRequest) -> PathRules:
+def _rules(request: PathRequest, latent: LatentGeometry | None) -> PathRules:
     """Those of the path that is asked for.
 
     Raises:
         BadField: a path of attention, for what is no forward mode.
     """
+    if request.mode in MODES and latent is not None and request.backend in mla.BACKENDS:
+        return mla.RULES
     if request.mode in MODES:
         return _PATHS.get(request.backend, candidate.RULES)
     if request.backend in _PATHS and request.backend != SGLANG:

@@ -11,7 +11,7 @@ from autotune_cli.render.devices import by_device, how_measured
 from autotune_cli.render.lengths import LENGTH_COLUMNS, frozen_lines, length_rows
 from autotune_cli.render.run_header import header
 from autotune_cli.render.run_rows import CANDIDATE_COLUMNS, WORKLOAD_COLUMNS, candidate_cells, workload_row
-from autotune_cli.render.run_totals import totals
+from autotune_cli.render.run_totals import flashinfer_line, totals
 from autotune_cli.render.run_warnings import warnings_of
 from autotune_cli.render.traffic import table_of, traffic_lines
 from autotune_cli.results.schema import CandidateResult, RunFile, WorkloadResult
@@ -49,6 +49,8 @@ def run_markdown(run: RunFile, every: bool = False, baseline: str | None = None)
         for result in results if every else ():
             rows = [candidate_cells(candidate, result) for candidate in sorted(result.candidates, key=_by_time)]
             lines += ["", f"#### {_safe(result.key)}", "", *_table(CANDIDATE_COLUMNS, rows)]
+    if (line := flashinfer_line(run.flashinfer)) is not None:
+        lines.append(f"- {_safe(line, _SENTENCE)}")
     return "\n".join([*lines, ""])
 
 

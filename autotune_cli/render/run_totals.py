@@ -8,7 +8,7 @@ from autotune_cli.render import baselines
 from autotune_cli.render.constraints import cost_totals
 from autotune_cli.render.text import plural
 from autotune_cli.render.traffic import weighted_totals
-from autotune_cli.results.schema import WorkloadResult
+from autotune_cli.results.schema import FlashinferChoices, WorkloadResult
 
 
 def totals(results: Sequence[WorkloadResult]) -> list[str]:
@@ -33,3 +33,14 @@ def counts(results: Sequence[WorkloadResult]) -> str:
     order = sorted(number, key=lambda word: (word != "raced", -number[word]))
     listed = ", ".join(f"{number[word]} {word}" for word in order)
     return f"{plural(len(results), 'workload')}, {plural(total, 'candidate')}: {listed}"
+
+
+def flashinfer_line(choices: FlashinferChoices | None) -> str | None:
+    """What FlashInfer's own autotuner came to; None: it had no part."""
+    if choices is None:
+        return None
+    if choices.file is None:
+        return "FlashInfer's own autotuner found nothing to tune in these operations"
+    return (
+        f"FlashInfer's own autotuner: {plural(choices.choices, 'choice')}, {choices.new} of them new, in {choices.file}"
+    )

@@ -14,7 +14,7 @@ from autotune_cli.render.devices import by_device, how_measured
 from autotune_cli.render.lengths import frozen_lines, lengths_view
 from autotune_cli.render.plain_records import shown_record
 from autotune_cli.render.run_header import header
-from autotune_cli.render.run_totals import totals
+from autotune_cli.render.run_totals import flashinfer_line, totals
 from autotune_cli.render.run_warnings import warnings_of
 from autotune_cli.render.traffic import table_of, traffic_lines, traffic_view
 from autotune_cli.render.workloads import workloads_view
@@ -45,6 +45,9 @@ def print_run(console: Console, run: RunFile, every_candidate: bool = False, bas
         _print_warnings(console, results)
         for line in totals(results):
             console.print(line, highlight=False, markup=False)
+    tuner = flashinfer_line(run.flashinfer)
+    if tuner is not None:
+        console.print(tuner, highlight=False, markup=False)
 
 
 def _print_lengths(console: Console, results: Sequence[WorkloadResult]) -> None:

@@ -160,6 +160,7 @@ def merge(stored: RunFile | None, run: RunFile, name: str) -> RunFile:
     fields = {field: getattr(run, field) for field in RunFile.model_fields}
     fields |= {
         "kind": "cache",
+        "flashinfer": run.flashinfer or (stored.flashinfer if stored else None),
         "name": name,
         "environments": {key: value for key, value in environments.items() if key in used},
         "workloads": tuple(result for result, _ in results.values()),

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from autotune_cli.errors import AutotuneError, nearest
-from autotune_cli.results.runs import RUNS, RunName, latest, newest_runs, previous, run_name
+from autotune_cli.results.runs import FLASHINFER_SUFFIX, RUNS, RunName, latest, newest_runs, previous, run_name
 
 LATEST, PREVIOUS = "latest", "previous"
 WORDS = (LATEST, PREVIOUS)
@@ -110,8 +110,9 @@ def results_in(folder: Path) -> list[Path]:
 
 
 def json_files(folder: Path) -> list[Path]:
-    """Its JSON files by name, but for hidden ones."""
-    return sorted(path for path in folder.glob(f"*{_JSON}") if not path.name.startswith(".") and path.is_file())
+    """Its JSON files by name, but for hidden ones, and for FlashInfer's choices that lie beside others."""
+    found = sorted(path for path in folder.glob(f"*{_JSON}") if not path.name.startswith(".") and path.is_file())
+    return [path for path in found if not path.stem.endswith(FLASHINFER_SUFFIX)] or found
 
 
 def folders_below(folder: Path) -> str:

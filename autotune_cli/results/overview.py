@@ -11,7 +11,7 @@ from typing import Literal
 from autotune_cli.errors import AutotuneError
 from autotune_cli.results.cache import CACHE
 from autotune_cli.results.files import read_run
-from autotune_cli.results.runs import newest_runs
+from autotune_cli.results.runs import FLASHINFER_SUFFIX, newest_runs
 from autotune_cli.results.schema import RunFile, WorkloadResult
 
 
@@ -44,7 +44,8 @@ def overviews(root: Path) -> list[Overview]:
     Args:
         root: folder of ``cache/`` and ``runs/``; without these there is nothing.
     """
-    caches = sorted(path for path in (root / CACHE).glob("*.json") if not path.name.startswith("."))
+    files = sorted(path for path in (root / CACHE).glob("*.json") if not path.name.startswith("."))
+    caches = [path for path in files if not path.stem.endswith(FLASHINFER_SUFFIX)]
     found = [entry for path in caches for entry in _of("cache", path, path.stem)]
     return found + [entry for path in newest_runs(root) for entry in _of("run", path, path.stem)]
 

@@ -21,6 +21,8 @@ from autotune_cli.results.files import dump_run, read_run
 from autotune_cli.results.schema import RunFile
 
 RUNS = "runs"
+# A file of FlashInfer's own choices is called so, beside that of a result.
+FLASHINFER_SUFFIX = ".flashinfer"
 MAX_NAME = 100
 # File systems allow 255 bytes a name; the rest is for time, number, suffixes and temporary names.
 MAX_NAME_BYTES = 180
@@ -50,6 +52,8 @@ def check_name(name: str) -> None:
         detail = "a name, not a path: no slash"
     elif name.startswith("."):
         detail = "must not start with a dot"
+    elif name.endswith(FLASHINFER_SUFFIX):
+        detail = f"must not end with '{FLASHINFER_SUFFIX}', as files of FlashInfer's choices do"
     elif ".." in name:
         detail = "must not contain '..'"
     elif any(unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp") for character in name):

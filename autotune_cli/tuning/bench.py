@@ -41,7 +41,15 @@ _ROUGH_S = 0.02
 class Bench:
     """Holds the tensors of one workload at a time."""
 
-    def __init__(self, environment: Environment, gpu: Gpu | None, timer: Timer, seed: int, phase: ReportPhase) -> None:
+    def __init__(
+        self,
+        environment: Environment,
+        gpu: Gpu | None,
+        timer: Timer,
+        seed: int,
+        phase: ReportPhase,
+        flashinfer_choices: str | None = None,
+    ) -> None:
         self.environment = environment
         self.device = device_of(environment)
         self.timer = timer
@@ -49,7 +57,7 @@ class Bench:
         self._phases = PhaseReporter(self.device.kind, phase)
         self._placement = Placement(self.device.kind, seed)
         self._cases = Cases(self.device.kind, seed, self._phases)
-        self._launches = Launches(self._cases)
+        self._launches = Launches(self._cases, flashinfer_choices)
         self._checker = Checker(self._cases, self._launches, self._phases)
         self._properties = PropertyChecker(self._cases, self._launches, self._phases)
         self._rounds = Rounds(

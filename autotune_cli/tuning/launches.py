@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
+
 from autotune_cli.kernels.family import Problem
-from autotune_cli.kernels.registry import Candidate
+from autotune_cli.kernels.registry import REGISTRY, Candidate
 from autotune_cli.tuning.cases import Cases
 from autotune_cli.tuning.messages import RoundEntry
+from autotune_cli.worker.flashinfer_tuner import LIBRARY, tuned_by_flashinfer
 from autotune_cli.worker.launching import Launchable, prepare
 
 
 class Launches:
     """Prepared candidates on the timed case, captured where the workload says graph. Each is prepared once, until it
     or all of them are dropped: a candidate holds addresses of the inputs that it was prepared on.
+
+    Args:
+        flashinfer_choices: file of what FlashInfer's own autotuner chooses; None: it tunes nothing.
     """
 
-    def __init__(self, cases: Cases) -> None:
+    def __init__(self, cases: Cases, flashinfer_choices: str | None = None) -> None:
         self._cases = cases
+        self._flashinfer_choices = flashinfer_choices
         self._launches: dict[RoundEntry, Launchable] = {}
 
     def get(self, entry: RoundEntry) -> Launchable:
@@ -24,7 +31,11 @@ class Launches:
             case = self._cases.timed
             problem = self._cases.problem(case)
             self._launches[entry] = prepare(
-                entry.candidate, problem.view(), captured=problem.graph, before_run=self._cases.learner(case)
+                entry.candidate,
+                problem.view(),
+                captured=problem.graph,
+                before_run=self._cases.learner(case),
+                tuner=self._tuner(entry.candidate),
             )
         return self._launches[entry]
 
@@ -34,6 +45,13 @@ class Launches:
         """
         problem = self._cases.problem(self._cases.timed)
         return prepare(candidate, problem.view(), captured=problem.graph)
+
+    def _tuner(self, candidate: Candidate) -> AbstractContextManager[None] | None:
+        """Its library's own, for a candidate of FlashInfer's or one that builds upon it."""
+        path = self._flashinfer_choices
+        if path is None or LIBRARY not in REGISTRY.get(candidate.backend).requires:
+            return None
+        return tuned_by_flashinfer(path)
 
     def on_case(self, candidate: Candidate, case: str) -> Launchable:
         """The candidate on another case. It runs eagerly, planned as the captured one is; it isn't kept."""

@@ -17,6 +17,7 @@ from autotune_cli.results.journal import Journal
 from autotune_cli.results.records import JournalHeader
 from autotune_cli.results.schema import RunFile, Settings
 from autotune_cli.tuning.bench_process import BenchProcess
+from autotune_cli.tuning.flashinfer_choices import FlashinferFiles, beside
 from autotune_cli.tuning.measurer import Measurer
 from autotune_cli.tuning.measuring import Measuring
 from autotune_cli.tuning.messages import PlannedWorkload, ReadyToMeasure
@@ -44,10 +45,14 @@ def tune(request: Request, progress: TuneProgress, stop: threading.Event) -> Run
         KeyboardInterrupt: ``stop`` was set before there was anything to write.
     """
     begin = time.monotonic()
-    workers = [BenchProcess(request.worker, gpu, stop) for gpu in request.gpus]
+    kept = beside(CacheStore(request.root, request.name).path)
+    files = FlashinferFiles(kept if request.use_cache else None)
+    workers = [
+        BenchProcess(files.settings(request.worker, number), gpu, stop) for number, gpu in enumerate(request.gpus)
+    ]
     try:
         ready = workers[0].start(budget_end(request, begin))
-        state = run_state(request, progress, stop, ready, begin)
+        state = run_state(request, progress, stop, ready, begin, files)
         check_memory(state)
         planned = planned_workloads(request, workers[0], state.end)
         with contextlib.ExitStack() as stack:
@@ -62,17 +67,24 @@ def tune(request: Request, progress: TuneProgress, stop: threading.Event) -> Run
     finally:
         for worker in workers:
             worker.kill()
+        files.close()
         progress.end()
 
 
 def run_state(
-    request: Request, progress: TuneProgress, stop: threading.Event, ready: ReadyToMeasure, begin: float
+    request: Request,
+    progress: TuneProgress,
+    stop: threading.Event,
+    ready: ReadyToMeasure,
+    begin: float,
+    files: FlashinferFiles | None = None,
 ) -> RunState:
     """A run that begins.
 
     Args:
         ready: of a worker that is like all of the run.
         begin: by ``time.monotonic()``.
+        files: of FlashInfer's own autotuner; None: it tunes nothing.
     """
     policy = request.policy
     settings = Settings(
@@ -96,6 +108,7 @@ def run_state(
         begin=begin,
         created=datetime.now(UTC),
         store=CacheStore(request.root, request.name),
+        flashinfer=files,
         own_files=OwnFiles(request.worker.kernel_files),
     )
 

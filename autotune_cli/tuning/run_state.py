@@ -9,6 +9,7 @@ from datetime import datetime
 
 from autotune_cli.results.cache import CacheStore
 from autotune_cli.results.schema import Environment, Settings, WorkloadResult
+from autotune_cli.tuning.flashinfer_choices import FlashinferFiles
 from autotune_cli.tuning.own import OwnFiles
 from autotune_cli.tuning.progress import TuneProgress
 from autotune_cli.tuning.request import Request
@@ -30,6 +31,8 @@ class RunState:
     created: datetime
     """UTC."""
     store: CacheStore
+    flashinfer: FlashinferFiles | None
+    """Of its own autotuner; None: it tunes nothing, as over a cluster."""
     own_files: OwnFiles
     results: dict[str, WorkloadResult] = field(default_factory=dict)
     """By key of the workload, in the order in which they were found."""

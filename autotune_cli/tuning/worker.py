@@ -26,4 +26,4 @@ def _start(settings: WorkerSettings, phase: ReportPhase) -> tuple[ReadyToMeasure
 
     timer = make_timer(settings.timer or default_timer(settings.device), settings.device, settings.l2)
     ready = ReadyToMeasure(environment, gpu.uuid if gpu else None, timer.name, timer.l2)
-    return ready, Bench(environment, gpu, timer, settings.seed, phase)
+    return ready, Bench(environment, gpu, timer, settings.seed, phase, settings.flashinfer_choices)

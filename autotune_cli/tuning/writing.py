@@ -12,6 +12,7 @@ from autotune_cli.measure.statistics import percentile
 from autotune_cli.results.journal import Journal
 from autotune_cli.results.runs import write_run
 from autotune_cli.results.schema import RunFile, WorkloadResult
+from autotune_cli.tuning.flashinfer_choices import beside
 from autotune_cli.tuning.keeping import noisy_note, split_noisy
 from autotune_cli.tuning.messages import PlannedWorkload
 from autotune_cli.tuning.resources import cores, load_average
@@ -72,6 +73,10 @@ def write(state: RunState, journal: Journal, run: RunFile) -> tuple[Path, RunFil
         CannotWrite: a full disk, a read-only folder ...
     """
     request, progress = state.request, state.progress
+    if state.flashinfer is not None:
+        place = beside(state.store.path if request.use_cache else journal.run_path)
+        choices = state.flashinfer.save(place, request.root, run.workloads, progress.note)
+        run = run.model_copy(update={"flashinfer": choices})
     if not request.use_cache:
         return journal.run_path, write_run(journal.run_path, run)
     kept, left_out = (run, ()) if request.keep_noisy else split_noisy(run)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -40,15 +40,28 @@ class Captured(NamedTuple):
 
 
 def prepare(
-    candidate: Candidate, problem: Problem, captured: bool, before_run: Callable[[], None] = lambda: None
+    candidate: Candidate,
+    problem: Problem,
+    captured: bool,
+    before_run: Callable[[], None] = lambda: None,
+    tuner: AbstractContextManager[None] | None = None,
 ) -> Launchable:
-    """Prepare a candidate on a problem, and capture it if asked. ``before_run`` is called before its first run."""
-    ready = prepared(candidate, problem)
-    before_run()
+    """Prepare a candidate on a problem, and capture it if asked. ``before_run`` is called before its first run.
+
+    Args:
+        tuner: of the candidate's library, which tunes what runs inside. In it the candidate is prepared and runs
+            eagerly, in any case before it is captured; None: there is none.
+    """
+    with nullcontext() if tuner is None else tuner:
+        ready = prepared(candidate, problem)
+        before_run()
+        stream = warm_up(ready.run) if captured else None
+        if tuner is not None and not captured:
+            ready.run()
     frozen = ready.frozen or "; ".join(map(str, ready.describe()))
     if not captured:
         return Launchable(ready.run, ready.plan, ready, problem, ready.refill, frozen)
-    graph, output = capture(ready.run, stream=warm_up(ready.run))
+    graph, output = capture(ready.run, stream=stream)
 
     def replay() -> Any:
         graph.replay()

@@ -53,6 +53,8 @@ class WorkerSettings:
     seed: int = 0
     kernel_files: tuple[str, ...] = ()
     """Users' files that register backends."""
+    flashinfer_choices: str | None = None
+    """Where FlashInfer's own autotuner keeps what it chooses for the worker's candidates; None: it tunes nothing."""
 
 
 @dataclass(frozen=True)

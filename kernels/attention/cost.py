@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from autotune_cli.kernels.attention.trees import Tree, path_to
 from autotune_cli.kernels.attention.workload import AttentionWorkload, Lengths
-from autotune_cli.kernels.base import BYTES, Cost
+from autotune_cli.kernels.base import BYTES, Cost, mean_cost
 
 # Page sizes that backends try, each with a copy of the cache: 1, 16, 64, 128, 256.
 PAGE_LAYOUTS = 5
@@ -28,13 +28,8 @@ def cost(workload: AttentionWorkload) -> Cost:
     """
     if not workload.points:
         return _cost(workload, workload.lengths)
-    weights = [point.weight / sum(each.weight for each in workload.points) for point in workload.points]
-    costs = [_cost(workload, workload.lengths_at(point.context)) for point in workload.points]
-    pairs = list(zip(weights, costs, strict=True))
-    return costs[0]._replace(
-        bytes=sum(weight * each.bytes for weight, each in pairs),
-        flops=sum(weight * each.flops for weight, each in pairs),
-        written=sum(weight * each.written for weight, each in pairs),
+    return mean_cost(
+        workload.points, [_cost(workload, workload.lengths_at(point.context)) for point in workload.points]
     )
 
 
@@ -43,7 +38,7 @@ def _cost(workload: AttentionWorkload, lengths: Lengths) -> Cost:
     kv_tokens, pairs = 0, 0
     for qo, kv in zip(lengths.qo, lengths.kv, strict=True):
         kv_tokens += kv if g.window_left is None else min(kv, g.window_left + qo)
-        pairs += _visible_pairs(qo, kv, g.window_left)
+        pairs += _visible_pairs(qo, kv, g.window_left) if workload.causal else qo * kv
     if workload.trees is not None:
         pairs = sum(
             _tree_pairs(tree, kv - qo, g.window_left) for tree, qo, kv in zip(workload.trees, *lengths, strict=True)

@@ -14,7 +14,7 @@ from autotune_cli.kernels.base import Cost, Mode
 from autotune_cli.kernels.family import Family, Problem, SuiteLayer, SuiteModel, SuiteRequest
 from autotune_cli.kernels.geometry import Geometry
 from autotune_cli.kernels.lengths import LengthDistribution
-from autotune_cli.kernels.shapes import Grid, Shape, Wanted, flat, narrow
+from autotune_cli.kernels.shapes import Grid, Shape, Wanted, by_batch, flat, narrow
 from autotune_cli.kernels.steps import StepLayer, StepRequest
 
 # New tokens of an extend that the grid doesn't have: a quarter of its keys, at most a usual chunk.
@@ -24,8 +24,8 @@ _MOST_NEW = 512
 class AttentionFamily(Family[AttentionWorkload]):
     name = "attention"
     default_model = "llama-3.1-8b"
-    short_names = ("decode", "prefill", "extend", "verify")
-    on_request = ("attention.verify",)
+    short_names = ("decode", "prefill", "extend", "verify", "cross")
+    on_request = ("attention.verify", "attention.cross")
     step_modes = steps.MODES
     served = MappingProxyType({kind: f"attention.{kind}" for kind in ("decode", "prefill", "extend")})
     properties = ("deterministic", "batch-invariant")
@@ -49,11 +49,12 @@ class AttentionFamily(Family[AttentionWorkload]):
             return [
                 _over_lengths(model, geometry, batch, mode, request, request.lengths)
                 for layer, geometry in zip(model.layers, request.geometries, strict=True)
-                for batch in _batches(shapes(model, layer, attention, request))
+                for batch in by_batch(shapes(model, layer, attention, request))
             ]
         return [
             _workload(model, attention, geometry, shape, mode, request)
             for layer, geometry in zip(model.layers, request.geometries, strict=True)
+            if attention != "attention.cross" or geometry.window_left is None
             for shape in shapes(model, layer, attention, request)
         ]
 
@@ -64,6 +65,8 @@ class AttentionFamily(Family[AttentionWorkload]):
             return "its attention isn't tuned yet, only its top-k"
         if operation == "attention.extend":
             return Message("no shape fits; an extend needs {fields.context} above {fields.new}")
+        if operation == "attention.cross":
+            return "every layer has a window: none stands for cross-attention"
         if operation == "attention.verify":
             return Message("no shape fits; to verify needs {fields.context} above the drafts ({fields.new})")
         return Message("no shape of the grid fits the model's longest context; give {fields.context}")
@@ -73,7 +76,7 @@ class AttentionFamily(Family[AttentionWorkload]):
 
     def why_no_step(self, model: SuiteModel) -> str:
         if model.latent is not None:
-            return "its attention is multi-head latent (MLA), which isn't profiled live yet"
+            return "its attention is multi-head latent (MLA), which runs in the modes decode, extend and sparse_decode"
         return "; ".join(model.notes) or "no attention layer that is known here"
 
     def step_problem(self, layer: StepLayer, device: str, seed: int) -> Problem:
@@ -111,6 +114,9 @@ def narrowed(operation: AttentionOperation, grid: Grid, wanted: Wanted) -> Grid:
         return narrow(grid, wanted)
     if operation == "attention.prefill":
         return narrow(grid, wanted, lambda batch, context, like: Shape(batch, context, context, like.spread))
+    if operation == "attention.cross":
+        found = narrow(grid, wanted, lambda batch, context, like: Shape(batch, context, like.new, like.spread))
+        return flat([shape._replace(new=new) for new in wanted.new or (shape.new,)] for shape in found)
     found = narrow(grid, wanted, _extend) if operation == "attention.extend" else _trees(grid, wanted)
     if wanted.new is not None:
         keep = wanted.contexts is not None
@@ -139,12 +145,6 @@ def _renewed(shape: Shape, new: int, keep_context: bool) -> Shape:
     if keep_context:
         return shape._replace(new=new)
     return shape._replace(new=new, context=shape.context - shape.new + new)
-
-
-def _batches(found: list[Shape]) -> list[list[Shape]]:
-    """The shapes of each batch size, in the order in which the sizes come."""
-    sizes = dict.fromkeys(shape.batch for shape in found)
-    return [[shape for shape in found if shape.batch == size] for size in sizes]
 
 
 def _over_lengths(

@@ -19,6 +19,10 @@ def _verify(batch: int, drafts: int, prefix: int, topk: int) -> Shape:
     return Shape(batch, drafts + prefix, drafts, eagle_topk=topk)
 
 
+def _cross(batch: int, new: int, keys: int) -> Shape:
+    return Shape(batch, keys, new)
+
+
 GPU_FULL: dict[AttentionOperation, Grid] = {
     "attention.decode": (
         Shape(1, 1024), Shape(1, 8192), Shape(1, 32768), Shape(1, 131072),
@@ -37,6 +41,8 @@ GPU_FULL: dict[AttentionOperation, Grid] = {
         _verify(1, 8, 8192, 4), _verify(8, 8, 4096, 4), _verify(64, 8, 1024, 4), _verify(8, 64, 4096, 8),
         _verify(1, 4, 8192, 1), _verify(8, 4, 4096, 1), _verify(64, 4, 1024, 1),
     ),
+    # An image of four tiles in Llama 3.2 Vision, half a minute of Whisper's audio.
+    "attention.cross": (_cross(1, 512, 6404), _cross(4, 128, 6404), _cross(16, 64, 1500)),
 }  # fmt: skip
 
 # Layers with a window, beside full ones: a long context is what makes them differ, so a few long ones do.
@@ -45,6 +51,7 @@ GPU_WINDOW: dict[AttentionOperation, Grid] = {
     "attention.prefill": (_prefill(1, 8192),),
     "attention.extend": (_extend(16, 256, 3840), _extend(4, 1024, 4096), _extend(1, 2048, 8192)),
     "attention.verify": (_verify(8, 8, 8192, 4), _verify(8, 4, 8192, 1)),
+    "attention.cross": (),
 }
 
 # Small enough for two slow cores; a context of 256 is still over gpt-oss's window.
@@ -53,6 +60,7 @@ CPU: dict[AttentionOperation, Grid] = {
     "attention.prefill": (_prefill(1, 128), _prefill(2, 256)),
     "attention.extend": (_extend(2, 64, 192),),
     "attention.verify": (_verify(2, 8, 248, 4), _verify(2, 4, 252, 1)),
+    "attention.cross": (_cross(2, 16, 150),),
 }
 
 

@@ -103,6 +103,10 @@ def edge_lengths(workload: AttentionWorkload) -> Lengths:
             beyond = [(3, window + 70), (window + 5, 0), (window + 5, 20), (2, max(0, window - 1))]
             pairs += [(new, prefix) for new, prefix in beyond if new + prefix <= longest]
         return Lengths(tuple(new for new, _ in pairs), tuple(new + prefix for new, prefix in pairs))
+    if workload.operation == "attention.cross":
+        # Fewer keys than queries, too: nothing ties the encoder's length to the decoder's.
+        mixed = [(1, 1), (5, 15), (16, 16), (17, 64), (33, 1), (64, 65), (130, 200), (3, 127), (2, 1000), (40, 3)]
+        return Lengths(tuple(new for new, _ in mixed), tuple(keys for _, keys in mixed))
     # 2085 keys in a decode step: more than one part under every fixed KV split that is tried.
     around += [200, 2085] if workload.operation == "attention.decode" else [130, 257]
     if window is not None:
@@ -246,6 +250,7 @@ class AttentionProblem:
             k_scale=self.k_scale,
             v_scale=self.v_scale,
             trees=self.trees,
+            causal=self.workload.causal,
         )
 
     def paged(self, page_size: int, part: Literal["all", "prefix"] = "all") -> PagedKV:

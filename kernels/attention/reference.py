@@ -100,6 +100,7 @@ def compute_reference(
     k_scale: float = 1.0,
     v_scale: float = 1.0,
     trees: Sequence[Tree] | None = None,
+    causal: bool = True,
 ) -> AttentionReference:
     """Attention of each request, causal and aligned to the end: query ``i`` sees keys up to ``kv - qo + i``.
 
@@ -109,6 +110,7 @@ def compute_reference(
         sinks: [query heads], logits that take part in the softmax's denominator.
         k_scale, v_scale: what ``k`` and ``v`` are multiplied by.
         trees: of each request, where its queries are drafts that see their ancestors instead; see :mod:`.trees`.
+        causal: False: every query sees all keys of its request, of which there may be fewer than queries; no window.
 
     Scratch memory is bounded (about 1.6 GiB on a GPU), plus one request's widened keys and values.
     """
@@ -130,7 +132,7 @@ def compute_reference(
             for start in range(0, qo, block):
                 stop = min(start + block, qo)
                 rows = slice(queries + start, queries + stop)
-                low, high = (0, kv) if tree is not None else _visible(geometry, qo, kv, start, stop)
+                low, high = (0, kv) if tree is not None or not causal else _visible(geometry, qo, kv, start, stop)
                 grouped = q[rows].to(wide).view(stop - start, kv_heads, geometry.group, dim)
                 # [kv heads, group * block, dim]
                 grouped = grouped.permute(1, 2, 0, 3).reshape(kv_heads, -1, dim)
@@ -139,8 +141,10 @@ def compute_reference(
                     scores = scores.div_(geometry.softcap).tanh_().mul_(geometry.softcap)
                 if tree is not None:
                     hidden = ~seen_keys(tree, kv - qo, geometry.window_left, q.device)[start:stop]
-                else:
+                elif causal:
                     hidden = _hidden(geometry, qo, kv, start, stop, low, high, q.device)
+                else:
+                    hidden = torch.zeros(stop - start, high - low, dtype=torch.bool, device=q.device)
                 scores = scores.view(heads, stop - start, high - low).masked_fill_(hidden, -math.inf)
                 total = torch.logsumexp(scores, dim=-1)
                 if sink is not None:

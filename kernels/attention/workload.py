@@ -8,10 +8,22 @@ from typing import Any, Literal, NamedTuple
 from pydantic import PositiveInt, model_validator
 
 from autotune_cli.kernels.attention.trees import Tree, draw_trees
-from autotune_cli.kernels.base import LENGTHS_RULE, BaseWorkload, LengthPoint, Mode, Spread, spread_lengths
+from autotune_cli.kernels.base import (
+    LENGTHS_RULE,
+    BaseWorkload,
+    LengthPoint,
+    Mode,
+    Spread,
+    check_points,
+    points_key,
+    points_range,
+    spread_lengths,
+)
 from autotune_cli.kernels.geometry import Geometry
 
-AttentionOperation = Literal["attention.decode", "attention.prefill", "attention.extend", "attention.verify"]
+AttentionOperation = Literal[
+    "attention.decode", "attention.prefill", "attention.extend", "attention.verify", "attention.cross"
+]
 
 ON_PREFIX: tuple[AttentionOperation, ...] = ("attention.extend", "attention.verify")
 """Those that have new tokens and a cached prefix."""
@@ -31,7 +43,8 @@ _TREES_SEED = 0
 class AttentionWorkload(BaseWorkload):
     """``batch`` requests of up to ``new`` query tokens on up to ``context`` keys (new ones included).
 
-    To verify, each request has ``new`` drafts, of a tree or a chain.
+    To verify, each request has ``new`` drafts, of a tree or a chain. Cross-attention is that of ``new`` tokens on up to
+    ``context`` keys of an encoder, which all of them see; of a decode step it is ``attention.decode`` over such keys.
     """
 
     operation: AttentionOperation
@@ -61,11 +74,11 @@ class AttentionWorkload(BaseWorkload):
             raise ValueError(f"{word} needs a prefix: context must exceed new")
         if (self.operation == "attention.verify") != (self.eagle_topk is not None):
             raise ValueError("eagle_topk is of a verification, and a verification needs it")
-        contexts = [point.context for point in self.points]
-        if contexts and self.operation != "attention.decode":
+        if self.operation == "attention.cross" and self.geometry.window_left is not None:
+            raise ValueError("every query sees all keys of an encoder: cross-attention has no window")
+        if self.points and self.operation != "attention.decode":
             raise ValueError("only a decode step is replayed at other lengths")
-        if contexts and (contexts != sorted(set(contexts)) or contexts[-1] != self.context):
-            raise ValueError("points must be in ascending order, the last one the context")
+        check_points(self.points, self.context)
         return self
 
     @property
@@ -79,6 +92,9 @@ class AttentionWorkload(BaseWorkload):
         if self.operation == "attention.verify":
             # A server verifies the same number of drafts of each request.
             qo = (self.new,) * self.batch
+        if self.operation == "attention.cross":
+            # How long an encoder's input is has nothing to do with the decoder's.
+            return Lengths(qo, spread_lengths(self.context, self.batch, self.spread)[::-1])
         # The prefix is spread the other way round, so that long prefixes don't always meet long extends.
         prefix = spread_lengths(self.context - self.new, self.batch, self.spread)[::-1]
         return Lengths(qo, tuple(n + p for n, p in zip(qo, prefix, strict=True)))
@@ -94,6 +110,11 @@ class AttentionWorkload(BaseWorkload):
         return self.points
 
     @property
+    def causal(self) -> bool:
+        """Does a query see no more than the keys up to its own?"""
+        return self.operation != "attention.cross"
+
+    @property
     def trees(self) -> tuple[Tree, ...] | None:
         """Of each request, the tree of its drafts; None where nothing is verified."""
         if self.eagle_topk is None:
@@ -102,13 +123,15 @@ class AttentionWorkload(BaseWorkload):
 
     @property
     def shape(self) -> str:
-        """The batch shape as tables show it: ``64 x 8192``, ``4 x 512+1536`` on a prefix, ``64 x 1024..8192`` where it
-        is measured at several lengths.
+        """The batch shape as tables show it: ``64 x 8192``, ``4 x 512+1536`` on a prefix, ``4 x 128 on 6404`` keys of
+        an encoder, ``64 x 1024..8192`` where it is measured at several lengths.
         """
         if self.points:
-            return f"{self.batch} x {self._contexts}"
+            return f"{self.batch} x {points_range(self.points)}"
         if self.operation in ON_PREFIX:
             return f"{self.batch} x {self.new}+{self.context - self.new}"
+        if self.operation == "attention.cross":
+            return f"{self.batch} x {self.new} on {self.context}"
         return f"{self.batch} x {self.context}"
 
     @property
@@ -117,7 +140,7 @@ class AttentionWorkload(BaseWorkload):
         even = "" if self.spread == "uneven" else " even"
         topk = "" if self.eagle_topk is None else f" topk {self.eagle_topk}"
         if self.points:
-            even += f" lengths {','.join(map(_point, self.points))}"
+            even += f" {points_key(self.points)}"
         return f"{self.operation} {self.shape}{even}{topk} {self.mode} {self.geometry.key}"
 
     @property
@@ -136,22 +159,19 @@ class AttentionWorkload(BaseWorkload):
     @property
     def sizes(self) -> Mapping[str, int]:
         sizes = {"batch_size": self.batch, "context": self.context}
-        return sizes | {"new": self.new} if self.operation in ON_PREFIX else sizes
+        return sizes | {"new": self.new} if self.operation in (*ON_PREFIX, "attention.cross") else sizes
 
     @property
     def cells(self) -> tuple[str, str]:
         """The context on a prefix is ``new+prefix``; of several lengths it is the shortest and the longest."""
         most = "" if self.spread == "even" else "≤"
         if self.points:
-            return str(self.batch), f"{most}{self._contexts}"
+            return str(self.batch), f"{most}{points_range(self.points)}"
         if self.operation in ON_PREFIX:
             return str(self.batch), f"{most}{self.new}+{self.context - self.new}"
+        if self.operation == "attention.cross":
+            return str(self.batch), f"{most}{self.new} on {self.context}"
         return str(self.batch), f"{most}{self.context}"
-
-    @property
-    def _contexts(self) -> str:
-        ends = dict.fromkeys((self.points[0].context, self.points[-1].context))
-        return "..".join(map(str, ends))
 
     @property
     def situation(self) -> Mapping[str, Any]:
@@ -177,7 +197,3 @@ class AttentionWorkload(BaseWorkload):
         if decode:
             operation = "attention.decode"
         return cls(operation=operation, geometry=geometry, batch=batch, new=new, context=context, mode=mode)
-
-
-def _point(point: LengthPoint) -> str:
-    return f"{point.context}" if point.weight == 1 else f"{point.context}*{point.weight}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from autotune_cli.kernels.base import BYTES, Cost
+from autotune_cli.kernels.base import BYTES, Cost, mean_cost
 from autotune_cli.kernels.mla.workload import MlaWorkload
 
 # Page sizes that backends try, each with a copy of the cache: 1, 16, 64, 128.
@@ -21,7 +21,12 @@ def cost(workload: MlaWorkload) -> Cost:
     the first over the whole width, the second over the latent part. In the plain form each head has keys and values of
     its own, read once. Page tables, lengths and partial results aren't counted, nor are the projections before and
     after, which the kernel doesn't do. No candidate multiplies in FP8, so an FP8 cache makes no product cheaper.
+
+    Of a workload that is measured at several lengths it is the mean by their weights.
     """
+    if workload.points:
+        at = [workload.model_copy(update={"context": point.context, "points": ()}) for point in workload.points]
+        return mean_cost(workload.points, [cost(each) for each in at])
     g, lengths = workload.latent, workload.lengths
     queries = sum(lengths.qo) * g.num_heads
     pairs = sum((2 * kv - qo + 1) * qo // 2 for qo, kv in zip(lengths.qo, workload.read, strict=True))
@@ -58,6 +63,8 @@ def memory_bytes(workload: MlaWorkload, page_layouts: int | None = None) -> int:
         return total + g.num_heads * (g.head_dim + g.v_head_dim) * (copies * kv * size + 4 * longest)
     # Queries in two parts and joined, output and the output kept for comparison; the reference is in float32.
     total = queries * (2 * g.width * BYTES[g.dtype] + g.kv_lora_rank * (2 * BYTES[g.dtype] + 4) + 4)
+    # Each of several lengths has a reference.
+    total += len(workload.points) * queries * (g.kv_lora_rank * 4 + 4)
     token = g.width * BYTES[g.cache_dtype]
     total += token * (kv + layouts * (kv + workload.batch * (_LARGEST_PAGE - 1)))
     if workload.operation == "attention.mla_sparse_decode" and workload.index_topk is not None:

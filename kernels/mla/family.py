@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import cast
@@ -11,9 +12,14 @@ from autotune_cli.kernels.attention.family import narrowed
 from autotune_cli.kernels.attention.workload import AttentionOperation
 from autotune_cli.kernels.base import Cost, Mode
 from autotune_cli.kernels.family import Family, SuiteModel, SuiteRequest
+from autotune_cli.kernels.geometry import LatentGeometry
+from autotune_cli.kernels.lengths import LengthDistribution
 from autotune_cli.kernels.mla import cost as costs
+from autotune_cli.kernels.mla import steps
 from autotune_cli.kernels.mla.grids import GRIDS
 from autotune_cli.kernels.mla.workload import MlaOperation, MlaWorkload
+from autotune_cli.kernels.shapes import Shape, by_batch
+from autotune_cli.kernels.steps import StepLayer, StepRequest
 
 # Whose batches are narrowed alike.
 _ALIKE: dict[MlaOperation, AttentionOperation] = {
@@ -31,6 +37,7 @@ class MlaFamily(Family[MlaWorkload]):
     on_request = ("attention.mla_sparse_decode",)
     served = MappingProxyType({kind: f"attention.mla_{kind}" for kind in ("decode", "prefill", "extend")})
     properties = ("deterministic", "batch-invariant")
+    step_modes = steps.MODES
 
     def default_mode(self, operation: str) -> Mode:
         """Decode runs from a CUDA graph in servers; prefill and extend don't."""
@@ -52,10 +59,15 @@ class MlaFamily(Family[MlaWorkload]):
         if mla == "attention.mla_prefill":
             # It reads no cache.
             latent = latent.model_copy(update={"kv_dtype": None})
-        for shape in narrowed(_ALIKE[mla], GRIDS[request.device_kind][mla], request.wanted):
+        shapes = [
+            shape
+            for shape in narrowed(_ALIKE[mla], GRIDS[request.device_kind][mla], request.wanted)
             # A model is not asked for more than it was made for, unless the user asks.
-            if request.wanted.contexts is None and longest is not None and shape.context > longest:
-                continue
+            if request.wanted.contexts is not None or longest is None or shape.context <= longest
+        ]
+        if request.lengths is not None and mla == "attention.mla_decode":
+            return [_over_lengths(model, latent, batch, mode, request, request.lengths) for batch in by_batch(shapes)]
+        for shape in shapes:
             # Only a captured step depends on it.
             served = max(longest, shape.context) if longest is not None and mode == "graph" else None
             found.append(
@@ -73,6 +85,14 @@ class MlaFamily(Family[MlaWorkload]):
             )
         return found
 
+    def step_layers(self, model: SuiteModel, request: StepRequest) -> list[StepLayer]:
+        if request.latent is None:
+            return []
+        return steps.layers(request, request.latent, model.max_context, model.topk)
+
+    def why_no_step(self, model: SuiteModel) -> str:
+        return self.why_none(model, "attention.mla_decode" if model.latent is None else "attention.mla_sparse_decode")
+
     def why_none(self, model: SuiteModel, operation: str) -> str:
         if model.latent is None:
             return "it has no multi-head latent attention (MLA); deepseek-v3 has"
@@ -86,6 +106,31 @@ class MlaFamily(Family[MlaWorkload]):
         """With the judge, and the rules of lengths, pages and their garbage, which are those of attention."""
         beside = Path(__file__).parents[1] / "attention"
         return [*super().sources(), *(beside / name for name in ("problem.py", "paging.py", "reference.py"))]
+
+
+def _over_lengths(
+    model: SuiteModel,
+    latent: LatentGeometry,
+    found: Sequence[Shape],
+    mode: Mode,
+    request: SuiteRequest,
+    lengths: LengthDistribution,
+) -> MlaWorkload:
+    """One batch size, over all lengths. A server captures it for the longest context that it serves."""
+    contexts = [shape.context for shape in found]
+    points = lengths.points(contexts)
+    served = max(model.max_context or 0, lengths.longest(contexts))
+    return MlaWorkload(
+        operation="attention.mla_decode",
+        latent=latent,
+        batch=found[0].batch,
+        context=points[-1].context,
+        mode=mode,
+        spread=request.spread or found[0].spread,
+        served_context=served if mode == "graph" else None,
+        index_topk=model.topk,
+        points=points,
+    )
 
 
 FAMILY = MlaFamily()

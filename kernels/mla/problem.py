@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Self
 
 import torch
 
-from autotune_cli.kernels.attention.paging import PagedKV, PageLayout, rows_of
+from autotune_cli.kernels.attention.paging import PagedKV, PageLayout, rows_of, spans
 from autotune_cli.kernels.attention.problem import GARBAGE, GARBAGE_ELSE
 from autotune_cli.kernels.attention.reference import AttentionReference
 from autotune_cli.kernels.attention.workload import Lengths
+from autotune_cli.kernels.base import LengthPoint
 from autotune_cli.kernels.mla.batch import LOGIT_SPREAD, LatentBatch
 from autotune_cli.kernels.mla.plain import PlainProblem
 from autotune_cli.kernels.mla.reference import compute_reference
@@ -48,6 +49,11 @@ class LatentPages(PagedKV):
     def kpe(self) -> torch.Tensor:
         """[pages, page_size, qk_rope_head_dim], a view."""
         return self.k[:, :, 0]
+
+    def cut(self, counts: Sequence[int]) -> LatentPages:
+        """Only the first ``counts[i]`` tokens of request ``i``."""
+        kept = self.up_to(counts)
+        return LatentPages(self.page_size, self.k, self.v, kept.tables, kept.lengths, self.pool)
 
     @cached_property
     def host_lengths(self) -> torch.Tensor:
@@ -115,6 +121,11 @@ class MlaProblem(LatentBatch):
         self._joined: dict[str, torch.Tensor] = {}
         self._pages: dict[int, LatentPages] = {}
         self._layouts: dict[int, PageLayout] = {}
+        # Of the batch at other lengths, for all copies of this problem.
+        self._references: dict[Lengths, AttentionReference] = {}
+        # The batch of which this one is at other lengths, and how its pages are cut.
+        self._whole: MlaProblem | None = None
+        self._cut_pages: dict[int, LatentPages] = {}
 
     @property
     def q(self) -> torch.Tensor:
@@ -126,10 +137,32 @@ class MlaProblem(LatentBatch):
 
     @cached_property
     def reference(self) -> AttentionReference:
-        return compute_reference(self.geometry, self.lengths, self.q_nope, self.q_pe, self._tokens)
+        if self._whole is None:
+            return compute_reference(self.geometry, self.lengths, self.q_nope, self.q_pe, self._tokens)
+        if self.lengths not in self._references:
+            pairs = zip(spans(self._whole.lengths.kv), self.lengths.kv, strict=True)
+            kept = torch.cat([_bits(self._tokens)[start : start + tokens] for (start, _), tokens in pairs])
+            self._references[self.lengths] = compute_reference(
+                self.geometry, self.lengths, self.q_nope, self.q_pe, kept.view(self._tokens.dtype)
+            )
+        return self._references[self.lengths]
+
+    def at(self, point: LengthPoint) -> Self:
+        """A decode step at other lengths, none of them longer: each request's first tokens, in the same pages.
+
+        What lies behind them are the tokens of the longer step, which would change the output.
+        """
+        other = copy.copy(self)
+        other.__dict__.pop("reference", None)
+        other.lengths, other._whole, other._cut_pages = self.workload.lengths_at(point.context), self, {}
+        return other
 
     def paged(self, page_size: int) -> LatentPages:
         """The cache in pages of ``page_size``, new tokens included."""
+        if self._whole is not None:
+            if page_size not in self._cut_pages:
+                self._cut_pages[page_size] = self._whole.paged(page_size).cut(self.lengths.kv)
+            return self._cut_pages[page_size]
         self._ask(f"pages of {page_size}")
         if page_size not in self._pages:
             self._pages[page_size] = self._fill_pages(page_size)

@@ -14,7 +14,17 @@ from typing import Any, Literal
 from pydantic import PositiveInt, model_validator
 
 from autotune_cli.kernels.attention.workload import Lengths
-from autotune_cli.kernels.base import LENGTHS_RULE, BaseWorkload, Mode, Spread, spread_lengths
+from autotune_cli.kernels.base import (
+    LENGTHS_RULE,
+    BaseWorkload,
+    LengthPoint,
+    Mode,
+    Spread,
+    check_points,
+    points_key,
+    points_range,
+    spread_lengths,
+)
 from autotune_cli.kernels.geometry import LatentGeometry
 
 MlaOperation = Literal[
@@ -39,6 +49,8 @@ class MlaWorkload(BaseWorkload):
     index_topk: PositiveInt | None = None
     """Tokens that the model's sparse indexer leaves to a query. All but a sparse decode read all: an engine chooses by
     it, and it is not in the key."""
+    points: tuple[LengthPoint, ...] = ()
+    """Lengths at which a decode step that was prepared once, for ``context``, is measured; the last one is that."""
 
     @model_validator(mode="after")
     def _shape_fits(self) -> MlaWorkload:
@@ -50,19 +62,32 @@ class MlaWorkload(BaseWorkload):
             raise ValueError("an extend needs a prefix: context must exceed new")
         if self.new > self.context:
             raise ValueError("new tokens are part of the context: it can't be below new")
+        if self.points and self.operation != "attention.mla_decode":
+            raise ValueError("only a dense decode step is replayed at other lengths")
+        check_points(self.points, self.context)
         return self
 
     @property
     def lengths(self) -> Lengths:
         """Query and cached tokens of each request."""
         if self.operation in _DECODES:
-            return Lengths((1,) * self.batch, spread_lengths(self.context, self.batch, self.spread))
+            return self.lengths_at(self.context)
         qo = spread_lengths(self.new, self.batch, self.spread)
         if self.new == self.context:
             return Lengths(qo, qo)
         # The prefix is spread the other way round, so that long prefixes don't always meet long extends.
         prefix = spread_lengths(self.context - self.new, self.batch, self.spread)[::-1]
         return Lengths(qo, tuple(n + p for n, p in zip(qo, prefix, strict=True)))
+
+    def lengths_at(self, context: int) -> Lengths:
+        """Query and cached tokens of each request of a decode step of that context; no request is longer than in a step
+        of a longer one.
+        """
+        return Lengths((1,) * self.batch, spread_lengths(context, self.batch, self.spread))
+
+    @property
+    def length_points(self) -> tuple[LengthPoint, ...]:
+        return self.points
 
     @property
     def read(self) -> tuple[int, ...]:
@@ -73,11 +98,15 @@ class MlaWorkload(BaseWorkload):
 
     @property
     def shape(self) -> str:
-        """The batch shape as tables show it: ``64 x 8192``, or ``4 x 512+1536`` on a prefix."""
+        """The batch shape as tables show it: ``64 x 8192``, ``4 x 512+1536`` on a prefix, or ``64 x 1024..8192`` where
+        it is measured at several lengths.
+        """
         return f"{self.batch} x {self._tokens}"
 
     @property
     def _tokens(self) -> str:
+        if self.points:
+            return points_range(self.points)
         prefix = self.context - self.new
         on_prefix = prefix and self.operation not in _DECODES
         return f"{self.new}+{prefix}" if on_prefix else f"{self.context}"
@@ -86,6 +115,8 @@ class MlaWorkload(BaseWorkload):
     def key(self) -> str:
         """Names this workload; equal keys mean the same computation."""
         even = "" if self.spread == "uneven" else " even"
+        if self.points:
+            even += f" {points_key(self.points)}"
         layer = self.latent.plain_key if self.operation == "attention.mla_prefill" else self.latent.key
         selected = f" select {self.index_topk}" if self.operation == "attention.mla_sparse_decode" else ""
         return f"{self.operation} {self.shape}{even}{selected} {self.mode} {layer}"

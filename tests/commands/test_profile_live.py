@@ -219,8 +219,8 @@ def test_the_self_check_is_shown_and_can_fail(usage: Usage, worker: Made) -> Non
     [
         (("--mode", "idle"), "--mode idle: no request, so no attention runs"),
         (
-            ("--model", "deepseek-v3.2"),
-            "deepseek-v3.2: its attention is multi-head latent (MLA), which isn't profiled live yet",
+            ("--model", "deepseek-v3.2", "--mode", "mixed"),
+            "deepseek-v3.2: its attention is multi-head latent (MLA), which runs in the modes decode, extend and",
         ),
         (("--mode", "topk", "--model", "llama-3.1-8b"), "llama-3.1-8b: it has no sparse indexer, so no top-k"),
     ],

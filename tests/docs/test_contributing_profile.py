@@ -45,7 +45,7 @@ def test_a_toy_path(copy: Copy) -> None:
     file, planning = files_of("Adding a live path to `autotune profile`")
     file = file.replace("<name>", "toy")
     copy.create(file, TOY)
-    copy.replace(planning, "import candidate, fa3, flashinfer\n", "import candidate, fa3, flashinfer, toy\n")
+    copy.replace(planning, "import candidate, fa3, flashinfer, mla\n", "import candidate, fa3, flashinfer, mla, toy\n")
     copy.replace(planning, "FA3: fa3.RULES}", 'FA3: fa3.RULES, "toy": toy.RULES}')
     assert copy.edited == {file, planning}
     assert "no NVIDIA GPU" in said(copy, "--backend", "toy", "--phases", "eager,breakable", code=PLANNED)

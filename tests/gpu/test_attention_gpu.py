@@ -168,6 +168,17 @@ def test_drafts_are_verified(drafts: str, name: str, geometry: str, mode: str) -
     assert failures(AttentionWorkload.model_validate(fields), backend) == {}
 
 
+@pytest.mark.parametrize("mode", ["eager", "graph"])
+@pytest.mark.parametrize("name", [backend.name for backend in REGISTRY.of("attention.cross")])
+@pytest.mark.parametrize("geometry", ["llama", "fp8 queries"])
+def test_new_tokens_on_an_encoders_keys(name: str, geometry: str, mode: str) -> None:
+    backend = REGISTRY.get(name)
+    if missing := backend.missing():
+        pytest.skip(f"{missing} is not installed: {backend.install}")
+    shape = {"operation": "attention.cross", "mode": mode, "batch": 3, "new": 100, "context": 1601}
+    assert failures(AttentionWorkload.model_validate(shape | {"geometry": GEOMETRIES[geometry]}), backend) == {}
+
+
 @pytest.mark.parametrize("operation", SHAPES)
 @pytest.mark.parametrize("mode", ["eager", "graph"])
 def test_who_races_on_hopper(operation: str, mode: str) -> None:

@@ -16,13 +16,18 @@ pytestmark = [
 ]
 
 
-@pytest.mark.parametrize("model", ["llama-3.1-8b", "gpt-oss-120b"])
-def test_every_candidate_is_right_at_every_length_of_a_capture(autotune: Autotune, model: str) -> None:
-    """gpt-oss has windows and sinks. Lengths on both sides of its window, of pages and of every split."""
+@pytest.mark.parametrize(
+    ("model", "operation"),
+    [("llama-3.1-8b", "decode"), ("gpt-oss-120b", "decode"), ("deepseek-v3 --tp 8", "mla_decode")],
+)
+def test_every_candidate_is_right_at_every_length_of_a_capture(autotune: Autotune, model: str, operation: str) -> None:
+    """gpt-oss has windows and sinks, deepseek-v3 latent attention. Lengths on both sides of the window, of pages and of
+    every split.
+    """
     lengths = (1, 100, 1500, 6000, 16000)
     (autotune.root / "served.txt").write_text("\n".join(map(str, lengths)))
-    options = ["--op", "decode", "--mode", "graph", "--batch", "1,8", "--lengths", "served.txt", "--rounds", "3"]
-    done = autotune("tune", "--no-cache", "--json", "--model", model, *options)
+    options = ["--op", operation, "--mode", "graph", "--batch", "1,8", "--lengths", "served.txt", "--rounds", "3"]
+    done = autotune("tune", "--no-cache", "--json", "--model", *model.split(), *options)
     assert done.code == 0, done.err
     wrong = {}
     for result in done.run.workloads:
@@ -38,8 +43,8 @@ def test_every_candidate_is_right_at_every_length_of_a_capture(autotune: Autotun
                 assert candidate.frozen or candidate.backend.startswith("flashinfer."), candidate.key
                 assert len(candidate.points_us) == len(candidate.rounds)
                 measured.add(candidate.backend)
-            if candidate.backend == "torch.sdpa":
+            if candidate.backend in ("torch.sdpa", "torch.mla"):
                 assert candidate.status == "unsupported"
-        here = {backend.name for backend in REGISTRY.of("attention.decode") if backend.missing() is None}
-        assert {"triton.decode"} & here <= measured
+        here = {backend.name for backend in REGISTRY.of(f"attention.{operation}") if backend.missing() is None}
+        assert {"triton.decode", "sgl_kernel.flashmla"} & here <= measured
     assert wrong == {}

@@ -117,3 +117,12 @@ def test_a_candidate_is_looked_at_between_its_preparation_and_its_first_run(
     LOG.clear()
     assert launch.run() == "output"
     assert ["replay" if captured else "work"] == LOG
+
+
+@pytest.mark.parametrize("captured", [False, True])
+def test_a_librarys_tuner_sees_eager_runs_and_no_capture(candidate: Candidate, captured: bool) -> None:
+    problem: Any = SimpleNamespace()
+    prepare(candidate, problem, captured, before_run=lambda: LOG.append("look"), tuner=named("tuner"))
+    runs = ["wait", "stream (", "work", "work", ")", "wait", "synchronize"] if captured else ["work"]
+    assert LOG[: 4 + len(runs)] == ["tuner (", "prepare", "look", *runs, ")"]
+    assert LOG.count("begin") == captured

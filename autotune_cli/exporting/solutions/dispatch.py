@@ -102,12 +102,12 @@ def run(
     kernels = _kernels()
     kernels.paged_decode_kernel[(table["kv_heads"] * -(-group // rows), batch, splits)](
         q, k_cache, v_cache, q, out, part_out, part_lse, kv_indptr, kv_indices, kv_indptr, parts, k_cache.stride(0),
-        scale, 1.0, HEADS=heads, GROUP=group, ROWS=rows, DIM=dim, PAGE=1, BLOCK=entry["block"], SPLITS=splits,
-        WINDOW=-1, CAP=0.0, SINKS=False, num_warps=entry["warps"], num_stages=entry["stages"],
+        scale, 1.0, splits, HEADS=heads, GROUP=group, ROWS=rows, DIM=dim, PAGE=1, BLOCK=entry["block"],
+        SPLIT=splits > 1, WINDOW=-1, CAP=0.0, SINKS=False, num_warps=entry["warps"], num_stages=entry["stages"],
     )  # fmt: skip
     if splits > 1:
         kernels.decode_split_merge_kernel[(heads, batch)](
-            part_out, part_lse, q, out, parts, 1.0, HEADS=heads, DIM=dim, SPLITS=splits, CHUNK=_CHUNK, SINKS=False,
+            part_out, part_lse, q, out, parts, 1.0, splits, HEADS=heads, DIM=dim, CHUNK=_CHUNK, SINKS=False,
             num_warps=4,
         )  # fmt: skip
     if return_lse:

@@ -19,6 +19,7 @@ from packaging.version import Version
 
 from autotune_cli.exporting.target import Exported, Material, NothingToExport, Target
 from autotune_cli.exporting.trace_apply import Entry, files_of
+from autotune_cli.kernels.attention.family import FAMILY
 from autotune_cli.kernels.attention.workload import AttentionWorkload
 from autotune_cli.kernels.geometry import Geometry
 from autotune_cli.kernels.registry import parse_key
@@ -45,7 +46,7 @@ def _make(material: Material) -> Exported:
     by_geometry: dict[Geometry, list[WorkloadResult]] = {}
     for result in run.workloads:
         workload = result.workload
-        if isinstance(workload, AttentionWorkload) and workload.operation == "attention.decode":
+        if isinstance(workload, AttentionWorkload) and workload.operation == FAMILY.served["decode"]:
             by_geometry.setdefault(workload.geometry, []).append(result)
     plain = all(_is_plain(geometry) for geometry in by_geometry)
     for geometry, results in by_geometry.items():

@@ -21,7 +21,9 @@ _RAGGED = Candidate("flashinfer.ragged", (("path", "fa2"),))
 
 def injected(family: Injected, problem: Any) -> Callable[[], Any]:
     """A launch of a kernel of that family on a small batch; of the problem's heads where it is an attention problem."""
-    geometry = getattr(problem, "geometry", _GEOMETRY)
+    geometry = getattr(problem, "geometry", None)
+    if not isinstance(geometry, Geometry):
+        geometry = _GEOMETRY
     if family == "dense":
         return _dense(geometry)
     plain = geometry.model_copy(update={"kv_dtype": None, "q_dtype": None, "sinks": False})

@@ -19,7 +19,7 @@ from autotune_cli.results.schema.candidate import (
     Status,
 )
 from autotune_cli.results.schema.conditions import Ceilings, Conditions, Environment, Settings
-from autotune_cli.results.schema.run import SCHEMA_VERSION, RunFile, schema_text
+from autotune_cli.results.schema.run import SCHEMA_VERSION, FlashinferChoices, RunFile, schema_text
 from autotune_cli.results.schema.traffic import StandsFor, Traffic
 from autotune_cli.results.schema.workload import BaselineResult, Choice, ConstraintCost, WorkloadResult
 
@@ -36,6 +36,7 @@ __all__ = [
     "ConstraintCost",
     "Environment",
     "FileRecord",
+    "FlashinferChoices",
     "HostTime",
     "Kernel",
     "KnobValue",

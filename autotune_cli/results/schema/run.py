@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Final, Literal
 
-from pydantic import NonNegativeFloat, model_validator
+from pydantic import NonNegativeFloat, NonNegativeInt, model_validator
 
 from autotune_cli.results.schema.base import FileRecord
 from autotune_cli.results.schema.conditions import Environment, Settings
@@ -13,6 +13,24 @@ from autotune_cli.results.schema.traffic import Traffic
 from autotune_cli.results.schema.workload import WorkloadResult
 
 SCHEMA_VERSION: Final = 2
+
+
+class FlashinferChoices(FileRecord):
+    """What FlashInfer's own autotuner chose for the operations of FlashInfer's candidates."""
+
+    file: str | None = None
+    """Its choices, as FlashInfer writes and reads them: a path from the folder of ``cache/`` and ``runs/``. None: there
+    was nothing to tune."""
+    choices: NonNegativeInt = 0
+    """In the file, of the run and of those before it."""
+    new: NonNegativeInt = 0
+    """Made in the run."""
+
+    @model_validator(mode="after")
+    def _file_has_choices(self) -> FlashinferChoices:
+        if (self.file is None) != (self.choices == 0) or self.new > self.choices:
+            raise ValueError("a file has choices, at least the new ones, and no file has none")
+        return self
 
 
 class RunFile(FileRecord):
@@ -38,6 +56,8 @@ class RunFile(FileRecord):
     complete: bool = True
     """False: interrupted or out of budget before every workload was judged."""
     wall_s: NonNegativeFloat = 0.0
+    flashinfer: FlashinferChoices | None = None
+    """None: none of FlashInfer's candidates was measured, or it wasn't recorded."""
     workloads: tuple[WorkloadResult, ...]
 
     @model_validator(mode="after")

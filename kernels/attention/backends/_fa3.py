@@ -89,7 +89,7 @@ def layer_arguments(problem: AttentionProblem) -> dict[str, Any]:
     g = problem.geometry
     arguments: dict[str, Any] = {
         "softmax_scale": g.scale,
-        "causal": True,
+        "causal": problem.workload.causal,
         "window_size": window(problem),
         "softcap": g.softcap or 0.0,
     }
@@ -138,7 +138,11 @@ def paged_arguments(problem: AttentionProblem, pages: PagedKV, out: torch.Tensor
 
 def frozen(arguments: dict[str, Any]) -> str:
     """What all replays of a capture have in common."""
-    splits, keys = arguments["num_splits"], arguments["page_table"].shape[1] * arguments["k_cache"].shape[1]
+    return frozen_splits(arguments["num_splits"], arguments["page_table"].shape[1] * arguments["k_cache"].shape[1])
+
+
+def frozen_splits(splits: int, keys: int) -> str:
+    """The same, of a call with ``num_splits`` and a table that has room for so many keys."""
     if splits == 1:
         return "no splits"
     made = "a bound on the splits" if splits == 0 else f"at most {splits} splits"

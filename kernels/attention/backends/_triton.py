@@ -89,9 +89,18 @@ class ServedBatch:
         """Hold the same batch at other lengths, none of them longer."""
         _refill.fill_tables(self.table, self.lengths, problem.paged(self.page_size))
 
+    @property
+    def fillers(self) -> Any:
+        """The module whose functions fill buffers: a GPU's are launched in a few kernels of Triton."""
+        if not self.lengths.is_cuda:
+            return metadata
+        from autotune_cli.kernels.attention.backends import _triton_metadata
+
+        return _triton_metadata
+
     def fill(self) -> None:
         """The keys that the layer's queries see; the same for a capture and each replay."""
-        metadata.fill_kv(
+        self.fillers.fill_kv(
             self.buffers,
             self.table,
             self.lengths,

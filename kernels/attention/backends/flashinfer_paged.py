@@ -69,6 +69,7 @@ def _mask(problem: AttentionProblem, pages: PagedKV) -> torch.Tensor:
     "attention.prefill",
     "attention.extend",
     "attention.verify",
+    "attention.cross",
     name="flashinfer.paged",
     knobs=knobs,
     requires=common.REQUIRES,
@@ -84,7 +85,7 @@ def prepare(
 
     pages = common.in_window(problem, problem.paged(page_size))
     made = common.paged_wrapper_arguments(problem, pages, path, split)
-    arguments = common.plan_paged(problem, pages, path, causal=not tree, split=split)
+    arguments = common.plan_paged(problem, pages, path, causal=problem.workload.causal and not tree, split=split)
     if tree:
         arguments |= {"window_left": -1, "custom_mask": _mask(problem, pages)}
         if problem.graph:

@@ -58,6 +58,7 @@ def unsupported(workload: AttentionWorkload, device: Device, knobs: Mapping[str,
     "attention.prefill",
     "attention.extend",
     "attention.verify",
+    "attention.cross",
     name="torch.sdpa",
     knobs=knobs,
     devices=("cuda", "cpu"),
@@ -162,6 +163,10 @@ def gather(cache: torch.Tensor, indices: torch.Tensor, dtype: torch.dtype) -> to
 def seen(problem: AttentionProblem, index: int, loaded: int) -> torch.Tensor:
     """[new tokens, loaded] bool of a request: which of its last ``loaded`` keys each new token sees."""
     qo, window = problem.lengths.qo[index], problem.geometry.window_left
+    if not problem.workload.causal:
+        import torch
+
+        return torch.ones(qo, loaded, dtype=torch.bool, device=problem.device)
     if problem.trees is None:
         return visible(qo, loaded, window, problem.device)
     from autotune_cli.kernels.attention.masks import seen_keys
@@ -183,7 +188,7 @@ def visible(qo: int, seen: int, window: int | None, device: str) -> torch.Tensor
 def _mask(problem: AttentionProblem, kernel: str, index: int, loaded: int) -> dict[str, Any]:
     """The cheapest way to say the mask: none, ``is_causal``, a bias that torch knows, or a matrix."""
     qo, kv, window = problem.lengths.qo[index], problem.lengths.kv[index], problem.geometry.window_left
-    if qo == 1:
+    if qo == 1 or not problem.workload.causal:
         return {}
     if problem.trees is not None and not is_chain(problem.trees[index]):
         return {"attn_mask": seen(problem, index, loaded)}

@@ -6,7 +6,6 @@ import itertools
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from autotune_cli.kernels.attention.backends import _metadata as metadata
 from autotune_cli.kernels.attention.backends import _triton as common
 from autotune_cli.kernels.attention.workload import AttentionWorkload
 from autotune_cli.kernels.registry import Device, Knob, Prepared, register
@@ -27,8 +26,10 @@ _USUAL_BLOCK = 64
 # Parts that the merge adds up at once.
 _CHUNK = 16
 # Block, warps and stages: an odd number of stages, as a block takes two of them (see common.fits). The others are tried
-# at one split only: each with each split would be a hundred candidates.
-_USUAL, _OTHERS = (_USUAL_BLOCK, 4, 5), ((64, 4, 3), (32, 4, 5), (128, 8, 3))
+# at one split only, the middle or the largest one, as they were best on an H100: each with each split would be a
+# hundred candidates.
+_USUAL = (_USUAL_BLOCK, 4, 5)
+_AT_MIDDLE, _AT_MOST = ((64, 4, 3), (32, 4, 5)), ((128, 8, 3), (32, 2, 7))
 
 
 def rows(group: int) -> int:
@@ -70,10 +71,10 @@ def knobs(workload: AttentionWorkload, device: Device) -> Iterator[dict[str, Kno
     for page_size, count in itertools.product((1, 64), tried):
         yield {"page_size": page_size, "block": block, "warps": warps, "stages": stages, "splits": count}
     usual, middle = (block, warps, stages), tried[len(tried) // 2]
-    for other in _OTHERS:
+    for other, count in (*((each, middle) for each in _AT_MIDDLE), *((each, tried[-1]) for each in _AT_MOST)):
         block, warps, stages = other
         if other != usual and common.fits(workload, tile, block, stages):
-            yield {"page_size": 64, "block": block, "warps": warps, "stages": stages, "splits": middle}
+            yield {"page_size": 64, "block": block, "warps": warps, "stages": stages, "splits": count}
 
 
 def unsupported(workload: AttentionWorkload, device: Device, knobs: Mapping[str, Knob]) -> str | None:
@@ -92,12 +93,12 @@ def split_counter(
         return (
             splits,
             counts,
-            lambda: metadata.fill_equal_parts(counts, lengths, batch.size, splits=splits, block=block),
+            lambda: batch.fillers.fill_equal_parts(counts, lengths, batch.size, splits=splits, block=block),
         )
     return (
         SGLANG_SPLITS,
         counts,
-        lambda: metadata.fill_sglang_splits(
+        lambda: batch.fillers.fill_sglang_splits(
             counts,
             lengths,
             batch.size,
@@ -141,18 +142,18 @@ def prepare(
     part_lse = torch.empty(shape, dtype=torch.float32, device=out.device) if most > 1 else out
     tile, layer = rows(g.group), common.tensors(problem, batch)
     grid = (g.num_kv_heads * -(-g.group // tile), batch.size, most)
-    compiled = {**common.constants(problem, page_size), "ROWS": tile, "BLOCK": block, "SPLITS": most}
+    compiled = {**common.constants(problem, page_size), "ROWS": tile, "BLOCK": block, "SPLIT": most > 1}
     sinks, out_scale = layer["sinks"], layer["out_scale"]
-    merged = {"HEADS": g.num_qo_heads, "DIM": g.head_dim, "SPLITS": most, "CHUNK": _CHUNK, "SINKS": g.sinks}
+    merged = {"HEADS": g.num_qo_heads, "DIM": g.head_dim, "CHUNK": _CHUNK, "SINKS": g.sinks}
 
     def run() -> torch.Tensor:
         kernels.paged_decode_kernel[grid](
-            **layer, out=out, part_out=part_out, part_lse=part_lse, num_splits=counts, **compiled,
+            **layer, out=out, part_out=part_out, part_lse=part_lse, num_splits=counts, most=most, **compiled,
             num_warps=warps, num_stages=stages,
         )  # fmt: skip
         if most > 1:
             kernels.decode_split_merge_kernel[g.num_qo_heads, batch.size](
-                part_out, part_lse, sinks, out, counts, out_scale, **merged, num_warps=4
+                part_out, part_lse, sinks, out, counts, out_scale, most, **merged, num_warps=4
             )
         return out
 

@@ -67,6 +67,17 @@ class TableBuffers:
     """[batch] int32."""
     fill: Callable[[], None]
     """Writes both anew: the work of a new step."""
+    refill: Callable[[LatentPages], None]
+    """Writes both for the same batch at other lengths, none of them longer; so does ``fill`` from then on."""
+
+
+@dataclass
+class _Step:
+    """The pages of a batch as they are now."""
+
+    pages: LatentPages
+    indptr: torch.Tensor
+    """On the device."""
 
 
 def table_buffers(problem: MlaProblem, pages: LatentPages) -> TableBuffers:
@@ -80,13 +91,17 @@ def table_buffers(problem: MlaProblem, pages: LatentPages) -> TableBuffers:
     longest = max(pages.lengths)
     if problem.graph and problem.workload.served_context is not None:
         longest = max(longest, problem.workload.served_context)
-    batch, indptr = len(pages.lengths), pages.indptr.to(problem.device)
+    batch, step = len(pages.lengths), _Step(pages, pages.indptr.to(problem.device))
     table = torch.zeros(batch, -(-longest // pages.page_size), dtype=torch.int32, device=problem.device)
     seq_lens = torch.zeros(batch, dtype=torch.int32, device=problem.device)
 
     def fill() -> None:
-        fill_block_table(table, pages.indices, indptr, batch)
-        fill_lengths(seq_lens, pages.seq_lens, batch)
+        fill_block_table(table, step.pages.indices, step.indptr, batch)
+        fill_lengths(seq_lens, step.pages.seq_lens, batch)
+
+    def refill(other: LatentPages) -> None:
+        step.pages, step.indptr = other, other.indptr.to(problem.device)
+        fill()
 
     fill()
-    return TableBuffers(table, seq_lens, fill)
+    return TableBuffers(table, seq_lens, fill, refill)

@@ -85,7 +85,13 @@ def prepare(problem: MlaProblem, *, path: str, page_size: int) -> Prepared:
     # An FP8 cache comes with the numbers that its values are multiplied by.
     fp8 = problem.cache_dtype == torch.float8_e4m3fn
     scales: dict[str, Any] = {"ckv_scale": 1.0, "kpe_scale": 1.0} if fp8 else {}
+
+    def refill(other: MlaProblem) -> None:
+        wrapper.plan(**plan_arguments(other, other.paged(page_size)))
+
     return Prepared(
         run=lambda: wrapper.run(problem.q_nope, problem.q_pe, pages.ckv, pages.kpe, out=out, **scales),
         plan=lambda: wrapper.plan(**arguments),
+        refill=refill,
+        frozen="a grid of the multiprocessors; their shares of the keys are planned anew",
     )

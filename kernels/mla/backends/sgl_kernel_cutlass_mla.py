@@ -64,4 +64,13 @@ def prepare(problem: MlaProblem, *, num_kv_splits: int) -> Prepared:
         "sm_scale": problem.geometry.scale,
         "num_kv_splits": num_kv_splits,
     }
-    return Prepared(run=lambda: cutlass_mla_decode(**arguments), plan=buffers.fill)
+
+    def refill(other: MlaProblem) -> None:
+        buffers.refill(other.paged(PAGE_SIZE))
+
+    return Prepared(
+        run=lambda: cutlass_mla_decode(**arguments),
+        plan=buffers.fill,
+        refill=refill,
+        frozen=f"{num_kv_splits} parts of a request" if num_kv_splits > 1 else "no splits",
+    )

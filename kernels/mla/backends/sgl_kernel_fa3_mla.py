@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from autotune_cli.kernels.attention.backends._fa3 import frozen_splits
 from autotune_cli.kernels.mla.backends import _fa3 as common
 from autotune_cli.kernels.mla.backends import _metadata as metadata
 from autotune_cli.kernels.mla.workload import MlaWorkload
@@ -71,12 +72,11 @@ def prepare(problem: MlaProblem, *, page_size: int, num_splits: int, scheduler_m
         "num_splits": num_splits,
         "out": torch.empty_like(problem.q_nope),
     }
-    plan = buffers.fill
+    plan, step = buffers.fill, {"longest": max(problem.lengths.kv)}
     if scheduler_metadata:
         wanted = {
             "batch_size": len(problem.lengths.qo),
             "max_seqlen_q": arguments["max_seqlen_q"],
-            "max_seqlen_k": max(problem.lengths.kv),
             "num_heads": g.num_heads,
             "num_heads_k": 1,
             "headdim": g.qk_rope_head_dim,
@@ -88,10 +88,16 @@ def prepare(problem: MlaProblem, *, page_size: int, num_splits: int, scheduler_m
             "causal": True,
             "num_splits": num_splits,
         }
-        kept = arguments["scheduler_metadata"] = get_scheduler_metadata(**wanted)
+        kept = arguments["scheduler_metadata"] = get_scheduler_metadata(max_seqlen_k=step["longest"], **wanted)
 
         def plan() -> None:
             buffers.fill()
-            kept.copy_(get_scheduler_metadata(**wanted))
+            kept.copy_(get_scheduler_metadata(max_seqlen_k=step["longest"], **wanted))
 
-    return Prepared(run=lambda: flash_attn_with_kvcache(**arguments), plan=plan)
+    def refill(other: MlaProblem) -> None:
+        buffers.refill(other.paged(page_size))
+        step["longest"] = max(other.lengths.kv)
+        plan()
+
+    frozen = frozen_splits(num_splits, buffers.block_table.shape[1] * page_size)
+    return Prepared(run=lambda: flash_attn_with_kvcache(**arguments), plan=plan, refill=refill, frozen=frozen)

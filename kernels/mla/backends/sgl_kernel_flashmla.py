@@ -74,4 +74,9 @@ def prepare(problem: MlaProblem) -> Prepared:
         out, _ = flash_mla_with_kvcache(**arguments)
         return out[:, 0]
 
-    return Prepared(run=run, plan=plan)
+    def refill(other: MlaProblem) -> None:
+        buffers.refill(other.paged(PAGE_SIZE))
+        plan()
+
+    frozen = f"a schedule of {len(schedule)} parts; the keys are shared out anew"
+    return Prepared(run=run, plan=plan, refill=refill, frozen=frozen)

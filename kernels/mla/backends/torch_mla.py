@@ -38,15 +38,8 @@ def prepare(problem: MlaProblem, *, form: str) -> Prepared:
     import torch
 
     out = torch.empty_like(problem.q_nope)
-    pages, attend = problem.paged(1), _products if form == "products" else _sdpa
-    q = problem.q
-    requests = []
-    for index, (qo, kv) in enumerate(zip(*problem.lengths, strict=True)):
-        start = int(problem.qo_indptr[index])
-        own = torch.arange(kv - qo, kv, device=problem.device)[:, None]
-        mask = torch.arange(kv, device=problem.device)[None, :] <= own
-        load = _loader(pages, index, problem)
-        requests.append((slice(start, start + qo), load, None if qo == 1 else mask))
+    attend = _products if form == "products" else _sdpa
+    q, requests = problem.q, _requests(problem)
     scale, rank = problem.geometry.scale, problem.geometry.kv_lora_rank
 
     def run() -> torch.Tensor:
@@ -55,7 +48,25 @@ def prepare(problem: MlaProblem, *, form: str) -> Prepared:
             out[rows] = attend(q[rows], tokens, rank, scale, mask)
         return out
 
-    return Prepared(run=run)
+    def refill(other: MlaProblem) -> None:
+        requests[:] = _requests(other)
+
+    # What is captured has the shapes of one step's lengths.
+    return Prepared(run=run, refill=None if problem.graph else refill)
+
+
+def _requests(problem: MlaProblem) -> list[tuple[slice, Callable[[], torch.Tensor], torch.Tensor | None]]:
+    """Of each request its rows of queries, what gathers its tokens, and what its queries see; None: all."""
+    import torch
+
+    pages, requests = problem.paged(1), []
+    for index, (qo, kv) in enumerate(zip(*problem.lengths, strict=True)):
+        start = int(problem.qo_indptr[index])
+        own = torch.arange(kv - qo, kv, device=problem.device)[:, None]
+        mask = torch.arange(kv, device=problem.device)[None, :] <= own
+        load = _loader(pages, index, problem)
+        requests.append((slice(start, start + qo), load, None if qo == 1 else mask))
+    return requests
 
 
 def _loader(pages: LatentPages, index: int, problem: MlaProblem) -> Callable[[], torch.Tensor]:

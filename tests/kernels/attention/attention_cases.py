@@ -17,6 +17,7 @@ CPU_SHAPES: dict[str, dict[str, int]] = {
     "attention.prefill": {"batch": 2, "new": 70, "context": 70},
     "attention.extend": {"batch": 2, "new": 20, "context": 90},
     "attention.verify": {"batch": 2, "new": 9, "context": 90, "eagle_topk": 3},
+    "attention.cross": {"batch": 2, "new": 20, "context": 90},
 }
 OPERATIONS = ("attention.decode", "attention.prefill", "attention.extend")
 """Those of one causal mask; test_attention_verify.py has the other one."""

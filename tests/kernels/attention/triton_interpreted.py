@@ -49,6 +49,34 @@ def verify(page_size: int = 16, rows: int = 32, block: int = 16, **geometry: Any
     return judged("attention.verify", "triton.extend", requests, knobs, geometry, trees)
 
 
+def metadata(lengths: tuple[int, ...], page_size: int, window_left: int | None, seed: int) -> list[list[Any]]:
+    """What Triton's kernels fill against what torch's functions do; of buffers that are longer than the batch."""
+    import torch
+
+    from autotune_cli.kernels.attention.backends import _metadata, _triton_metadata
+
+    draw, batch = torch.Generator().manual_seed(seed), len(lengths)
+    kept = torch.tensor((*lengths, 77, 99), dtype=torch.int32)
+    new = torch.tensor([min(length, 1 + number % 5) for number, length in enumerate((*lengths, 77, 99))]).int()
+    # More than a program's share of a row.
+    wide = max(-(-max(lengths) // page_size), 1) + 1100
+    table = torch.randint(1, 9999, (batch + 2, wide), generator=draw, dtype=torch.int32)
+    names = {"window_left": window_left, "page_size": page_size}
+    heads = {"num_qo_heads": 32, "num_kv_heads": 8, "most": 8, "multiprocessors": 132}
+    found = []
+    for module in (_metadata, _triton_metadata):
+        buffers = _metadata.KVBuffers.allocate(batch + 2, 40 + sum(-(-n // page_size) for n in lengths), "cpu")
+        parts = [torch.full((batch + 2,), -7, dtype=torch.int32) for _ in range(2)]
+        for buffer in (buffers.kv_indptr, buffers.kv_indices, buffers.kv_lens):
+            buffer.fill_(-7)
+        module.fill_kv(buffers, table, kept, batch, new=new, **names)
+        module.fill_equal_parts(parts[0], kept, batch, splits=5, block=16)
+        module.fill_sglang_splits(parts[1], kept, batch, **heads)
+        found.append((buffers.kv_indptr, buffers.kv_indices, buffers.kv_lens, *parts))
+    same = [bool(torch.equal(a, b)) for a, b in zip(*found, strict=True)]
+    return [["metadata", str(names), str(lengths)[:60], all(same), str(same)]]
+
+
 def judged(
     operation: AttentionOperation,
     name: str,
@@ -89,6 +117,11 @@ def main() -> None:
         decode(splits=4, sinks=True, window_left=17, softcap=20.0),
         decode(splits=4, **FP8),
         decode(1, splits=1, softcap=20.0, q_dtype="float8_e4m3fn", **FP8),
+        *metadata((1, 3, 16, 31, 65), 16, None, 1),
+        *metadata((5, 2000, 40), 1, 20, 2),
+        *metadata(tuple(1 + 37 * number % 300 for number in range(300)), 16, 0, 3),
+        *metadata((4096,) * 9, 64, None, 4),
+        *metadata((1,), 64, 5, 5),
         *(extend(page_size) for page_size in (1, 16, 64)),
         extend(rows=64, block=32, num_qo_heads=8, num_kv_heads=1, head_dim=128),
         extend(num_qo_heads=7, num_kv_heads=1),

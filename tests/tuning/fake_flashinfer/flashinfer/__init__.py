@@ -1,0 +1,1 @@
+"""In the place of FlashInfer: its autotuner, see :mod:`flashinfer.autotuner`."""
