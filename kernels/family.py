@@ -226,6 +226,10 @@ class Family(ABC, Generic[W]):
     """The operation that a server's step runs, by what the step does: ``decode`` (a token of each request), ``prefill``
     (new tokens only), ``extend`` (new tokens on a prefix). A step of another kind runs nothing of the family."""
 
+    step_of: ClassVar[Mapping[str, str]] = {}
+    """The kind of step that an operation is a part of, as a step's whole time is told: ``decode``, ``prefill`` (extends
+    too), ``verify``; ``top-k`` where it is in several. Operations that are missing are in no step of a decoder."""
+
     @property
     def operations(self) -> tuple[str, ...]:
         """In the order in which a suite has them."""

@@ -6,15 +6,11 @@ import math
 from collections.abc import Mapping, Sequence
 
 from autotune_cli.kernels.attention.workload import AttentionWorkload
+from autotune_cli.kernels.family import family
 from autotune_cli.planning.records import Row, StepChange
 
-STEPS: Mapping[str, tuple[str, ...]] = {
-    "decode": ("attention.decode", "attention.mla_decode", "attention.mla_sparse_decode"),
-    "prefill": ("attention.prefill", "attention.extend", "attention.mla_prefill", "attention.mla_extend"),
-    "verify": ("attention.verify",),
-    "top-k": ("topk.select", "topk.paged", "topk.ragged"),
-}
-"""The operations that are in each kind of step; an indexer's top-k is in steps of both kinds."""
+STEPS = ("decode", "prefill", "verify", "top-k")
+"""Kinds of steps in the order in which they are told; an indexer's top-k is in steps of several kinds."""
 
 
 def changes_of(
@@ -31,11 +27,12 @@ def changes_of(
         chunk_ms: a prefill chunk of it.
     """
     found: list[StepChange] = []
-    for step, operations in STEPS.items():
+    for step in STEPS:
         whole = {"decode": step_ms, "prefill": chunk_ms}.get(step)
         shapes: dict[str, list[Row]] = {}
         for row in rows:
-            if row.result.workload.operation in operations and row.result.key in layers:
+            operation = row.result.workload.operation
+            if family(operation).step_of.get(operation) == step and row.result.key in layers:
                 shapes.setdefault(_batch(row), []).append(row)
         known = {shape: group for shape, group in shapes.items() if all(row.untuned is not None for row in group)}
         singles = [(_weight(group, layers), _change(step, group, layers, whole)) for group in known.values()]

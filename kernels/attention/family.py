@@ -27,6 +27,14 @@ class AttentionFamily(Family[AttentionWorkload]):
     short_names = ("decode", "prefill", "extend", "verify", "cross")
     on_request = ("attention.verify", "attention.cross")
     step_modes = steps.MODES
+    step_of = MappingProxyType(
+        {
+            "attention.decode": "decode",
+            "attention.prefill": "prefill",
+            "attention.extend": "prefill",
+            "attention.verify": "verify",
+        }
+    )
     served = MappingProxyType({kind: f"attention.{kind}" for kind in ("decode", "prefill", "extend")})
     properties = ("deterministic", "batch-invariant")
 

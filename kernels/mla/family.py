@@ -35,6 +35,14 @@ class MlaFamily(Family[MlaWorkload]):
     default_model = "deepseek-v3"
     short_names = ("mla_decode", "mla_prefill", "mla_extend", "mla_sparse_decode")
     on_request = ("attention.mla_sparse_decode",)
+    step_of = MappingProxyType(
+        {
+            "attention.mla_decode": "decode",
+            "attention.mla_sparse_decode": "decode",
+            "attention.mla_prefill": "prefill",
+            "attention.mla_extend": "prefill",
+        }
+    )
     served = MappingProxyType({kind: f"attention.mla_{kind}" for kind in ("decode", "prefill", "extend")})
     properties = ("deterministic", "batch-invariant")
     step_modes = steps.MODES

@@ -119,6 +119,7 @@ class TopkFamily(Family[TopkWorkload]):
     step_kernels = "topk"
     on_request = ("topk.paged", "topk.ragged", "topk.indexer")
     served = MappingProxyType({"decode": "topk.select"})
+    step_of = MappingProxyType(dict.fromkeys(("topk.select", "topk.paged", "topk.ragged", "topk.indexer"), "top-k"))
     properties = PROPERTIES
 
     def cost(self, workload: TopkWorkload) -> Cost:

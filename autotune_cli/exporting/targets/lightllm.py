@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterator
 
 from autotune_cli.exporting.target import Exported, Material, NothingToExport, Target
+from autotune_cli.kernels.attention.family import FAMILY
 from autotune_cli.kernels.attention.workload import AttentionWorkload
 from autotune_cli.kernels.registry import parse_key
 from autotune_cli.planning.times import Time, Weighed, ratio_of, time_of
@@ -37,7 +38,7 @@ def _make(material: Material) -> Exported:
     notes = [f"copy the folder over that of the same name in lightllm/; it is for triton {triton}, sgl_kernel {kernel}"]
     for result in material.run.workloads:
         workload = result.workload
-        if not isinstance(workload, AttentionWorkload) or workload.operation != "attention.decode":
+        if not isinstance(workload, AttentionWorkload) or workload.operation != FAMILY.served["decode"]:
             continue
         splits = dict(_splits(result, environment))
         if not splits:
