@@ -9,9 +9,9 @@ beside it stands what later sessions take. Wall times. Aim: in the first session
 plain, beside the profiler's start.
 
 A second table takes the shortest case apart: the ranges' own time, the plan, the launches and the wait for the GPU;
-plain, under ranges without a profiler, and in the first session of a process without a rehearsal and with it, as
-`profile` has it. What else a session takes is in the third: start (with the rehearsal), end, writing the trace, and the
-verdict on it.
+plain, under ranges without a profiler, and in the first session of a process without a rehearsal, with it as `profile`
+has it, and with one that is recorded too (what a rehearsal could save at most). What else a session takes is in the
+third: start (with the rehearsal), end, writing the trace, and the verdict on it.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ AIM = 3.0
 AROUND = ("start", "end", "write", "judge")
 # What a step is made of; ``ranges`` is what the others leave of the whole.
 PARTS = ("ranges", "plan", "launch", "wait")
-REHEARSED, COLD = "rehearsed", "cold"
+REHEARSED, COLD, RECORDED = "rehearsed", "cold", "recorded too"
 
 Step = dict[str, float]
 """Microseconds by part."""
@@ -166,9 +166,12 @@ def session(recorder: Any, clock: Clock, trace: Path, way: str) -> dict[str, Any
     from autotune_cli.profiling.recording.session import Session
 
     recording = Session()
-    spent: dict[str, Any] = {"start": milliseconds(recording.__enter__)}
-    if way == REHEARSED:
-        spent["start"] += milliseconds(recorder.rehearse)
+    spent: dict[str, Any] = {
+        "start": milliseconds(lambda: recording.prepare(recorder.rehearse if way == REHEARSED else None))
+    }
+    spent["start"] += milliseconds(recording.__enter__)
+    if way == RECORDED:
+        recorder.rehearse()
     for plan in recorder.spec.phases:
         recorder.steps[plan.name].forget()
         spent[plan.name] = clock.step(partial(recorder.launch, plan))
@@ -197,7 +200,7 @@ def table(titles: str, rows: Iterable[str]) -> None:
     print(titles, "|" + "---|" * (titles.count("|") - 1), *rows, sep="\n")
 
 
-def parts_of(found: dict[str, Any], cold: dict[str, Any]) -> Iterable[str]:
+def parts_of(found: dict[str, Any], cold: dict[str, Any], inside: dict[str, Any]) -> Iterable[str]:
     """The shortest case by its parts."""
     first, *later = found["sessions"]
     for phase in PHASES:
@@ -206,6 +209,7 @@ def parts_of(found: dict[str, Any], cold: dict[str, Any]) -> Iterable[str]:
             "under ranges, no profiler": found["ranges"][phase],
             "first session, no rehearsal": cold["sessions"][0][phase],
             "first session": first[phase],
+            "first session, rehearsed in it": inside["sessions"][0][phase],
             "later sessions": middle(each[phase] for each in later),
         }
         for name, step in steps.items():
@@ -222,7 +226,7 @@ def main() -> None:
     rests: list[str] = []
     missed: list[str] = []
     every = [in_a_process(index, REHEARSED) for index in range(len(CASES))]
-    cold = in_a_process(SHORTEST, COLD)
+    cold, inside = (in_a_process(SHORTEST, way) for way in (COLD, RECORDED))
     for (batch, context, calls), found in zip(CASES, every, strict=True):
         name, (first, *later) = f"{batch} x {context} | {calls}", found["sessions"]
         for phase in PHASES:
@@ -239,7 +243,9 @@ def main() -> None:
     table(titles, steps)
     batch, context, calls = CASES[SHORTEST]
     print(f"\nMicroseconds of the parts of {batch} x {context}, {calls} calls:\n")
-    table("| phase | step | ranges | plan | launch | wait | whole | over plain |", parts_of(every[SHORTEST], cold))
+    table(
+        "| phase | step | ranges | plan | launch | wait | whole | over plain |", parts_of(every[SHORTEST], cold, inside)
+    )
     print("\nMilliseconds of the first session, and the median of the later ones:\n")
     table("| decode | calls | start | end | write | judge | trace kB |", rests)
     print(f"\naim of {AIM:g} missed: {'; '.join(missed) or 'nowhere'}")

@@ -79,8 +79,8 @@ class Recorder:
         """Prepare all phases, run them once under a profiler, compare what they put out."""
         self.prepare()
         session = Session()
+        session.prepare(self.rehearse)
         with session:
-            self.rehearse()
             for plan in self.spec.phases:
                 if not self.runs[plan.name].error:
                     self._attempt(plan, "run", self._run)
@@ -98,9 +98,7 @@ class Recorder:
         torch.cuda.synchronize()
 
     def rehearse(self) -> None:
-        """Every prepared step once, eagerly and under ranges of their own, which are no phase's: the first step of a
-        recording takes up to three times as long as the next one (docs/benchmarks.md, section 8).
-        """
+        """Every prepared step once, eagerly and under ranges: a session's first step takes longer than later ones."""
         for plan in self.spec.phases:
             is_another = plan.name in self.steps and not (plan.name == "replay" and "capture" in self.steps)
             if is_another and not self.runs[plan.name].error:

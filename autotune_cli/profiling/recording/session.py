@@ -1,11 +1,13 @@
-"""A session of torch's profiler, and the ranges inside it."""
+"""A session of torch's profiler that has recorded something before what counts, and the ranges inside it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import nvtx
+import torch
 from torch.profiler import ProfilerActivity, profile, record_function
 
 
@@ -17,13 +19,27 @@ def named(name: str) -> Iterator[None]:
 
 
 class Session:
-    """Records host calls and GPU work between entry and exit. CUPTI's start takes seconds in a process's first one."""
+    """Records host calls and GPU work between entry and exit.
+
+    What a process pays once (CUPTI's start takes seconds, its first buffer and the first range a good part of a
+    millisecond) is paid before: the profiler is prepared as its schedules do it, and drops what runs until it starts.
+    """
 
     def __init__(self) -> None:
         self._profile = profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA], acc_events=True)
+        self._is_prepared = False
+
+    def prepare(self, work: Callable[[], Any] | None = None) -> None:
+        """Turns the profiler on and has it record some work, of which nothing is kept."""
+        self._profile.prepare_trace()
+        self._is_prepared = True
+        if work is not None:
+            work()
+            torch.cuda.synchronize()
 
     def __enter__(self) -> Session:
-        self._profile.prepare_trace()
+        if not self._is_prepared:
+            self.prepare()
         self._profile.start_trace()
         return self
 
