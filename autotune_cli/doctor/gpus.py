@@ -151,9 +151,7 @@ def _others(nvml: Any, handle: Any, group: str, memory: Any) -> Iterator[Finding
         said.append(f"{used / _GIB:.1f} GiB in use")
     if said:
         text = f"{', '.join(said)}: times get noisy, and large workloads may not fit"
-        yield Finding(
-            group, "in use", State.WARNING, text, "nvidia-smi shows who; stop it, or tune on another GPU"
-        )
+        yield Finding(group, "in use", State.WARNING, text, "nvidia-smi shows who; stop it, or tune on another GPU")
     else:
         yield Finding(group, "in use", State.OK, "by nothing else")
 

@@ -75,7 +75,7 @@ def timed(graph: torch.cuda.CUDAGraph) -> float:
         graph.replay()
     end.record()
     end.synchronize()
-    return 1e3 * start.elapsed_time(end) / (10 * CALLS)
+    return float(1e3 * start.elapsed_time(end) / (10 * CALLS))
 
 
 def error(found: torch.Tensor, wanted: torch.Tensor) -> float:

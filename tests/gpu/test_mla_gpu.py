@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from autotune_cli.kernels.family import Verdict
-from autotune_cli.kernels.mla.problem import cases, make_problem
+from autotune_cli.kernels.mla.problem import MlaProblem, cases, make_problem
 from autotune_cli.kernels.mla.workload import MlaWorkload
 from autotune_cli.kernels.registry import REGISTRY, Backend, Candidate, Device, Prepared
 
@@ -193,6 +193,7 @@ def test_a_captured_graph_serves_the_same_batch_at_other_lengths(name: str) -> N
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
             output = prepared.run()
+        assert isinstance(problem, MlaProblem)
         other = shortened(problem)
         prepared.plan()
         output.fill_(float("nan"))
