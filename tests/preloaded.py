@@ -83,6 +83,8 @@ class Nursery:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        # It looks for modules there, whatever a test's variables say later.
+        self._path = os.environ.get("PYTHONPATH")
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: socket.socket | None = None
 
@@ -110,7 +112,7 @@ class Nursery:
     def popen(self, words: Sequence[str], **options: Any) -> Any:
         """In the place of ``subprocess.Popen`` for workers."""
         *_, program = words
-        same_path = options["env"].get("PYTHONPATH") == os.environ.get("PYTHONPATH")
+        same_path = options["env"].get("PYTHONPATH") == self._path
         if program not in WITH_TORCH or not same_path:
             return subprocess.Popen(words, **options)
         _, _, _, boot, connection, _, *rest = words
