@@ -47,31 +47,46 @@ def setting_line(setting: Setting) -> str:
 
 def costs(setting: Setting) -> str:
     """``; slower with it: attention.decode 64 x 1024 by 1.2 % (0.9 .. 1.5)``; empty: nothing is."""
-    if not setting.costs:
-        return ""
+    return f"; slower with it: {slowed(setting)}" if setting.costs else ""
+
+
+def slowed(setting: Setting) -> str:
+    """The workloads that are slower with a setting, and by how much; empty: none is."""
     named = [f"{cost.workload} by {percent_more(cost.ratio)}" for cost in setting.costs[:_NAMED]]
     more = f" and {plural(len(setting.costs) - _NAMED, 'other')}" if len(setting.costs) > _NAMED else ""
-    return f"; slower with it: {', '.join(named)}{more}"
+    return f"{', '.join(named)}{more}"
 
 
 def outcome(plan: Plan) -> list[str]:
     """What the plan gains, and what each compromise loses."""
+    return [gained(plan), f"{lost(plan)}:", *(f"  {line}" for line in losses(plan))]
+
+
+def gained(plan: Plan) -> str:
+    """The gain over the untuned server, or why there is none."""
     untuned = plan.untuned if plan.untuned_version is None else f"{plan.untuned} ({plan.untuned_version})"
-    lines = []
     if plan.gain is None or plan.gain_mean is None:
         reasons = dict.fromkeys(row.untuned_missing for row in plan.rows if row.untuned_missing)
         reason = next(iter(reasons), "not measured")
         wrong = reason.startswith("incorrect")
         verdict = "none is counted, as what it runs is wrong" if wrong else "not known, so it may be a loss"
-        lines.append(f"gain over {untuned}: {verdict}: {reason}")
-    else:
-        some = "" if plan.compared == len(plan.rows) else f", {plan.compared} of {plural(len(plan.rows), 'workload')}"
-        mean = f"geometric mean of the workloads {plan.gain_mean.value:.3f}x"
-        lines.append(f"the weighted step: {ratio(plan.gain)} over {untuned}{some}; {mean}")
-    lines.append(f"it takes {percent_more(plan.loss)} longer than each workload's best:")
-    lines.append(f"  {percent_more(plan.compromise)} as one server can't be told anew for each workload")
-    lines.append(f"  {percent_more(plan.untold)} as {plan.title} can't be told to run the rest")
-    return lines
+        return f"gain over {untuned}: {verdict}: {reason}"
+    some = "" if plan.compared == len(plan.rows) else f", {plan.compared} of {plural(len(plan.rows), 'workload')}"
+    mean = f"geometric mean of the workloads {plan.gain_mean.value:.3f}x"
+    return f"the weighted step: {ratio(plan.gain)} over {untuned}{some}; {mean}"
+
+
+def lost(plan: Plan) -> str:
+    """What the plan's step loses against the best candidates."""
+    return f"it takes {percent_more(plan.loss)} longer than each workload's best"
+
+
+def losses(plan: Plan) -> list[str]:
+    """What that loss is made of."""
+    return [
+        f"{percent_more(plan.compromise)} as one server can't be told anew for each workload",
+        f"{percent_more(plan.untold)} as {plan.title} can't be told to run the rest",
+    ]
 
 
 def untold(plan: Plan) -> list[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from autotune_cli.comparing.verdicts import Tone
+from autotune_cli.measure.statistics import Ratio as TimeRatio
 
 
 @dataclass(frozen=True)
@@ -176,6 +177,68 @@ class Mean:
 
 
 @dataclass(frozen=True)
+class PlanSetting:
+    """What the planned server is told."""
+
+    typed: str
+    """``--page-size 64``."""
+    gain: str
+    """The step without it over the step with it; or why that is not known."""
+    costs: str
+    """The workloads that are slower with it; empty: none is."""
+
+
+@dataclass(frozen=True)
+class PlanRow:
+    """A workload on the planned server."""
+
+    workload: WorkloadPart
+    share: str
+    """Of the planned step's time."""
+    runs: str
+    time: str
+    gain_text: str
+    gain: TimeRatio | None
+    """The untuned server's time over the plan's; None: ``gain_text`` has the word for why not."""
+    best: str
+    loss_text: str
+    loss: TimeRatio
+    """The plan's time over the best candidate's."""
+
+
+@dataclass(frozen=True)
+class PlanPart:
+    """One server for all workloads of a device."""
+
+    heading: tuple[str, ...]
+    """What was planned, and by which weights."""
+    settings: tuple[PlanSetting, ...]
+    told: tuple[str, ...]
+    """Sentences in the place of settings where the server is told nothing."""
+    untuned: str
+    """Name of the baseline that gains are over."""
+    gain: str
+    """Of the weighted step."""
+    loss: str
+    """Of the weighted step against each workload's best."""
+    losses: tuple[str, ...]
+    """What that is made of."""
+    steps: tuple[str, ...]
+    """From microseconds to tokens."""
+    rows: tuple[PlanRow, ...]
+    untold: tuple[str, ...]
+    """What the engine can't be told, and what that loses."""
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Unplanned:
+    """A device for whose results there is no plan."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
 class ResultPart:
     """The results of one device in one file."""
 
@@ -195,6 +258,12 @@ class ResultPart:
     workloads: tuple[WorkloadPart, ...]
     failures: tuple[Failure, ...]
     environment: tuple[FactGroup, ...]
+    plan: PlanPart | Unplanned | None = None
+    """None: it isn't asked for, as of A beside B, or no server runs such results, as on a CPU."""
+
+    @property
+    def planned(self) -> PlanPart | None:
+        return self.plan if isinstance(self.plan, PlanPart) else None
 
     @property
     def title(self) -> str:

@@ -19,6 +19,7 @@ from autotune_cli.render.text import microseconds
 from autotune_cli.report.figures.change import change_figure
 from autotune_cli.report.figures.gains import gain_figures
 from autotune_cli.report.figures.history import history_specs
+from autotune_cli.report.figures.plan import plan_figures
 from autotune_cli.report.figures.times import time_figures
 from autotune_cli.report.model import History, ReportPage
 
@@ -42,7 +43,9 @@ def page_html(page: ReportPage, plotting: str) -> str:
     changes = None if page.changes is None else change_figure(page.changes)
     gains = {result.id: gain_figures(result) for result in page.results}
     times = {result.id: time_figures(result) for result in page.results}
+    plans = {result.id: plan_figures(result) for result in page.results}
     figures = [*([changes] if changes else []), *(each for found in gains.values() for each in found)]
+    figures += [each for found in plans.values() for each in found]
     figures += [each for found in times.values() for views in found.values() for each in views]
     data = {
         "figures": {figure.id: figure.spec for figure in figures},
@@ -56,6 +59,7 @@ def page_html(page: ReportPage, plotting: str) -> str:
         change_figure=changes,
         gains=gains,
         times=times,
+        plans=plans,
         operations=_distinct(part.operation for result in page.results for part in result.workloads),
         statuses=_distinct(status for result in page.results for part in result.workloads for status in part.statuses),
         verdicts=_distinct(row.word for row in page.changes.rows) if page.changes else [],

@@ -31,6 +31,7 @@ from autotune_cli.report.model import (
     TimePoint,
     WorkloadPart,
 )
+from autotune_cli.report.plan import plan_part
 from autotune_cli.results.schema import (
     FAILED,
     MEASURED,
@@ -77,6 +78,8 @@ def result_parts(path: Path, run: RunFile, baseline: str | None, side: str = "")
                 workloads=tuple(workloads),
                 failures=tuple(_failures(workloads, results)),
                 environment=environment_facts(run, *measured, results),
+                # Of two files the newer one's: nobody starts a server by the older.
+                plan=None if side == "A" else plan_part(run, results, workloads, baseline),
             )
         )
     return tuple(parts)

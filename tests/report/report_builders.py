@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "planning"))
 sys.path.insert(0, str(Path(__file__).parents[1] / "render"))
+import planning_runs
 from render_builders import ENVIRONMENT, candidate, decode, extend, failed, result, run_file, topk, wrong
 
 from autotune_cli.comparing.decisions import DecisionRule
@@ -81,6 +83,28 @@ def hostile_run(*texts: str, faster: float = 1.0) -> RunFile:
         for workload in (decode(number + 1), topk(number + 1)):
             results.append(result(workload, *candidates, conditions=clocks, stopped=text, warnings=(text,)))
     return run_file(*results, environment=environment, command=("autotune", *texts), name=every, program=every)
+
+
+def served_run(text: str = "", **changes: Any) -> RunFile:
+    """A decode step and an extend that SGLang is to run with larger pages; the fastest decode can't be had of it.
+
+    Args:
+        text: in each name that may be anything; empty: names are as usual.
+    """
+    own = "triton.decode(page_size=64,block=64,warps=4,stages=3,splits=16)"
+    times = {"decode": (100.0, 80.0), "extend": (300.0, 290.0)}
+    results = []
+    for operation, (one, larger) in times.items():
+        keys = [planning_runs.fa3(operation, page) for page in (1, 64)]
+        found = [planning_runs.candidate(key, us, 0.2) for key, us in zip(keys, (one, larger), strict=True)]
+        found += [planning_runs.candidate(own, 70.0, 0.2)] if operation == "decode" else []
+        named = [each.model_copy(update={"label": text or each.label}) for each in found]
+        results.append(planning_runs.result(planning_runs.workload(operation), *named, default=keys[0]))
+    run = planning_runs.run(*results)
+    if text:
+        device = planning_runs.H100.model_copy(update={"device": f"NVIDIA H100 {text}"})
+        changes = {"name": text, "command": ("autotune", "tune", text), "environments": {"e": device}, **changes}
+    return run.model_copy(update=changes)
 
 
 def priced_run() -> RunFile:

@@ -30,6 +30,12 @@ def times(browser: Page) -> None:
     browser.ask("document.getElementById('r0-times').scrollIntoView()")
 
 
+def plan(browser: Page) -> None:
+    """One server for all of it."""
+    browser.size(1200, 1060)
+    browser.ask("document.getElementById('r0-plan').scrollIntoView()")
+
+
 def rounds(browser: Page) -> None:
     """A workload that the power cap slowed down."""
     browser.size(1200, 900)
@@ -49,7 +55,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, chromium() as browser:
         file = Path(folder, "report.html")
         file.write_text(text, encoding="utf-8")
-        for name, arranged in (("report", gains), ("report-times", times), ("report-rounds", rounds)):
+        pictures = {"report": gains, "report-times": times, "report-plan": plan, "report-rounds": rounds}
+        for name, arranged in pictures.items():
             browser.media("screen", prefers_color_scheme="light")
             browser.open(file)
             arranged(browser)

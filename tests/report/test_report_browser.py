@@ -209,6 +209,19 @@ def test_another_baseline_by_keyboard(page: Page, files: dict[str, Path]) -> Non
     }
 
 
+def test_the_plan_is_filtered_with_the_rest(page: Page, files: dict[str, Path]) -> None:
+    page.open(files["llama"])
+    rows = "#r0-planned tbody tr"
+    assert len(page.texts(rows)) == len(points(page, "#r0-plan-gain")) == 20
+    page.click("#text")
+    page.type("extend ≤128+2048")
+    (row,) = page.texts(rows)
+    (point,) = points(page, "#r0-plan-gain")
+    (gain,) = found(r"ratio of times: ([\d.]+)", [point])
+    assert row.split("\t")[0].startswith("attention.extend 8 x ")
+    assert gain == row.split("\t")[4].partition(" ")[0] == "1.087"
+
+
 def test_changes_are_filtered_by_verdict(page: Page, files: dict[str, Path]) -> None:
     page.open(files["two"])
     before = page.texts("#shown")[0]

@@ -23,6 +23,7 @@ from report_builders import (
     tree_of,
 )
 
+from autotune_cli.render.devices import of_device
 from autotune_cli.report.page import json_in_html
 from autotune_cli.results.files import read_run
 from autotune_cli.results.schema import RunFile
@@ -291,7 +292,7 @@ def test_two_files_have_the_rows_of_diff() -> None:
 
 
 def test_the_baseline_that_was_asked_for_comes_first() -> None:
-    run = read_run(SESSIONS[0].parents[3] / "cache" / "llama-3.1-8b.json")
+    run = of_device(read_run(SESSIONS[0].parents[3] / "cache" / "llama-3.1-8b.json"), "h100")
     default, asked = (
         page_of(run, baseline=name).results[0] for name in (None, "sglang --attention-backend flashinfer")
     )
