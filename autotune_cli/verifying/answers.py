@@ -9,6 +9,10 @@ from typing import Any
 
 DONE = "[DONE]"
 _LONGEST = 200
+# Characters of an event: no more is kept.
+_MOST_EVENT = 1 << 20
+# Of one answer or prompt: contexts hold some millions.
+_MOST_TOKENS = 1 << 40
 
 
 class BadAnswer(Exception):
@@ -20,16 +24,24 @@ class Events:
     """Server-sent events (WHATWG HTML, 9.2.6), line by line. Names, ids and comments are passed over."""
 
     _data: list[str] = field(default_factory=list)
+    _size: int = 0
 
     def feed(self, line: bytes) -> str | None:
-        """Take a line with its end; returns an event's data with the empty line that ends it."""
+        """Take a line with its end; returns an event's data with the empty line that ends it.
+
+        Raises:
+            BadAnswer: the event has no end.
+        """
         text = line.decode("utf-8", errors="replace").rstrip("\r\n")
         if not text:
-            data, self._data = self._data, []
+            data, self._data, self._size = self._data, [], 0
             return "\n".join(data) if data else None
         name, _, value = text.partition(":")
         if name == "data":
             self._data.append(value.removeprefix(" "))
+            self._size += len(value) + 1
+            if self._size > _MOST_EVENT:
+                raise BadAnswer(f"an event of more than {_MOST_EVENT} characters")
         return None
 
 
@@ -55,7 +67,7 @@ def read_chunk(data: str, api: str) -> Chunk:
         return Chunk(False, True)
     try:
         document = json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise BadAnswer(f"an event that is no JSON: {short(data)}") from None
     if not isinstance(document, dict):
         raise BadAnswer(f"an event that is no object: {short(data)}")
@@ -86,7 +98,8 @@ def _text(choice: Mapping[str, Any], api: str) -> object:
 
 def _count(usage: Mapping[str, Any], name: str) -> int | None:
     value = usage.get(name)
-    return value if isinstance(value, int) and value > 0 else None
+    # bool is a kind of int; a number that no server can have counted may not fit a float.
+    return value if type(value) is int and 0 < value <= _MOST_TOKENS else None
 
 
 def error_in(document: Mapping[str, Any]) -> str | None:
@@ -106,7 +119,7 @@ def error_body(body: bytes) -> str:
     text = body.decode("utf-8", errors="replace").strip()
     try:
         document = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return "" if text.startswith("<") else short(text)
     if not isinstance(document, dict):
         return short(text)
@@ -122,7 +135,7 @@ def model_names(body: bytes) -> list[str]:
     """
     try:
         document = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise BadAnswer("its /v1/models is no JSON") from None
     data = document.get("data") if isinstance(document, dict) else None
     if not isinstance(data, list):

@@ -5,6 +5,7 @@ By the standard library's HTTP client, which hands over each line as it comes an
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import socket
@@ -15,10 +16,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from autotune_cli.verifying.address import Address
-from autotune_cli.verifying.answers import BadAnswer, Events, error_body, model_names, read_chunk, short
+from autotune_cli.verifying.answers import DONE, BadAnswer, Events, error_body, model_names, read_chunk, short
+from autotune_cli.verifying.bounded import BoundedResponse, NotDone
 
 # A line of a stream, a body: no more is taken in.
 _MOST_LINE, _MOST_BODY = 1 << 20, 1 << 20
+# After the last event the end of an answer comes at once, or not at all.
+_LAST_S = 0.5
 _PATHS = {"completions": "completions", "chat": "chat/completions"}
 # What a server that has no such path, or refuses who asks, or what is asked, answers with.
 _USAGE_STATUS = frozenset({400, 401, 403, 404, 405, 413, 415, 422})
@@ -80,10 +84,10 @@ class Client:
         """
         connection = self._connected()
         try:
-            response = self._send(connection, "GET", self.address.path("models"), None)
-            body = self._guarded(lambda: response.read(_MOST_BODY))
-            self._refuse(response, body)
-            return model_names(body)
+            with self._send(connection, "GET", self.address.path("models"), None) as response:
+                body = self._guarded(lambda: response.read(_MOST_BODY))
+                self._refuse(response, body)
+                return model_names(body)
         except BadAnswer as error:
             raise ServerFailure(f"{error}: it does not speak OpenAI's API", is_usage=True) from None
         finally:
@@ -99,13 +103,13 @@ class Client:
         connection = self._connected()
         try:
             started = now()
-            response = self._send(connection, "POST", path, body)
-            if response.status != http.client.OK:
-                self._refuse(response, self._guarded(lambda: response.read(_MOST_BODY)))
-            kind = response.headers.get_content_type()
-            if kind != "text/event-stream":
-                raise ServerFailure(f"answers with {short(kind)}, not with a stream of events", is_usage=True)
-            return self._stream(response, started)
+            with self._send(connection, "POST", path, body) as response:
+                if response.status != http.client.OK:
+                    self._refuse(response, self._guarded(lambda: response.read(_MOST_BODY)))
+                kind = response.headers.get_content_type()
+                if kind != "text/event-stream":
+                    raise ServerFailure(f"answers with {short(kind)}, not with a stream of events", is_usage=True)
+                return self._stream(response, started)
         finally:
             connection.close()
 
@@ -126,12 +130,13 @@ class Client:
             connection = http.client.HTTPSConnection(host, port, timeout=self.timeout_s, context=context)
         else:
             connection = http.client.HTTPConnection(host, port, timeout=self.timeout_s)
+        connection.response_class = BoundedResponse
         self._guarded(connection.connect)
         return connection
 
     def _send(
         self, connection: http.client.HTTPConnection, method: str, path: str, body: Mapping[str, Any] | None
-    ) -> http.client.HTTPResponse:
+    ) -> BoundedResponse:
         headers = {"Accept": "text/event-stream" if body else "application/json"}
         if body:
             headers["Content-Type"] = "application/json"
@@ -139,7 +144,7 @@ class Client:
             headers["Authorization"] = f"Bearer {self.key}"
         data = json.dumps(body).encode() if body else None
         self._guarded(lambda: connection.request(method, path, data, headers))
-        response: http.client.HTTPResponse = self._guarded(connection.getresponse)
+        response: BoundedResponse = self._guarded(connection.getresponse)
         return response
 
     def _refuse(self, response: http.client.HTTPResponse, body: bytes) -> None:
@@ -154,22 +159,20 @@ class Client:
         text = f"answers {status} {response.reason}".rstrip() + (f": {said}" if said else "")
         raise ServerFailure(text, is_usage=status in _USAGE_STATUS)
 
-    def _stream(self, response: http.client.HTTPResponse, started: float) -> Answer:
-        events, end = Events(), time.monotonic() + self.timeout_s
+    def _stream(self, response: BoundedResponse, started: float) -> Answer:
+        events = Events()
         first: float | None = None
         last = started
         texts, tokens, prompt_tokens = 0, None, None
         is_whole = False
         while True:
-            line = self._guarded(lambda: response.readline(_MOST_LINE), f"after {texts} tokens")
+            line = self._guarded(lambda: response.readline(_MOST_LINE), f"{texts} tokens")
             if not line:
                 break
-            if time.monotonic() > end:
-                raise ServerFailure(f"is not done after {self.timeout_s:g} s and {texts} tokens")
-            data = events.feed(line)
-            if data is None:
-                continue
             try:
+                data = events.feed(line)
+                if data is None:
+                    continue
                 chunk = read_chunk(data, self.api)
             except BadAnswer as error:
                 raise ServerFailure(f"sends {error}", is_usage=texts == 0) from None
@@ -179,17 +182,35 @@ class Client:
                 texts += 1
             is_whole = is_whole or chunk.is_last
             tokens, prompt_tokens = chunk.tokens or tokens, chunk.prompt_tokens or prompt_tokens
+            if data.strip() == DONE:
+                self._see_off(response)
+                break
         if not is_whole:
             raise ServerFailure(f"dropped the connection after {texts} tokens")
         if first is None:
             raise ServerFailure("ends its stream without a token", is_usage=True)
         return Answer(started, first, last, max(tokens or texts, 1), prompt_tokens)
 
-    def _guarded(self, call: Callable[[], Any], when: str = "") -> Any:
-        """What the network does, as a failure in words."""
-        where = f" {when}" if when else ""
+    def _see_off(self, response: BoundedResponse) -> None:
+        """Let a server end its answer, or it takes the client for one that has gone. Some servers and proxies keep the
+        connection open instead.
+        """
+        response.hurry(_LAST_S)
+        with contextlib.suppress(ServerFailure):
+            while self._guarded(lambda: response.readline(_MOST_LINE)):
+                pass
+
+    def _guarded(self, call: Callable[[], Any], so_far: str = "") -> Any:
+        """What the network does, as a failure in words.
+
+        Args:
+            so_far: what came before, ``3 tokens``.
+        """
+        where = f" after {so_far}" if so_far else ""
         try:
             return call()
+        except NotDone:
+            raise ServerFailure(f"is not done after {self.timeout_s:g} s{f' and {so_far}' if so_far else ''}") from None
         except TimeoutError:
             raise ServerFailure(f"says nothing for {self.timeout_s:g} s{where}") from None
         except ConnectionRefusedError:

@@ -190,6 +190,9 @@ def _handler(server: Server) -> type[BaseHTTPRequestHandler]:
                 words = len(str(body.get("prompt") or body["messages"][0]["content"]).split())
                 self.event(json.dumps({"choices": [], "usage": {"prompt_tokens": words, "completion_tokens": count}}))
             self.event("[DONE]")
+            if fault == "linger":
+                server.closing.wait(PATIENCE_S)
+                return
             self.chunk("")
 
         def document(self, body: dict[str, Any], text: str, reason: str | None = None) -> dict[str, Any]:
@@ -224,6 +227,8 @@ EVENTS: dict[str | None, str] = {
     "no json": "{oops",
     "no object": "[1]",
     "no choices": '{"hello": 1}',
+    "nested": "[" * 100_000,
+    "long": "\ndata: ".join(["x" * 1000] * 1100),
 }
 
 Make = Callable[..., Server]

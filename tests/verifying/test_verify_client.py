@@ -2,21 +2,44 @@
 
 from __future__ import annotations
 
+import itertools
 import socket
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 import pytest
 from openai_server import Make, Pace
 
 from autotune_cli.errors import BadField
+from autotune_cli.verifying import bounded
 from autotune_cli.verifying.address import parse_address
-from autotune_cli.verifying.answers import Events
+from autotune_cli.verifying.answers import Events, read_chunk
 from autotune_cli.verifying.client import Client, ServerFailure
 from autotune_cli.verifying.prompts import prompt
 
 
 def client(url: str, **more: object) -> Client:
     return Client(parse_address("base", url), **{"timeout_s": 100.0, **more})  # type: ignore[arg-type]
+
+
+@contextmanager
+def answering(data: bytes) -> Iterator[str]:
+    """The address of something that sends these bytes to the first who asks."""
+    with socket.socket() as talker:
+        talker.bind(("127.0.0.1", 0))
+        talker.listen()
+        talker.settimeout(100.0)
+
+        def talk() -> None:
+            with talker.accept()[0] as connection, suppress(OSError):
+                connection.recv(1000)
+                connection.sendall(data)
+
+        thread = threading.Thread(target=talk, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{talker.getsockname()[1]}"
+        thread.join(100.0)
 
 
 @pytest.mark.parametrize("api", ["completions", "chat"])
@@ -64,6 +87,8 @@ def test_a_key_and_what_is_not_in_the_standard(serve: Make) -> None:
         ("no json", "sends an event that is no JSON: {oops", False),
         ("no object", "sends an event that is no object: [1]", False),
         ("no choices", 'sends an event without choices: {"hello": 1}', False),
+        ("nested", f"sends an event that is no JSON: {'[' * 200}...", False),
+        ("long", "sends an event of more than 1048576 characters", False),
     ],
 )
 def test_a_server_that_does_wrong_is_one_line(serve: Make, fault: str, words: str, is_usage: bool) -> None:
@@ -89,6 +114,43 @@ def test_a_server_that_hangs(serve: Make, fault: str, words: str) -> None:
         client(serve(faults={0: fault}, lockstep=False).url, timeout_s=0.1).ask("tiny", "one", 5)
 
 
+def test_nothing_is_waited_for_after_the_end(serve: Make) -> None:
+    assert client(serve(faults={0: "linger"}).url, timeout_s=30.0).ask("tiny", "one", 5).tokens == 5
+
+
+@pytest.mark.parametrize(
+    ("head", "words"),
+    [
+        (b"HTTP/1.1 200 OK\r\nX: ", ""),
+        (b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n", ""),
+        (b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n", " and 0 tokens"),
+    ],
+    ids=["headers", "body", "line"],
+)
+def test_a_server_that_never_ends(monkeypatch: pytest.MonkeyPatch, head: bytes, words: str) -> None:
+    """Bytes keep coming, so the socket's own timeout is never met."""
+    moments = itertools.count(0.0, 60.0)
+    monkeypatch.setattr(bounded, "now", lambda: next(moments))
+    with answering(head + b"a" * (1 << 21)) as url:
+        asked = client(url)
+        with pytest.raises(ServerFailure) as told:
+            _ = asked.ask("tiny", "one", 5) if words else asked.models()
+    assert str(told.value) == f"is not done after 100 s{words}"
+
+
+@pytest.mark.parametrize("body", [b"[" * 100_000, b'{"data": ' + b"[" * 100_000])
+def test_models_that_are_nested_without_end(body: bytes) -> None:
+    for status, words in ((b"200 OK", "is no JSON"), (b"500 Oops", "answers 500 Oops: ")):
+        with answering(b"HTTP/1.1 " + status + b"\r\n\r\n" + body) as url, pytest.raises(ServerFailure, match=words):
+            client(url).models()
+
+
+@pytest.mark.parametrize("count", ["true", "9" * 4000, "-1", "1.5", "null"])
+def test_tokens_that_nobody_can_have_counted(count: str) -> None:
+    data = f'{{"choices": [], "usage": {{"completion_tokens": {count}, "prompt_tokens": 7}}}}'
+    assert (read_chunk(data, "completions").tokens, read_chunk(data, "completions").prompt_tokens) == (None, 7)
+
+
 def test_models(serve: Make) -> None:
     assert client(serve(models=("a", "b")).url).models() == ["a", "b"]
     with pytest.raises(ServerFailure, match="answers 404 Not Found: Not Found"):
@@ -109,21 +171,11 @@ def test_a_server_without_tls(serve: Make) -> None:
 
 
 def test_something_that_is_no_http() -> None:
-    with socket.socket() as talker:
-        talker.bind(("127.0.0.1", 0))
-        talker.listen()
-        talker.settimeout(100.0)
-
-        def talk() -> None:
-            with talker.accept()[0] as connection:
-                connection.recv(1000)
-                connection.sendall(b"220 smtp.example\r\n")
-
-        thread = threading.Thread(target=talk)
-        thread.start()
-        with pytest.raises(ServerFailure, match=r"does not speak HTTP: 220 smtp\.example") as told:
-            client(f"http://127.0.0.1:{talker.getsockname()[1]}").models()
-        thread.join()
+    with (
+        answering(b"220 smtp.example\r\n") as url,
+        pytest.raises(ServerFailure, match=r"does not speak HTTP: 220 smtp\.example") as told,
+    ):
+        client(url).models()
     assert told.value.is_usage
 
 
@@ -144,7 +196,7 @@ def test_addresses(text: str, address: str, path: str) -> None:
 @pytest.mark.parametrize(
     "text",
     ["", "gpu1:30000", "ftp://h", "http://", "http://h:port", "http://h:99999", "http://h/?a", "http://h o", "http://ä",
-     "http://me:hush@h", "http://h\n", "http://[::1"],
+     "http://me:hush@h", "http://h\n", "http://[::1", "http://a..b", f"http://{'h' * 64}"],
 )  # fmt: skip
 def test_what_is_no_address(text: str) -> None:
     with pytest.raises(BadField, match="base: ") as told:
