@@ -59,5 +59,10 @@ def parse_address(field: str, text: str) -> Address:
         raise BadField(field, f"{text[:100]!r} names no host; {example}")
     if parts.query or parts.fragment:
         raise BadField(field, f"{text[:100]!r} has more than a host, a port and a path; {example}")
+    try:
+        # As Python's sockets do.
+        host.encode("idna")
+    except UnicodeError:
+        raise BadField(field, f"{text[:100]!r} names a host with a part that is empty or too long") from None
     path = parts.path.rstrip("/")
     return Address(parts.scheme, host, port or _PORTS[parts.scheme], path.removesuffix(_API))
