@@ -67,8 +67,8 @@ def agree(options: AgreeOptions) -> None:
     allowed = allowed_fields(options.allow_different or ())
     paths = find_all(options.files or [], options.root)
     if len(paths) < 2:
-        found = "one file is" if paths else "no file is"
-        raise AutotuneError(detail=f"agree: {found} named: autotune agree A.json B.json ..., one a rank")
+        found = f"{paths[0]} is the only file that is named" if paths else "no file is named"
+        raise AutotuneError(detail=f"agree: {found}: autotune agree A.json B.json ..., one a rank")
     files: list[tuple[Path, RunFile]] = []
     for path in paths:
         content = load(path).content

@@ -17,6 +17,8 @@ from autotune_cli.comparing.agreement import agree
 from autotune_cli.comparing.agreement_records import Agreement, AgreeVerdict, OffReason
 from autotune_cli.results.schema import RunFile, WorkloadResult
 
+ONLY = "ranks/r0.json is the only file that is named: autotune agree A.json B.json ..., one a rank"
+
 
 def held(*ranks: RunFile, **more: Any) -> Agreement:
     return agree([(Path(f"r{number}.json"), each) for number, each in enumerate(ranks)], **more)
@@ -163,7 +165,8 @@ def test_a_folder_and_a_file_to_write_to(ranks: list[Path], usage: Callable[...,
     ("arguments", "line"),
     [
         ((), "error: agree: no file is named: autotune agree A.json B.json ..., one a rank"),
-        (("ranks/r0.json",), "error: agree: one file is named: autotune agree A.json B.json ..., one a rank"),
+        (("ranks/r0.json",), f"error: agree: {ONLY}"),
+        (("ranks/r0.json", "./ranks/../ranks/r0.json"), f"error: agree: {ONLY}"),
         (("ranks/r0.json", "none.json"), "error: none.json: no such file, folder or result"),
         (("ranks/r0.json", "choices.json"), "error: choices.json: a FlashInfer cache; agree takes results of"),
         (("ranks/r0.json", "cut.json"), "error: cut.json: "),
