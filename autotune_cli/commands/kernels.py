@@ -9,6 +9,7 @@ import typer
 if TYPE_CHECKING:
     from autotune_cli.commands.devices import DeviceKind
     from autotune_cli.commands.options.kernels import KernelsOptions
+    from autotune_cli.kernels.workload import AnyWorkload
 
 EXAMPLES = """
 autotune kernels --kernels mine.py --device cpu
@@ -60,10 +61,7 @@ def _check(options: KernelsOptions, wanted: str, kind: DeviceKind, gpu: str | No
     from autotune_cli.commands.devices import require_torch
     from autotune_cli.commands.names import backends
     from autotune_cli.commands.printing import write_result
-    from autotune_cli.errors import EXIT_FAILED, EXIT_INCOMPLETE, EXIT_OK, BadField
-    from autotune_cli.kernels.family import families, family
-    from autotune_cli.kernels.models.options import parse_operations
-    from autotune_cli.kernels.workload import OPERATIONS, AnyWorkload
+    from autotune_cli.errors import EXIT_FAILED, EXIT_INCOMPLETE, EXIT_OK
     from autotune_cli.render.check_formats import CheckView
     from autotune_cli.render.console import Console
     from autotune_cli.tuning.check_process import CheckProcess
@@ -72,15 +70,7 @@ def _check(options: KernelsOptions, wanted: str, kind: DeviceKind, gpu: str | No
     from autotune_cli.worker.protocol import WorkerSettings
 
     files, only = _files(options), backends(options.backend, has_own=bool(options.kernels))
-    workloads: list[AnyWorkload] = []
-    # A family's name means its operations that suites leave out too.
-    named = families().get(wanted.strip().lower())
-    for operation in parse_operations(wanted) if named is None else named.operations:
-        found = family(operation).checks(operation, kind)
-        if not found:
-            having = [name for name in OPERATIONS if family(name).checks(name, kind)]
-            raise BadField("check", f"{operation} has no kinds of input to check; those that have: {', '.join(having)}")
-        workloads += found
+    workloads = checked_workloads(wanted, kind)
     refuse_slow_builds(os.environ, kind)
     require_torch(kind)
     errors = Console(stderr=True)
@@ -100,6 +90,32 @@ def _check(options: KernelsOptions, wanted: str, kind: DeviceKind, gpu: str | No
     write_result("check", options.format, CheckView(name, cells, code), options.output)
     if code != EXIT_OK:
         raise typer.Exit(code)
+
+
+def checked_workloads(wanted: str, kind: DeviceKind) -> list[AnyWorkload]:
+    """What ``--check`` asks for: operations, or a family's name, which means those that suites leave out too, and of
+    all these the ones that have kinds of input.
+
+    Raises:
+        BadField: an operation that was named has none, or all of a family have none.
+        UnknownName: there is no such operation.
+    """
+    from autotune_cli.errors import BadField
+    from autotune_cli.kernels.family import families, family
+    from autotune_cli.kernels.models.options import parse_operations
+    from autotune_cli.kernels.workload import OPERATIONS
+
+    if not wanted.strip():
+        raise BadField("check", "is empty")
+    named = families().get(wanted.strip().lower())
+    operations = parse_operations(wanted) if named is None else named.operations
+    found = {operation: family(operation).checks(operation, kind) for operation in operations}
+    without = [operation for operation, workloads in found.items() if not workloads]
+    if without and (named is None or len(without) == len(found)):
+        what = without[0] if named is None else wanted.strip()
+        having = [name for name in OPERATIONS if family(name).checks(name, kind)]
+        raise BadField("check", f"{what} has no kinds of input to check; those that have: {', '.join(having)}")
+    return [workload for workloads in found.values() for workload in workloads]
 
 
 def _files(options: KernelsOptions) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ import pytest
 from clocks import HangClock, ticking
 from running import Autotune, Finished
 
+from autotune_cli.commands.kernels import checked_workloads
 from autotune_cli.errors import BadKernels, EmptySuite
 from autotune_cli.kernels.shapes import Shape
 from autotune_cli.kernels.topk import family
@@ -172,9 +173,18 @@ def test_the_command_judges_every_kind(judged: Finished) -> None:
     assert document["right"] + document["wrong"] == 20 * 4
 
 
+def test_a_family_is_checked_where_it_has_kinds_of_input() -> None:
+    """``--check topk``: of the family's operations one, an indexer's, has none."""
+    assert {each.operation for each in checked_workloads("topk", "cpu")} == {"topk.select", "topk.paged", "topk.ragged"}
+    assert {each.operation for each in checked_workloads("topk.paged", "cuda")} == {"topk.paged"}
+
+
 def test_the_command_refuses_what_makes_no_sense(usage: Callable[..., Finished]) -> None:
     for words, said in (
         (("--check", "decode"), r"--check: attention\.decode has no kinds of input to check; those that have: topk\."),
+        (("--check", "topk.indexer"), r"--check: topk\.indexer has no kinds of input to check"),
+        (("--check", "attention"), r"--check: attention has no kinds of input to check; those that have: topk\."),
+        (("--check", " "), r"--check: is empty"),
         (("--check", "topkk"), r"unknown operation 'topkk'"),
         (("--backend", "torch"), r"--backend: goes with --check"),
         (("--check", "topk", "--backend", "nobody"), r"unknown backend 'nobody'"),
