@@ -77,7 +77,10 @@ def without_home(findings: Iterable[Finding], home: str | None = None) -> tuple[
     if len(folder) < 2:
         return tuple(findings)
     # /home/ann, not the beginning of /home/anna.
-    pattern = re.compile(re.escape(folder.rstrip("/")) + r"(?![\w.-])")
+    folder = folder.rstrip("/")
+    # /root has nobody's name, and is the end of other paths, such as /data/root.
+    begin = r"(?<![\w.])" if folder.count("/") == 1 else ""
+    pattern = re.compile(begin + re.escape(folder) + r"(?![\w.-])")
     return tuple(
         replace(finding, text=pattern.sub("~", finding.text), fix=pattern.sub("~", finding.fix)) for finding in findings
     )

@@ -209,6 +209,8 @@ def test_the_home_folder_is_not_told() -> None:
     (short,) = without_home(findings, "/home/ann")
     assert (short.text, short.fix) == ("~/x and /home/anna/x, ~", "export A=~/y")
     assert without_home(findings, "/")[0] == findings[0]
+    (other,) = without_home([Finding("a", "b", State.OK, "/data/root, /root/x", "export A='/root'")], "/root")
+    assert (other.text, other.fix) == ("/data/root, ~/x", "export A='~'")
 
 
 def test_the_table_fits_into_80_columns_and_says_what_it_comes_to() -> None:
