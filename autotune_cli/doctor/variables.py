@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from autotune_cli.doctor.findings import HIDDEN, Finding, State, is_secret
 from autotune_cli.errors import AutotuneError
 from autotune_cli.measure.installed import relevant_variables
+from autotune_cli.results.toggles import cache_toggle
 from autotune_cli.worker.guard import refuse_slow_builds
 
 # Those that change no kernel, and explain what is found.
@@ -32,12 +33,13 @@ def variable_findings(environ: Mapping[str, str], kind: str) -> Iterator[Finding
         kind: ``cuda`` or ``cpu``.
     """
     refused = set()
-    try:
-        refuse_slow_builds(environ, kind)
-    except AutotuneError as error:
-        name = str(error.values.get("variable", ""))
-        yield Finding("variables", name, State.PROBLEM, str(error), f"unset {name}")
-        refused.add(name)
+    for check in (lambda: refuse_slow_builds(environ, kind), lambda: cache_toggle(None, environ)):
+        try:
+            check()
+        except AutotuneError as error:
+            name = str(error.values.get("variable", ""))
+            yield Finding("variables", name, State.PROBLEM, str(error), f"unset {name}")
+            refused.add(name)
     found = {name: environ[name] for name in _TOLD_TOO if name in environ}
     for name, value in (found | relevant_variables(environ)).items():
         if name in refused:

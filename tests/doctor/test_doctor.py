@@ -187,6 +187,8 @@ def test_variables_are_told_but_for_secrets(look: Callable[..., dict[str, Findin
     assert seen["FLASHINFER_JIT_DEBUG"].fix == "unset FLASHINFER_JIT_DEBUG"
     assert "none" not in seen
     assert look(environ={"CUDA_HOME": "/cuda"})["CUDA_HOME"].text == "/cuda"
+    off = look(environ={"AUTOTUNE_CACHE": "off"})["AUTOTUNE_CACHE"]
+    assert (off.state, off.fix) == (State.PROBLEM, "unset AUTOTUNE_CACHE")
     assert "none" in look(environ={})
     assert is_secret("HF_TOKEN")
     assert not is_secret("SGLANG_FLASHINFER_USE_PAGED")
