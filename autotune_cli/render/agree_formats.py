@@ -13,6 +13,7 @@ from autotune_cli.plain_text import csv_cell, json_text, markdown
 from autotune_cli.render.console import Console, drawn
 from autotune_cli.render.diff_words import percent_change
 from autotune_cli.render.formats import Page
+from autotune_cli.render.text import plural
 
 _STYLES = {
     AgreeVerdict.SAME: "dim",
@@ -142,7 +143,7 @@ def _head(agreement: Agreement) -> Iterator[str]:
     for rank in agreement.ranks:
         cards = _listed(rank.cards)
         where = f"{', '.join(rank.devices) or 'no device'}{f' ({cards})' if cards else ''}"
-        yield f"rank {rank.number}: {rank.path}, {rank.workloads} workloads, {where}"
+        yield f"rank {rank.number}: {rank.path}, {plural(rank.workloads, 'workload')}, {where}"
     for odd in agreement.environment:
         yield f"environment: {odd.field}: " + "; ".join(f"{_ranks(ranks)} {value}" for value, ranks in odd.values)
     for note in agreement.notes:

@@ -161,6 +161,13 @@ def test_a_folder_and_a_file_to_write_to(ranks: list[Path], usage: Callable[...,
     assert "differs  attention.decode 8x8192" in (tmp_path / "agree.txt").read_text()
 
 
+def test_one_workload_is_one(usage: Callable[..., Finished], tmp_path: Path) -> None:
+    files = [write(tmp_path / f"{seed}.json", run(tied(FAST, seed))) for seed in (1, 2)]
+    done = usage("agree", *files)
+    assert done.code == 0
+    assert "1.json, 1 workload, " in done.out
+
+
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
