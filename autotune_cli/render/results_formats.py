@@ -75,7 +75,8 @@ def results_json(view: ResultsView, page: Page) -> str:
             "chosen": entry.chosen,
             "over": entry.over or None,
             "speedup": None if mean is None else mean.value,
-            "speedup_interval": None if mean is None else [mean.low, mean.high],
+            # Over workloads: one says nothing of how others would differ.
+            "speedup_interval": None if mean is None or len(entry.speedups) < 2 else [mean.low, mean.high],
             "complete": entry.complete,
             "problem": entry.problem or None,
         }

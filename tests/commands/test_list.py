@@ -66,6 +66,17 @@ def test_rows_as_csv_and_markdown(program: Autotune) -> None:
     assert program("list", "--format", "markdown", code=0).out.count("\n") == 2 + len(rows)
 
 
+def test_one_workload_has_no_interval_over_workloads(autotune: Autotune) -> None:
+    run = json.loads((CACHE / "llama-3.1-70b-tp8.json").read_text())
+    run["workloads"] = run["workloads"][:1]
+    (autotune.root / "cache").mkdir()
+    (autotune.root / "cache" / "one.json").write_text(json.dumps(run))
+    (found,) = json.loads(autotune("list", "--format", "json", code=0).out)["results"]
+    assert found["problem"] is None
+    assert found["speedup"] > 0.0
+    assert found["speedup_interval"] is None
+
+
 def test_where_nothing_is(autotune: Autotune) -> None:
     assert autotune("list", code=0).out.startswith("no results in")
     assert json.loads(autotune("list", "--format", "json", code=0).out)["results"] == []
