@@ -25,8 +25,8 @@ class AgreeOptions:
         list[str] | None,
         typer.Argument(
             metavar="A B...",
-            help="Result files, one a rank or card, in their order; a folder or a glob in quotes means the files in "
-            "it.",
+            help="Result files, one a rank or card, in their order; a folder (the newest run of each name in it) or a "
+            "glob in quotes.",
             show_default=False,
         ),
     ] = None
