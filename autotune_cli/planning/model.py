@@ -72,7 +72,8 @@ def _options(command: Sequence[str]) -> dict[str, str]:
     """Values of a command line's long options."""
     found: dict[str, str] = {}
     words = list(command)
-    for word, following in zip(words, [*words[1:], ""], strict=True):
+    # A file that was put together by a program may have no command line.
+    for word, following in zip(words, [*words[1:], ""], strict=False):
         if word.startswith("--"):
             name, equals, value = word.removeprefix("--").partition("=")
             found[name] = value if equals else following

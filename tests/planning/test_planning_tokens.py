@@ -99,3 +99,11 @@ def test_layers_of_real_results() -> None:
         ("deepseek-v3.2", "h100", {61}),
     ):
         assert set(plan_of(real(name, device), Request()).layers.values()) == layers
+
+
+def test_a_result_without_a_command_line_is_known_by_its_name() -> None:
+    key = fa3("decode", 1)
+    of = run(result(DECODE, candidate(key, 100.0), default=key), name="llama-3.1-8b-tp2")
+    found = model_of(of.model_copy(update={"command": ()}))
+    assert found is not None
+    assert (found.model.name, found.tp) == ("llama-3.1-8b", 2)
