@@ -16,6 +16,10 @@ from autotune_cli.kernels.models.suite import CPU_MODEL
 from autotune_cli.results.schema import RunFile
 
 
+# Of a number of GPUs.
+_MOST_DIGITS = 6
+
+
 @dataclass(frozen=True)
 class ModelOfResult:
     """A model, and over how many GPUs it is served."""
@@ -44,11 +48,11 @@ class ModelOfResult:
 def model_of(run: RunFile) -> ModelOfResult | None:
     """The model that a run tuned, by its command line, or else by its name; None: neither says."""
     options = _options(run.command)
-    tp = int(options["tp"]) if options.get("tp", "").isdecimal() else 1
+    tp = _number_of_gpus(options.get("tp", ""))
     name = options.get("model", "")
     config = options.get("config", "")
     try:
-        if config and Path(config).is_file():
+        if config and _is_file(config):
             return ModelOfResult(read_config(config), tp)
         if name.strip().lower() == CPU_MODEL.name:
             return ModelOfResult(CPU_MODEL, tp)
@@ -63,9 +67,22 @@ def model_of(run: RunFile) -> ModelOfResult | None:
         return None
     longest = max(known, key=len)
     rest = run.name.removeprefix(longest)
-    if rest.startswith("-tp") and rest[3:].isdecimal():
-        tp = int(rest[3:])
+    if rest.startswith("-tp"):
+        tp = _number_of_gpus(rest[3:])
     return ModelOfResult(CPU_MODEL if longest == CPU_MODEL.name else load_model(longest), tp)
+
+
+def _number_of_gpus(text: str) -> int:
+    """As a command line has it; what can't be one is taken for 1."""
+    return max(1, int(text)) if text.isdecimal() and len(text) <= _MOST_DIGITS else 1
+
+
+def _is_file(name: str) -> bool:
+    try:
+        return Path(name).is_file()
+    except (OSError, ValueError):
+        # Too long for a name, a NUL in it.
+        return False
 
 
 def _options(command: Sequence[str]) -> dict[str, str]:
