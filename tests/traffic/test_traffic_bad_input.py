@@ -29,6 +29,7 @@ BAD = {
     # Tables.
     "TIMESTAMP,ContextTokens\n2026-11-20 09:00:00,10\n": r"log:1: no column has the tokens of the output; it has TIM",
     "TIMESTAMP,Other\n1,1\n": r"log:1: no column has the tokens of the prompt and output",
+    "prompt_len,output_len\r5,5\r6,6\r": "log:1: not CSV: new-line character",
     "TIMESTAMP,ContextTokens,GeneratedTokens\n": "log: has a line of names, and no request",
     AZURE + "2026-11-20 09:00:01,-10,5\n": "log:3: ContextTokens '-10' is negative",
     AZURE + "2026-11-20 09:00:01,0,5\n": "log:3: ContextTokens '0' is zero",
