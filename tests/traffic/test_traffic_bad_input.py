@@ -57,6 +57,9 @@ BAD = {
     LINE + '{"prompt_len": 10, "output_len": 5}\n': "log:2: the request has no time of arrival, and those",
     LINE + '{"prompt_len": 10, "output_len": 5, "timestamp": 2, "cached_tokens": 11}\n': "cached_tokens 11 is more",
     LINE + '{"a":' * 5000 + "\n": "log:2: nested too deeply",
+    EVENT % ('{"meta_info": {"prompt_tokens": 5, "completion_tokens": 5, "e2e_latency": %s}}' % ("9" * 400)): (
+        "log:1: e2e_latency 9{40} is no time"
+    ),
     EVENT % "{}": "log:1: a request.finished event without out.meta_info",
     EVENT.replace("request.finished", "request.received") % "{}": "log: has no request",
     # Benchmarks.

@@ -32,6 +32,8 @@ from autotune_cli.traffic.source import Source
 _DATE = re.compile(r"^\s*\[[0-9]{4}-[0-9]{2}-[0-9]{2}[^\]]{0,60}\]\s*")
 _FINISHED = "request.finished"
 _BLOCK = 512
+# More than a year: of a request, no time that a server measured.
+_LONGEST_S = 1e8
 # So many are enough for a median.
 _MOST_SPEEDS = 10_000
 
@@ -94,7 +96,11 @@ class _Reader:
         # The event is written at the request's end.
         end = time_of(self._source, number, "timestamp", document.get("timestamp"))
         taken = told.get("e2e_latency", 0.0)
-        begun = end - (float(taken) if isinstance(taken, int | float) and not isinstance(taken, bool) else 0.0)
+        if isinstance(taken, bool) or not isinstance(taken, int | float):
+            taken = 0.0
+        if not abs(taken) <= _LONGEST_S:
+            raise self._source.bad(f"e2e_latency {taken!r:.40} is no time", number)
+        begun = end - taken
         return self._of(number, told, {"timestamp": begun})
 
     def _of(self, number: int, row: Mapping[str, Any], timed: Mapping[str, Any]) -> Request:
