@@ -36,6 +36,8 @@ _BLOCK = 512
 _LONGEST_S = 1e8
 # So many are enough for a median.
 _MOST_SPEEDS = 10_000
+# Tokens a second of one request. What is beyond was not measured: SGLang divides by times that may be next to nothing.
+_SLOWEST, _FASTEST = 1.0 / 60.0, 1e6
 
 
 class _Reader:
@@ -124,7 +126,7 @@ class _Reader:
         if "hash_ids" in row:
             held = min(self._shared(row["hash_ids"]), prompt - 1)
         speed = row.get("decode_throughput")
-        if isinstance(speed, float) and speed > 0.0 and len(self._speeds) < _MOST_SPEEDS:
+        if isinstance(speed, float) and _SLOWEST < speed < _FASTEST and len(self._speeds) < _MOST_SPEEDS:
             self._speeds.append(speed)
         return Request(arrival, prompt, output, held)
 
