@@ -72,9 +72,9 @@ def checked_version(text: str) -> str:
     Raises:
         BadField: it is none.
     """
-    from packaging.version import InvalidVersion, Version
+    from packaging.version import Version
 
     try:
         return str(Version(text.strip()))
-    except InvalidVersion:
+    except ValueError:  # InvalidVersion, or a number of thousands of digits
         raise BadField("engine_version", f"{text[:40]!r} is no version") from None

@@ -111,6 +111,7 @@ def test_wrong_is_wrong_and_not_a_gain(program: Autotune) -> None:
         (("--device", "b200"), 2, "unknown device of this file 'b200'"),
         (("--device", "h100", "--engine", "trt"), 2, "unknown engine 'trt' (known: flashinfer, sglang, vllm)"),
         (("--device", "h100", "--engine-version", "new"), 2, "--engine-version: 'new' is no version"),
+        (("--device", "h100", "--engine-version", "9" * 5000), 2, f"--engine-version: '{'9' * 40}' is no version"),
         (("--device", "h100", "--pin", "page_size=63"), 2, "unknown value of SGLang's page-size '63'"),
         (
             ("--device", "h100", "--pin", "attention_backend=fa3", "--pin", "page_size=32"),
