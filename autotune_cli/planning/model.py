@@ -15,7 +15,6 @@ from autotune_cli.kernels.models.model import LayerKind, Model
 from autotune_cli.kernels.models.suite import CPU_MODEL
 from autotune_cli.results.schema import RunFile
 
-
 # Of a number of GPUs.
 _MOST_DIGITS = 6
 

@@ -263,7 +263,7 @@ def test_times(value: object, found: float | None) -> None:
 @pytest.mark.parametrize("speed", ["5e-324", "Infinity", "1e308", "NaN"])
 def test_a_speed_that_cant_be_is_not_measured(speed: str, tmp_path: Path) -> None:
     log = tmp_path / "log"
-    log.write_text('{"prompt_tokens": 5, "completion_tokens": 5, "decode_throughput": %s}\n' % speed)
+    log.write_text(f'{{"prompt_tokens": 5, "completion_tokens": 5, "decode_throughput": {speed}}}\n')
     assert log_of(log).step_s is None
-    log.write_text('{"input_lens": [5], "output_lens": [5], "itls": [[5e-324, %s]]}\n' % speed)
+    log.write_text(f'{{"input_lens": [5], "output_lens": [5], "itls": [[5e-324, {speed}]]}}\n')
     assert log_of(log).step_s is None
