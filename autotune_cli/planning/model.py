@@ -25,6 +25,22 @@ class ModelOfResult:
 
     model: Model
     tp: int = 1
+    config: str = ""
+    """The file that describes it, where it isn't one of the catalog's."""
+
+    @property
+    def path(self) -> str:
+        """What a server is told to load: a repository, or the folder of a config.json; empty: not known.
+
+        A config.json whose folder can't stand in a script as it is, or another file, says nothing of where weights are.
+        """
+        if self.config:
+            file = Path(self.config)
+            folder = str(file.parent)
+            known = file.name == "config.json" and folder.isprintable() and not folder.startswith("-")
+            return folder if known else ""
+        source = self.model.source
+        return "" if "/" not in source or " " in source else source
 
     def layers(self, workload: BaseWorkload) -> int | None:
         """How many of the model's layers call the workload once a step; None: not known."""
@@ -52,7 +68,7 @@ def model_of(run: RunFile) -> ModelOfResult | None:
     config = options.get("config", "")
     try:
         if config and _is_file(config):
-            return ModelOfResult(read_config(config), tp)
+            return ModelOfResult(read_config(config), tp, config)
         if name.strip().lower() == CPU_MODEL.name:
             return ModelOfResult(CPU_MODEL, tp)
         if name:
