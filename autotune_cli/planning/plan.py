@@ -51,6 +51,8 @@ def plan_of(run: RunFile, request: Request) -> Plan:
     """
     engine = request.engine or _engine_of(run)
     server = load_server(engine)
+    if not run.workloads:
+        raise NoPlan(engine=server.table.title, detail="the result has no workload")
     bare = parse_baseline(engine)
     version = request.version or bare.version
     pins = parse_pins(server, version, request.pins)

@@ -283,3 +283,8 @@ def test_flashmla_brings_its_pages() -> None:
     assert plan.step.us == 61 * 115.0
     extend = plan.rows[1]
     assert extend.compromise.value == pytest.approx(1.1)
+
+
+def test_a_result_without_a_workload_says_so() -> None:
+    with pytest.raises(NoPlan, match="no plan for SGLang: the result has no workload$"):
+        plan_of(run(), Request())
