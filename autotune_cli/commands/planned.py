@@ -45,6 +45,8 @@ def run_of(name: str, root: Path, of_name: str | None, device: str | None) -> Ru
     errors = Console(stderr=True)
     for line in doubts(run):
         errors.say(f"note: {shown(str(path))}: {line}", style="yellow")
+    if not run.complete:
+        errors.say(f"note: {shown(str(path))} is not complete, so a plan knows only a part of it", style="yellow")
     return of_one_device(run, device)
 
 

@@ -89,6 +89,14 @@ def test_a_narrow_terminal_cuts_nothing(program: Autotune, columns: int) -> None
         assert text.replace(" ", "") in out
 
 
+def test_an_incomplete_result_is_told(program: Autotune) -> None:
+    path = program.root / "cache" / "gpt-oss-120b.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"complete": False}))
+    done = program("plan", "gpt-oss-120b", code=0)
+    assert "gpt-oss-120b.json is not complete, so a plan knows only a part of it" in done.err
+    assert program(*H100, code=0).err == ""
+
+
 def test_a_file(program: Autotune) -> None:
     done = program(*H100, "--format", "json", "--output", "plans/one.json", code=0)
     assert done.out == ""
