@@ -286,5 +286,5 @@ def test_flashmla_brings_its_pages() -> None:
 
 
 def test_a_result_without_a_workload_says_so() -> None:
-    with pytest.raises(NoPlan, match="no plan for SGLang: the result has no workload$"):
+    with pytest.raises(NoPlan, match=r"no plan for SGLang: the result has no workload$"):
         plan_of(run(), Request())
