@@ -130,6 +130,7 @@ def test_wrong_is_wrong_and_not_a_gain(program: Autotune) -> None:
         ),
         (("--device", "h100", "--traffic-weights", "verify=1"), 2, "--traffic-weights: 'verify' fits no workload"),
         (("--device", "h100", "--step-ms", "0"), 2, "--step-ms: 0.0 is below 0.001"),
+        (("--device", "h100", "--output", "cache/llama-3.1-8b.json"), 2, "is the result itself, and would be replaced"),
         (("--device", "h100", "--format", "svg"), 2, "unknown format 'svg'"),
         (("--device", "h100", "--baseline", "trt"), 2, "unknown baseline of this file 'trt'"),
     ],
