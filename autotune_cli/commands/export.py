@@ -28,7 +28,7 @@ def export(options: ExportOptions) -> None:
 
     target = find_target(options.to)
     _check(target, options.output)
-    run = run_of(options.file, options.root, options.name, options.device)
+    run = run_of(options.file, options.root, options.name, options.device, options.output)
     exported = target.make(Material(run, request_of(options, target.engine)))
     _write(target, exported, options.output)
     errors = Console(stderr=True)

@@ -26,6 +26,6 @@ def plan(options: PlanOptions) -> None:
 
     check_writable(options.output)
     check_format("plan", options.format, options.output)
-    run = run_of(options.file, options.root, options.name, options.device)
+    run = run_of(options.file, options.root, options.name, options.device, options.output)
     view = PlanView(plan_of(run, request_of(options)), options.every)
     write_result("plan", options.format, view, options.output)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol
 
+from autotune_cli.commands.printing import check_no_input
 from autotune_cli.errors import BadField
 from autotune_cli.plain_text import shown
 from autotune_cli.planning.device import of_one_device
@@ -33,18 +34,21 @@ class Asked(Protocol):
     def chunk_ms(self) -> float | None: ...
 
 
-def run_of(name: str, root: Path, of_name: str | None, device: str | None) -> RunFile:
+def run_of(name: str, root: Path, of_name: str | None, device: str | None, output: Path | None) -> RunFile:
     """The results of one device; notes on stderr tell what makes them doubtful.
 
     Raises:
         NoSuchResult, BadFile: see :func:`find_one` and :func:`read_run`.
-        UnknownName: no such device. BadField: the file has several, and none is named.
+        UnknownName: no such device. BadField: the file has several, and none is named; or it is the output too.
     """
     path = find_one(name, root, of_name)
+    check_no_input(output, path)
     run = read_run(path)
     errors = Console(stderr=True)
     for line in doubts(run):
         errors.say(f"note: {shown(str(path))}: {line}", style="yellow")
+    if not run.complete:
+        errors.say(f"note: {shown(str(path))} is not complete, so a plan knows only a part of it", style="yellow")
     return of_one_device(run, device)
 
 
@@ -72,9 +76,9 @@ def checked_version(text: str) -> str:
     Raises:
         BadField: it is none.
     """
-    from packaging.version import InvalidVersion, Version
+    from packaging.version import Version
 
     try:
         return str(Version(text.strip()))
-    except InvalidVersion:
+    except ValueError:  # InvalidVersion, or a number of thousands of digits
         raise BadField("engine_version", f"{text[:40]!r} is no version") from None

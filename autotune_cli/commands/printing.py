@@ -73,3 +73,20 @@ def check_writable(path: Path | None) -> None:
         raise CannotWrite(path=path, detail=(error.strerror or str(error)).lower()) from None
     if not can_write:
         raise CannotWrite(path=path, detail=f"no writing to {there}")
+
+
+def check_no_input(output: Path | None, *inputs: Path) -> None:
+    """Is the file that is to be written one that is read? A result took GPU minutes, and would be lost.
+
+    Raises:
+        BadField: it is.
+    """
+    if output is None:
+        return
+    for path in inputs:
+        try:
+            same = path.samefile(output)
+        except OSError:
+            continue
+        if same:
+            raise BadField("output", f"{output} is the result itself, and would be replaced")

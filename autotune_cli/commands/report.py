@@ -67,6 +67,7 @@ def _write(options: ReportOptions) -> int:
     import sys
 
     from autotune_cli.commands.flags import report_with_flags
+    from autotune_cli.commands.printing import check_no_input
     from autotune_cli.comparing.decisions import DecisionRule
     from autotune_cli.comparing.loading import LoadedFile
     from autotune_cli.comparing.report import compare
@@ -82,6 +83,7 @@ def _write(options: ReportOptions) -> int:
 
     named = [options.result, *([] if options.newer is None else [options.newer])]
     paths = [find_one(text, options.root, options.name) for text in named]
+    check_no_input(options.output, *paths)
     files = [(path, _of_device(read_run(path), options.device)) for path in paths]
     baseline = None if options.baseline is None else _known(options.baseline, [run for _, run in files])
     changes = None

@@ -96,10 +96,15 @@ def choose(options: Sequence[Option]) -> tuple[Option, int]:
     """Of the servers that can't be told from the fastest, the one that is told least; and how many they are.
 
     Of those that are told as much it is the first in the order of the engine's file, smaller pages first, and not the
-    fastest: so two results of the same kernels give the same plan.
+    fastest: so two results of the same kernels give the same plan. Where telling nothing is slower than the fastest,
+    those that can't be told from telling nothing are out.
     """
     fastest = min(options, key=lambda option: option.step.us)
     tied = [option for option in options if option is fastest or _is_tied(option, fastest)]
+    plainest = min(options, key=lambda option: option.told)
+    if plainest not in tied:
+        # One that is known roughly may be tied with both: it is told something, and gains nothing that is known.
+        tied = [option for option in tied if option is fastest or not _is_tied(plainest, option)]
     return min(tied, key=lambda option: option.told), len(tied)
 
 

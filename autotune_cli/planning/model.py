@@ -15,6 +15,9 @@ from autotune_cli.kernels.models.model import LayerKind, Model
 from autotune_cli.kernels.models.suite import CPU_MODEL
 from autotune_cli.results.schema import RunFile
 
+# Of a number of GPUs.
+_MOST_DIGITS = 6
+
 
 @dataclass(frozen=True)
 class ModelOfResult:
@@ -22,6 +25,22 @@ class ModelOfResult:
 
     model: Model
     tp: int = 1
+    config: str = ""
+    """The file that describes it, where it isn't one of the catalog's."""
+
+    @property
+    def path(self) -> str:
+        """What a server is told to load: a repository, or the folder of a config.json; empty: not known.
+
+        A config.json whose folder can't stand in a script as it is, or another file, says nothing of where weights are.
+        """
+        if self.config:
+            file = Path(self.config)
+            folder = str(file.parent)
+            known = file.name == "config.json" and folder.isprintable() and not folder.startswith("-")
+            return folder if known else ""
+        source = self.model.source
+        return "" if "/" not in source or " " in source else source
 
     def layers(self, workload: BaseWorkload) -> int | None:
         """How many of the model's layers call the workload once a step; None: not known."""
@@ -44,12 +63,12 @@ class ModelOfResult:
 def model_of(run: RunFile) -> ModelOfResult | None:
     """The model that a run tuned, by its command line, or else by its name; None: neither says."""
     options = _options(run.command)
-    tp = int(options["tp"]) if options.get("tp", "").isdecimal() else 1
+    tp = _number_of_gpus(options.get("tp", ""))
     name = options.get("model", "")
     config = options.get("config", "")
     try:
-        if config and Path(config).is_file():
-            return ModelOfResult(read_config(config), tp)
+        if config and _is_file(config):
+            return ModelOfResult(read_config(config), tp, config)
         if name.strip().lower() == CPU_MODEL.name:
             return ModelOfResult(CPU_MODEL, tp)
         if name:
@@ -63,16 +82,30 @@ def model_of(run: RunFile) -> ModelOfResult | None:
         return None
     longest = max(known, key=len)
     rest = run.name.removeprefix(longest)
-    if rest.startswith("-tp") and rest[3:].isdecimal():
-        tp = int(rest[3:])
+    if rest.startswith("-tp"):
+        tp = _number_of_gpus(rest[3:])
     return ModelOfResult(CPU_MODEL if longest == CPU_MODEL.name else load_model(longest), tp)
+
+
+def _number_of_gpus(text: str) -> int:
+    """As a command line has it; what can't be one is taken for 1."""
+    return max(1, int(text)) if text.isdecimal() and len(text) <= _MOST_DIGITS else 1
+
+
+def _is_file(name: str) -> bool:
+    try:
+        return Path(name).is_file()
+    except (OSError, ValueError):
+        # Too long for a name, a NUL in it.
+        return False
 
 
 def _options(command: Sequence[str]) -> dict[str, str]:
     """Values of a command line's long options."""
     found: dict[str, str] = {}
     words = list(command)
-    for word, following in zip(words, [*words[1:], ""], strict=True):
+    # A file that was put together by a program may have no command line.
+    for word, following in zip(words, [*words[1:], ""], strict=False):
         if word.startswith("--"):
             name, equals, value = word.removeprefix("--").partition("=")
             found[name] = value if equals else following

@@ -51,6 +51,8 @@ def plan_of(run: RunFile, request: Request) -> Plan:
     """
     engine = request.engine or _engine_of(run)
     server = load_server(engine)
+    if not run.workloads:
+        raise NoPlan(engine=server.table.title, detail="the result has no workload")
     bare = parse_baseline(engine)
     version = request.version or bare.version
     pins = parse_pins(server, version, request.pins)
@@ -86,7 +88,7 @@ def plan_of(run: RunFile, request: Request) -> Plan:
         version_from="named" if request.version else bare.version_from,
         read_in=server.read_in,
         model="" if model is None else model.name,
-        repository="" if model is None or "/" not in model.source or " " in model.source else model.source,
+        repository="" if of_result is None else of_result.path,
         tp=1 if of_result is None else of_result.tp,
         command=_without_baseline(run.command),
         settings=lines_of(servers, results, weight, chosen.values),

@@ -130,7 +130,7 @@ class Plan:
     model: str
     """Name of the result's model; empty: not known."""
     repository: str
-    """What a server is started with: its Hugging Face repository; empty: not known."""
+    """What a server is started with: its Hugging Face repository, or a folder; empty: not known."""
     tp: int
     command: tuple[str, ...]
     """The command that made the result, without its baseline."""

@@ -14,6 +14,8 @@ from autotune_cli.results.schema import WorkloadResult
 
 EQUAL = "equal"
 _FIELD = "traffic_weights"
+# Squares of weighted times are added up, and have to stay numbers.
+_LEAST, _MOST = 1e-30, 1e30
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,8 @@ def weights_of(results: Sequence[WorkloadResult], text: str | None = None) -> We
         own = {result.key: weight for result in results if (weight := own_weight(result)) is not None}
         if own:
             # As the traffic's suite has them: steps times layers.
-            return Weights({result.key: own.get(result.key, 0.0) for result in results}, "the result's traffic", True)
+            weights = _checked({result.key: own.get(result.key, 0.0) for result in results})
+            return Weights(weights, "the result's traffic", True)
         return Weights({result.key: 1.0 for result in results}, "all workloads alike: the result has no weights")
     text = text.strip()
     if text == EQUAL:
@@ -108,4 +111,7 @@ def _number(text: str, part: str) -> float:
 def _checked(weights: dict[str, float]) -> dict[str, float]:
     if not any(weights.values()):
         raise BadField(_FIELD, "leaves no workload with a weight above 0")
+    for key, weight in weights.items():
+        if weight and not _LEAST <= weight <= _MOST:
+            raise BadField(_FIELD, f"a weight of {weight:g} ({key}) is not within {_LEAST:g} .. {_MOST:g}")
     return weights

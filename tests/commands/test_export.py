@@ -83,6 +83,7 @@ def test_a_folder(program: Autotune) -> None:
         (("--to", "parquet"), 2, "--to: parquet is binary: say --output FILE"),
         (("--to", "trt"), 2, "unknown target 'trt'; did you mean 'parquet'? (known: csv, "),
         (("--to", "lightllm", "-o", "cache/llama-3.1-8b.json"), 2, "--output: lightllm is several files, and"),
+        (("--to", "csv", "-o", "cache/llama-3.1-8b.json"), 2, "is the result itself, and would be replaced"),
         (("--to", "csv", "-o", "cache"), 4, "can't write cache: is a folder"),
         (("--to", "sglang", "--pin", "page_size=63"), 2, "unknown value of SGLang's page-size '63'"),
     ],

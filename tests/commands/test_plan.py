@@ -89,6 +89,14 @@ def test_a_narrow_terminal_cuts_nothing(program: Autotune, columns: int) -> None
         assert text.replace(" ", "") in out
 
 
+def test_an_incomplete_result_is_told(program: Autotune) -> None:
+    path = program.root / "cache" / "gpt-oss-120b.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"complete": False}))
+    done = program("plan", "gpt-oss-120b", code=0)
+    assert "gpt-oss-120b.json is not complete, so a plan knows only a part of it" in done.err
+    assert program(*H100, code=0).err == ""
+
+
 def test_a_file(program: Autotune) -> None:
     done = program(*H100, "--format", "json", "--output", "plans/one.json", code=0)
     assert done.out == ""
@@ -111,6 +119,7 @@ def test_wrong_is_wrong_and_not_a_gain(program: Autotune) -> None:
         (("--device", "b200"), 2, "unknown device of this file 'b200'"),
         (("--device", "h100", "--engine", "trt"), 2, "unknown engine 'trt' (known: flashinfer, sglang, vllm)"),
         (("--device", "h100", "--engine-version", "new"), 2, "--engine-version: 'new' is no version"),
+        (("--device", "h100", "--engine-version", "9" * 5000), 2, f"--engine-version: '{'9' * 40}' is no version"),
         (("--device", "h100", "--pin", "page_size=63"), 2, "unknown value of SGLang's page-size '63'"),
         (
             ("--device", "h100", "--pin", "attention_backend=fa3", "--pin", "page_size=32"),
@@ -121,6 +130,7 @@ def test_wrong_is_wrong_and_not_a_gain(program: Autotune) -> None:
         ),
         (("--device", "h100", "--traffic-weights", "verify=1"), 2, "--traffic-weights: 'verify' fits no workload"),
         (("--device", "h100", "--step-ms", "0"), 2, "--step-ms: 0.0 is below 0.001"),
+        (("--device", "h100", "--output", "cache/llama-3.1-8b.json"), 2, "is the result itself, and would be replaced"),
         (("--device", "h100", "--format", "svg"), 2, "unknown format 'svg'"),
         (("--device", "h100", "--baseline", "trt"), 2, "unknown baseline of this file 'trt'"),
     ],

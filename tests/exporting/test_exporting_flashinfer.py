@@ -166,6 +166,10 @@ def test_an_older_flashinfer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(target.importlib.metadata, "version", none)
     assert "FlashInfer loads it from 0.6.18 on; none is installed here" in exported(of, FEW).notes
+    for version in ("main (dirty)", "9" * 5000):
+        here = of.device.model_copy(update={"libraries": of.device.libraries | {"flashinfer": version}})
+        odd = of.model_copy(update={"environments": of.environments | {of.environment: here}})
+        assert "FlashInfer loads it from 0.6.18 on; none is installed here" in exported(odd, FEW).notes
 
 
 def test_the_exported_kernel_is_the_measured_one_but_for_where_lengths_are() -> None:

@@ -99,3 +99,20 @@ def test_a_line_says_what_it_gains_and_what_it_costs() -> None:
     )
     assert "  --attention-backend flashinfer  # 0.794x" in str(text)
     assert "; slower with it: attention.extend 1 x 512+1536 by 183.9 % (180.6 .. 187.3), " in str(text)
+
+
+_CONFIG = {"num_attention_heads": 32, "num_key_value_heads": 8, "hidden_size": 4096, "num_hidden_layers": 2}
+
+
+def test_a_server_of_a_config_json_gets_its_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "my model's"
+    folder.mkdir()
+    for name, loaded in (("config.json", str(folder)), ("layers.json", "/other")):
+        (folder / name).write_text(json.dumps({"model_type": "llama", "torch_dtype": "bfloat16", **_CONFIG}))
+        of = run(
+            result(workload("decode"), candidate(fa3("decode", 1), 9.0), default=fa3("decode", 1)),
+            name="mine",
+            command=("autotune", "tune", "--config", str(folder / name)),
+        )
+        words, _ = started(tmp_path, of, MODEL="/other")
+        assert words == ["-m", "sglang.launch_server", "--model-path", loaded]

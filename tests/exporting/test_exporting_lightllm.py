@@ -72,3 +72,19 @@ def test_a_real_result() -> None:
 def test_nothing_of_it_was_measured() -> None:
     with pytest.raises(NothingToExport, match="no decode step with sgl_kernel"):
         exported(real("llama-3.1-8b", "h200"))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"device": "../../../x"},
+        {"device": "a\0b"},
+        {"libraries": {"triton": "/../../x", "sgl_kernel": "0.4.5"}},
+        {"libraries": {"triton": "3.6.0", "sgl_kernel": "x/y"}},
+    ],
+)
+def test_no_result_writes_outside_the_folder(changes: dict[str, object]) -> None:
+    of = run(result(workload("decode"), fa3_splits(0, 10.0)))  # type: ignore[arg-type]
+    here = of.device.model_copy(update=changes)
+    with pytest.raises(NothingToExport, match="can't be a part of a file's name"):
+        exported(of.model_copy(update={"environments": {"e": here}}))

@@ -283,3 +283,26 @@ def test_flashmla_brings_its_pages() -> None:
     assert plan.step.us == 61 * 115.0
     extend = plan.rows[1]
     assert extend.compromise.value == pytest.approx(1.1)
+
+
+def test_a_result_without_a_workload_says_so() -> None:
+    with pytest.raises(NoPlan, match=r"no plan for SGLang: the result has no workload$"):
+        plan_of(run(), Request())
+
+
+def test_a_setting_that_is_known_roughly_and_gains_nothing_is_not_told() -> None:
+    """Pages of 16 can't be told from those of 1, nor from those of 64, which are faster than those of 1."""
+    keys = {page: fa3("decode", page) for page in (1, 16, 64)}
+    of = run(
+        result(
+            DECODE,
+            candidate(keys[64], 97.0, 0.5),
+            candidate(keys[1], 100.0, 0.5),
+            rough(keys[16], 100.0),
+            default=keys[1],
+        )
+    )
+    plan = plan_of(of, Request())
+    assert [setting.typed for setting in plan.settings] == ["--page-size 64"]
+    assert plan.gain is not None
+    assert plan.gain.low > 1.0

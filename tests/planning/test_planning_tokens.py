@@ -99,3 +99,26 @@ def test_layers_of_real_results() -> None:
         ("deepseek-v3.2", "h100", {61}),
     ):
         assert set(plan_of(real(name, device), Request()).layers.values()) == layers
+
+
+def test_a_result_without_a_command_line_is_known_by_its_name() -> None:
+    key = fa3("decode", 1)
+    of = run(result(DECODE, candidate(key, 100.0), default=key), name="llama-3.1-8b-tp2")
+    found = model_of(of.model_copy(update={"command": ()}))
+    assert found is not None
+    assert (found.model.name, found.tp) == ("llama-3.1-8b", 2)
+
+
+@pytest.mark.parametrize("words", [("--tp", "0"), ("--tp", "9" * 5000), ("--config", "x" * 5000), ("--config", "a\0b")])
+def test_a_command_line_that_cant_be_leaves_the_model_to_the_name(words: tuple[str, str]) -> None:
+    key = fa3("decode", 1)
+    of = run(result(DECODE, candidate(key, 100.0), default=key), command=("autotune", "tune", *words))
+    found = model_of(of)
+    assert (found is None) == (words[0] == "--config")
+    assert plan_of(of, Request()).tp == 1
+
+
+def test_a_name_with_an_endless_number_of_gpus() -> None:
+    key = fa3("decode", 1)
+    of = run(result(DECODE, candidate(key, 100.0), default=key), name="llama-3.1-8b-tp" + "9" * 5000)
+    assert plan_of(of.model_copy(update={"command": ("autotune",)}), Request()).tp == 1

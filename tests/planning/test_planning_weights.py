@@ -43,6 +43,11 @@ def test_weights_in_words(text: str | None, wanted: list[float]) -> None:
         ("decode=often", "'decode=often' has no weight of 0 or more"),
         ("decode=-1", "'decode=-1' has no weight of 0 or more"),
         ("decode=inf", "'decode=inf' has no weight of 0 or more"),
+        (
+            "decode=1e308",
+            "a weight of 1e+308 (attention.decode 8 x 4096 graph h32/8 d128 bfloat16) is not within 1e-30 ..",
+        ),
+        ("decode=5e-324", "a weight of 4.94066e-324 (attention.decode 8 x 4096 graph"),
         ("decode=0", "leaves no workload with a weight above 0"),
         ("=1", "'' fits no workload of this result"),
     ],
@@ -77,3 +82,6 @@ def test_the_results_own_weights_come_first() -> None:
     assert [found.by_workload[each.key] for each in weighty] == [3.0, 0.0, 1.0]
     assert (found.source, found.has_layers) == ("the result's traffic", True)
     assert weights_of(weighty, "equal").by_workload[MORE.key] == 1.0
+    object.__setattr__(weighty[0], "weight", 1e308)
+    with pytest.raises(BadField, match="not within"):
+        weights_of(weighty)

@@ -73,6 +73,7 @@ def test_what_is_not_comparable_is_said_and_both_are_shown(usage: Usage, tmp_pat
         (("no-such",), "no-such"),
         (("latest", "-o", "runs"), "can't write runs: is a folder"),
         (("latest", "x.json"), "x.json"),
+        (("cpu.json", "-o", "cpu.json"), "--output: cpu.json is the result itself, and would be replaced"),
     ],
 )
 def test_mistakes(usage: Usage, tmp_path: Path, words: tuple[str, ...], said: str) -> None:

@@ -29,6 +29,7 @@ BAD = {
     # Tables.
     "TIMESTAMP,ContextTokens\n2026-11-20 09:00:00,10\n": r"log:1: no column has the tokens of the output; it has TIM",
     "TIMESTAMP,Other\n1,1\n": r"log:1: no column has the tokens of the prompt and output",
+    "prompt_len,output_len\r5,5\r6,6\r": "log:1: not CSV: new-line character",
     "TIMESTAMP,ContextTokens,GeneratedTokens\n": "log: has a line of names, and no request",
     AZURE + "2026-11-20 09:00:01,-10,5\n": "log:3: ContextTokens '-10' is negative",
     AZURE + "2026-11-20 09:00:01,0,5\n": "log:3: ContextTokens '0' is zero",
@@ -56,6 +57,9 @@ BAD = {
     LINE + '{"prompt_len": 10, "output_len": 5}\n': "log:2: the request has no time of arrival, and those",
     LINE + '{"prompt_len": 10, "output_len": 5, "timestamp": 2, "cached_tokens": 11}\n': "cached_tokens 11 is more",
     LINE + '{"a":' * 5000 + "\n": "log:2: nested too deeply",
+    EVENT % ('{"meta_info": {"prompt_tokens": 5, "completion_tokens": 5, "e2e_latency": %s}}' % ("9" * 400)): (
+        "log:1: e2e_latency 9{40} is no time"
+    ),
     EVENT % "{}": "log:1: a request.finished event without out.meta_info",
     EVENT.replace("request.finished", "request.received") % "{}": "log: has no request",
     # Benchmarks.

@@ -258,3 +258,12 @@ def test_numbers_of_tokens(value: object, found: int | str) -> None:
 )  # fmt: skip
 def test_times(value: object, found: float | None) -> None:
     assert seconds(value) == (None if found is None else pytest.approx(found, abs=0.1))
+
+
+@pytest.mark.parametrize("speed", ["5e-324", "Infinity", "1e308", "NaN"])
+def test_a_speed_that_cant_be_is_not_measured(speed: str, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_text(f'{{"prompt_tokens": 5, "completion_tokens": 5, "decode_throughput": {speed}}}\n')
+    assert log_of(log).step_s is None
+    log.write_text(f'{{"input_lens": [5], "output_lens": [5], "itls": [[5e-324, {speed}]]}}\n')
+    assert log_of(log).step_s is None

@@ -154,9 +154,17 @@ def _loading(run: RunFile) -> list[str]:
             return [*lines, f"the installed FlashInfer {installed} can load it"]
         return [*lines, f"the installed FlashInfer {installed} can't load it: it has no trace_apply (from {FIRST} on)"]
     measured = run.device.libraries.get("flashinfer", "not installed")
-    if measured != "not installed" and Version(measured) < Version(FIRST):
+    if _is_older(measured):
         return [*lines, f"the FlashInfer that was measured, {measured}, can't load it (from {FIRST} on)"]
     return [*lines, f"FlashInfer loads it from {FIRST} on; none is installed here"]
+
+
+def _is_older(version: str) -> bool:
+    """Of a result; of what is no version nobody knows."""
+    try:
+        return Version(version) < Version(FIRST)
+    except ValueError:  # "not installed", or a number of thousands of digits
+        return False
 
 
 ABOUT = Target("a folder that FLASHINFER_TRACE_APPLY loads: decode with our kernel", _make, name="flashinfer")

@@ -34,6 +34,10 @@ def _make(material: Material) -> Exported:
     if "not installed" in (triton, kernel):
         raise NothingToExport(target="lightllm", detail="the result was measured without triton or sgl_kernel")
     device = environment.device.replace(" ", "_")
+    for part in (device, triton, kernel):
+        # They are names of folders and files; a result is data of others, and its device may be "../..".
+        if not part.isprintable() or "/" in part:
+            raise NothingToExport(target="lightllm", detail=f"{part[:80]!r} can't be a part of a file's name")
     files: dict[str, dict[str, dict[str, int]]] = {}
     notes = [f"copy the folder over that of the same name in lightllm/; it is for triton {triton}, sgl_kernel {kernel}"]
     for result in material.run.workloads:

@@ -17,6 +17,8 @@ from autotune_cli.traffic.formats.base import Format, Reading
 from autotune_cli.traffic.log import Keeper, Log, Request
 from autotune_cli.traffic.source import Source
 
+# Of a step. Tokens that came together are next to nothing apart.
+_LEAST_S = 1e-6
 # So many are enough for a median.
 _MOST_TIMES = 100_000
 # Between runs of a file: a server has long become idle.
@@ -139,7 +141,7 @@ def _token_times(document: Mapping[str, Any], most: int) -> list[float]:
         if len(found) >= most:
             break
         if isinstance(request, list):
-            found += [each for each in request if isinstance(each, float) and 0.0 < each < 60.0]
+            found += [each for each in request if isinstance(each, float) and _LEAST_S < each < 60.0]
     return found[: max(0, most)]
 
 

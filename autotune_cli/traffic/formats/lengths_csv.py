@@ -31,7 +31,10 @@ def read(source: Source, reading: Reading) -> Log:
     lines = source.lines()
     first, head = next(lines)
     separator = _separator(head)
-    header = next(csv.reader(io.StringIO(head), delimiter=separator))
+    try:
+        header = next(csv.reader(io.StringIO(head), delimiter=separator))
+    except csv.Error as error:
+        raise source.bad(f"not CSV: {error}", first) from None
     names = [name.strip() for name in header]
     prompt, output = find(names, PROMPT), find(names, OUTPUT)
     if prompt is None or output is None:

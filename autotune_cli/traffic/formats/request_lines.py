@@ -32,8 +32,12 @@ from autotune_cli.traffic.source import Source
 _DATE = re.compile(r"^\s*\[[0-9]{4}-[0-9]{2}-[0-9]{2}[^\]]{0,60}\]\s*")
 _FINISHED = "request.finished"
 _BLOCK = 512
+# More than a year: of a request, no time that a server measured.
+_LONGEST_S = 1e8
 # So many are enough for a median.
 _MOST_SPEEDS = 10_000
+# Tokens a second of one request. What is beyond was not measured: SGLang divides by times that may be next to nothing.
+_SLOWEST, _FASTEST = 1.0 / 60.0, 1e6
 
 
 class _Reader:
@@ -94,7 +98,11 @@ class _Reader:
         # The event is written at the request's end.
         end = time_of(self._source, number, "timestamp", document.get("timestamp"))
         taken = told.get("e2e_latency", 0.0)
-        begun = end - (float(taken) if isinstance(taken, int | float) and not isinstance(taken, bool) else 0.0)
+        if isinstance(taken, bool) or not isinstance(taken, int | float):
+            taken = 0.0
+        if not abs(taken) <= _LONGEST_S:
+            raise self._source.bad(f"e2e_latency {taken!r:.40} is no time", number)
+        begun = end - taken
         return self._of(number, told, {"timestamp": begun})
 
     def _of(self, number: int, row: Mapping[str, Any], timed: Mapping[str, Any]) -> Request:
@@ -118,7 +126,7 @@ class _Reader:
         if "hash_ids" in row:
             held = min(self._shared(row["hash_ids"]), prompt - 1)
         speed = row.get("decode_throughput")
-        if isinstance(speed, float) and speed > 0.0 and len(self._speeds) < _MOST_SPEEDS:
+        if isinstance(speed, float) and _SLOWEST < speed < _FASTEST and len(self._speeds) < _MOST_SPEEDS:
             self._speeds.append(speed)
         return Request(arrival, prompt, output, held)
 
