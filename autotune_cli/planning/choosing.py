@@ -34,6 +34,8 @@ def priceable(
             left_out.append((result.key, "no weight"))
         elif result.choice is None:
             left_out.append((result.key, "no candidate is right"))
+        elif not isinstance(servers.measured(result, result.choice.winner), Ran):
+            left_out.append((result.key, "its winner has no time"))
         elif any(isinstance(servers.price(result, values), Ran) for values in combinations):
             results.append(result)
         else:

@@ -14,7 +14,7 @@ from autotune_cli.kernels.geometry import LatentGeometry
 from autotune_cli.kernels.mla.workload import MlaWorkload
 from autotune_cli.planning.plan import Request, plan_of
 from autotune_cli.planning.records import NoPlan, Plan
-from autotune_cli.results.schema import RunFile
+from autotune_cli.results.schema import CandidateResult, RunFile
 
 DECODE, EXTEND = workload("decode"), workload("extend")
 
@@ -151,6 +151,18 @@ def test_traffic_decides() -> None:
     alone = plan_of(small(110.0), Request(weights="decode=1"))
     assert [row.result.key for row in alone.rows] == [DECODE.key]
     assert alone.left_out == ((EXTEND.key, "no weight"),)
+
+
+def test_a_winner_without_a_time_is_not_planned_for() -> None:
+    """As an edited file may have it."""
+    decode, extend = small(110.0).workloads
+    timeless = CandidateResult(key=fa3("decode", 1), backend="sgl_kernel.fa3", label="fa3", status="eliminated")
+    others = tuple(each for each in decode.candidates if each.key != timeless.key)
+    assert decode.choice is not None
+    choice = decode.choice.model_copy(update={"winner": timeless.key, "best": timeless.key, "tie_set": (timeless.key,)})
+    edited = decode.model_copy(update={"candidates": (timeless, *others), "choice": choice})
+    plan = plan_of(run(edited, extend), Request())
+    assert plan.left_out == ((DECODE.key, "its winner has no time"),)
 
 
 def test_layers_of_a_kind_weigh_as_many_calls() -> None:
