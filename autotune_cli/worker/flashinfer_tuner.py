@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import os
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -58,7 +59,9 @@ def _drop_unusable(path: str) -> None:
     try:
         tuner: Any = AutoTuner
         usable = tuner.get().load_configs(path)
-    except Exception:
+    except Exception as error:
+        # FlashInfer says which of its versions wrote a file, not what it raises for one that is broken.
+        print(f"FlashInfer's choices in {path} are dropped: {type(error).__name__}: {error}", file=sys.stderr)
         usable = False
     if not usable:
         with contextlib.suppress(OSError):

@@ -118,7 +118,7 @@ def fake_calls(
     """The calls that vetting will make, the timed one and the edge case's, on tensors of their shapes."""
     import torch
 
-    from autotune_cli.kernels.attention.problem import edge_lengths
+    from autotune_cli.kernels.attention.edges import edge_lengths
 
     g = workload.geometry
     dtype = getattr(torch, g.dtype)

@@ -8,8 +8,9 @@ from attention_cases import OPERATIONS, logical, problem, workload
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from autotune_cli.kernels.attention.edges import EDGE_LONGEST, EDGE_REQUESTS, edge_lengths
 from autotune_cli.kernels.attention.paging import PagedKV
-from autotune_cli.kernels.attention.problem import EDGE_LONGEST, EDGE_REQUESTS, AttentionProblem, edge_lengths
+from autotune_cli.kernels.attention.problem import AttentionProblem
 from autotune_cli.kernels.attention.workload import Lengths
 
 PAGE_SIZES = (1, 16, 64)

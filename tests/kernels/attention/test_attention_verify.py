@@ -14,8 +14,9 @@ from attention_cases import FP8_QUERIES, workload
 from pydantic import ValidationError
 
 from autotune_cli.errors import EmptySuite
+from autotune_cli.kernels.attention.edges import edge_trees
 from autotune_cli.kernels.attention.masks import seen_keys
-from autotune_cli.kernels.attention.problem import AttentionProblem, cases, edge_trees, make_problem
+from autotune_cli.kernels.attention.problem import AttentionProblem, cases, make_problem
 from autotune_cli.kernels.attention.trees import draw_trees, is_chain
 from autotune_cli.kernels.attention.workload import AttentionWorkload, Lengths
 from autotune_cli.kernels.engines import parse_baseline, resolve, situation_of
