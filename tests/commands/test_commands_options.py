@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from recorded import recorded
 from running import Finished
 
 from autotune_cli.commands.kinds import Counts, Duration, Real, Share, Whole
@@ -162,8 +164,7 @@ def test_a_cpu_s_results_stay_out_of_a_gpu_s_cache(
     """The committed results of this repository are a GPU's."""
     monkeypatch.chdir(tmp_path)
     Path("cache").mkdir()
-    committed = Path(__file__).parents[2] / "cache" / "llama-3.1-8b.json"
-    (Path("cache") / committed.name).write_bytes(committed.read_bytes())
+    shutil.copy(recorded("llama-3.1-8b"), "cache")
     options = ("--model", "llama-3.1-8b", "--device", "cpu")
     assert requested(*options).name == "llama-3.1-8b-cpu"
     assert requested(*options, "--name", "llama-3.1-8b").name == "llama-3.1-8b"

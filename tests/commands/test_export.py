@@ -7,22 +7,21 @@ import io
 import json
 import shutil
 import sys
-from pathlib import Path
 
 import pandas as pd
 import pytest
+from recorded import recorded
 from running import Autotune
 
 from autotune_cli.exporting.target import find_target, target_names
 
-CACHE = Path(__file__).parents[2] / "cache"
 RESULT = ("export", "llama-3.1-8b", "--device", "h100")
 
 
 @pytest.fixture
 def program(autotune: Autotune) -> Autotune:
     (autotune.root / "cache").mkdir()
-    shutil.copy(CACHE / "llama-3.1-8b.json", autotune.root / "cache")
+    shutil.copy(recorded("llama-3.1-8b"), autotune.root / "cache")
     return autotune
 
 

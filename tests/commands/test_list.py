@@ -6,12 +6,10 @@ import csv
 import io
 import json
 import shutil
-from pathlib import Path
 
 import pytest
+from recorded import recorded
 from running import Autotune
-
-CACHE = Path(__file__).parents[2] / "cache"
 
 
 @pytest.fixture
@@ -19,8 +17,8 @@ def program(autotune: Autotune) -> Autotune:
     """With a cache of two devices, a run, and what can't be read."""
     for folder in ("cache", "runs"):
         (autotune.root / folder).mkdir()
-    shutil.copy(CACHE / "llama-3.1-8b.json", autotune.root / "cache")
-    shutil.copy(CACHE / "qwen2.5-7b.json", autotune.root / "runs" / "qwen.20261127_133621.json")
+    shutil.copy(recorded("llama-3.1-8b"), autotune.root / "cache")
+    shutil.copy(recorded("qwen2.5-7b"), autotune.root / "runs" / "qwen.20261127_133621.json")
     (autotune.root / "cache" / "cut.json").write_text("{")
     (autotune.root / "cache" / "folder.json").mkdir()
     (autotune.root / "cache" / ".hidden.json").write_text("{")
@@ -67,7 +65,7 @@ def test_rows_as_csv_and_markdown(program: Autotune) -> None:
 
 
 def test_one_workload_has_no_interval_over_workloads(autotune: Autotune) -> None:
-    run = json.loads((CACHE / "llama-3.1-70b-tp8.json").read_text())
+    run = json.loads(recorded("llama-3.1-70b-tp8").read_text())
     run["workloads"] = run["workloads"][:1]
     (autotune.root / "cache").mkdir()
     (autotune.root / "cache" / "one.json").write_text(json.dumps(run))

@@ -6,19 +6,17 @@ import csv
 import io
 import json
 import shutil
-from pathlib import Path
 
 import pytest
+from recorded import recorded
 from running import Autotune
-
-CACHE = Path(__file__).parents[2] / "cache"
 
 
 @pytest.fixture
 def program(autotune: Autotune) -> Autotune:
     (autotune.root / "cache").mkdir()
     for name in ("llama-3.1-8b", "gpt-oss-120b", "deepseek-v3.2"):
-        shutil.copy(CACHE / f"{name}.json", autotune.root / "cache")
+        shutil.copy(recorded(name), autotune.root / "cache")
     return autotune
 
 

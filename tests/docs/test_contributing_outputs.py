@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import pytest
 from contributing import Copy, blocks_of, files_of, fits
-from pages import ROOT
+from recorded import recorded
 from running import TINY
 
 FORMAT, TIMER = "autotune_cli/render/formats/tsv.py", "autotune_cli/measure/timers/cpu_time.py"
@@ -68,10 +68,10 @@ def test_help_and_messages_know_both(autotune: Call) -> None:
 
 
 def test_a_result_is_exported_to_the_target(autotune: Call) -> None:
-    done = autotune("export", str(ROOT / "cache" / "gpt-oss-120b.json"), "--to", "winners")
+    done = autotune("export", str(recorded("gpt-oss-120b")), "--to", "winners")
     assert done.returncode == 0, done.stderr
     assert done.stderr == "note: 27 workloads\n"
     lines = done.stdout.splitlines()
     assert len(lines) == 27
     assert lines[0].startswith("attention.decode 1 x 1024 graph h64/8 d64 bfloat16 sinks: ")
-    assert "winners" in autotune("export", str(ROOT / "cache" / "gpt-oss-120b.json"), "--to", "winner").stderr
+    assert "winners" in autotune("export", str(recorded("gpt-oss-120b")), "--to", "winner").stderr

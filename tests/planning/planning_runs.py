@@ -1,10 +1,11 @@
-"""Results to plan for: real ones of cache/, and small ones that are made."""
+"""Results to plan for: recorded ones, and small ones that are made."""
 
 from __future__ import annotations
 
 from functools import cache
-from pathlib import Path
 from typing import Any
+
+from recorded import recorded
 
 from autotune_cli.kernels.attention.workload import AttentionWorkload
 from autotune_cli.kernels.geometry import Geometry
@@ -20,7 +21,6 @@ from autotune_cli.results.schema import (
     WorkloadResult,
 )
 
-CACHE = Path(__file__).parents[2] / "cache"
 H100 = Environment(
     device_kind="cuda",
     device="NVIDIA H100 80GB HBM3",
@@ -42,8 +42,8 @@ FLASHINFER = {
 
 @cache
 def real(name: str, device: str = "h100") -> RunFile:
-    """The results of one device in a file of cache/."""
-    return of_one_device(read_run(CACHE / f"{name}.json"), device)
+    """The results of one device in a recorded file."""
+    return of_one_device(read_run(recorded(name)), device)
 
 
 def workload(operation: str, batch: int = 8, **geometry: Any) -> AttentionWorkload:

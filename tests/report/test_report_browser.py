@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 from browser import Page, chromium, needs_browser
-from report_builders import HOSTILE, ROOT, hostile_run, page_of, small_run
+from recorded import recorded
+from report_builders import HOSTILE, hostile_run, page_of, small_run
 
 from autotune_cli.render.devices import of_device
 from autotune_cli.report.page import page_html
@@ -29,7 +30,7 @@ COUNT = "document.querySelectorAll('{}').length"
 
 
 def cached(name: str, device: str) -> RunFile:
-    return of_device(read_run(ROOT / "cache" / f"{name}.json"), device)
+    return of_device(read_run(recorded(name)), device)
 
 
 @pytest.fixture(scope="module")

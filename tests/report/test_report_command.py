@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from report_builders import SESSIONS, data_of, small_run, tree_of
+from recorded import recorded
+from report_builders import data_of, small_run, tree_of
 from running import Finished
 
 from autotune_cli.results.files import dump_run
@@ -86,7 +87,7 @@ def test_mistakes(usage: Usage, tmp_path: Path, words: tuple[str, ...], said: st
 
 
 def test_a_baseline_by_its_name(usage: Usage, tmp_path: Path) -> None:
-    llama = SESSIONS[0].parents[3] / "cache" / "llama-3.1-8b.json"
+    llama = recorded("llama-3.1-8b")
     words = ("--device", "h100", "--baseline", "sglang  --attention-backend  flashinfer")
     assert usage("report", llama, *words).code == 0
     figures = data_of(tree_of((tmp_path / "report.html").read_text()))["figures"]

@@ -6,6 +6,7 @@ from functools import cache
 from typing import Any
 
 import pytest
+from recorded import recorded
 from report_builders import SESSIONS, page_of, small_run
 
 from autotune_cli.report.figures.change import MOST_ROWS, change_figure
@@ -18,7 +19,7 @@ from autotune_cli.results.files import read_run
 
 @cache
 def llama() -> Any:
-    run = read_run(SESSIONS[0].parents[3] / "cache" / "llama-3.1-8b.json")
+    run = read_run(recorded("llama-3.1-8b"))
     return page_of(run).results[0]
 
 
@@ -138,7 +139,7 @@ def test_each_line_is_named_once_and_names_are_not_on_each_other() -> None:
 
 
 def test_names_at_one_place_are_above_and_below() -> None:
-    run = read_run(SESSIONS[0].parents[3] / "cache" / "deepseek-v3.2.json")
+    run = read_run(recorded("deepseek-v3.2"))
     view = time_figures(page_of(run).results[1])["topk.select, eager"][0]
     named = {row["line"]: row for row in values(view) if "align" in row}
     assert named["rows 1"]["x"] == named["rows 16"]["x"] == 262144

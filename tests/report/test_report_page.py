@@ -10,6 +10,7 @@ from importlib import resources
 from itertools import pairwise
 
 import pytest
+from recorded import recorded
 from report_builders import (
     HOSTILE,
     SESSIONS,
@@ -292,7 +293,7 @@ def test_two_files_have_the_rows_of_diff() -> None:
 
 
 def test_the_baseline_that_was_asked_for_comes_first() -> None:
-    run = of_device(read_run(SESSIONS[0].parents[3] / "cache" / "llama-3.1-8b.json"), "h100")
+    run = of_device(read_run(recorded("llama-3.1-8b")), "h100")
     default, asked = (
         page_of(run, baseline=name).results[0] for name in (None, "sglang --attention-backend flashinfer")
     )
@@ -339,7 +340,7 @@ def test_the_environment_is_there() -> None:
 
 
 def test_of_two_devices_each_has_a_part() -> None:
-    run = read_run(SESSIONS[0].parents[3] / "cache" / "deepseek-v3.2.json")
+    run = read_run(recorded("deepseek-v3.2"))
     page = page_of(run)
     assert [each.device for each in page.results] == ["NVIDIA H100 80GB HBM3", "NVIDIA H200"]
     assert [each.failures[0].candidate for each in page.results] == ["sgl_kernel.fast_topk_v2"] * 2

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from recorded import recorded
 from report_builders import (
     HOSTILE,
     NO_PLOTTING,
-    ROOT,
     Element,
     data_of,
     html_of,
@@ -31,7 +31,7 @@ SECTION = "One server for all of it"
 
 
 def llama() -> RunFile:
-    return of_device(read_run(ROOT / "cache" / "llama-3.1-8b.json"), "h100")
+    return of_device(read_run(recorded("llama-3.1-8b")), "h100")
 
 
 def cells(tree: Element, table: str) -> list[list[str]]:
