@@ -52,6 +52,8 @@ endif
 
 # Two processes, each with files of its own: much of the time a test waits for a worker to start. On a GPU, which they
 # would share, one after another.
+# Hundreds of processes import the same modules: bytecode is kept, where the caller's environment says otherwise too.
+test: export PYTHONDONTWRITEBYTECODE :=
 test: $(DEV) $(CONTRACTS) $(RAY)
 	$(PY) -m pytest $(if $(filter cpu,$(KIND)),-n 2 --dist loadfile --no-loadscope-reorder)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 
@@ -21,6 +22,18 @@ if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
 # time. Without a GPU all inputs are small, and one thread is enough; the largest references of GPU tests want them all.
 if not os.path.exists("/dev/nvidia0"):
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def pytest_collection() -> None:
+    """Ten thousand tests are made, and nothing of them is garbage yet."""
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """What was collected lives to the end: it is not looked through again each time that some test makes garbage."""
+    gc.collect()
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,6 +1,7 @@
 """What runs of the program need not do again in every test: import torch, and measure this machine's ceilings.
 
-Workers are forked from a process which has imported torch, instead of importing it each: a second every time.
+Workers are forked from a process which has imported torch and the program's own modules, built-in backends among them,
+instead of importing them each: more than a second every time. None of these reads its environment when it is imported.
 
 All else is as for the program's own workers: the same code on the same connection, in a session of its own. The
 program's processes as a user starts them, and workers that import no torch, are started by the program itself.
@@ -18,16 +19,41 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-WITH_TORCH = ("autotune_cli.tuning.worker", "autotune_cli.worker.device")
+WITH_TORCH = ("autotune_cli.tuning.check_bench", "autotune_cli.tuning.worker", "autotune_cli.worker.device")
+# What these import when they have their settings.
+_LATER = (
+    "autotune_cli.kernels.attention.problem",
+    "autotune_cli.kernels.engines",
+    "autotune_cli.kernels.mla.problem",
+    "autotune_cli.kernels.topk.problem",
+    "autotune_cli.measure.environment",
+    "autotune_cli.measure.fired",
+    "autotune_cli.measure.timers",
+    "autotune_cli.tuning.bench",
+    "autotune_cli.tuning.jobs",
+    "autotune_cli.tuning.listing",
+    "autotune_cli.tuning.plan",
+)
+_PACKAGE_ROOT = str(Path(__file__).parents[1])
 # Runs without a file's name, as the program's own first line does: no frame of it is told for a candidate's.
 _SOURCE = """
-import os, pickle, signal, socket, sys, traceback
-import torch
+import gc, importlib, os, pickle, signal, socket, sys, traceback
 
+import torch.profiler
+
+sys.path.append(sys.argv[2])
+for module in sys.argv[3:]:
+    importlib.import_module(module)
+from autotune_cli.kernels.registry import REGISTRY
+
+REGISTRY.discover()
+gc.collect()
+gc.freeze()
 connection = socket.socket(fileno=int(sys.argv[1]))
 
 
@@ -79,7 +105,7 @@ while True:
 
 
 class Nursery:
-    """The process that has imported torch; it is started when it is first needed."""
+    """The process that has imported what workers need; it is started when it is first needed."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -94,7 +120,16 @@ class Nursery:
                 self._connection, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
                 with theirs:
                     self._process = subprocess.Popen(
-                        [sys.executable, "-P", "-c", _SOURCE, str(theirs.fileno())],
+                        [
+                            sys.executable,
+                            "-P",
+                            "-c",
+                            _SOURCE,
+                            str(theirs.fileno()),
+                            _PACKAGE_ROOT,
+                            *WITH_TORCH,
+                            *_LATER,
+                        ],
                         pass_fds=[theirs.fileno()],
                         stdin=subprocess.DEVNULL,
                         stdout=subprocess.DEVNULL,

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from autotune_cli.kernels.engines import Baseline, Resolved, Situation, parse_baseline, resolve, situation_of
+from autotune_cli.kernels.engines import Baseline, Resolved, Situation, resolve, situation_of, without_version
 from autotune_cli.kernels.registry import Device
 from autotune_cli.planning.records import Ran
 from autotune_cli.planning.server import KnobRow, Rule, Server
@@ -47,12 +47,17 @@ class Servers:
     _kinds: dict[str, Situation] = field(default_factory=dict)
     """One situation for all workloads that differ in their batch shapes only, of which no rule speaks."""
     _kind_of: dict[str, str] = field(default_factory=dict)
+    _concerning: dict[str, tuple[str | None, ...]] = field(default_factory=dict)
+    """By operation, of each knob: its name if it concerns the operation."""
 
     def __post_init__(self) -> None:
         operations = {result.workload.operation for result in self.results}
         self.knobs = tuple(
             knob for knob in self.server.knobs(self.version) if any(self.concerns(knob, name) for name in operations)
         )
+        self._concerning = {
+            name: tuple(knob.name if self.concerns(knob, name) else None for knob in self.knobs) for name in operations
+        }
         self._rules = tuple(rule for rule in self.server.rule if rule.is_of(self.version))
         device = _device(self.environment)
         self._situations = {
@@ -116,9 +121,8 @@ class Servers:
 
     def price(self, result: WorkloadResult, values: Values) -> Ran | Missing:
         """What the server runs for a workload, with its time."""
-        concerning = tuple(
-            values.get(knob.name, "") if self.concerns(knob, result.workload.operation) else "" for knob in self.knobs
-        )
+        names = self._concerning[result.workload.operation]
+        concerning = tuple("" if name is None else values.get(name, "") for name in names)
         key = (result.key, concerning)
         if key not in self._priced:
             known = {knob.name: value for knob, value in zip(self.knobs, concerning, strict=True)}
@@ -131,7 +135,7 @@ class Servers:
 
     def unlisted(self, result: WorkloadResult, name: str) -> Ran | Missing:
         """What a baseline runs that the result doesn't list for the workload."""
-        baseline = replace(parse_baseline(name), version=self.version)
+        baseline = replace(without_version(name), version=self.version)
         resolved = resolve(baseline, self._situations[result.key])
         if resolved.candidate is None:
             return Missing(resolved.missing or f"{name} is no baseline of it")
@@ -141,7 +145,7 @@ class Servers:
         """The server as a baseline, by the name that people type."""
         name = self.typed(values)
         if name not in self._baselines:
-            self._baselines[name] = replace(parse_baseline(name), version=self.version)
+            self._baselines[name] = replace(without_version(name), version=self.version)
         return self._baselines[name]
 
     def typed(self, values: Values) -> str:

@@ -11,8 +11,9 @@ import base64
 import hashlib
 import json
 from collections import Counter
+from functools import cache
 from importlib import resources
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from autotune_cli.render.lengths import LENGTH_COLUMNS
 from autotune_cli.render.text import microseconds
@@ -23,6 +24,9 @@ from autotune_cli.report.figures.plan import plan_figures
 from autotune_cli.report.figures.times import time_figures
 from autotune_cli.report.model import History, ReportPage
 
+if TYPE_CHECKING:
+    import jinja2
+
 _FOLDER = "assets"
 
 
@@ -32,13 +36,6 @@ def page_html(page: ReportPage, plotting: str) -> str:
     Args:
         plotting: the plotting library's script, see :func:`autotune_cli.report.plotting.plotting_script`.
     """
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(_asset), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True,
-    )  # fmt: skip
-    environment.filters["microseconds"] = microseconds
     style, script = _asset("report.css"), _asset("report.js")
     changes = None if page.changes is None else change_figure(page.changes)
     gains = {result.id: gain_figures(result) for result in page.results}
@@ -54,7 +51,7 @@ def page_html(page: ReportPage, plotting: str) -> str:
             part.id: _rounds(part.history) for result in page.results for part in result.workloads if part.history
         },
     }
-    return environment.get_template("page.html").render(
+    return _template().render(
         page=page,
         change_figure=changes,
         gains=gains,
@@ -71,6 +68,18 @@ def page_html(page: ReportPage, plotting: str) -> str:
         data=_raw(json_in_html(data)),
         policy=_policy([plotting, script], style),
     )
+
+
+@cache
+def _template() -> jinja2.Template:
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(_asset), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True,
+    )  # fmt: skip
+    environment.filters["microseconds"] = microseconds
+    return environment.get_template("page.html")
 
 
 def json_in_html(document: Any) -> str:

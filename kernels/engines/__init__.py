@@ -6,7 +6,7 @@ A *baseline* is an engine with named options, such as ``sglang`` or ``sglang --a
 
 from __future__ import annotations
 
-from autotune_cli.kernels.engines.baseline import Baseline, parse_baseline, standard_baselines
+from autotune_cli.kernels.engines.baseline import Baseline, parse_baseline, standard_baselines, without_version
 from autotune_cli.kernels.engines.data import Engine, engine_names, load_engine
 from autotune_cli.kernels.engines.resolve import Resolved, resolve
 from autotune_cli.kernels.engines.situation import Situation, situation_of
@@ -22,4 +22,5 @@ __all__ = [
     "resolve",
     "situation_of",
     "standard_baselines",
+    "without_version",
 ]

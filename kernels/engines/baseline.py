@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import importlib.metadata
 import shlex
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Literal
 
 from autotune_cli.errors import BadField, UnknownName
@@ -56,6 +57,17 @@ def parse_baseline(text: str, variables: dict[str, str] | None = None) -> Baseli
         UnknownName: no such engine, option, value or variable.
         BadField: an option without its value, or text that no shell would take.
     """
+    found = without_version(text)
+    if not found.engine:
+        return found
+    version, source = _version(load_engine(found.engine))
+    seen = {**(variables or {}), **dict(found.named)}
+    return replace(found, version=version, version_from=source, variables=tuple(sorted(seen.items())))
+
+
+@lru_cache(maxsize=4096)
+def without_version(text: str) -> Baseline:
+    """As :func:`parse_baseline`, but no package is asked for its version, and no variables are seen but the named."""
     try:
         words = shlex.split(text)
     except ValueError as error:
@@ -86,9 +98,8 @@ def parse_baseline(text: str, variables: dict[str, str] | None = None) -> Baseli
         given[name] = _checked(engine, name, option, value)
     # An option given its default's value is no option.
     kept = tuple((name, given[name]) for name, usual in engine.defaults.items() if given.get(name, usual) != usual)
-    version, source = _version(engine)
-    seen = {**(variables or {}), **named}
-    return Baseline(engine.name, kept, version, source, tuple(sorted(named.items())), tuple(sorted(seen.items())))
+    variables = tuple(sorted(named.items()))
+    return Baseline(engine.name, kept, named=variables, variables=variables)
 
 
 def standard_baselines(engine: str, device_kind: str, variables: dict[str, str] | None = None) -> tuple[Baseline, ...]:

@@ -8,7 +8,8 @@ In both the first row whose conditions all hold counts.
 from __future__ import annotations
 
 import tomllib
-from functools import cache, lru_cache
+from collections.abc import Mapping
+from functools import cache, cached_property, lru_cache
 from pathlib import Path
 
 from packaging.specifiers import SpecifierSet
@@ -53,11 +54,9 @@ class RowConditions(Frozen):
     variables: dict[str, tuple[str, ...]] = Field({})
     """Any of the values, in any case; ``""``: not set."""
 
-    def hold(self, situation: Situation, version: str | None, defaults: dict[str, str]) -> bool:
+    def hold(self, situation: Situation, version: str | None, defaults: Mapping[str, str]) -> bool:
         """Do all of them hold? An unknown version is taken for the newest, which every bound from below admits."""
         s = situation
-        options = {**defaults, **s.options}
-        variables = {name: s.variables.get(name, "").lower() for name in self.variables}
         return (
             _names(self.operations, s.operation)
             and _member(self.attention, s.attention)
@@ -78,8 +77,8 @@ class RowConditions(Frozen):
             and s.keys >= self.keys_at_least
             and (not self.cuda or within(s.cuda, self.cuda))
             and (not self.versions or version is None or within(version, self.versions))
-            and all(options.get(name, "") in values for name, values in self.options.items())
-            and all(variables[name] in values for name, values in self.variables.items())
+            and all(s.options.get(name, defaults.get(name, "")) in values for name, values in self.options.items())
+            and all(s.variables.get(name, "").lower() in values for name, values in self.variables.items())
         )
 
 
@@ -102,9 +101,10 @@ class RunRow(RowConditions):
     """What the candidate is where it is not the engine's own kernel: said wherever the baseline is named."""
     source: str
 
-    def is_of(self, backend: str) -> bool:
-        """Is it a row of the backend's?"""
-        return backend in ((self.backend,) if isinstance(self.backend, str) else self.backend)
+    @property
+    def backends(self) -> tuple[str, ...]:
+        """Those whose row it is."""
+        return (self.backend,) if isinstance(self.backend, str) else self.backend
 
 
 class Option(Frozen):
@@ -140,10 +140,16 @@ class Engine(Frozen):
     backend: tuple[BackendRow, ...]
     run: tuple[RunRow, ...]
 
-    @property
-    def defaults(self) -> dict[str, str]:
+    @cached_property
+    def defaults(self) -> Mapping[str, str]:
         """Values of the options that aren't given."""
         return {name: "false" if option.switch else option.default for name, option in self.options.items()}
+
+    @cached_property
+    def run_of(self) -> Mapping[str, tuple[RunRow, ...]]:
+        """``run`` by backend, in the order of the file."""
+        backends = {name for row in self.run for name in row.backends}
+        return {name: tuple(row for row in self.run if name in row.backends) for name in backends}
 
 
 @lru_cache(maxsize=1024)

@@ -47,11 +47,11 @@ def resolve(baseline: Baseline, situation: Situation) -> Resolved:
     if backend is None:
         missing = f"{engine.title}'s table has no row for it ({engine.read_in})"
         return Resolved(baseline, None, None, missing, engine.read_in)
-    values = {name.replace("-", "_"): value for name, value in {**engine.defaults, **options}.items()}
-    for row in engine.run:
-        if row.is_of(backend) and row.hold(asked, baseline.version, engine.defaults):
+    for row in engine.run_of.get(backend, ()):
+        if row.hold(asked, baseline.version, engine.defaults):
             sources = "; ".join(dict.fromkeys(part for part in (source, row.source) if part))
             if row.candidate:
+                values = {name.replace("-", "_"): value for name, value in {**engine.defaults, **options}.items()}
                 return Resolved(baseline, backend, row.candidate.format(**values), None, sources, row.stand_in or None)
             return Resolved(baseline, backend, None, row.why_none, sources)
     missing = f"{engine.title}'s {backend} is no candidate of this program for {situation.operation}"

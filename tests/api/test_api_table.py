@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ H100 = "NVIDIA H100 80GB HBM3"
 DECODE = "attention.decode"
 
 
+@cache
 def llama(max_slowdown: float | None = None, name: str = "llama-3.1-8b", device: str = H100) -> Table:
     return load_table(name, device=device, max_slowdown=max_slowdown, root=ROOT)
 
@@ -122,7 +124,7 @@ def test_layers_with_a_window_are_asked_for_by_it() -> None:
 
 def test_threads_get_the_same_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_MOST_REMEMBERED", 7)
-    table, wrong = llama(), []
+    table, wrong = load_table("llama-3.1-8b", device=H100, root=ROOT), []
 
     def ask(seed: int) -> None:
         draw = random.Random(seed)
@@ -169,4 +171,4 @@ def test_of_two_results_of_a_workload_the_newest_counts(monkeypatch: pytest.Monk
     workloads = (new, *run.workloads) if first else (*run.workloads, new)
     changed = replace(run, file=run.file.model_copy(update={"workloads": workloads}))
     monkeypatch.setattr(module, "load_cache", lambda name, root: changed)
-    assert llama().best(DECODE, batch_size=1, context=1024).us == 2 * before.us
+    assert load_table("llama-3.1-8b", device=H100).best(DECODE, batch_size=1, context=1024).us == 2 * before.us

@@ -53,7 +53,7 @@ class Copy:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.root = copy_of_the_project(folder / "project")
+        self.root = copy_of_the_project(folder / "project", bytecode=True)
         self.work = folder / "work"
         self.work.mkdir()
         self.edited: set[str] = set()

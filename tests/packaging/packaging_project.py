@@ -13,10 +13,14 @@ PACKAGED = ("autotune_cli", "kernels", "pyproject.toml", "setup.py", "README.md"
 CONTRACTS = "tests/packaging/import_contracts.py"
 
 
-def copy_of_the_project(target: Path) -> Path:
-    """The folders and files in a new folder; the link autotune_cli/kernels stays a link."""
+def copy_of_the_project(target: Path, bytecode: bool = False) -> Path:
+    """The folders and files in a new folder; the link autotune_cli/kernels stays a link.
+
+    Args:
+        bytecode: copied too, for what runs the copy: Python takes that of sources which are not edited.
+    """
     target.mkdir()
-    ignore = shutil.ignore_patterns("__pycache__", ".*_cache", "*.pyc")
+    ignore = shutil.ignore_patterns(".*_cache", *(() if bytecode else ("__pycache__", "*.pyc")))
     for name in PACKAGED:
         source = ROOT / name
         if source.is_dir():

@@ -85,9 +85,7 @@ def fingerprint(text: str) -> str:
 @pytest.mark.parametrize("name", HOSTILE)
 def test_names_of_others_are_text_wherever_they_stand(name: str) -> None:
     """The page has the elements and attributes that it has with a harmless name, and no others."""
-    odd, plain = (
-        tree_of(html_of(hostile_run(each), hostile_run(each, faster=0.5))) for each in (HOSTILE[name], "plain")
-    )
+    odd, plain = (tree_of(both_sides(each)) for each in (HOSTILE[name], "plain"))
     assert shape(odd) == shape(plain)
     said = odd.find("main")[0].text
     if name != "control":

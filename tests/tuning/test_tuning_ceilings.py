@@ -14,12 +14,12 @@ from autotune_cli.measure.floor import floor_us
 MEASURES_CEILINGS = True
 # A user's file is loaded before the worker looks for its device: it may replace what measures the ceilings.
 SPOILT = """
-from autotune_cli.measure import roofline
+from autotune_cli.tuning import bench
 
 def measure_ceilings(device, timer, gpu):
     {body}
 
-roofline.measure_ceilings = measure_ceilings
+bench.measure_ceilings = measure_ceilings
 """
 
 

@@ -206,7 +206,7 @@ def test_own_candidates_are_raced_to_the_end_in_a_fresh_run(tune: Tune) -> None:
 
 def test_a_budget_that_the_start_alone_exceeds(tune: Tune) -> None:
     with pytest.raises(BudgetTooSmall, match=r"budget 0\.2s is too small: starting"):
-        tune(budget_s=0.2)
+        tune("import threading\nthreading.Event().wait()  # the file is loaded while the worker starts", budget_s=0.2)
 
 
 def test_a_budget_bounds_what_has_no_right_candidate_yet(autotune: Autotune) -> None:

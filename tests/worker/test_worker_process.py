@@ -20,9 +20,9 @@ from autotune_cli.worker.process import Worker
 from autotune_cli.worker.protocol import WorkerSettings
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def started_by_the_program(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not forked from a process that is at hand (preloaded.py)."""
+    """Not forked from a process that is at hand (preloaded.py), for what depends on how a process is started."""
     monkeypatch.setattr(child.Child, "popen", subprocess.Popen)
 
 
@@ -43,6 +43,7 @@ def pid(worker: Worker) -> int:
     return worker.pid
 
 
+@pytest.mark.usefixtures("started_by_the_program")
 def test_a_dead_worker_is_replaced_by_the_next_question(worker: Worker) -> None:
     names = [backend.name for backend in worker.ask(ListBackends(), PATIENCE_S)]
     first = pid(worker)
@@ -79,6 +80,7 @@ def test_time_limits_beyond_what_the_system_can_wait(worker: Worker) -> None:
     assert worker.ask(ListBackends(), 1e300)
 
 
+@pytest.mark.usefixtures("started_by_the_program")
 def test_a_worker_dies_with_the_thread_that_started_it(worker: Worker) -> None:
     """Linux sends the death signal at the end of the thread, not of the process: nobody may hand a worker on."""
     thread = threading.Thread(target=worker.start)
@@ -102,6 +104,7 @@ def test_no_gpu_is_said_so() -> None:
     worker.kill()
 
 
+@pytest.mark.usefixtures("started_by_the_program")
 def test_a_worker_that_does_not_start(monkeypatch: pytest.MonkeyPatch, worker: Worker) -> None:
     monkeypatch.setattr(child, "_BOOT", "import sys; sys.exit('no libcudart.so')")
     with pytest.raises(NoWorker, match=r"exited with code 1: no libcudart\.so"):

@@ -40,14 +40,7 @@ class Contract:
         Raises:
             LookupError: the package has no such module, or the module no such function.
         """
-        path = self.folder.joinpath(*module.split("."))
-        files = [file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()]
-        if not files:
-            raise LookupError(f"{self.folder.name} has no module {module}")
-        for node in _parsed(files[0]).body:
-            if isinstance(node, ast.FunctionDef) and node.name == function:
-                return signature_of(node.args)
-        raise LookupError(f"{module} of {self.folder.name} has no function {function}")
+        return _signature(self.folder, module, function)
 
 
 def contract(distribution: str, version: str) -> Contract:
@@ -88,6 +81,18 @@ def _default(node: ast.expr | None) -> Any:
         return ast.literal_eval(node)
     except ValueError:
         return Unevaluated(ast.unparse(node))
+
+
+@functools.cache
+def _signature(folder: Path, module: str, function: str) -> inspect.Signature:
+    path = folder.joinpath(*module.split("."))
+    files = [file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()]
+    if not files:
+        raise LookupError(f"{folder.name} has no module {module}")
+    for node in _parsed(files[0]).body:
+        if isinstance(node, ast.FunctionDef) and node.name == function:
+            return signature_of(node.args)
+    raise LookupError(f"{module} of {folder.name} has no function {function}")
 
 
 @functools.cache

@@ -22,7 +22,9 @@ import pytest
 import torch
 from flashinfer.jit.attention.modules import gen_customize_batch_prefill_module
 from flashinfer.jit.attention.variants import attention_sink_decl
+from tables import gathered
 
+signature = functools.cache(inspect.signature)
 State = tuple[torch.Tensor, torch.Tensor]
 # FlashInfer's infinity (math.cuh).
 HIDDEN = -5e4
@@ -34,7 +36,7 @@ def bound(real: Callable[..., Any], *args: Any, **kwargs: Any) -> dict[str, Any]
     Raises:
         TypeError: the real function wouldn't take them.
     """
-    call = inspect.signature(real).bind(*args, **kwargs)
+    call = signature(real).bind(*args, **kwargs)
     call.apply_defaults()
     return dict(call.arguments)
 
@@ -104,7 +106,7 @@ def pages(
         table = indices[int(indptr[request]) : int(indptr[request + 1])].long()
         # A request without a page has no keys, whatever its last page holds (get_length in page.cuh).
         length = (len(table) - 1) * page_size + int(last[request]) if len(table) else 0
-        k, v = (part.float()[table].flatten(0, 1)[:length] for part in cache)
+        k, v = (gathered(part, table)[:length] for part in cache)
         assert len(k) == length
         yield k, v
 
@@ -275,7 +277,7 @@ def xqa(real: Callable[..., Any], *args: Any, **kwargs: Any) -> torch.Tensor:
     assert page_size in (16, 32, 64, 128)
     each = []
     for table, length in zip(call["block_tables"], call["seq_lens"].tolist(), strict=True):
-        each.append(tuple(part.float()[table.long()].flatten(0, 1)[:length] for part in call["kv_cache"]))
+        each.append(tuple(gathered(part, table.long())[:length] for part in call["kv_cache"]))
     planned = {"sm_scale": call["bmm1_scale"], "logits_soft_cap": None, "window_left": call["window_left"]}
     rows = torch.arange(len(each) + 1)
     out: torch.Tensor = call["out"]

@@ -19,6 +19,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "attention"))
 from contracts import contract
+from tables import gathered
 
 VERSIONS = ("0.4.5", "0.4.10")
 
@@ -57,7 +58,7 @@ def tabled(pool: torch.Tensor, table: torch.Tensor, lengths: torch.Tensor) -> li
     for row, length in zip(table, lengths.tolist(), strict=True):
         pages = row[: -(-length // size)].long()
         assert (pages > 0).all(), "page 0 is nobody's"
-        found.append(pool.float()[pages].flatten(0, 1)[:length, 0])
+        found.append(gathered(pool, pages)[:length, 0])
     return found
 
 
@@ -239,7 +240,7 @@ def flashinfer_wrapper(real: type) -> type:
                 first, last = pages[request]
                 table, tokens = self.held["kv_indices"][first:last].long(), int(self.held["kv_len_arr"][request])
                 assert len(table) >= -(-tokens // p["page_size"])
-                ckv, kpe = (call[n].float()[table].flatten(0, 1)[:tokens] for n in ("ckv_cache", "kpe_cache"))
+                ckv, kpe = (gathered(call[n], table)[:tokens] for n in ("ckv_cache", "kpe_cache"))
                 parts = call["q_pe"][start:stop], call["q_nope"][start:stop], kpe, ckv
                 out[start:stop] = latent(*parts, p["sm_scale"], p["causal"]).to(out.dtype)
             return out
