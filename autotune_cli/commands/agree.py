@@ -53,7 +53,7 @@ def agree(options: AgreeOptions) -> None:
     common, 4 the output could not be written, 70 a fault of the program itself, 130 Ctrl-C.
     """
     from autotune_cli.commands.flags import with_flags
-    from autotune_cli.commands.printing import check_format, check_writable, write_result
+    from autotune_cli.commands.printing import check_format, check_no_input, check_writable, write_result
     from autotune_cli.comparing.agreement import agree as hold_together
     from autotune_cli.comparing.environment import allowed_fields
     from autotune_cli.comparing.loading import load
@@ -69,6 +69,7 @@ def agree(options: AgreeOptions) -> None:
     if len(paths) < 2:
         found = f"{paths[0]} is the only file that is named" if paths else "no file is named"
         raise AutotuneError(detail=f"agree: {found}: autotune agree A.json B.json ..., one a rank")
+    check_no_input(options.output, *paths)
     files: list[tuple[Path, RunFile]] = []
     for path in paths:
         content = load(path).content

@@ -34,7 +34,7 @@ def _compare(options: DiffOptions) -> int:
     """Compares, prints and draws. Returns the exit code."""
     from autotune_cli.commands.diff_sides import split_sides
     from autotune_cli.commands.flags import report_with_flags, status_with_flags
-    from autotune_cli.commands.printing import check_writable, write_result
+    from autotune_cli.commands.printing import check_format, check_no_input, check_writable, write_result
     from autotune_cli.comparing.decisions import DecisionRule
     from autotune_cli.comparing.environment import allowed_fields
     from autotune_cli.comparing.exit_status import exit_status
@@ -48,11 +48,14 @@ def _compare(options: DiffOptions) -> int:
 
     if options.plot is not None:
         check_plot(options.plot)
+    check_format("diff", options.format, options.output)
     check_writable(options.output)
     rule = DecisionRule(threshold=options.threshold)
     allowed = allowed_fields(options.allow_different or ())
     texts = split_sides(options.sides or [], options.base or [], options.new or [])
     a, b = [side_files(side, named, options.root, options.name) for side, named in zip("AB", texts, strict=True)]
+    check_no_input(options.output, *a, *b)
+    check_no_input(options.plot, *a, *b, field="plot")
     report = report_with_flags(compare(load_side(a), load_side(b), rule, allowed))
     status = status_with_flags(exit_status(report, [each for each in FailOn if each in options.fail_on]))
     told = f"exit {status.exit_code}: {status.words}"

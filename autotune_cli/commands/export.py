@@ -80,5 +80,5 @@ def _write(target: Target, exported: Exported, output: Path | None) -> None:
         return
     for name, content in exported.files.items():
         path = output / name if target.is_folder else output
-        write_atomic(path, content)
+        write_atomic(path, content, target.is_program)
         print(shown(f"wrote {path}"), file=sys.stderr)

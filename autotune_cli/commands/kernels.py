@@ -26,10 +26,11 @@ def kernels(options: KernelsOptions) -> None:
     nothing could be checked, 70 a fault of the program itself, 130 Ctrl-C.
     """
     from autotune_cli.commands.devices import choose_device, require_torch
-    from autotune_cli.commands.printing import check_format, check_writable
+    from autotune_cli.commands.printing import READ, check_format, check_no_input, check_writable
 
     check_format("kernels" if options.check is None else "check", options.format, options.output)
     check_writable(options.output)
+    check_no_input(options.output, *(options.kernels or ()), what=READ)
     kind, gpus = choose_device(options.device, None)
     if options.check is None:
         _refuse_check_options(options)

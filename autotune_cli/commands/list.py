@@ -28,9 +28,10 @@ def list_results(options: ListOptions) -> None:
     Exit code: 0 fine, 2 bad usage or input, 4 the output could not be written, 70 a fault of the program itself,
     130 Ctrl-C.
     """
-    from autotune_cli.commands.printing import check_writable, write_result
+    from autotune_cli.commands.printing import check_format, check_writable, write_result
     from autotune_cli.render.results_formats import ResultsView
     from autotune_cli.results.overview import overviews
 
+    check_format("results", options.format, options.output)
     check_writable(options.output)
     write_result("results", options.format, ResultsView(str(options.root), overviews(options.root)), options.output)

@@ -13,6 +13,9 @@ from autotune_cli.plain_text import shown
 from autotune_cli.render.formats import Page, find_format
 from autotune_cli.streams import stdout_is_unicode
 
+READ = "a file that this command reads"
+"""What a file may be that an output must not replace; see :func:`check_no_input`."""
+
 
 def write_result(kind: str, name: str, view: Any, output: Path | None, outcome: str = "") -> None:
     """Print a result, or write it to a file and say so on stderr.
@@ -75,8 +78,15 @@ def check_writable(path: Path | None) -> None:
         raise CannotWrite(path=path, detail=f"no writing to {there}")
 
 
-def check_no_input(output: Path | None, *inputs: Path) -> None:
+def check_no_input(
+    output: Path | None, *inputs: str | Path | None, field: str = "output", what: str = "the result itself"
+) -> None:
     """Is the file that is to be written one that is read? A result took GPU minutes, and would be lost.
+
+    Args:
+        inputs: None: an option that was not given.
+        field: the option that names the file.
+        what: what the inputs are.
 
     Raises:
         BadField: it is.
@@ -85,8 +95,8 @@ def check_no_input(output: Path | None, *inputs: Path) -> None:
         return
     for path in inputs:
         try:
-            same = path.samefile(output)
-        except OSError:
+            same = path is not None and output.samefile(path)
+        except (OSError, ValueError):  # not there; a name with a zero byte
             continue
         if same:
-            raise BadField("output", f"{output} is the result itself, and would be replaced")
+            raise BadField(field, f"{output} is {what}, and would be replaced")

@@ -23,7 +23,7 @@ def profile(options: ProfileOptions) -> None:
     4 it could not be run, 70 a fault of the program itself, 130 Ctrl-C.
     """
     from autotune_cli.commands.flags import verdict_with_flags
-    from autotune_cli.commands.printing import check_writable, write_result
+    from autotune_cli.commands.printing import READ, check_format, check_no_input, check_writable, write_result
     from autotune_cli.commands.profile_expected import says_what_to_expect
     from autotune_cli.commands.profile_trace import judge_trace, list_trace
     from autotune_cli.render.listing_formats import ListingView
@@ -31,8 +31,12 @@ def profile(options: ProfileOptions) -> None:
     from autotune_cli.render.profile_words import sentence
 
     _check(options)
+    judged = options.from_trace is None or says_what_to_expect(options, os.environ)
+    check_format("profile" if judged else "listing", options.format, options.output)
     check_writable(options.output)
-    if options.from_trace is not None and not says_what_to_expect(options, os.environ):
+    read = (options.from_trace, *(options.rules or ()), *(options.kernels or ()), options.config)
+    check_no_input(options.output, *read, what=READ)
+    if not judged:
         listing = ListingView(*list_trace(options))
         write_result("listing", options.format, listing, options.output, f"exit {listing.exit_code}")
         raise typer.Exit(listing.exit_code)

@@ -21,7 +21,7 @@ def show(options: ShowOptions) -> None:
     """
     from rich.text import Text
 
-    from autotune_cli.commands.printing import check_writable, write_result
+    from autotune_cli.commands.printing import check_format, check_no_input, check_writable, write_result
     from autotune_cli.errors import UnknownName
     from autotune_cli.plain_text import shown
     from autotune_cli.render.baselines import names
@@ -35,9 +35,12 @@ def show(options: ShowOptions) -> None:
     from autotune_cli.results.integrity import doubts
     from autotune_cli.results.naming import find_one
 
+    check_format("run", options.format, options.output)
     check_writable(options.output)
     check_writable(options.svg)
     path = find_one(options.file, options.root, options.name)
+    check_no_input(options.output, path)
+    check_no_input(options.svg, path, field="svg")
     run = read_run(path)
     errors = Console(stderr=True)
     for line in doubts(run):

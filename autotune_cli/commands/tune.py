@@ -28,7 +28,7 @@ def tune(options: TuneOptions) -> None:
     from rich.text import Text
 
     from autotune_cli.commands.compare import choose_earlier, report_on_edit
-    from autotune_cli.commands.printing import check_format, check_writable, write_result
+    from autotune_cli.commands.printing import READ, check_format, check_no_input, check_writable, write_result
     from autotune_cli.commands.tune_request import tune_request
     from autotune_cli.errors import EXIT_INCOMPLETE, EXIT_INTERRUPTED
     from autotune_cli.plain_text import shown
@@ -40,6 +40,8 @@ def tune(options: TuneOptions) -> None:
     # A run takes minutes: what can't be written is said before.
     check_format("suite" if options.dry_run else "run", name, options.output)
     check_writable(options.output)
+    read = (*(options.kernels or ()), *(options.traffic or ()), options.config, options.scores_file)
+    check_no_input(options.output, *read, what=READ)
     if options.dry_run:
         from autotune_cli.commands.dry_run import dry_run
 

@@ -61,6 +61,8 @@ class Target:
     extension: str = ""
     """Of its file, with the dot; empty: it is a folder."""
     binary: bool = False
+    is_program: bool = False
+    """Is its file run by its name?"""
     needs: tuple[str, ...] = ()
     """Packages that the base install lacks."""
     fix: str = ""

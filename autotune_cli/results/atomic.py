@@ -17,10 +17,13 @@ from autotune_cli.reading import plain
 _TEMPORARY = re.compile(r"\.(?P<target>.+)\.[0-9a-f]{16}\.tmp")
 
 
-def write_atomic(path: Path, content: str | bytes) -> None:
+def write_atomic(path: Path, content: str | bytes, is_program: bool = False) -> None:
     """Replace a file's content: afterwards the old or the new one is there, whole, even after a power failure.
 
     Missing folders are made. A link is followed. A text is written as UTF-8.
+
+    Args:
+        is_program: may it be run by its name?
 
     Raises:
         CannotWrite: a full disk, a read-only folder, a folder of that name ... The old file is untouched.
@@ -31,7 +34,7 @@ def write_atomic(path: Path, content: str | bytes) -> None:
         # In the target's folder, as a rename doesn't cross file systems.
         temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}.tmp")
         try:
-            _write_synced(temporary, content if isinstance(content, bytes) else content.encode("utf-8"))
+            _write_synced(temporary, content if isinstance(content, bytes) else content.encode("utf-8"), is_program)
             os.replace(temporary, target)
         except BaseException:
             with suppress(OSError):
@@ -105,9 +108,9 @@ def _target(path: Path) -> Path:
     return target
 
 
-def _write_synced(path: Path, data: bytes) -> None:
-    # 0o666 less the umask, as open() does; tempfile's 0o600 would hide results from the group.
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+def _write_synced(path: Path, data: bytes, is_program: bool) -> None:
+    # Less the umask, as open() does; tempfile's 0o600 would hide results from the group.
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o777 if is_program else 0o666)
     with open(descriptor, "wb") as stream:
         stream.write(data)
         stream.flush()

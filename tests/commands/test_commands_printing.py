@@ -12,7 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer.main
 
+from autotune_cli.app import app
+from autotune_cli.commands.helping import HelpfulGroup
 from autotune_cli.commands.printing import check_writable, write_result
 from autotune_cli.errors import CannotWrite, UnknownName
 from autotune_cli.render.formats import KINDS, find_format, format_names
@@ -74,6 +77,50 @@ def test_an_unknown_format_is_one_message(usage: Usage, kind: str) -> None:
     known = ", ".join(format_names(kind))
     assert (done.code, done.out) == (2, "")
     assert done.err == f"error: unknown format 'jsno'; did you mean 'json'? (known: {known})\n"
+
+
+# What export writes has no formats but targets, and a report is a page.
+WITHOUT_FORMAT = ("export", "report")
+
+
+@pytest.mark.parametrize("name", HelpfulGroup.entries)
+def test_every_command_that_prints_a_result_takes_a_format_and_an_output(name: str) -> None:
+    group: Any = typer.main.get_command(app)
+    command = group.get_command(group.make_context("autotune", [], resilient_parsing=True), name)
+    options = {param.name: param.opts for param in command.params}
+    assert options["output"] == ["-o", "--output"]
+    assert ("format" in options) == (name not in WITHOUT_FORMAT)
+
+
+OTHERS = Path(__file__).parents[1] / "data"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "read", "what"),
+    [
+        (("show", "in.json", "-o", "in.json"), RUN, "--output: in.json is the result itself"),
+        (("show", "in.json", "--svg", "in.json"), RUN, "--svg: in.json is the result itself"),
+        (("diff", RUN, "in.json", "-o", "in.json"), RUN, "--output: in.json is the result itself"),
+        (("agree", RUN, "in.json", "-o", "./in.json"), RUN, "--output: in.json is the result itself"),
+        (
+            ("profile", "--from-trace", "in.json", "-o", "in.json"),
+            OTHERS / "traffic" / "sglang.trace.json",
+            "--output: in.json is a file that this command reads",
+        ),
+        (
+            ("tune", "--traffic", "in.json", "--dry-run", "-o", "in.json"),
+            OTHERS / "traffic" / "lengths.jsonl",
+            "--output: in.json is a file that this command reads",
+        ),
+    ],
+)
+def test_what_is_read_is_never_written(
+    usage: Usage, tmp_path: Path, arguments: tuple[object, ...], read: Path, what: str
+) -> None:
+    (tmp_path / "in.json").write_bytes(read.read_bytes())
+    done = usage(*arguments)
+    assert (done.code, done.out, done.err) == (2, "", f"error: {what}, and would be replaced\n")
+    assert (tmp_path / "in.json").read_bytes() == read.read_bytes()
 
 
 @pytest.mark.parametrize("command", ["tune", "profile", "kernels"])

@@ -42,6 +42,13 @@ def test_a_script_on_the_terminal_and_in_a_file(program: Autotune) -> None:
     assert (program.root / "serve.sh").read_text() == done.out
 
 
+@pytest.mark.parametrize(("target", "executable"), [("sglang", True), ("vllm", True), ("csv", False)])
+def test_a_script_is_executable_wherever_it_is_readable(program: Autotune, target: str, executable: bool) -> None:
+    program(*RESULT, "--to", target, "-o", "new/file", code=0)
+    mode = (program.root / "new" / "file").stat().st_mode
+    assert mode & 0o111 == ((mode & 0o444) >> 2 if executable else 0)
+
+
 def test_a_pin_and_a_version_go_through(program: Autotune) -> None:
     out = program(*RESULT, "--pin", "page_size=64", "--engine-version", "0.5.16", "--step-ms", "21", code=0).out
     assert "# one server of SGLang 0.5.16 for llama-3.1-8b" in out

@@ -54,7 +54,10 @@ OfDevice = Annotated[
     typer.Option(help="Of a file with several devices, this one: a part of its name, such as h200.", metavar="NAME"),
 ]
 Every = Annotated[bool, typer.Option("--all", help="Show every candidate of every workload.")]
-Output = Annotated[Path | None, typer.Option(help="Write to this file instead of the terminal.", metavar="FILE")]
+Output = Annotated[
+    Path | None,
+    typer.Option("-o", "--output", help="Write to this file instead of the terminal.", metavar="FILE"),
+]
 
 # Of a result, and of a plan for one server.
 Engine = Annotated[

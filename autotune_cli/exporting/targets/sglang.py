@@ -6,5 +6,10 @@ from autotune_cli.exporting.launch import script
 from autotune_cli.exporting.target import Target
 
 ABOUT = Target(
-    "launch flags and environment lines, as a script", script, engine="sglang", extension=".sh", name="sglang"
+    "launch flags and environment lines, as a script",
+    script,
+    engine="sglang",
+    extension=".sh",
+    is_program=True,
+    name="sglang",
 )
