@@ -59,13 +59,13 @@ def agree(options: AgreeOptions) -> None:
     from autotune_cli.comparing.loading import load
     from autotune_cli.errors import AutotuneError, BadFile
     from autotune_cli.render.agree_formats import AgreeView
-    from autotune_cli.results.naming import find_all
+    from autotune_cli.results.naming import find
     from autotune_cli.results.schema import RunFile
 
     check_format("agree", options.format, options.output)
     check_writable(options.output)
     allowed = allowed_fields(options.allow_different or ())
-    paths = find_all(options.files or [], options.root)
+    paths = _ranks([path for text in options.files or () for path in find(text, options.root)])
     if len(paths) < 2:
         found = f"{paths[0]} is the only file that is named" if paths else "no file is named"
         raise AutotuneError(detail=f"agree: {found}: autotune agree A.json B.json ..., one a rank")
@@ -83,3 +83,23 @@ def agree(options: AgreeOptions) -> None:
     write_result("agree", options.format, AgreeView(found_here, options.every), options.output, told)
     if found_here.exit_code:
         raise typer.Exit(found_here.exit_code)
+
+
+def _ranks(paths: list[Path]) -> list[Path]:
+    """The files by rank.
+
+    Raises:
+        AutotuneError: one is there twice. Dropped, ranks after it would have other numbers; and the file that was meant
+            instead would be no part of the verdict.
+    """
+    import os
+
+    from autotune_cli.errors import AutotuneError
+
+    ranks: dict[str, int] = {}
+    for rank, path in enumerate(paths):
+        first = ranks.setdefault(os.path.realpath(path), rank)
+        if first != rank:
+            text = f"agree: {path} is named twice, as rank {first} and as rank {rank}: name each rank's file once"
+            raise AutotuneError(detail=text)
+    return paths

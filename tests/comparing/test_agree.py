@@ -173,7 +173,11 @@ def test_one_workload_is_one(usage: Callable[..., Finished], tmp_path: Path) -> 
     [
         ((), "error: agree: no file is named: autotune agree A.json B.json ..., one a rank"),
         (("ranks/r0.json",), f"error: agree: {ONLY}"),
-        (("ranks/r0.json", "./ranks/../ranks/r0.json"), f"error: agree: {ONLY}"),
+        (
+            ("ranks/r0.json", "ranks/r1.json", "./ranks/../ranks/r0.json"),
+            "error: agree: ranks/../ranks/r0.json is named twice, as rank 0 and as rank 2: name each rank's file once",
+        ),
+        (("ranks", "ranks/r1.json"), "error: agree: ranks/r1.json is named twice, as rank 1 and as rank 4: "),
         (("ranks/r0.json", "none.json"), "error: none.json: no such file, folder or result"),
         (("ranks/r0.json", "choices.json"), "error: choices.json: a FlashInfer cache; agree takes results of"),
         (("ranks/r0.json", "cut.json"), "error: cut.json: "),
