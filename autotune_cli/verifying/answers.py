@@ -13,10 +13,23 @@ _LONGEST = 200
 _MOST_EVENT = 1 << 20
 # Of one answer or prompt: contexts hold some millions.
 _MOST_TOKENS = 1 << 40
+USAGE_STATUS = frozenset({400, 401, 403, 404, 405, 413, 415, 422})
+"""What a server that has no such path, or refuses who asks, or what is asked, answers with."""
 
 
 class BadAnswer(Exception):
     """What is wrong with what a server sent."""
+
+    is_usage = True
+    """Where it is all that came: is it likely to be what was asked, rather than the server?"""
+
+
+class ToldError(BadAnswer):
+    """A server tells an error in its stream. It is its own unless it says otherwise."""
+
+    def __init__(self, detail: str, status: object) -> None:
+        super().__init__(detail)
+        self.is_usage = type(status) is int and status in USAGE_STATUS
 
 
 @dataclass
@@ -61,7 +74,7 @@ def read_chunk(data: str, api: str) -> Chunk:
     """An event's data as a chunk of ``completions`` or ``chat``.
 
     Raises:
-        BadAnswer: it is none, or the server tells an error in it.
+        BadAnswer: it is none. ToldError: the server tells an error in it.
     """
     if data.strip() == DONE:
         return Chunk(False, True)
@@ -72,7 +85,8 @@ def read_chunk(data: str, api: str) -> Chunk:
     if not isinstance(document, dict):
         raise BadAnswer(f"an event that is no object: {short(data)}")
     if (error := error_in(document)) is not None:
-        raise BadAnswer(f"an error in the stream: {error}")
+        told = document["error"] if isinstance(document.get("error"), dict) else document
+        raise ToldError(f"an error in the stream: {error}", told.get("code"))
     choices = document.get("choices")
     if not isinstance(choices, list):
         raise BadAnswer(f"an event without choices: {short(data)}")

@@ -16,7 +16,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from autotune_cli.verifying.address import Address
-from autotune_cli.verifying.answers import DONE, BadAnswer, Events, error_body, model_names, read_chunk, short
+from autotune_cli.verifying.answers import (
+    DONE,
+    USAGE_STATUS,
+    BadAnswer,
+    Events,
+    error_body,
+    model_names,
+    read_chunk,
+    short,
+)
 from autotune_cli.verifying.bounded import BoundedResponse, NotDone
 
 # A line of a stream, a body: no more is taken in.
@@ -24,8 +33,6 @@ _MOST_LINE, _MOST_BODY = 1 << 20, 1 << 20
 # After the last event the end of an answer comes at once, or not at all.
 _LAST_S = 0.5
 _PATHS = {"completions": "completions", "chat": "chat/completions"}
-# What a server that has no such path, or refuses who asks, or what is asked, answers with.
-_USAGE_STATUS = frozenset({400, 401, 403, 404, 405, 413, 415, 422})
 
 now: Callable[[], float] = time.perf_counter
 """Seconds; tests have a clock of their own."""
@@ -157,7 +164,7 @@ class Client:
             raise ServerFailure(f"redirects to {short(where)}: name that address", is_usage=True)
         said = error_body(body)
         text = f"answers {status} {response.reason}".rstrip() + (f": {said}" if said else "")
-        raise ServerFailure(text, is_usage=status in _USAGE_STATUS)
+        raise ServerFailure(text, is_usage=status in USAGE_STATUS)
 
     def _stream(self, response: BoundedResponse, started: float) -> Answer:
         events = Events()
@@ -175,7 +182,7 @@ class Client:
                     continue
                 chunk = read_chunk(data, self.api)
             except BadAnswer as error:
-                raise ServerFailure(f"sends {error}", is_usage=texts == 0) from None
+                raise ServerFailure(f"sends {error}", is_usage=texts == 0 and error.is_usage) from None
             if chunk.has_text:
                 last = now()
                 first = last if first is None else first

@@ -175,8 +175,9 @@ def _handler(server: Server) -> type[BaseHTTPRequestHandler]:
                         except OSError:
                             return
                     return
-                if fault in EVENTS and number == 1:
-                    self.event(EVENTS[fault])
+                event = (fault or "").removeprefix("at first: ")
+                if event in EVENTS and number == (1 if event == fault else 0):
+                    self.event(EVENTS[event])
                 before = clock.reads
                 clock.wait(factor * (pace.itl_s * server.tokens_a_chunk if number else pace.ttft_s))
                 self.event(json.dumps(self.document(body, "word " * server.tokens_a_chunk)))
@@ -221,9 +222,12 @@ ANSWERS: dict[str | None, tuple[int, str, bytes]] = {
     "html": (200, "text/html", b"<html>welcome</html>"),
     "json": (200, "application/json", b'{"choices": [{"text": "all at once"}]}'),
 }
-# Events that are wrong, in the middle of a stream.
+# Events that are wrong: after the first token, or, behind "at first: ", before it.
 EVENTS: dict[str | None, str] = {
     "error event": '{"error": {"message": "the engine has died"}}',
+    "error 500": '{"error": {"message": "the engine has died", "type": "InternalServerError", "code": 500}}',
+    "error 400": '{"error": {"message": "the prompt is too long", "type": "BadRequestError", "code": 400}}',
+    "error object 400": '{"object": "error", "message": "the prompt is too long", "code": 400}',
     "no json": "{oops",
     "no object": "[1]",
     "no choices": '{"hello": 1}',

@@ -137,6 +137,16 @@ def test_a_server_that_is_none_of_openai_s_is_bad_usage(
     assert done.err.endswith("(in the warm-up)\n")
 
 
+@pytest.mark.parametrize(("fault", "code"), [("error event", 4), ("error 500", 4), ("error 400", 2), ("no json", 2)])
+def test_an_error_before_the_first_token_is_the_server_s_unless_it_says_otherwise(
+    serve: Make, verify: Callable[..., Finished], fault: str, code: int
+) -> None:
+    server = serve(faults={-1: f"at first: {fault}"})
+    done = verify(serve(), server)
+    assert (done.code, done.out, done.err.count("\n")) == (code, "", 1)
+    assert done.err.startswith(f"error: new {server.url} sends an e")
+
+
 def test_bad_usage_is_one_line(serve: Make, verify: Callable[..., Finished], usage: Callable[..., Finished]) -> None:
     server = serve(models=("llama-3.1-8b", "qwen"))
     for arguments, line in (
