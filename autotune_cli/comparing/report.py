@@ -22,6 +22,7 @@ from autotune_cli.comparing.loading import LoadedFile
 from autotune_cli.comparing.matched import matched_workloads, session_scales
 from autotune_cli.comparing.means import means_of
 from autotune_cli.comparing.records import ChoiceComparison, Comparison, FileInfo, Report, ReportKind, Side
+from autotune_cli.comparing.weights import weight_notes
 from autotune_cli.comparing.winners import compare_winners
 from autotune_cli.fields import Field, Message
 from autotune_cli.results.integrity import doubts
@@ -175,7 +176,7 @@ def _notes(
     shared = sum(_share_measurements(pair) for pair in joined.pairs)
     if shared:
         notes.append(f"{shared} workloads share measurements between A and B, which hides differences")
-    return notes
+    return notes + weight_notes(joined.pairs)
 
 
 def _share_measurements(pair: WorkloadPair) -> bool:
