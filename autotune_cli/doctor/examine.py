@@ -8,9 +8,10 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from textwrap import shorten
 
 from autotune_cli import __version__
-from autotune_cli.doctor import probes
+from autotune_cli.doctor import culprit, probes
 from autotune_cli.doctor.asking import asked
 from autotune_cli.doctor.building import compiler_findings, folder_findings
 from autotune_cli.doctor.findings import Diagnosis, Finding, State, without_home
@@ -23,6 +24,9 @@ from autotune_cli.measure.conditions import SLOWEST_CLOCK, is_throttled
 from autotune_cli.measure.installed import NOT_INSTALLED
 from autotune_cli.worker.process import Worker
 from autotune_cli.worker.protocol import WorkerSettings
+
+# Characters of an error.
+_MOST_SAID = 300
 
 
 @dataclass(frozen=True)
@@ -102,8 +106,7 @@ def _torch(worker: Worker, machine: Machine, found: list[Finding]) -> probes.Gpu
     try:
         version = worker.start().environment.libraries["torch"]
     except AutotuneError as error:
-        fix = "pip install --force-reinstall torch"
-        found.append(Finding("libraries", "torch", State.PROBLEM, f"a process with torch doesn't start: {error}", fix))
+        found.append(_no_start(str(error.values.get("detail", error)), machine.environ))
         return None
     if machine.kind == "cpu":
         found.append(Finding("libraries", "torch", State.OK, version))
@@ -114,6 +117,17 @@ def _torch(worker: Worker, machine: Machine, found: list[Finding]) -> probes.Gpu
         return None
     found += _of_torch(version, seen, driver_cuda())
     return seen  # type: ignore[no-any-return]
+
+
+def _no_start(error: str, environ: Mapping[str, str]) -> Finding:
+    """Why a process with torch doesn't start: torch itself, a variable, or neither."""
+    # Some errors list all that would have been right.
+    text, fix = f"a process with torch doesn't start: {shorten(error, _MOST_SAID, placeholder=' ...')}", ""
+    if not culprit.torch_starts(environ):
+        names = culprit.breaking_variables(environ, error, culprit.torch_starts)
+        fix = f"unset {' '.join(names)}" if names else "pip install --force-reinstall torch"
+        text += f"; without {' and '.join(names)} torch starts" if names else ""
+    return Finding("libraries", "torch", State.PROBLEM, text, fix)
 
 
 def _of_torch(version: str, seen: probes.GpuSeen, driver: str | None) -> Iterator[Finding]:

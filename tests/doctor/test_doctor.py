@@ -15,7 +15,7 @@ from fake_nvml import FakeGpu
 from running import Autotune
 
 from autotune_cli.commands import devices
-from autotune_cli.doctor import examine, libraries
+from autotune_cli.doctor import culprit, examine, libraries
 from autotune_cli.doctor.asking import asked
 from autotune_cli.doctor.examine import Machine
 from autotune_cli.doctor.findings import Diagnosis, Finding, State, is_secret, without_home
@@ -76,6 +76,9 @@ def look(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., dict[
     fake_nvml.install(monkeypatch, FakeGpu())
     monkeypatch.setattr(libraries, "installed_versions", lambda: VERSIONS)
     monkeypatch.setattr("autotune_cli.kernels.registry.Backend.missing", lambda backend: None)
+    monkeypatch.setattr(
+        culprit, "torch_starts", lambda environ: "TORCH_LOGS" not in environ and "BROKEN" not in environ
+    )
 
     def call(worker: MadeWorker | None = None, **machine: Any) -> dict[str, Finding]:
         worker = worker or MadeWorker()
@@ -144,6 +147,34 @@ def test_without_torch_the_rest_is_told(look: Callable[..., dict[str, Finding]])
     assert seen["Triton JIT"].state == State.OK
     seen = look(MadeWorker(start=NoWorker(detail="ImportError: libtorch.so")))
     assert "libtorch.so" in seen["torch"].text
+
+
+@pytest.mark.parametrize(
+    ("variables", "end", "fix"),
+    [
+        ({"TORCH_LOGS": "nonsense", "CUDA_HOME": "/x"}, "; without TORCH_LOGS torch starts", "unset TORCH_LOGS"),
+        ({"BROKEN": "1", "LANG": "C"}, "; without BROKEN torch starts", "unset BROKEN"),
+        # Torch is well: the process fails for another reason.
+        ({"CUDA_HOME": "/x"}, "oops ...", ""),
+    ],
+)
+def test_a_variable_that_breaks_torch_is_named(
+    look: Callable[..., dict[str, Finding]], tmp_path: Path, variables: dict[str, str], end: str, fix: str
+) -> None:
+    environ = {"HOME": str(tmp_path), "PATH": ""} | variables
+    torch = look(MadeWorker(start=NoWorker(detail="ValueError:\n" + "oops " * 1000)), environ=environ)["torch"]
+    assert (torch.state, torch.fix) == (State.PROBLEM, fix)
+    assert torch.text.startswith("a process with torch doesn't start: ValueError: oops oops")
+    assert len(torch.text) < 400
+    assert torch.text.endswith(end)
+
+
+def test_torch_is_reinstalled_where_no_variable_breaks_it(
+    look: Callable[..., dict[str, Finding]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(culprit, "torch_starts", lambda environ: False)
+    seen = look(MadeWorker(start=NoWorker(detail="OSError: libtorch_cpu.so is cut short")))
+    assert seen["torch"].fix == "pip install --force-reinstall torch"
 
 
 def test_a_gpu_that_was_asked_for(look: Callable[..., dict[str, Finding]]) -> None:
