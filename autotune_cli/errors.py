@@ -49,10 +49,20 @@ def _with_line(kind: type[AutotuneError], *args: object) -> AutotuneError:
     return kind.__new__(kind, *args)
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """``; did you mean 'x'?`` for the closest known name, or the empty string."""
-    match = difflib.get_close_matches(name.lower(), list(known), n=1, cutoff=0.4)
-    return f"; did you mean {match[0]!r}?" if match else ""
+# More names than these are not told in one breath.
+_MOST_NAMES = 30
+# Of so many as are not told, this many that are close.
+_CLOSE = 3
+# Characters. Folders of Hugging Face's caches have the longest names.
+_LONGEST_NAME = 200
+
+
+def nearest(name: str, known: Iterable[str], most: int = 1) -> str:
+    """``; did you mean 'x'?`` for the closest known names, or the empty string."""
+    matches = [repr(match) for match in difflib.get_close_matches(name.lower(), list(known), n=most, cutoff=0.4)]
+    *others, last = matches or [""]
+    listed = f"{', '.join(others)} or {last}" if others else last
+    return f"; did you mean {listed}?" if listed else ""
 
 
 class BadField(AutotuneError):
@@ -75,9 +85,23 @@ class UnknownName(AutotuneError):
 
     template = "unknown {what} {name!r}{hint} (known: {known})"
 
-    def __init__(self, what: str, name: str, known: Iterable[str]) -> None:
+    def __init__(self, what: str, name: str, known: Iterable[str], lister: str = "", few: Iterable[str] = ()) -> None:
+        """Of many names the closest are told, and how many there are.
+
+        Args:
+            lister: the command that lists all of them.
+            few: those that stand for them.
+        """
         names = list(known)
-        super().__init__(what=what, name=name, known=", ".join(names), hint=nearest(name, names))
+        is_short = len(names) <= _MOST_NAMES
+        listed = names if is_short else list(few) or names[:_MOST_NAMES]
+        more = f"{len(names) - len(listed)} more{f' that {lister!r} lists' if lister else ''}"
+        super().__init__(
+            what=what,
+            name=name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}...",
+            known=", ".join(listed) + ("" if is_short else f" and {more}"),
+            hint=nearest(name, names, 1 if is_short else _CLOSE),
+        )
 
 
 class BadGeometry(AutotuneError):
