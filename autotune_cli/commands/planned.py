@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol
 
+from autotune_cli.commands.flags import with_flags
 from autotune_cli.commands.printing import check_no_input
 from autotune_cli.errors import BadField
+from autotune_cli.fields import Message
 from autotune_cli.plain_text import shown
 from autotune_cli.planning.device import of_one_device
 from autotune_cli.planning.plan import Request
@@ -32,6 +34,8 @@ class Asked(Protocol):
     def step_ms(self) -> float | None: ...
     @property
     def chunk_ms(self) -> float | None: ...
+    @property
+    def step_trace(self) -> list[Path] | None: ...
 
 
 def run_of(name: str, root: Path, of_name: str | None, device: str | None, output: Path | None) -> RunFile:
@@ -53,21 +57,41 @@ def run_of(name: str, root: Path, of_name: str | None, device: str | None, outpu
 
 
 def request_of(options: Asked, engine: str | None = None) -> Request:
-    """What is asked of the planner.
+    """What is asked of the planner; notes on stderr tell what a trace says.
 
     Raises:
-        BadField: a version that is none.
+        BadField: a version that is none; a trace that could tell nothing more.
+        BadTrace: a trace that tells neither how long a decode step takes nor a prefill chunk.
     """
     version = None if options.engine_version is None else checked_version(options.engine_version)
+    step_ms, chunk_ms = _steps(options)
     return Request(
         engine=engine if engine is not None else getattr(options, "engine", None),
         version=version,
         baseline=options.baseline,
         weights=options.traffic_weights,
         pins=tuple(options.pin or ()),
-        step_ms=options.step_ms,
-        chunk_ms=options.chunk_ms,
+        step_ms=step_ms,
+        chunk_ms=chunk_ms,
     )
+
+
+def _steps(options: Asked) -> tuple[float | None, float | None]:
+    """Milliseconds of a decode step and of a prefill chunk: as the user says, or else as a trace does."""
+    if not options.step_trace:
+        return options.step_ms, options.chunk_ms
+    from autotune_cli.traffic.step_times import StepKind, step_times
+
+    given: dict[StepKind, float | None] = {"decode": options.step_ms, "prefill": options.chunk_ms}
+    wanted: list[StepKind] = [kind for kind, ms in given.items() if ms is None]
+    if not wanted:
+        raise BadField("step_trace", Message("{fields.step_ms} and {fields.chunk_ms} say all that it could tell"))
+    found, refused = step_times(options.step_trace, wanted)
+    errors = Console(stderr=True)
+    for note in [*(time.note for time in found.values()), *refused]:
+        errors.say(f"note: {with_flags(note)}", style="yellow")
+    decode, chunk = (found[kind].ms if kind in found else given[kind] for kind in ("decode", "prefill"))
+    return decode, chunk
 
 
 def checked_version(text: str) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from autotune_cli.errors import BadField
 from autotune_cli.kernels.engines import parse_baseline
 from autotune_cli.measure.statistics import Ratio
 from autotune_cli.planning.choosing import Option, choose, few, options_of, priceable
@@ -47,8 +49,11 @@ def plan_of(run: RunFile, request: Request) -> Plan:
     Raises:
         NoPlan: no setting of the engine can be priced for all workloads.
         UnknownName: an engine, a baseline, a setting or a value that isn't known.
-        BadField: a pin that can't be kept, weights that make no sense.
+        BadField: a pin that can't be kept, weights or a time of a step that make no sense.
     """
+    for name, ms in (("step_ms", request.step_ms), ("chunk_ms", request.chunk_ms)):
+        if ms is not None and not 0.0 < ms < math.inf:
+            raise BadField(name, f"{ms} is no time of a step")
     engine = request.engine or _engine_of(run)
     server = load_server(engine)
     if not run.workloads:

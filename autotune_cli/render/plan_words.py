@@ -114,14 +114,18 @@ def step_lines(plan: Plan, every: bool = False) -> list[str]:
 def step_line(change: StepChange) -> str:
     """``decode step, mean of its workloads, 32 layers: attention 5.89 ms, -0.130 ± .047 ms; -0.6 % of 21 ms``."""
     of = change.shape or "mean of its workloads"
-    names = {"prefill": "prefill chunk", "top-k": "top-k of a step"}
-    name = names.get(change.step, f"{change.step} step")
+    name = _step_name(change)
     kernels = "top-k" if change.step == "top-k" else "attention"
     line = f"{name}, {of}, {plural(change.layers, 'layer')}: {kernels} {change.attention_ms:.3g} ms, "
     line += f"{change.change_ms:+.3f} ± {change.half_ms:.3f} ms"
     if change.share is not None and change.step_ms is not None:
         line += f"; {100.0 * change.share:+.2f} % of {change.step_ms:g} ms"
     return line
+
+
+def _step_name(change: StepChange) -> str:
+    names = {"prefill": "prefill chunk", "top-k": "top-k of a step"}
+    return names.get(change.step, f"{change.step} step")
 
 
 def doubts(plan: Plan) -> list[str]:
@@ -133,6 +137,7 @@ def doubts(plan: Plan) -> list[str]:
     if plan.tied > 1:
         line = f"{plan.tied} of {plan.considered} servers can't be told from the fastest"
         lines.append(f"{line}: the one with the fewest settings was taken")
+    lines += [line for change in plan.changes if not change.shape and (line := _too_short(change))]
     if plan.rough:
         line = f"~ measured once only: {plural(plan.rough, 'workload')} of {len(plan.rows)}"
         lines.append(f"{line}; to the end: {measure_command(plan)}")
@@ -141,6 +146,15 @@ def doubts(plan: Plan) -> list[str]:
         one = plan.unmeasured[len(plan.unmeasured) // 2]
         lines.append(f"{line}; measure one: {measure_command(plan, f'{plan.engine} {one}')}")
     return lines
+
+
+def _too_short(change: StepChange) -> str:
+    """What is wrong with a step that is shorter than its attention; empty: it isn't."""
+    before = change.attention_ms - change.change_ms
+    if change.step_ms is None or change.step_ms >= before:
+        return ""
+    said = f"a {_step_name(change)} of {change.step_ms:g} ms is shorter than the attention of its workloads"
+    return f"{said} ({before:.3g} ms untuned), so its share means nothing: weigh them as the server runs them"
 
 
 def grouped(left_out: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:

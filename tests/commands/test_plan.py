@@ -102,6 +102,32 @@ def test_a_file(program: Autotune) -> None:
     assert json.loads((program.root / "plans" / "one.json").read_text())["name"] == "llama-3.1-8b"
 
 
+def test_a_step_s_time_of_a_trace(program: Autotune) -> None:
+    events = [
+        {"ph": "X", "cat": "user_annotation", "name": name, "ts": 1e6 * number + 1e3 * ms * step, "dur": 1, "tid": 1}
+        for number, (name, ms) in enumerate((("step[DECODE bs=8]", 21.0), ("step[EXTEND bs=1 toks=8192]", 60.0)))
+        for step in range(6)
+    ]
+    (program.root / "server.json").write_text(json.dumps({"schemaVersion": 1, "traceEvents": events}))
+    done = program(*H100, "--step-trace", "server.json", code=0)
+    given = program(*H100, "--step-ms", "21", "--chunk-ms", "60", code=0)
+    assert done.out == given.out
+    assert done.err.splitlines() == [
+        "note: decode step 21 ms: the median of 4, of 8 requests",
+        "note: prefill chunk 60 ms: the median of 4, of 8,192 tokens",
+    ]
+    mine = program(*H100, "--step-trace", "server.json", "--chunk-ms", "50", code=0)
+    assert mine.out == program(*H100, "--step-ms", "21", "--chunk-ms", "50", code=0).out
+    exported = program("export", *H100[1:], "--step-trace", "server.json", code=0)
+    assert "-0.62 % of 21 ms" in exported.out
+
+
+def test_a_step_that_is_shorter_than_its_attention_is_told(program: Autotune) -> None:
+    out = program(*H100, "--step-ms", "3", "--chunk-ms", "60", code=0).out
+    assert "a decode step of 3 ms is shorter than the attention of its workloads (6.02 ms untuned), so its share" in out
+    assert "a prefill chunk" not in out
+
+
 def test_wrong_is_wrong_and_not_a_gain(program: Autotune) -> None:
     out = program("plan", "deepseek-v3.2", "--device", "h100", code=0).out
     assert "gain over sglang (0.5.23): none is counted, as what it runs is wrong: incorrect: " in out
@@ -128,6 +154,17 @@ def test_wrong_is_wrong_and_not_a_gain(program: Autotune) -> None:
         ),
         (("--device", "h100", "--traffic-weights", "verify=1"), 2, "--traffic-weights: 'verify' fits no workload"),
         (("--device", "h100", "--step-ms", "0"), 2, "--step-ms: 0.0 is below 0.001"),
+        (("--device", "h100", "--step-ms", "nan"), 2, "--step-ms: 'nan' is no number"),
+        (
+            ("--device", "h100", "--step-trace", "cache/gpt-oss-120b.json"),
+            2,
+            "cache/gpt-oss-120b.json: JSON without traceEvents: not a trace of torch's profiler",
+        ),
+        (
+            ("--device", "h100", "--step-trace", "x", "--step-ms", "21", "--chunk-ms", "60"),
+            2,
+            "--step-trace: --step-ms and --chunk-ms say all that it could tell",
+        ),
         (("--device", "h100", "--output", "cache/llama-3.1-8b.json"), 2, "is the result itself, and would be replaced"),
         (("--device", "h100", "--format", "svg"), 2, "unknown format 'svg'"),
         (("--device", "h100", "--baseline", "trt"), 2, "unknown baseline of this file 'trt'"),

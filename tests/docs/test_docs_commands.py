@@ -106,6 +106,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         slow_at, older = ((8,), env(driver="570.1")) if number == 2 else ((), None)
         write(place / "ranks" / f"rank{number}.json", rank(number, slow_at, environment=older))
     shutil.copy(DATA / "traces" / "fa2-paged.json.gz", place / "trace.json.gz")
+    # docs/plan.md's server: decode steps of 21 ms, in microseconds.
+    step = {"ph": "X", "cat": "user_annotation", "name": "step[DECODE bs=8]", "dur": 400, "pid": 1, "tid": 1}
+    steps = [step | {"ts": 21_000 * number} for number in range(9)]
+    (place / "server.trace.json").write_text(json.dumps({"schemaVersion": 1, "traceEvents": steps}))
     (place / "path" / "to").mkdir(parents=True)
     (place / "path" / "to" / "config.json").write_text(json.dumps(CONFIG))
     (place / "tests" / "data").mkdir(parents=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from planning_runs import candidate, fa3, real, result, run, workload
 
+from autotune_cli.errors import BadField
 from autotune_cli.planning.model import model_of
 from autotune_cli.planning.plan import Request, plan_of
 
@@ -35,6 +36,13 @@ def test_layers_times_gain() -> None:
     assert (mean.change_ms, mean.half_ms, mean.share) == pytest.approx((decode.change_ms, decode.half_ms, decode.share))
     assert by["prefill", ""].change_ms == pytest.approx(-1.6)
     assert by["prefill", ""].share == pytest.approx(-0.05)
+
+
+@pytest.mark.parametrize("ms", [0.0, -21.0, float("nan"), float("inf")])
+def test_a_step_without_a_length_is_refused(ms: float) -> None:
+    for request in (Request(step_ms=ms), Request(chunk_ms=ms)):
+        with pytest.raises(BadField, match=r"(step|chunk)_ms: .* is no time of a step"):
+            plan_of(run(), request)
 
 
 def test_a_step_of_a_model_with_two_kinds_of_layers_has_both() -> None:

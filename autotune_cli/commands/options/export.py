@@ -38,5 +38,6 @@ class ExportOptions:
     baseline: shared.GainsOver = None
     step_ms: shared.StepMs = None
     chunk_ms: shared.ChunkMs = None
+    step_trace: shared.StepTraces = None
     name: shared.OfName = None
     root: shared.Root = Path()

@@ -24,6 +24,7 @@ class PlanOptions:
     baseline: shared.GainsOver = None
     step_ms: shared.StepMs = None
     chunk_ms: shared.ChunkMs = None
+    step_trace: shared.StepTraces = None
     every: Annotated[
         bool, typer.Option("--all", help="Show each batch shape's step, and what can't be planned with.")
     ] = False

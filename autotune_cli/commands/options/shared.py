@@ -103,6 +103,15 @@ ChunkMs = Annotated[
     float | None, typer.Option(help="A prefill chunk of the untuned server, likewise.", metavar="MS"), MILLISECONDS
 ]
 
+StepTraces = Annotated[
+    list[Path] | None,
+    typer.Option(
+        help="A profiler trace of the untuned server, which tells both where --step-ms and --chunk-ms don't; may be "
+        "repeated.",
+        metavar="FILE",
+    ),
+]
+
 
 def _complete_differences(incomplete: str) -> list[str]:
     from autotune_cli.comparing.environment import BLOCKING

@@ -31,7 +31,7 @@ _BARE = re.compile(r'^\s*\[\s*\{[^{}]*"(?:ph|cat|ts)"\s*:')
 
 
 @dataclass(frozen=True)
-class _Part:
+class StepPart:
     """The requests of a step that are decoded, or those that are not."""
 
     batch: int
@@ -46,7 +46,7 @@ def _read(source: Source, reading: Reading) -> Recorded:
     steps, left_out = recorded.steps, Counter[str]()
     without = 0
     for name in _names(source):
-        parts = _parts(name)
+        parts = step_parts(name)
         if isinstance(parts, str):
             left_out[parts] += 1
             continue
@@ -76,7 +76,7 @@ def _read(source: Source, reading: Reading) -> Recorded:
     return recorded
 
 
-def _untold(source: Source, reading: Reading, name: str, part: _Part) -> int:
+def _untold(source: Source, reading: Reading, name: str, part: StepPart) -> int:
     """Keys of a step that doesn't tell them.
 
     Raises:
@@ -109,7 +109,7 @@ def _names(source: Source) -> Iterator[str]:
         raise BadTraffic(source.path, str(error.values["detail"])) from None
 
 
-def _parts(name: str) -> list[_Part] | str:
+def step_parts(name: str) -> list[StepPart] | str:
     """The parts of a step; or, where it has none that is tuned, what kind of step it is."""
     found = _SGLANG.fullmatch(name)
     if found:
@@ -126,23 +126,23 @@ def _parts(name: str) -> list[_Part] | str:
             # Drafts to verify are no decode of one token.
             if decode and new != int(count):
                 return "verification"
-            parts.append(_Part(int(count), new, int(summed[2]) if summed else None, decode))
+            parts.append(StepPart(int(count), new, int(summed[2]) if summed else None, decode))
     return parts or "idle"
 
 
-def _of_sglang(mode: str, sizes: dict[str, int]) -> list[_Part] | str:
+def _of_sglang(mode: str, sizes: dict[str, int]) -> list[StepPart] | str:
     batch = sizes.get("bs", 0)
     if not batch:
         return mode.lower()
     if mode == "DECODE" and sizes.get("g_sq", batch) == batch:
-        return [_Part(batch, batch, sizes.get("g_sk"), True)]
+        return [StepPart(batch, batch, sizes.get("g_sk"), True)]
     if mode == "EXTEND":
         new = sizes.get("c_sq") or sizes.get("toks", 0)
-        return [_Part(batch, new, sizes.get("c_sk"), False)] if new >= batch else mode.lower()
+        return [StepPart(batch, new, sizes.get("c_sk"), False)] if new >= batch else mode.lower()
     if mode == "MIXED" and sizes.get("c") and sizes.get("g"):
         return [
-            _Part(sizes["c"], sizes.get("c_sq", sizes["c"]), sizes.get("c_sk"), False),
-            _Part(sizes["g"], sizes["g"], sizes.get("g_sk"), True),
+            StepPart(sizes["c"], sizes.get("c_sq", sizes["c"]), sizes.get("c_sk"), False),
+            StepPart(sizes["g"], sizes["g"], sizes.get("g_sk"), True),
         ]
     return mode.lower()
 
