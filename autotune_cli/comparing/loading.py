@@ -19,8 +19,6 @@ from autotune_cli.results.schema import RunFile
 
 # This program's own files have their schema_version within this, and no foreign file has one.
 _PEEK_BYTES = 4096
-# A picosecond, and eleven days.
-LEAST_US, MOST_US = 1e-6, 1e12
 # Strings are matched as well, so that what is in them is passed over.
 _CONSTANT = re.compile(r'"(?:[^"\\]|\\.)*"|(?P<constant>-?Infinity|NaN)')
 
@@ -52,7 +50,7 @@ def load(path: Path) -> LoadedFile:
     """Read one file, or a folder that is a store of another program.
 
     Raises:
-        BadFile: see :func:`autotune_cli.results.files.read_run`; also numbers that are no times.
+        BadFile: see :func:`autotune_cli.results.files.read_run`.
         NewerSchema: written by a newer version of this program.
     """
     if os.path.isdir(path):
@@ -64,28 +62,11 @@ def load(path: Path) -> LoadedFile:
         return LoadedFile(path, foreign)
     try:
         run = parse_run(data, path)
-        _check_times(path, run)
         return LoadedFile(path, run)
     except NewerSchema:
         raise
     except BadFile as error:
         raise BadFile(path=path, detail=_with_position(data, str(error.values["detail"]))) from error
-
-
-def _check_times(path: Path, run: RunFile) -> None:
-    """Refuse numbers that are no times, and whose ratios a float could not hold."""
-    for index, workload in enumerate(run.workloads):
-        for number, candidate in enumerate(workload.candidates):
-            rounds, rough = candidate.rounds_us, candidate.rough_us
-            if rounds and not LEAST_US <= min(rounds) <= max(rounds) <= MOST_US:
-                odd = next(value for value in rounds if not LEAST_US <= value <= MOST_US)
-                raise BadFile(path=path, detail=_no_time(index, number, "rounds_us", odd))
-            if rough and not LEAST_US <= rough <= MOST_US:
-                raise BadFile(path=path, detail=_no_time(index, number, "rough_us", rough))
-
-
-def _no_time(workload: int, candidate: int, field: str, us: float) -> str:
-    return f"workloads[{workload}].candidates[{candidate}].{field}: {us:g} us is no time of a kernel"
 
 
 def _foreign(path: Path, data: bytes) -> ForeignChoices | None:

@@ -18,6 +18,8 @@ ROUGH_CPU = 0.5
 # The same after one or two rounds: comparing.statistics.FEW_ROUNDS_SPREAD, twice.
 FEW_ROUNDS = 0.02
 _ENOUGH_ROUNDS = 3
+# Ends of an interval stay numbers, however little is known.
+_MOST_LOG = 500.0
 # A few rounds can by luck agree far better than rounds do.
 _SMALLEST = 2.0 * SMALLEST_SPREAD
 
@@ -81,7 +83,7 @@ def ratio_of_steps(slow: Sequence[Weighed], fast: Sequence[Weighed]) -> Ratio | 
         second = other.weight * other.time.half / under
         same = one.candidate == other.candidate
         variance += (first - second) ** 2 if same else first**2 + second**2
-    half = math.sqrt(variance)
+    half = min(math.sqrt(variance), _MOST_LOG)
     return Ratio(over / under, over / under * math.exp(-half), over / under * math.exp(half))
 
 

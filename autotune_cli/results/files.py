@@ -14,6 +14,7 @@ from autotune_cli.errors import BadFile
 from autotune_cli.reading import Unreadable, decode, read_bytes, reject_constant, short_number
 from autotune_cli.results.explain_errors import problems
 from autotune_cli.results.schema import RunFile
+from autotune_cli.results.times import check_times
 from autotune_cli.results.upgrade import upgrade
 
 # A list or object without lists or objects inside stays on one line up to this width: one record a line is easy to
@@ -32,7 +33,8 @@ def read_run(path: Path) -> RunFile:
 
     Raises:
         NewerSchema: written by a newer version of this program.
-        BadFile: missing, unreadable, too large, not JSON, or not a run; the message says where.
+        BadFile: missing, unreadable, too large, not JSON, not a run, or with times that can be none; the message says
+            where.
     """
     return parse_run(read_file(path), path)
 
@@ -65,7 +67,9 @@ def parse_run(data: bytes, path: Path) -> RunFile:
         document, changed = upgrade(document, path)
         # Python's objects rather than text: an error on text holds a copy of all that is around its place. Strict: "3"
         # is no number, nor is a list a tuple, which :func:`prepared` has seen to.
-        return RunFile.model_validate(prepared(document) if changed else document, strict=True)
+        run = RunFile.model_validate(prepared(document) if changed else document, strict=True)
+        check_times(run, path)
+        return run
     except Unreadable as error:
         raise BadFile(path=path, detail=error) from error
     except ValidationError as error:

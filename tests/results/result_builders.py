@@ -146,6 +146,7 @@ def candidates(draw: st.DrawFn, key: str) -> CandidateResult:
         rounds=tuple(range(len(rounds_us))),
         rounds_us=tuple(rounds_us),
         median_us=rounds_us[0],
+        interval_us=(min(rounds_us), max(rounds_us)),
         evidence=tuple(
             CaseEvidence(case=draw(texts), ok=True, measure="m", error=draw(st.none() | st.floats(0, 1)), message=text)
             for text in draw(st.lists(texts, max_size=2))

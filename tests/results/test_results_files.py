@@ -52,6 +52,22 @@ def test_round_trip(tmp_path: Path, run: RunFile) -> None:
     assert dump_run(again) == path.read_text(encoding="utf-8")  # 1 and 1.0 and True stay what they are
 
 
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"median_us": 1e300, "interval_us": None}, "median_us: 1e+300 us is no time of a kernel"),
+        ({"rough_us": 1e-7}, "rough_us: 1e-07 us is no time of a kernel"),
+        ({"rounds_us": [491.0, 1e13, 492.0]}, "rounds_us: 1e+13 us is no time of a kernel"),
+        ({"interval_us": [491.0, 1e300]}, "interval_us: 1e+300 us is no time of a kernel"),
+        ({"interval_us": [491.5, 490.5]}, "interval_us: 491.5 .. 490.5 us does not hold the median, 491.25 us"),
+        ({"interval_us": [500.0, 501.0]}, "interval_us: 500 .. 501 us does not hold the median, 491.25 us"),
+    ],
+)
+def test_times_that_can_be_none_are_refused(tmp_path: Path, fields: dict[str, Any], message: str) -> None:
+    text = edited(lambda document: document["workloads"][0]["candidates"][0].update(fields))
+    assert refused(tmp_path, text) == f"workloads[0].candidates[0].{message}"
+
+
 def test_short_records_have_a_line_each() -> None:
     assert json.loads(TEXT) == json.loads(GOOD.model_dump_json())
     assert '"rounds_us": [491.25, 491.373456789, 491.496913578],\n' in TEXT
