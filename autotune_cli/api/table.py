@@ -13,7 +13,7 @@ from typing import Any
 from autotune_cli.api.covering import fewest
 from autotune_cli.api.run import load_cache
 from autotune_cli.errors import AutotuneError
-from autotune_cli.results.schema import WorkloadResult
+from autotune_cli.results.schema import MEASURED, WorkloadResult
 
 # So many different questions are remembered; a server asks few.
 _MOST_REMEMBERED = 1 << 16
@@ -125,7 +125,7 @@ class Table:
 
         Raises:
             NotInTable: nothing of the operation, or of that mode.
-            TypeError: other sizes than the operation has; ValueError: one below 1.
+            TypeError: other sizes than the operation has; ValueError: one below 1, or none.
         """
         question = (operation, mode, *sizes.items())
         known = self._known.get(question)
@@ -142,8 +142,8 @@ class Table:
         wanted = group[0].result.workload.sizes.keys()
         if sizes.keys() != wanted:
             raise TypeError(f"{operation} has the sizes {', '.join(wanted)}, not {', '.join(sizes) or 'none'}")
-        if min(sizes.values()) < 1:
-            raise ValueError(f"sizes are at least 1: {dict(sizes)}")
+        if not all(1 <= size < math.inf for size in sizes.values()):  # NaN is not
+            raise ValueError(f"sizes are numbers from 1 on: {dict(sizes)}")
         asked = {name: math.log(size) for name, size in sizes.items()}
         nearest = min(group, key=lambda tuned: sum(abs(asked[name] - log) for name, log in tuned.logs))
         return nearest.choose(self._narrowed.get(key), sizes)
@@ -166,7 +166,7 @@ def load_table(
     """What ``autotune tune`` has kept in ``cache/<name>.json`` for a device.
 
     Args:
-        device: product name, as ``autotune show`` prints it; None: this machine's GPU, the first of
+        device: product name, as ``autotune show`` prints it, or a part of it; None: this machine's GPU, the first of
             ``CUDA_VISIBLE_DEVICES``.
         max_slowdown: 1.05: of each operation the fewest candidates of which one is within 5 % of the best in every
             workload. None: the best of each.
@@ -186,9 +186,14 @@ def load_table(
     except NoGpu as error:
         here, wanted = "", f"this machine, of whose GPU nothing is known ({error})"
     found = {key: environment.device for key, environment in run.environments.items()}
+    products = list(dict.fromkeys(found.values()))
+    if device is not None and here not in products:
+        # As the commands take it: a part of the name that is of one product only.
+        wanted_part = " ".join(device.lower().split())
+        fitting = [product for product in products if wanted_part and wanted_part in product.lower()]
+        here = fitting[0] if len(fitting) == 1 else here
     keys = {key for key, product in found.items() if product == here}
     if not keys:
-        products = list(dict.fromkeys(found.values()))
         raise OtherDevice(
             path=run.path, found=" and ".join(products), device=wanted,
             example=products[0] if products else "",
@@ -210,14 +215,16 @@ def load_table(
 
 
 def _times(result: WorkloadResult) -> dict[str, float]:
-    """Medians of the right candidates that were measured, by key; the winner's first, then by time."""
+    """Medians of the candidates that were measured, are right and keep what is required, by key; the winner's first,
+    then by time.
+    """
     if result.choice is None or result.choice.winner is None:
         return {}
     winner = result.choice.winner
     medians = {
         candidate.key: candidate.median_us
         for candidate in result.candidates
-        if candidate.median_us is not None and candidate.status in ("ok", "eliminated")
+        if candidate.median_us is not None and candidate.status in MEASURED and result.keeps(candidate)
     }
     return dict(sorted(medians.items(), key=lambda item: (item[0] != winner, item[1]))) if winner in medians else {}
 

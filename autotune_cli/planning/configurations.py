@@ -172,7 +172,12 @@ class Servers:
         resolved = self.resolved(result, values)
         if resolved.candidate is None:
             return Missing(resolved.missing or "no row of its table fits")
-        return self.measured(result, resolved.candidate, resolved.stand_in or "", values)
+        found = self.measured(result, resolved.candidate, resolved.stand_in or "", values)
+        candidate = result.candidate(resolved.candidate) if isinstance(found, Ran) else None
+        if candidate is not None and not result.keeps(candidate):
+            reason = candidate.broken or f"not shown to be {', '.join(result.required)}"
+            return Missing(f"{resolved.candidate} is {reason}")
+        return found
 
     def measured(
         self, result: WorkloadResult, key: str, stand_in: str = "", values: Values | None = None

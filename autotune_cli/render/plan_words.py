@@ -132,6 +132,9 @@ def doubts(plan: Plan) -> list[str]:
     """What to know before it is used."""
     lines = list(plan.notes)
     lines += [f"{text}: {reason}" for text, reason in grouped(plan.left_out)]
+    required = dict.fromkeys(name for row in plan.rows for name in row.result.required)
+    if required:
+        lines.append(f"only kernels that were shown to be {', '.join(required)} are planned, as the result requires")
     if plan.stand_ins:
         lines.append(f"not {plan.title}'s own kernels but in their place: {', '.join(plan.stand_ins)}")
     if plan.tied > 1:

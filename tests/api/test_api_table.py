@@ -16,6 +16,7 @@ import pytest
 from autotune_cli import NoSuchResult, NotInTable, OtherDevice, Table, load_cache, load_table
 from autotune_cli.api import table as module
 from autotune_cli.api.covering import fewest
+from autotune_cli.results.schema import PropertyVerdict, WorkloadResult
 
 ROOT = Path(__file__).parents[2]
 H100 = "NVIDIA H100 80GB HBM3"
@@ -96,6 +97,14 @@ def test_another_device_is_refused_unless_it_is_named(monkeypatch: pytest.Monkey
         load_table("llama-3.1-8b", root=ROOT)
     monkeypatch.setattr(module, "_this_gpu", lambda: H100)
     assert load_table("llama-3.1-8b", root=ROOT).device == H100
+    assert llama(device="h100").device == H100
+    for part in ("nvidia h", "h300", "", " "):
+        with pytest.raises(OtherDevice):
+            llama(device=part)
+    # Of this machine's GPU the whole name counts.
+    monkeypatch.setattr(module, "_this_gpu", lambda: "NVIDIA H100")
+    with pytest.raises(OtherDevice):
+        load_table("llama-3.1-8b", root=ROOT)
 
 
 def test_questions_without_an_answer() -> None:
@@ -106,8 +115,9 @@ def test_questions_without_an_answer() -> None:
         table.best(DECODE, mode="eager", batch_size=1, context=1024)
     with pytest.raises(TypeError, match=r"attention.decode has the sizes batch_size, context, not batch_size"):
         table.best(DECODE, batch_size=1)
-    with pytest.raises(ValueError, match="at least 1"):
-        table.best(DECODE, batch_size=0, context=1024)
+    for size in (0, -8, 0.5, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="from 1 on"):
+            table.best(DECODE, batch_size=size, context=1024)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"1.0 or more, not 0.9"):
         llama(0.9)
     with pytest.raises(NoSuchResult):
@@ -172,3 +182,24 @@ def test_of_two_results_of_a_workload_the_newest_counts(monkeypatch: pytest.Monk
     changed = replace(run, file=run.file.model_copy(update={"workloads": workloads}))
     monkeypatch.setattr(module, "load_cache", lambda name, root: changed)
     assert load_table("llama-3.1-8b", device=H100).best(DECODE, batch_size=1, context=1024).us == 2 * before.us
+
+
+def test_what_doesn_t_keep_what_is_required_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However close it is."""
+    run = load_cache("llama-3.1-8b", root=ROOT)
+    kept = PropertyVerdict(name="deterministic", ok=True, compared=7)
+
+    def required(result: WorkloadResult) -> WorkloadResult:
+        assert result.choice is not None
+        winner = result.candidate(result.choice.winner).model_copy(update={"properties": (kept,)})
+        others = tuple(each for each in result.candidates if each.key != winner.key)
+        return result.model_copy(update={"candidates": (winner, *others), "required": (kept.name,)})
+
+    workloads = tuple(required(each) for each in run.workloads if each.choice is not None)
+    changed = replace(run, file=run.file.model_copy(update={"workloads": workloads}))
+    monkeypatch.setattr(module, "load_cache", lambda name, root: changed)
+    table = load_table("llama-3.1-8b", device=H100, max_slowdown=2.0)
+    for result in workloads:
+        if run.environments[result.environment].device == H100:
+            assert result.choice is not None
+            assert table.best(result.workload.operation, **result.workload.sizes).candidate == result.choice.winner

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "planning"))
-from planning_runs import candidate, real, result, run, workload
+from planning_runs import candidate, real, requiring, result, run, workload
 
 from autotune_cli.exporting import trace_apply
 from autotune_cli.exporting.target import Exported, Material, NothingToExport, find_target
@@ -111,6 +111,13 @@ def test_the_figure_is_of_what_runs() -> None:
     assert "slower: 4 x 4096, 0.952x (0.947 .. 0.957)" in notes
     with pytest.raises(NothingToExport, match=r"gains nothing over FlashInfer's own: 0\.9"):
         exported(of, "decode4x4096=1")
+
+
+def test_a_kernel_that_doesn_t_keep_what_is_required_is_not_loaded() -> None:
+    of = result(workload("decode", 1), own(4, 8.0), candidate(THEIRS, 10.0))  # type: ignore[arg-type]
+    assert exported(run(of)).files
+    with pytest.raises(NothingToExport, match=r"no triton\.decode over pages of 1 was measured"):
+        exported(run(requiring(of, THEIRS)))
 
 
 @pytest.mark.parametrize(

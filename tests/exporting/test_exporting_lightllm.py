@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "planning"))
-from planning_runs import candidate, real, result, run, workload
+from planning_runs import candidate, real, requiring, result, run, workload
 
 from autotune_cli.exporting.target import Exported, Material, NothingToExport, find_target
 from autotune_cli.planning.plan import Request
@@ -53,6 +53,13 @@ def test_keys_and_values() -> None:
     assert [note for note in done.notes if "num_splits" in note] == [
         "1 x 4096: num_splits 4, 1.250x (1.230 .. 1.270) over the kernel's own choice"
     ]
+
+
+def test_splits_that_don_t_keep_what_is_required_are_not_told() -> None:
+    metadata = "sgl_kernel.fa3(page_size=1,num_splits={},scheduler_metadata=true)"
+    of = result(workload("decode", 1), fa3_splits(0, 10.0), fa3_splits(4, 8.0))  # type: ignore[arg-type]
+    (text,) = exported(run(requiring(of, metadata.format(0)))).files.values()
+    assert json.loads(text) == {"10000010004096": {"num_splits": 0}}
 
 
 def test_a_real_result() -> None:

@@ -16,6 +16,7 @@ from autotune_cli.results.schema import (
     CandidateResult,
     Choice,
     Environment,
+    PropertyVerdict,
     RunFile,
     Settings,
     WorkloadResult,
@@ -105,6 +106,24 @@ def result(of: Any, *candidates: CandidateResult, default: str = "", baseline: s
             ),
         ),
     )
+
+
+def requiring(of: WorkloadResult, *kept: str) -> WorkloadResult:
+    """The same, tuned with ``--require deterministic``, which these candidates keep and no others."""
+    verdicts = {
+        each.key: PropertyVerdict(
+            name="deterministic",
+            ok=each.key in kept,
+            compared=7,
+            message="" if each.key in kept else "3 of 7 runs differed",
+        )
+        for each in of.candidates
+    }
+    candidates = tuple(each.model_copy(update={"properties": (verdicts[each.key],)}) for each in of.candidates)
+    winner = min((of.candidate(key) for key in kept), key=lambda each: each.median_us or 0.0).key
+    choice = Choice(winner=winner, tie_set=(winner,), best=winner, default=None, reason="separated")
+    changed = of.model_copy(update={"candidates": candidates, "required": ("deterministic",), "choice": choice})
+    return WorkloadResult.model_validate(changed.model_dump())
 
 
 def run(*results: WorkloadResult, name: str = "llama-3.1-8b", command: tuple[str, ...] = ()) -> RunFile:

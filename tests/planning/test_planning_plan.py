@@ -7,13 +7,14 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from planning_runs import FLASHINFER, candidate, fa3, real, result, rough, run, workload, wrong
+from planning_runs import FLASHINFER, candidate, fa3, real, requiring, result, rough, run, workload, wrong
 
 from autotune_cli.errors import BadField, UnknownName
 from autotune_cli.kernels.geometry import LatentGeometry
 from autotune_cli.kernels.mla.workload import MlaWorkload
 from autotune_cli.planning.plan import Request, plan_of
 from autotune_cli.planning.records import NoPlan, Plan
+from autotune_cli.render.plan_words import doubts
 from autotune_cli.results.schema import CandidateResult, RunFile
 
 DECODE, EXTEND = workload("decode"), workload("extend")
@@ -197,6 +198,24 @@ def test_what_is_wrong_or_was_not_measured_is_not_planned() -> None:
     plan = plan_of(bad, Request(pins=("attention_backend=fa3",)))
     assert plan.values["page-size"] == ""
     assert dict(plan.rejected)["--page-size 64"] == "attention.decode 8 x 4096: incorrect: misses 3 of 8"
+
+
+def test_what_doesn_t_keep_what_is_required_is_not_planned() -> None:
+    """Though it is the fastest; the untuned server runs what it runs."""
+    narrow, wide, whole = (fa3("decode", page) for page in (1, 64, 128))
+    each = [candidate(narrow, 100.0), candidate(wide, 50.0), candidate(whole, 80.0)]
+    of = run(requiring(result(DECODE, *each, default=narrow), whole))
+    plan = plan_of(of, Request())
+    assert typed(plan) == ["--page-size 128"]
+    assert plan.gain is not None
+    assert plan.gain.value == pytest.approx(100.0 / 80.0)
+    assert plan.loss.value == 1.0
+    text = f"attention.decode 8 x 4096: {wide} is not deterministic: 3 of 7 runs differed"
+    assert dict(plan.rejected)["--page-size 64"] == text
+    assert "only kernels that were shown to be deterministic are planned, as the result requires" in doubts(plan)
+    assert typed(plan_of(run(result(DECODE, *each, default=narrow)), Request())) == ["--page-size 64"]
+    with pytest.raises(BadField, match="is not deterministic: 3 of 7 runs differed"):
+        plan_of(of, Request(pins=("page_size=64",)))
 
 
 def test_pins_that_cant_be_kept() -> None:

@@ -102,7 +102,7 @@ def _own_times(result: WorkloadResult, run: RunFile) -> dict[str, Time]:
         values = dict(knobs)
         if backend == _OWN and values.get("page_size") == 1 and isinstance(values.get("splits"), int):
             time = time_of(result, candidate, run.device.device_kind)
-            if time is not None:
+            if time is not None and result.keeps(candidate):
                 found[candidate.key] = time
     return found
 

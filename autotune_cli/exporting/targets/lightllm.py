@@ -78,7 +78,12 @@ def _splits(result: WorkloadResult, environment: Environment) -> Iterator[tuple[
                 continue
             time = time_of(result, candidate, environment.device_kind)
             number = values.get("num_splits")
-            if time is not None and isinstance(number, int) and values.get("scheduler_metadata") is metadata:
+            if (
+                time is not None
+                and result.keeps(candidate)
+                and isinstance(number, int)
+                and values.get("scheduler_metadata") is metadata
+            ):
                 yield number, time
 
 

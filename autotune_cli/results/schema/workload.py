@@ -174,8 +174,7 @@ class WorkloadResult(FileRecord):
                     raise ValueError(f"{self.key}: the choice names {key}, which is not a candidate")
                 if by_key[key].status not in MEASURED:
                     raise ValueError(f"{self.key}: the choice names {key}, which is {by_key[key].status}")
-                kept = {verdict.name for verdict in by_key[key].properties if verdict.ok}
-                if not kept.issuperset(self.required):
+                if not self.keeps(by_key[key]):
                     raise ValueError(f"{self.key}: the choice names {key}, which doesn't keep what is required")
         return self
 
@@ -196,6 +195,10 @@ class WorkloadResult(FileRecord):
             if candidate.key == key:
                 return candidate
         raise KeyError(key)
+
+    def keeps(self, candidate: CandidateResult) -> bool:
+        """Was a candidate shown to keep what is required? Only one that was may be run."""
+        return {verdict.name for verdict in candidate.properties if verdict.ok}.issuperset(self.required)
 
     def timed(self, candidate: CandidateResult) -> CandidateResult:
         """The one that was measured for it: what launches just the kernels of another one has its times."""
