@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from autotune_cli.errors import BadField
 from autotune_cli.kernels.engines import parse_baseline
+from autotune_cli.kernels.engines.data import within
 from autotune_cli.measure.statistics import Ratio
 from autotune_cli.planning.choosing import Option, choose, few, options_of, priceable
 from autotune_cli.planning.comparing import Untuned, row_of, untuned_of
@@ -49,12 +50,14 @@ def plan_of(run: RunFile, request: Request) -> Plan:
     Raises:
         NoPlan: no setting of the engine can be priced for all workloads.
         UnknownName: an engine, a baseline, a setting or a value that isn't known.
-        BadField: a pin that can't be kept, weights or a time of a step that make no sense.
+        BadField: a pin that can't be kept, weights, a version or a time of a step that make no sense.
     """
     for name, ms in (("step_ms", request.step_ms), ("chunk_ms", request.chunk_ms)):
         if ms is not None and not 0.0 < ms < math.inf:
             raise BadField(name, f"{ms} is no time of a step")
-    engine = request.engine or _engine_of(run)
+    if request.version is not None and not within(request.version, ""):
+        raise BadField("engine_version", f"{request.version[:40]!r} is no version")
+    engine = _engine_of(run) if request.engine is None else request.engine.strip().lower()
     server = load_server(engine)
     if not run.workloads:
         raise NoPlan(engine=server.table.title, detail="the result has no workload")
@@ -118,7 +121,7 @@ def plan_of(run: RunFile, request: Request) -> Plan:
         unmeasured=unmeasured_of(servers, rejected),
         pins=pins,
         changes=changes_of(rows, layers, request.step_ms, request.chunk_ms),
-        notes=_notes(servers, chosen.values),
+        notes=_notes(servers, version, chosen.values),
     )
 
 
@@ -143,9 +146,9 @@ def _ratio(slow: Sequence[Weighed], fast: Sequence[Weighed]) -> Ratio:
     return found
 
 
-def _notes(servers: Servers, values: Mapping[str, str]) -> tuple[str, ...]:
-    """What to know about the chosen settings."""
-    found = []
+def _notes(servers: Servers, version: str | None, values: Mapping[str, str]) -> tuple[str, ...]:
+    """What to know about the version and the chosen settings."""
+    found = [text] if (text := servers.server.unread(version)) else []
     for names in servers.server.together.values():
         if len({values.get(name, "") for name in names if name in values}) > 1 and servers.server.apart:
             found.append(servers.server.apart)

@@ -6,10 +6,12 @@ combined) and what the engine can't be told, each with the versions that it hold
 
 from __future__ import annotations
 
+import re
 import tomllib
 from functools import cache
 from pathlib import Path
 
+from packaging.version import Version
 from pydantic import Field, ValidationError, model_validator
 
 from autotune_cli.errors import AutotuneError, UnknownName
@@ -17,6 +19,8 @@ from autotune_cli.kernels.base import Frozen
 from autotune_cli.kernels.engines.data import Engine, RowConditions, load_engine, within
 
 _FOLDER = Path(__file__).parent / "servers"
+# In what says where rules were read; commits have no dots.
+_VERSION = re.compile(r"\b\d+(?:\.\w+)+")
 
 
 class KnobRow(Frozen):
@@ -112,6 +116,14 @@ class Server(Frozen):
     def knobs(self, version: str | None) -> tuple[KnobRow, ...]:
         """Those that the version has; an unknown one is taken for the newest."""
         return tuple(row for row in self.knob if not row.versions or version is None or within(version, row.versions))
+
+    def unread(self, version: str | None) -> str:
+        """What is wrong with planning for a version by rules that were read in others; empty: it lies between these."""
+        read = sorted(Version(text) for text in _VERSION.findall(self.read_in))
+        if version is None or not read or read[0] <= Version(version) <= read[-1]:
+            return ""
+        order = "older" if Version(version) < read[0] else "newer"
+        return f"{self.table.title} {version} is {order} than all whose rules are known: {self.read_in}"
 
     def values(self, knob: KnobRow) -> tuple[str, ...]:
         """What a knob may be set to: ``""``, which leaves it alone, then the others without the default's."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,6 +51,8 @@ def weights_of(results: Sequence[WorkloadResult], text: str | None = None) -> We
     text = text.strip()
     if text == EQUAL:
         return Weights({result.key: 1.0 for result in results}, "all workloads alike")
+    if not text:
+        raise BadField(_FIELD, "is empty")
     if "=" in text:
         return Weights(_by_name(results, text), text)
     return Weights(_of_file(results, Path(text)), text)
@@ -84,6 +87,9 @@ def _names(result: WorkloadResult) -> set[str]:
 
 
 def _of_file(results: Sequence[WorkloadResult], path: Path) -> dict[str, float]:
+    if not os.path.lexists(path):
+        text = f"{str(path)!r} is neither 'equal', nor weights such as decode=8,prefill=1, nor a file"
+        raise BadField(_FIELD, text)
     try:
         document = parse_json(decode(read_bytes(path, what="file of weights")))
     except Unreadable as error:

@@ -27,7 +27,8 @@ def percent_more(value: Ratio) -> str:
 def heading(plan: Plan) -> list[str]:
     """What was planned, of what."""
     version = "" if plan.version is None else f" {plan.version}"
-    source = "" if plan.version_from in ("installed", "named") else f" ({plan.version_from})"
+    known = plan.version is None or plan.version_from in ("installed", "named")
+    source = "" if known else f" ({plan.version_from})"
     weights = f"{plural(len(plan.rows), 'workload')}, {plan.weights}"
     return [f"one server of {plan.title}{version}{source} for {plan.name} on {plan.device}", f"weights: {weights}"]
 

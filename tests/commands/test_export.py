@@ -58,6 +58,7 @@ def test_a_pin_and_a_version_go_through(program: Autotune) -> None:
 
 def test_vllm_is_planned_for_itself(program: Autotune) -> None:
     out = program(*RESULT, "--to", "vllm", code=0).out
+    assert out.splitlines()[1] == "# one server of vLLM for llama-3.1-8b on NVIDIA H100 80GB HBM3"
     assert "# gain over vllm: not known, so it may be a loss: vLLM's fork of FlashAttention" in out
     assert 'exec vllm serve meta-llama/Llama-3.1-8B "${flags[@]}" "$@"' in out.splitlines()
 

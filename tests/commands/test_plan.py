@@ -87,6 +87,15 @@ def test_a_narrow_terminal_cuts_nothing(program: Autotune, columns: int) -> None
         assert text.replace(" ", "") in out
 
 
+def test_a_version_that_nobody_read_is_told(program: Autotune) -> None:
+    said = "SGLang 0.4.0 is older than all whose rules are known: read in SGLang 0.5.10.post1, 0.5.16 and 0.5.23"
+    old = program(*H100, "--engine", "SGLang", "--engine-version", "0.4.0", code=0).out
+    assert said in old.splitlines()
+    assert "whose rules are known" not in program(*H100, "--engine-version", "0.5.16", code=0).out
+    exported = program("export", *H100[1:], "--engine-version", "0.4.0", code=0).out
+    assert f"# {said}" in exported.splitlines()
+
+
 def test_an_incomplete_result_is_told(program: Autotune) -> None:
     path = program.root / "cache" / "gpt-oss-120b.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"complete": False}))
@@ -142,6 +151,9 @@ def test_wrong_is_wrong_and_not_a_gain(program: Autotune) -> None:
         ((), 2, "--device: the file has results of NVIDIA H200 and NVIDIA H100 80GB HBM3; a plan is for one"),
         (("--device", "b200"), 2, "unknown device of this file 'b200'"),
         (("--device", "h100", "--engine", "trt"), 2, "unknown engine 'trt' (known: flashinfer, sglang, vllm)"),
+        (("--device", "h100", "--engine", ""), 2, "unknown engine '' (known: flashinfer, sglang, vllm)"),
+        (("--device", "h100", "--traffic-weights", ""), 2, "--traffic-weights: is empty"),
+        (("--device", "h100", "--traffic-weights", "decode"), 2, "--traffic-weights: 'decode' is neither 'equal', nor"),
         (("--device", "h100", "--engine-version", "new"), 2, "--engine-version: 'new' is no version"),
         (("--device", "h100", "--engine-version", "9" * 5000), 2, f"--engine-version: '{'9' * 40}' is no version"),
         (("--device", "h100", "--pin", "page_size=63"), 2, "unknown value of SGLang's page-size '63'"),

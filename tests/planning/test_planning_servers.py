@@ -17,6 +17,15 @@ from autotune_cli.planning.server import load_server, server_names
 SGLANG = load_server("sglang")
 
 
+def test_a_version_whose_rules_nobody_read_is_told() -> None:
+    read = "read in SGLang 0.5.10.post1, 0.5.16 and 0.5.23"
+    assert [SGLANG.unread(version) for version in (None, "0.5.10.post1", "0.5.13", "0.5.23")] == [""] * 4
+    assert SGLANG.unread("0.5.10") == f"SGLang 0.5.10 is older than all whose rules are known: {read}"
+    assert SGLANG.unread("0.6.0rc1") == f"SGLang 0.6.0rc1 is newer than all whose rules are known: {read}"
+    # Of commits nobody knows which is newer.
+    assert load_server("vllm").unread("99.0") == ""
+
+
 @pytest.mark.parametrize("name", server_names())
 def test_a_file_names_what_the_engines_table_knows(name: str) -> None:
     server = load_server(name)

@@ -69,7 +69,7 @@ def test_a_file_of_weights(tmp_path: Path) -> None:
     path.write_text(json.dumps({DECODE.key: "many"}))
     with pytest.raises(BadField, match="no weight of 0 or more"):
         by(str(path))
-    with pytest.raises(BadFile, match="no such file"):
+    with pytest.raises(BadField, match=r"is neither 'equal', nor weights such as decode=8,prefill=1, nor a file"):
         by(str(tmp_path / "nothing.json"))
 
 
