@@ -88,10 +88,11 @@ class Servers:
         """The values of a knob with which some workload that it concerns has a time, with any values of the others."""
         if knob.name not in self._useful:
             values = self.server.values(knob)
-            self._useful[knob.name] = tuple(value for value in values if value == "" or self._prices(knob, value))
+            self._useful[knob.name] = tuple(value for value in values if value == "" or self.example(knob, value))
         return self._useful[knob.name]
 
-    def _prices(self, knob: KnobRow, value: str) -> bool:
+    def example(self, knob: KnobRow, value: str) -> Values | None:
+        """Settings with that value which the engine takes, and with which some workload that it concerns has a time."""
         for result in self.results:
             if not self.concerns(knob, result.workload.operation):
                 continue
@@ -101,8 +102,8 @@ class Servers:
             for values in itertools.product(*(self.server.values(other) for other in beside)):
                 found = dict(zip((other.name for other in beside), values, strict=True)) | {knob.name: value}
                 if isinstance(self.price(result, found), Ran) and self.broken(found, [result]) is None:
-                    return True
-        return False
+                    return found
+        return None
 
     def broken(self, values: Values, results: Sequence[WorkloadResult] | None = None) -> Rule | None:
         """The first rule that the settings break for a workload; None: the engine takes them."""

@@ -169,8 +169,8 @@ class Plan:
     """Of them, those that can't be told from the fastest, the plan among them."""
     rejected: Sequence[tuple[str, str]] = field(default=())
     """Values of knobs that no combination has, with the reason."""
-    unmeasured: tuple[str, ...] = ()
-    """Of those, the ones that lack only a measurement."""
+    unmeasured: tuple[tuple[str, str], ...] = ()
+    """Of those, the ones that lack only a measurement, each with a server that has it, by the name of a baseline."""
     pins: Mapping[str, str] = field(default_factory=dict)
     changes: tuple[StepChange, ...] = ()
     notes: tuple[str, ...] = ()

@@ -24,10 +24,27 @@ def rejected_of(
     return tuple(found.items())
 
 
-def unmeasured_of(servers: Servers, rejected: Sequence[tuple[str, str]]) -> tuple[str, ...]:
-    """Of the values that no server has, those that some workload has a time for and another only lacks one for."""
-    partly = {knob.written(value) for knob in servers.knobs for value in servers.useful(knob) if value}
-    return tuple(name for name, reason in rejected if name in partly and reason.endswith(NOT_MEASURED))
+def unmeasured_of(servers: Servers, rejected: Sequence[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    """Of the values that no server has, those that some workload has a time for and another only lacks one for; each
+    with a server that has it, by the name of a baseline.
+    """
+    partly = {
+        knob.written(value): _server_with(servers, found)
+        for knob in servers.knobs
+        for value in servers.server.values(knob)
+        if value and (found := servers.example(knob, value)) is not None
+    }
+    return tuple((name, partly[name]) for name, reason in rejected if name in partly and reason.endswith(NOT_MEASURED))
+
+
+def _server_with(servers: Servers, values: Mapping[str, str]) -> str:
+    """What one workload says nothing of has the same value as what it does: one attention backend for all steps."""
+    found = dict(values)
+    for names in servers.server.together.values():
+        named = [found[name] for name in names if found.get(name)]
+        if named:
+            found |= dict.fromkeys(names, named[0])
+    return servers.typed(found)
 
 
 def _why_not(servers: Servers, result: WorkloadResult, values: Mapping[str, str]) -> str:

@@ -146,9 +146,9 @@ def doubts(plan: Plan) -> list[str]:
         line = f"~ measured once only: {plural(plan.rough, 'workload')} of {len(plan.rows)}"
         lines.append(f"{line}; to the end: {measure_command(plan)}")
     if plan.unmeasured:
-        line = f"not measured for all workloads, so not planned: {', '.join(plan.unmeasured)}"
-        one = plan.unmeasured[len(plan.unmeasured) // 2]
-        lines.append(f"{line}; measure one: {measure_command(plan, f'{plan.engine} {one}')}")
+        line = f"not measured for all workloads, so not planned: {', '.join(name for name, _ in plan.unmeasured)}"
+        _, server = plan.unmeasured[len(plan.unmeasured) // 2]
+        lines.append(f"{line}; measure one: {measure_command(plan, server)}")
     return lines
 
 

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from planning_runs import FLASHINFER, candidate, fa3, real, requiring, result, rough, run, workload, wrong
 
 from autotune_cli.errors import BadField, UnknownName
+from autotune_cli.kernels.engines import parse_baseline
 from autotune_cli.kernels.geometry import LatentGeometry
 from autotune_cli.kernels.mla.workload import MlaWorkload
 from autotune_cli.planning.plan import Request, plan_of
 from autotune_cli.planning.records import NoPlan, Plan
 from autotune_cli.render.plan_words import doubts
+from autotune_cli.results.files import read_run
 from autotune_cli.results.schema import CandidateResult, RunFile
 
 DECODE, EXTEND = workload("decode"), workload("extend")
@@ -172,8 +175,18 @@ def test_layers_of_a_kind_weigh_as_many_calls() -> None:
     assert set(plan.layers.values()) == {18}
     assert {row.weight for row in plan.rows} == {18.0}
     sizes = ("--page-size 16", "--page-size 64", "--page-size 128", "--page-size 256")
-    assert plan.unmeasured == sizes
+    assert plan.unmeasured == tuple((size, f"sglang {size}") for size in sizes)
     assert typed(plan) == []
+
+
+def test_what_lacks_a_measurement_comes_with_the_server_to_measure() -> None:
+    """A variable of one backend means nothing without it; and it stands before the engine in a baseline's name."""
+    of = read_run(Path(__file__).parents[1] / "data" / "diff" / "h200.20261121_073639.json")
+    plan = plan_of(of, Request())
+    server = "SGLANG_FLASHINFER_USE_PAGED=1 sglang --attention-backend flashinfer"
+    assert plan.unmeasured == (("SGLANG_FLASHINFER_USE_PAGED=1", server),)
+    assert parse_baseline(server).variables == (("SGLANG_FLASHINFER_USE_PAGED", "1"),)
+    assert any(line.endswith(f"--baseline '{server}'") for line in doubts(plan))
 
 
 def test_what_is_no_news_is_not_told() -> None:
