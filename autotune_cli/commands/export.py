@@ -32,7 +32,7 @@ def export(options: ExportOptions) -> None:
     exported = target.make(Material(run, request_of(options, target.engine)))
     _write(target, exported, options.output)
     errors = Console(stderr=True)
-    for note in exported.notes:
+    for note in (*exported.notes, *_others(target, exported, options.output)):
         errors.say(f"note: {note}")
 
 
@@ -82,3 +82,16 @@ def _write(target: Target, exported: Exported, output: Path | None) -> None:
         path = output / name if target.is_folder else output
         write_atomic(path, content, target.is_program)
         print(shown(f"wrote {path}"), file=sys.stderr)
+
+
+def _others(target: Target, exported: Exported, output: Path | None) -> list[str]:
+    """What an earlier export has left beside the files of this one: it is loaded with them."""
+    if output is None or not target.is_folder:
+        return []
+    written = {output / name for name in exported.files}
+    there = {path for folder in {path.parent for path in written} for path in folder.iterdir() if path.is_file()}
+    left = sorted(there - written)
+    if not left:
+        return []
+    more = f" and {len(left) - 1} more" if len(left) > 1 else ""
+    return [f"was there before, and is loaded too: {left[0]}{more}"]

@@ -83,6 +83,19 @@ def test_a_folder(program: Autotune) -> None:
     assert second.startswith("note: copy the folder over that of the same name in lightllm/")
 
 
+def test_what_is_left_in_a_folder_is_told(program: Autotune) -> None:
+    arguments = (*RESULT, "--to", "lightllm", "-o", "lightllm")
+    first = program(*arguments, code=0).err
+    assert "was there before" not in first
+    assert program(*arguments, code=0).err == first
+    (path,) = (program.root / "lightllm").glob("**/*.json")
+    (path.parent / "other.json").touch()
+    told = program(*arguments, code=0).err.splitlines()[-1]
+    assert (
+        told == f"note: was there before, and is loaded too: {(path.parent / 'other.json').relative_to(program.root)}"
+    )
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
