@@ -117,6 +117,11 @@ class BaseWorkload(Frozen):
         """The batch shape as tables show it: ``64 x 8192``."""
 
     @property
+    def full_shape(self) -> str:
+        """The batch shape with all that tells workloads of one suite apart, where :attr:`shape` alone doesn't."""
+        return self.shape
+
+    @property
     def title(self) -> str:
         """The operation for tables, with what tells a model's workloads of one shape apart."""
         return self.operation

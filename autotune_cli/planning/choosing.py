@@ -73,7 +73,7 @@ def options_of(
         missing = [(result, ran) for result, ran in priced if isinstance(ran, Missing)]
         if missing:
             result, lacking = missing[0]
-            text = f"{result.workload.title} {result.workload.shape}: {lacking.reason}"
+            text = f"{result.workload.title} {result.workload.full_shape}: {lacking.reason}"
             unpriced[text] = unpriced.get(text, 0) + 1
             continue
         parts = tuple(Weighed(weight[result.key], ran.key, ran.time) for result, ran in priced if isinstance(ran, Ran))

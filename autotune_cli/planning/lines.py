@@ -55,7 +55,7 @@ def _line(
         theirs.append(without_it)
         ratio = ratio_of(with_it, without_it)
         if ratio.low > 1.0:
-            costs.append(Cost(f"{result.workload.title} {result.workload.shape}", ratio))
+            costs.append(Cost(f"{result.workload.title} {result.workload.full_shape}", ratio))
     gain = ratio_of_steps(theirs, ours)
     worst_first = tuple(sorted(costs, key=lambda cost: -cost.ratio.value))
     return Setting(name, value, typed, variable, gain, "", worst_first)

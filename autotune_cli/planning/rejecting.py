@@ -50,6 +50,6 @@ def _server_with(servers: Servers, values: Mapping[str, str]) -> str:
 def _why_not(servers: Servers, result: WorkloadResult, values: Mapping[str, str]) -> str:
     priced = servers.price(result, values)
     if isinstance(priced, Missing):
-        return f"{result.workload.title} {result.workload.shape}: {priced.reason}"
+        return f"{result.workload.title} {result.workload.full_shape}: {priced.reason}"
     rule = servers.broken(values, [result])
     return "" if rule is None else rule.reason

@@ -80,10 +80,12 @@ def _by_name(results: Sequence[WorkloadResult], text: str) -> dict[str, float]:
 
 def _names(result: WorkloadResult) -> set[str]:
     """What a workload may be called, without spaces."""
-    operation, shape = result.workload.operation, "".join(result.workload.shape.split())
+    operation, workload = result.workload.operation, result.workload
+    written = (workload.shape, workload.full_shape, workload.full_shape.replace("≤", "<="))
+    shapes = {"".join(text.split()) for text in written}
     short = operation.partition(".")[2]
     family = operation.partition(".")[0]
-    return {family, *(f"{name}{end}" for name in (operation, short) for end in ("", shape))}
+    return {family, *(f"{name}{end}" for name in (operation, short) for end in ("", *shapes))}
 
 
 def _of_file(results: Sequence[WorkloadResult], path: Path) -> dict[str, float]:

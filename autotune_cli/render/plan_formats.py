@@ -91,7 +91,7 @@ def cells(row: Row) -> tuple[str, ...]:
     workload = row.result.workload
     return (
         workload.title,
-        workload.shape,
+        workload.full_shape,
         f"{100.0 * row.share:.1f} %",
         row.runs.label,
         _us(row.runs.time),

@@ -95,7 +95,7 @@ def untold(plan: Plan) -> list[str]:
     found: dict[str, list[tuple[float, str]]] = {}
     for row in plan.rows:
         if row.untold_reason:
-            text = f"{row.best.label} in {row.result.workload.title} {row.result.workload.shape}"
+            text = f"{row.best.label} in {row.result.workload.title} {row.result.workload.full_shape}"
             found.setdefault(row.untold_reason, []).append((row.untold.value, f"{text}: {percent_more(row.untold)}"))
     lines = []
     for reason, losses in sorted(found.items(), key=lambda item: -max(item[1])[0]):

@@ -140,6 +140,11 @@ class TopkWorkload(BaseWorkload):
         return f"{self.operation}{self._batch}{'' if self.captured is None else ' captured'}"
 
     @property
+    def full_shape(self) -> str:
+        """``64 x ≤65536`` of uneven lengths: suites have that shape with even ones too."""
+        return " x ".join(self.cells)
+
+    @property
     def sizes(self) -> Mapping[str, int]:
         return {"rows": self.rows, "width": self.width, "k": self.k}
 

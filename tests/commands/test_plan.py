@@ -137,6 +137,20 @@ def test_a_step_that_is_shorter_than_its_attention_is_told(program: Autotune) ->
     assert "a prefill chunk" not in out
 
 
+def test_uneven_lengths_are_told_from_even_ones(program: Autotune) -> None:
+    """The suite has 64 rows of 65,536 scores, and 64 of up to that many."""
+    weights = ("--traffic-weights", "topk=1,topk.select 64x<=65536=5")
+    lines = program("plan", "deepseek-v3.2", "--device", "h100", *weights, code=0).out.splitlines()
+    shapes = [line[len("topk.select") :].split("  ")[1].strip() for line in lines if line.startswith("topk.select")]
+    assert len(set(shapes)) == len(shapes) == 11
+    assert {"64 x 65536", "64 x ≤65536"} <= set(shapes)
+    document = json.loads(
+        program("plan", "deepseek-v3.2", "--device", "h100", *weights, "--format", "json", code=0).out
+    )
+    heavy = [each["workload"] for each in document["workloads"] if each["weight"] > 61.0]
+    assert heavy == ["topk.select 64 x 65536 uneven k2048 eager float32"]
+
+
 def test_wrong_is_wrong_and_not_a_gain(program: Autotune) -> None:
     out = program("plan", "deepseek-v3.2", "--device", "h100", code=0).out
     assert "gain over sglang (0.5.23): none is counted, as what it runs is wrong: incorrect: " in out
