@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import random
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -60,6 +61,13 @@ class Pace:
     """By what share each request is slower than the one before."""
 
 
+class _Http(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that has gone is no fault. What is printed of it would be taken for the program's own stderr."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
 @dataclass
 class Server:
     """One server on a port of its own. It serves until :meth:`close`."""
@@ -83,7 +91,7 @@ class Server:
     def __post_init__(self) -> None:
         self.closing = threading.Event()
         self._random = random.Random(self.seed)
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        self._http = _Http(("127.0.0.1", 0), _handler(self))
         self._http.daemon_threads = True
         self._thread = threading.Thread(target=self._http.serve_forever, args=(0.01,), daemon=True)
         self._thread.start()
