@@ -160,6 +160,9 @@ def test_split_counts_are_right_straight_after_the_capture(
     ("device", "extra", "wanted"),
     [
         (H100, {}, "pip install wave-lang on a ROCm machine; this GPU is NVIDIA's"),
+        (Device("cpu", "a CPU"), {}, "needs an AMD GPU of gfx942 (there: pip install wave-lang), this is cpu"),
+        (Device("cuda", "AMD Instinct MI355X", (9, 5), 256), {}, "for gfx942 (MI300), this is gfx95"),
+        (Device("cuda", "AMD Radeon RX 7900 XTX", (11, 0), 96), {}, "for gfx942 (MI300), this is gfx110"),
         (MI300, {"window_left": 40}, "no window"),
         (MI300, {"sinks": True}, "no attention sinks"),
         (MI300, {"kv_dtype": "float8_e4m3fn"}, "not bfloat16 on float8_e4m3fn"),
