@@ -1,4 +1,7 @@
-"""Keys at the border of a window, made to weigh much: what sees one key too many or too few is then far off."""
+"""Keys at borders, made to weigh much: what sees one key too many or too few is then far off.
+
+Of thousands of keys a usual one weighs so little that an output without it would pass.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,10 @@ if TYPE_CHECKING:
 
 # A logit that is meant to weigh much is kept below this share of the cap.
 _MOST_OF_CAP = 0.9
+# Kernels take keys in blocks of multiples of it, or pages, and share them out in such parts.
+_BLOCK = 64
+# Requests with fewer keys have no key that weighs nothing.
+_LONG = 1000
 
 
 def mark_window(
@@ -28,9 +35,8 @@ def mark_window(
 ) -> None:
     """Make the keys at either side of a window's beginning weigh as much as all others in it, for a query each.
 
-    Of thousands of keys a usual one weighs so little that a window which is one too wide or too narrow would pass. The
-    query is a request's first new token, or its last one where no key lies before the first one's window. The last key
-    before the window is made for the first query head of each KV head, the window's first for the last.
+    The query is a request's first new token, or its last one where no key lies before the first one's window. The last
+    key before the window is made for the first query head of each KV head, the window's first for the last.
 
     Args:
         q: [queries, query heads, head dim].
@@ -42,10 +48,7 @@ def mark_window(
     g, window = geometry, geometry.window_left
     if window is None:
         return
-    # The log-sum-exp of a usual row: the mean of normal logits' exponentials is exp(spread^2 / 2).
-    level = math.log(window + 1) + spread**2 / 2
-    if g.softcap is not None:
-        level = g.softcap * math.atanh(min(level / g.softcap, _MOST_OF_CAP))
+    level = _usual(g, window + 1, spread)
     for (row, stop), (start, end) in zip(spans(lengths.qo), spans(lengths.kv), strict=True):
         own = end - start - (stop - row)
         if own <= window and in_order:
@@ -54,6 +57,46 @@ def mark_window(
             continue
         first = start + own - window
         queries = q[row].float().view(g.num_kv_heads, g.group, g.head_dim)
-        for key, query in ((first - 1, queries[:, 0]), (first, queries[:, -1])):
-            made = query * (level / (g.scale * k_scale)) / query.square().sum(-1, keepdim=True)
-            keys[key] = made.to(keys.dtype)
+        keys[first - 1] = _key_for(queries[:, 0], level, g.scale * k_scale).to(keys.dtype)
+        keys[first] = _key_for(queries[:, -1], level, g.scale * k_scale).to(keys.dtype)
+
+
+def mark_blocks(
+    geometry: Geometry, lengths: Lengths, q: torch.Tensor, keys: torch.Tensor, k_scale: float, spread: float
+) -> None:
+    """Make the keys at either side of each block's beginning, and the first and the last key, weigh together as much as
+    all others of a long request, for its first new token.
+
+    They are made for the first query head of each KV head. Arguments as of :func:`mark_window`; of a layer without a
+    window.
+    """
+    import torch
+
+    g = geometry
+    for (row, stop), (start, end) in zip(spans(lengths.qo), spans(lengths.kv), strict=True):
+        count = end - start
+        if count < _LONG:
+            continue
+        # Where a mask is causal the first new token sees no key behind its own.
+        last = count - (stop - row)
+        starts = range(_BLOCK, last + 1, _BLOCK)
+        marked = sorted({0, last, *starts, *(at - 1 for at in starts)})
+        level = _usual(g, count, spread, shared_by=len(marked))
+        queries = q[row].float().view(g.num_kv_heads, g.group, g.head_dim)
+        places = start + torch.tensor(marked, device=keys.device)
+        keys[places] = _key_for(queries[:, 0], level, g.scale * k_scale).to(keys.dtype)
+
+
+def _usual(geometry: Geometry, count: int, spread: float, shared_by: int = 1) -> float:
+    """The logit, before the cap, with which as many keys weigh as much together as ``count`` usual ones.
+
+    The mean of normal logits' exponentials is exp(spread^2 / 2).
+    """
+    level = math.log(count) + spread**2 / 2 - math.log(shared_by)
+    cap = geometry.softcap
+    return level if cap is None else cap * math.atanh(min(level / cap, _MOST_OF_CAP))
+
+
+def _key_for(query: torch.Tensor, level: float, scale: float) -> torch.Tensor:
+    """[KV heads, head dim]: the cached key that has this logit, before the cap, with a query of each KV head."""
+    return query * (level / scale) / query.square().sum(-1, keepdim=True)
