@@ -6,14 +6,12 @@ Of thousands of keys a usual one weighs so little that an output without it woul
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+
+import torch
 
 from autotune_cli.kernels.attention.paging import spans
 from autotune_cli.kernels.attention.workload import Lengths
 from autotune_cli.kernels.geometry import Geometry
-
-if TYPE_CHECKING:
-    import torch
 
 # A logit that is meant to weigh much is kept below this share of the cap.
 _MOST_OF_CAP = 0.9
@@ -70,8 +68,6 @@ def mark_blocks(
     They are made for the first query head of each KV head. Arguments as of :func:`mark_window`; of a layer without a
     window.
     """
-    import torch
-
     g = geometry
     for (row, stop), (start, end) in zip(spans(lengths.qo), spans(lengths.kv), strict=True):
         count = end - start
