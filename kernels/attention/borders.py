@@ -6,6 +6,7 @@ Of thousands of keys a usual one weighs so little that an output without it woul
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import torch
 
@@ -46,7 +47,7 @@ def mark_window(
     g, window = geometry, geometry.window_left
     if window is None:
         return
-    level = _usual(g, window + 1, spread)
+    level = usual_logit(window + 1, spread, cap=g.softcap)
     for (row, stop), (start, end) in zip(spans(lengths.qo), spans(lengths.kv), strict=True):
         own = end - start - (stop - row)
         if own <= window and in_order:
@@ -55,8 +56,8 @@ def mark_window(
             continue
         first = start + own - window
         queries = q[row].float().view(g.num_kv_heads, g.group, g.head_dim)
-        keys[first - 1] = _key_for(queries[:, 0], level, g.scale * k_scale).to(keys.dtype)
-        keys[first] = _key_for(queries[:, -1], level, g.scale * k_scale).to(keys.dtype)
+        keys[first - 1] = key_for(queries[:, 0], level, g.scale * k_scale).to(keys.dtype)
+        keys[first] = key_for(queries[:, -1], level, g.scale * k_scale).to(keys.dtype)
 
 
 def mark_blocks(
@@ -69,30 +70,36 @@ def mark_blocks(
     window.
     """
     g = geometry
-    for (row, stop), (start, end) in zip(spans(lengths.qo), spans(lengths.kv), strict=True):
-        count = end - start
-        if count < _LONG:
-            continue
-        # Where a mask is causal the first new token sees no key behind its own.
-        last = count - (stop - row)
-        starts = range(_BLOCK, last + 1, _BLOCK)
-        marked = sorted({0, last, *starts, *(at - 1 for at in starts)})
-        level = _usual(g, count, spread, shared_by=len(marked))
+    for row, start, marked, count in long_requests(lengths):
+        level = usual_logit(count, spread, len(marked), g.softcap)
         queries = q[row].float().view(g.num_kv_heads, g.group, g.head_dim)
+        made = key_for(queries[:, 0], level, g.scale * k_scale).to(keys.dtype)
         places = start + torch.tensor(marked, device=keys.device)
-        keys[places] = _key_for(queries[:, 0], level, g.scale * k_scale).to(keys.dtype)
+        # torch indexes FP8 tensors only in part.
+        bits = torch.uint8 if keys.element_size() == 1 else keys.dtype
+        keys.view(bits)[places] = made.view(bits)
 
 
-def _usual(geometry: Geometry, count: int, spread: float, shared_by: int = 1) -> float:
+def long_requests(lengths: Lengths) -> Iterator[tuple[int, int, list[int], int]]:
+    """Of each long request its first new token's row, where its keys begin, which of them lie at borders of blocks, and
+    how many it has. Where a mask is causal the first new token sees no key behind its own.
+    """
+    for (row, stop), (start, end) in zip(spans(lengths.qo), spans(lengths.kv), strict=True):
+        if end - start >= _LONG:
+            last = end - start - (stop - row)
+            starts = range(_BLOCK, last + 1, _BLOCK)
+            yield row, start, sorted({0, last, *starts, *(at - 1 for at in starts)}), end - start
+
+
+def usual_logit(count: int, spread: float, shared_by: int = 1, cap: float | None = None) -> float:
     """The logit, before the cap, with which as many keys weigh as much together as ``count`` usual ones.
 
     The mean of normal logits' exponentials is exp(spread^2 / 2).
     """
     level = math.log(count) + spread**2 / 2 - math.log(shared_by)
-    cap = geometry.softcap
     return level if cap is None else cap * math.atanh(min(level / cap, _MOST_OF_CAP))
 
 
-def _key_for(query: torch.Tensor, level: float, scale: float) -> torch.Tensor:
-    """[KV heads, head dim]: the cached key that has this logit, before the cap, with a query of each KV head."""
+def key_for(query: torch.Tensor, level: float, scale: float) -> torch.Tensor:
+    """The cached key that has this logit with a query, before the cap; [..., width] both."""
     return query * (level / scale) / query.square().sum(-1, keepdim=True)
