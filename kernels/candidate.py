@@ -116,7 +116,7 @@ class Prepared:
     ``refill`` is given the problem of the same batch at other lengths, none of them longer: it fills what that batch
     needs into the tensors that ``run`` reads (a captured graph holds their addresses), and plans. None: ``run`` holds
     for the lengths that it was prepared for only. ``frozen`` says in words what all replays of a capture have in
-    common, whatever their lengths; empty: what ``describe`` tells.
+    common, whatever their lengths, beside what ``describe`` tells.
     """
 
     run: Callable[[], Any]

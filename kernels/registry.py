@@ -67,6 +67,8 @@ class Backend:
             imported.
         install: the command that installs them.
         devices: ``"cuda"``, ``"cpu"`` or both.
+        needs: what GPU it takes, in words, where that is not any of NVIDIA's: ``an NVIDIA GPU of compute capability
+            9.0``. Said where there is none; ``unsupported`` is what decides.
         unsupported: ``(workload, device, knobs)`` to the reason why a candidate doesn't apply, or None.
         build: ``(workload, **knobs)``: compiles what the candidate needs, outside its time limit, when its turn comes.
         launch_knobs: knobs that only decide which kernels run with how many blocks. Candidates that differ in nothing
@@ -102,6 +104,7 @@ class Backend:
         launch_knobs: Iterable[str] = (),
         forget: Callable[[], None] | None = None,
         modules: Callable[..., Iterable[Module]] | None = None,
+        needs: str = "",
     ) -> None:
         self.operations = checked_operations(operations, OPERATIONS)
         self.name = checked_name(name)
@@ -112,6 +115,7 @@ class Backend:
         if build is not None and modules is not None:
             raise ValueError(f"{name}: modules are built one by one, so there is no build besides")
         self.install = install
+        self.needs = needs
         self.unsupported = unsupported
         self.modules = modules
         self.build = build if modules is None else _build_all(modules)
@@ -132,7 +136,7 @@ class Backend:
 
     def why_unsupported(self, workload: AnyWorkload, device: Device, candidate: Candidate) -> str | None:
         if device.kind not in self.devices:
-            return f"needs {' or '.join(self.devices)}, this is {device.kind}"
+            return f"needs {self.needs or ' or '.join(self.devices)}, this is {device.kind}"
         if self.unsupported is None:
             return None
         return checked_reason(self.name, self.unsupported(workload, device, dict(candidate.knobs)))

@@ -49,8 +49,9 @@ def backends_view(found: Sequence[BackendInfo], device_kind: str, width: int) ->
 def here(backend: BackendInfo, device_kind: str) -> Text:
     """Ready, or why not, and the command that helps. None helps where the machine lacks the device."""
     if device_kind not in backend.devices:
-        return Text(f"needs {'an NVIDIA GPU' if 'cuda' in backend.devices else 'a CPU'}", style="dim")
+        needs = backend.needs or ("an NVIDIA GPU" if "cuda" in backend.devices else "a CPU")
+        return Text(f"needs {needs}", style="dim")
     if backend.missing is not None:
         how = backend.install or f"pip install {backend.missing}"
         return Text(f"{backend.missing} is not installed; get it: {how}", style="yellow")
-    return Text("ready", style="green")
+    return Text(f"ready on {backend.needs}" if backend.needs and device_kind == "cuda" else "ready", style="green")

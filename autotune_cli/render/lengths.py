@@ -83,8 +83,11 @@ def _loss(share: float) -> str:
 
 def _record(row: Sequence[str]) -> Record:
     cells = dict(zip(LENGTH_COLUMNS, row, strict=True))
-    facts = [f"{cells['share']} of all", f"choice {cells['choice us']} us, loses {cells['choice loses']}"]
-    best = f"best {cells['best us']} us: {cells['best there']}, loses {cells['it loses over all']} over all"
-    return Record(
-        Text(f"{cells['keys']} keys"), (Text(", ".join(facts)), Text(f"{best}, {cells['at worst']} at worst"))
-    )
+    facts = f"{cells['share']} of all, choice {cells['choice us']} us"
+    if cells["choice loses"] == "-":
+        best = f"best: the choice, which loses {cells['at worst']} at worst"
+    else:
+        facts += f", loses {cells['choice loses']}"
+        best = f"best {cells['best us']} us: {cells['best there']}, loses {cells['it loses over all']} over all"
+        best += f", {cells['at worst']} at worst"
+    return Record(Text(f"{cells['keys']} keys"), (Text(facts), Text(best)))

@@ -71,6 +71,8 @@ class BackendInfo:
     install: str
     devices: tuple[str, ...]
     source: str
+    needs: str = ""
+    """The GPU that it takes, in words; empty: any of NVIDIA's."""
 
 
 @dataclass(frozen=True)

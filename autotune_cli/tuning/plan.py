@@ -64,6 +64,7 @@ def backends() -> list[BackendInfo]:
             install=backend.install,
             devices=backend.devices,
             source=str(backend.source),
+            needs=backend.needs,
         )
         for backend in REGISTRY.all()
     ]

@@ -58,7 +58,7 @@ def prepare(
         stream = warm_up(ready.run) if captured else None
         if tuner is not None and not captured:
             ready.run()
-    frozen = ready.frozen or "; ".join(map(str, ready.describe()))
+    frozen = "; ".join([*map(str, ready.describe()), *filter(None, [ready.frozen])])
     if not captured:
         return Launchable(ready.run, ready.plan, ready, problem, ready.refill, frozen)
     graph, output = capture(ready.run, stream=stream)

@@ -85,6 +85,9 @@ class AttentionFamily(Family[AttentionWorkload]):
     def why_no_step(self, model: SuiteModel) -> str:
         if model.latent is not None:
             return "its attention is multi-head latent (MLA), which runs in the modes decode, extend and sparse_decode"
+        if model.layers:
+            # Every other mode runs all of them.
+            return self.why_none(model, "attention.cross")
         return "; ".join(model.notes) or "no attention layer that is known here"
 
     def step_problem(self, layer: StepLayer, device: str, seed: int) -> Problem:

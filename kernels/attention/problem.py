@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
+from autotune_cli.kernels.attention.borders import mark_blocks, mark_window
 from autotune_cli.kernels.attention.edges import edge_lengths, edge_trees
 from autotune_cli.kernels.attention.paging import PagedKV, PageLayout, indptr, rows_of, spans
 from autotune_cli.kernels.attention.reference import AttentionReference, compute_reference, judge
@@ -140,6 +141,10 @@ class AttentionProblem:
         if edges and self.geometry.q_dtype is not None:
             # Kernels that round them and kernels that don't must agree where masks are decided; see FP8_QUERY_LIMITS.
             self.q = self.q.to(getattr(torch, self.geometry.q_dtype)).to(self.dtype)
+        if edges and self.geometry.window_left is not None:
+            mark_window(self.geometry, lengths, self.q, self._keys, self.k_scale, KEY_SCALE, in_order=trees is None)
+        elif edges:
+            mark_blocks(self.geometry, lengths, self.q, self._keys, self.k_scale, KEY_SCALE)
         self._pages: dict[int, PagedKV] = {}
         self._ragged: dict[str, torch.Tensor] = {}
         # Names of the inputs that a view's candidate has asked for.

@@ -8,10 +8,13 @@ from autotune_cli.kernels.attention.trees import draw_trees
 from autotune_cli.kernels.attention.workload import AttentionWorkload, Lengths
 from autotune_cli.kernels.steps import StepLayer, StepRequest
 
-MODES = ("decode", "extend", "mixed", "target_verify", "draft_extend", "draft_extend_v2", "dllm_extend")
-"""SGLang's, but for the one that runs no request."""
+CROSS = "cross"
+MODES = ("decode", "extend", "mixed", "target_verify", "draft_extend", "draft_extend_v2", "dllm_extend", CROSS)
+"""SGLang's, but for the one that runs no request; and a word for new tokens over the keys of an encoder."""
 # What a batch looks like unless the user says so.
 _BATCH = {"decode": 8}
+# Whisper's encoder makes as many of each 30 seconds.
+_ENCODER_KEYS = 1500
 _NEW = {"target_verify": 4, "draft_extend": 4, "draft_extend_v2": 4, "dllm_extend": 32}
 # Drafts of a tree, the root included: what SGLang takes for Llama if nobody says (5 steps of 4).
 _TREE = 8
@@ -19,7 +22,7 @@ _CONTEXT = {"decode": 2048}
 
 
 def layers(request: StepRequest, max_context: int | None) -> list[StepLayer]:
-    """A layer for each geometry.
+    """A layer for each geometry; over an encoder's keys, of which every query sees all, for each without a window.
 
     Args:
         max_context: the longest that the model was made for; None: not known.
@@ -28,6 +31,8 @@ def layers(request: StepRequest, max_context: int | None) -> list[StepLayer]:
         BadField: sizes that don't fit the mode.
     """
     batch = request.batch or _BATCH.get(request.mode, 4)
+    if request.mode == CROSS:
+        return _over_an_encoder(request, batch)
     new, context = _sizes(request)
     # The same in all layers: a step has one tree for each request.
     trees = None if request.eagle_topk is None else draw_trees(batch, new, request.eagle_topk, request.seed)
@@ -39,6 +44,14 @@ def layers(request: StepRequest, max_context: int | None) -> list[StepLayer]:
         served = {"served_context": max(max_context, context)} if max_context else {}
         found.append(StepLayer(workload.model_copy(update=served), _lengths(request.mode, workload), trees))
     return found
+
+
+def _over_an_encoder(request: StepRequest, batch: int) -> list[StepLayer]:
+    new, context = request.new or 128, request.context or _ENCODER_KEYS
+    shared = {"operation": "attention.cross", "batch": batch, "new": new, "context": context, "mode": "eager"}
+    full = dict.fromkeys(geometry for geometry in request.geometries if geometry.window_left is None)
+    workloads = [AttentionWorkload.model_validate({**shared, "geometry": geometry}) for geometry in full]
+    return [StepLayer(workload, workload.lengths) for workload in workloads]
 
 
 def _sizes(request: StepRequest) -> tuple[int, int]:

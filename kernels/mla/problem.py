@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Self
 
 import torch
 
+from autotune_cli.kernels.attention.borders import key_for, long_requests, usual_logit
 from autotune_cli.kernels.attention.paging import PagedKV, PageLayout, rows_of, spans
 from autotune_cli.kernels.attention.problem import GARBAGE, GARBAGE_ELSE
 from autotune_cli.kernels.attention.reference import AttentionReference
@@ -85,7 +86,7 @@ def make_problem(
         return PlainProblem(workload, lengths, device, seed)
     if workload.operation == "attention.mla_sparse_decode":
         return SelectedProblem(workload, lengths, device, seed, edges=case == "edges")
-    return MlaProblem(workload, lengths, device, seed)
+    return MlaProblem(workload, lengths, device, seed, marked=case == "edges")
 
 
 def edge_lengths(workload: MlaWorkload) -> Lengths:
@@ -108,7 +109,14 @@ class MlaProblem(LatentBatch):
     qk_rope_head_dim] is rotated; both are in the model's dtype. The output is [queries, heads, kv_lora_rank].
     """
 
-    def __init__(self, workload: MlaWorkload, lengths: Lengths, device: str, seed: int) -> None:
+    def __init__(
+        self, workload: MlaWorkload, lengths: Lengths, device: str, seed: int, *, marked: bool = False
+    ) -> None:
+        """Draws the inputs.
+
+        Args:
+            marked: keys at the borders of blocks weigh much in long requests, see :meth:`_mark_blocks`.
+        """
         super().__init__(workload, lengths, device, seed)
         self.cache_dtype: torch.dtype = getattr(torch, self.geometry.cache_dtype)
         g, queries = self.geometry, sum(lengths.qo)
@@ -118,6 +126,8 @@ class MlaProblem(LatentBatch):
         self.q_nope = self._normal((queries, g.num_heads, g.kv_lora_rank), self.dtype, 1.0)
         self.q_pe = self._normal((queries, g.num_heads, g.qk_rope_head_dim), self.dtype, 1.0)
         self._tokens = self._normal((sum(lengths.kv), g.width), self.cache_dtype, spread)
+        if marked:
+            self._mark_blocks()
         self._joined: dict[str, torch.Tensor] = {}
         self._pages: dict[int, LatentPages] = {}
         self._layouts: dict[int, PageLayout] = {}
@@ -126,6 +136,20 @@ class MlaProblem(LatentBatch):
         # The batch of which this one is at other lengths, and how its pages are cut.
         self._whole: MlaProblem | None = None
         self._cut_pages: dict[int, LatentPages] = {}
+
+    def _mark_blocks(self) -> None:
+        """As :func:`~autotune_cli.kernels.attention.borders.mark_blocks`, for the first head. The latent part is the
+        value too, so only the rotated one is changed: values stay unlike each other.
+        """
+        g = self.geometry
+        for row, start, marked, count in long_requests(self.lengths):
+            level = usual_logit(count, LOGIT_SPREAD, len(marked))
+            places = start + torch.tensor(marked, device=self.device)
+            latent = _bits(self._tokens)[places, : g.kv_lora_rank].view(self.cache_dtype).float()
+            # What the rotated part has to add to the latent one's share of the logit.
+            missing = level - g.scale * (latent @ self.q_nope[row, 0].float())
+            made = key_for(self.q_pe[row, 0].float(), 1.0, g.scale) * missing[:, None]
+            _bits(self._tokens)[places, g.kv_lora_rank :] = _bits(made.to(self.cache_dtype))
 
     @property
     def q(self) -> torch.Tensor:

@@ -198,8 +198,9 @@ class Read(BaseModel):
         return BadConfig(path=self._where, detail=f"{self._prefix}{name} {detail}")
 
     def missing(self, canonical: str) -> BadConfig:
-        names = self.names_of(canonical)
-        return self.bad(names[0], f"is missing, and so are its other names ({', '.join(names[1:4])} ...)")
+        name, *others = self.names_of(canonical)
+        more = f", and so are its other names ({', '.join(others[:3])} ...)" if others else ""
+        return self.bad(name, f"is missing{more}")
 
     def has(self, name: str) -> bool:
         return self._values.get(name) is not None

@@ -165,6 +165,9 @@ def build_suite(
         if several != {workload.operation for workload in workloads.values()}:
             measured = ", ".join(sorted(several))
             notes.append(f"only {measured} is measured over several lengths, the rest at lengths of its own")
+        longest, most = max(distribution.lengths, default=0), model.max_context
+        if most is not None and longest > most:
+            notes.append(f"the longest of these lengths, {longest}, is beyond the model's {most} positions")
     return Suite(
         name=model.name if tp == 1 else f"{model.name}-tp{tp}",
         workloads=tuple(workloads.values()),

@@ -7,6 +7,7 @@ family by the flags of its main loop.
 
 from __future__ import annotations
 
+import ast
 import gzip
 from functools import cache
 from itertools import pairwise
@@ -15,6 +16,7 @@ from typing import NamedTuple
 
 import pytest
 
+from autotune_cli import kernels
 from autotune_cli.profiling.classify import Classifier, KernelKind, load_classifier
 from autotune_cli.profiling.kernel_name import KernelName, parse
 from autotune_cli.profiling.rules import Rule, project_rules
@@ -258,3 +260,18 @@ def test_classes_are_found_once_a_name() -> None:
     """A trace has millions of kernels and some hundred names."""
     classify = load_classifier()
     assert classify("k") is classify("k")
+
+
+def test_every_triton_kernel_of_our_own_has_a_family() -> None:
+    """``profile --paged --backend triton.decode`` failed for a kernel that counts keys: what is unknown fails."""
+    expected = {"paged_decode_kernel": "paged", "paged_attention_extend_kernel": "paged"}
+    expected |= {"decode_split_merge_kernel": "split_merge"}
+    folder = Path(kernels.__file__).resolve().parent
+    launched = {
+        function.name
+        for source in folder.glob("*/backends/_triton*.py")
+        for function in ast.parse(source.read_text(encoding="utf-8")).body
+        if isinstance(function, ast.FunctionDef) and function.name.endswith("_kernel") and function.decorator_list
+    }
+    assert len(launched) >= 7
+    assert {name: CLASSIFY(name).family for name in launched} == dict.fromkeys(launched, "index") | expected

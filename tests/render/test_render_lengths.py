@@ -69,6 +69,7 @@ def test_a_narrow_terminal_gets_all_of_it() -> None:
     joined = " ".join(text.split())
     assert "≤1024 keys 50 % of all, choice 12.00 us, loses +20.0 %" in joined
     assert f"best 10.00 us: {BRACKETS}, loses +34.6 % over all, +50.0 % at worst" in joined
+    assert "≤8192 keys 50 % of all, choice 40.00 us best: the choice, which loses +20.0 % at worst" in joined
 
 
 def test_markdown_and_json() -> None:

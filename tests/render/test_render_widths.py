@@ -209,10 +209,15 @@ def test_the_list_of_backends(width: int) -> None:
         BackendInfo("flashinfer.ragged_paged_merge", operations, "ragged, paged, page_size", "flashinfer", pip,
                     ("cuda",), "s"),
         BackendInfo("torch.sdpa", operations, "by workload", None, "", ("cuda", "cpu"), "s"),
+        BackendInfo("wave.decode", operations[:1], "splits", None, "", ("cuda",), "s", needs="an AMD GPU"),
     ]  # fmt: skip
-    for kind, missing in (("cpu", "needs an NVIDIA GPU"), ("cuda", f"flashinfer is not installed; get it: {pip}")):
+    for kind, missing, amd in (
+        ("cpu", "needs an NVIDIA GPU", "needs an AMD GPU"),
+        ("cuda", f"flashinfer is not installed; get it: {pip}", "ready on an AMD GPU"),
+    ):
         text = drawn(width, lambda console, kind=kind: console.print(backends_view(found, kind, width)))  # type: ignore[misc]
         assert missing in " ".join(text.split())
+        assert amd in " ".join(text.split())
         assert "ready" in text
         for each in found:
             assert whole(text, each.name, width)

@@ -13,7 +13,7 @@ from autotune_cli.kernels.attention.problem import AttentionProblem
 from autotune_cli.kernels.attention.workload import AttentionWorkload
 from autotune_cli.kernels.base import LengthPoint
 from autotune_cli.kernels.geometry import Geometry
-from autotune_cli.kernels.registry import REGISTRY, Candidate, Prepared, prepared, register
+from autotune_cli.kernels.registry import REGISTRY, Candidate, LaunchPlan, Prepared, prepared, register
 from autotune_cli.measure.timers import Sample
 from autotune_cli.measure.timers.base import Inspection, Launch
 from autotune_cli.results.records import RoundLine, RoundRecord, _parse
@@ -126,6 +126,21 @@ def test_a_candidate_is_judged_and_timed_at_every_length(clock: Clock) -> None:
         "edges",
     ]
     assert (vetted.points_us, vetted.rough_us, vetted.frozen) == (SHORT, mean(SHORT), "all of tests.short")
+
+
+def test_what_is_told_of_a_capture_is_the_librarys_plan_and_what_it_fixes(clock: Clock) -> None:
+    def prepare(problem: AttentionProblem) -> Prepared:
+        inner = prepared(TORCH, problem)
+        plans = (LaunchPlan(True, 264, 16), LaunchPlan(False, 3))
+        return Prepared(inner.run, refill=inner.refill, describe=lambda: plans, frozen="planned anew")
+
+    register("attention.decode", name="tests.told", devices=("cpu",))(prepare)
+    try:
+        vetted = bench(clock).vet(WORKLOAD, Candidate("tests.told"), 1)
+    finally:
+        REGISTRY._backends.pop("tests.told")
+    told = "KV split, 264 work items of 16 queries; KV not split, 3 work items; planned anew"
+    assert (vetted.status, vetted.frozen) == ("ok", told)
 
 
 def test_what_is_wrong_at_one_length_is_incorrect(clock: Clock) -> None:

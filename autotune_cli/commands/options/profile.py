@@ -46,7 +46,7 @@ class ProfileOptions:
         str | None,
         typer.Option(
             help="Forward mode: extend (default), decode, verify, mixed, idle, draft_extend, dllm_extend; to run: "
-            "topk.",
+            "cross (over an encoder's keys), sparse_decode, topk.",
             metavar="MODE",
             rich_help_panel=_WANTED,
         ),

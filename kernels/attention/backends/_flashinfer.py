@@ -160,8 +160,10 @@ def index_buffer(problem: AttentionProblem, pages: PagedKV) -> torch.Tensor:
 
 
 def frozen(path: str) -> str:
-    """What all replays of a capture have in common, where ``describe`` doesn't tell it."""
-    return "no splits; the order of the work is planned anew" if path == "fa3" else ""
+    """What all replays of a capture have in common, beside what ``describe`` tells."""
+    if path == "fa3":
+        return "no splits; the order of the work is planned anew"
+    return "a padded grid, in which the parts of each request are planned anew"
 
 
 def mask_buffers(problem: AttentionProblem, pages: PagedKV) -> dict[str, Any]:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from autotune_cli.kernels.attention.problem import AttentionProblem
 
+# What torch on ROCm says of an MI300's compute capability.
+_GFX942 = (9, 4)
 # The kernel takes slots, not pages.
 _PAGE_SIZE = 1
 # Keys of a block, as SGLang sets it.
@@ -31,6 +33,9 @@ def unsupported(workload: AttentionWorkload, device: Device, knobs: Mapping[str,
     g = workload.geometry
     if device.cuda:
         return "Wave compiles for AMD's gfx942: pip install wave-lang on a ROCm machine; this GPU is NVIDIA's"
+    if device.capability != _GFX942:
+        found = "".join(map(str, device.capability or ()))
+        return f"Wave's decode is for gfx942 (MI300), this is gfx{found}.."
     if g.dtype not in ("float16", "bfloat16") or g.cache_dtype != g.dtype:
         return f"Wave's decode takes bfloat16 or float16 throughout, not {g.dtype} on {g.cache_dtype}"
     if g.window_left is not None:
@@ -47,6 +52,7 @@ def unsupported(workload: AttentionWorkload, device: Device, knobs: Mapping[str,
     requires=("wave_lang",),
     install="pip install wave-lang, on a ROCm machine with a GPU of gfx942",
     unsupported=unsupported,
+    needs="an AMD GPU of gfx942 (there: pip install wave-lang)",
 )
 def prepare(problem: AttentionProblem, *, splits: int) -> Prepared:
     """``plan`` fills the slots of each request and the counts of its parts, for a capture and each replay alike.

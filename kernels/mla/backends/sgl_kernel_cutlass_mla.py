@@ -44,6 +44,7 @@ def unsupported(workload: MlaWorkload, device: Device, knobs: Mapping[str, Knob]
     requires=("sgl_kernel.attention:cutlass_mla_decode",),
     install="pip install sglang-kernel==0.4.5",
     unsupported=unsupported,
+    needs="an NVIDIA GPU of compute capability 10.0",
 )
 def prepare(problem: MlaProblem, *, num_kv_splits: int) -> Prepared:
     """The workspace has room for the widest table; fewer than 128 heads are filled up inside the call."""

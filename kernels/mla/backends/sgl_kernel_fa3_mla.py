@@ -50,6 +50,7 @@ def unsupported(workload: MlaWorkload, device: Device, knobs: Mapping[str, Knob]
     requires=common.REQUIRES,
     install=common.INSTALL,
     unsupported=unsupported,
+    needs="an NVIDIA GPU of compute capability 9.0",
 )
 def prepare(problem: MlaProblem, *, page_size: int, num_splits: int, scheduler_metadata: bool = False) -> Prepared:
     """The new tokens lie in the pages before the call. ``plan`` writes the table, the lengths and the metadata."""

@@ -26,6 +26,7 @@ def unsupported(workload: MlaWorkload, device: Device, knobs: Mapping[str, Knob]
     requires=common.REQUIRES,
     install=common.INSTALL,
     unsupported=unsupported,
+    needs="an NVIDIA GPU of compute capability 9.0",
 )
 def prepare(problem: PlainProblem) -> Prepared:
     import torch

@@ -33,6 +33,7 @@ def unsupported(workload: MlaWorkload, device: Device, knobs: Mapping[str, Knob]
     requires=common.REQUIRES,
     install=common.INSTALL,
     unsupported=unsupported,
+    needs="an NVIDIA GPU of compute capability 9.0",
 )
 def prepare(problem: PlainProblem) -> Prepared:
     """Each chunk has as many tokens of every request, so that all of them are chunks of as many requests."""

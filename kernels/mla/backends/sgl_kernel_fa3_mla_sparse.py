@@ -35,6 +35,7 @@ def unsupported(workload: MlaWorkload, device: Device, knobs: Mapping[str, Knob]
     requires=common.REQUIRES,
     install=common.INSTALL,
     unsupported=unsupported,
+    needs="an NVIDIA GPU of compute capability 9.0",
 )
 def prepare(problem: SelectedProblem, *, num_splits: int) -> Prepared:
     """``plan`` moves the slots that are none behind the others: the kernel reads the first of each row."""

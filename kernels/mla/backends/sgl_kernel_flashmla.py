@@ -37,6 +37,7 @@ def unsupported(workload: MlaWorkload, device: Device, knobs: Mapping[str, Knob]
     requires=("sgl_kernel.flash_mla",),
     install="pip install 'kernel-autotune[cuda]'",
     unsupported=unsupported,
+    needs="an NVIDIA GPU of compute capability 9.0",
 )
 def prepare(problem: MlaProblem) -> Prepared:
     """Queries come as one tensor of both parts, which the layer joins. ``plan`` shares the keys out anew.

@@ -44,6 +44,7 @@ def unsupported(workload: MlaWorkload, device: Device, knobs: Mapping[str, Knob]
     requires=("sgl_kernel.flash_mla:flash_mla_sparse_fwd",),
     install="pip install 'kernel-autotune[cuda]'",
     unsupported=unsupported,
+    needs="an NVIDIA GPU of compute capability 9.0 or 10.0",
 )
 def prepare(problem: SelectedProblem) -> Prepared:
     """Heads are filled up to what the kernel computes at once, in the call, as SGLang does it."""

@@ -10,6 +10,7 @@ import itertools
 import math
 import sys
 import types
+import zlib
 from typing import Any
 
 import pytest
@@ -40,6 +41,10 @@ class Emulator:
         metadata = call["scheduler_metadata"]
         if metadata is not None:
             assert metadata.dtype == torch.int32
+            # Made for this layer and batch: of another one the kernel would take it, and read a wrong schedule.
+            shape = (batch, call["max_seqlen_q"], *q.shape[1:], call["k_cache"].shape[1:3])
+            layer = (call["softcap"] > 0, call["window_size"], call["causal"], call["num_splits"])
+            assert set(metadata.tolist()) == {_mark(*shape, *layer)}
         keys = [
             [call[name][table[request].long()].flatten(0, 1)[: int(length)] for name in ("k_cache", "v_cache")]
             for request, length in enumerate(lengths)
@@ -69,7 +74,11 @@ class Emulator:
         # fa3.md: 1 + batch rounded up to 4, times 2 and one for each mask.
         local = call["window_size"] != (-1, -1)
         vectors = 2 + (not local) + (call["causal"] or local)
-        return torch.zeros(1 + -(-call["batch_size"] // 4) * 4 * vectors, dtype=torch.int32)
+        size = 1 + -(-call["batch_size"] // 4) * 4 * vectors
+        pages = (call["page_size"], call["num_heads_k"])
+        shape = (call["batch_size"], call["max_seqlen_q"], call["num_heads"], call["headdim"], pages)
+        layer = (call["has_softcap"], call["window_size"], call["causal"], call["num_splits"])
+        return torch.full((size,), _mark(*shape, *layer), dtype=torch.int32)
 
     def _bound(self, function: str, arguments: Any, module: str = MODULE) -> dict[str, Any]:
         bound: dict[str, Any] = {}
@@ -80,6 +89,15 @@ class Emulator:
             bound = dict(found.arguments)
         self.calls.setdefault(function, []).append(dict(arguments) if isinstance(arguments, dict) else bound)
         return bound
+
+
+def _mark(*told: Any) -> int:
+    """A number that tells what was told; above 0."""
+    return (
+        1
+        + zlib.crc32(repr(tuple(tuple(each) if isinstance(each, torch.Size) else each for each in told)).encode())
+        % 2**30
+    )
 
 
 def _attend(call: dict[str, Any], keys: list[list[torch.Tensor]]) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import os
 import tempfile
@@ -142,8 +143,42 @@ def test_a_suite_has_it_on_request_for_layers_without_a_window() -> None:
     assert (found.geometry.window_left, found.shape) == (None, "4 x 7 on 1500")
 
 
-def test_what_sglang_runs() -> None:
-    (baseline,) = plan(cross(), H100, [parse_baseline("sglang --attention-backend flashinfer")]).baselines
-    assert baseline.candidate == "flashinfer.paged(path=fa2,page_size=1)"
-    (captured,) = plan(cross("graph"), H100, [parse_baseline("sglang --attention-backend flashinfer")]).baselines
+FLASHINFER, FA3 = "flashinfer.paged(path=fa2,page_size=1)", "sgl_kernel.fa3(page_size=1,num_splits=0,pack_gqa=none)"
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "wanted"),
+    [
+        ("sglang", "0.5.23", FA3),
+        ("sglang", None, FA3),
+        ("sglang --attention-backend fa3", "0.5.16", FA3),
+        ("sglang --enable-deterministic-inference", "0.5.23", FA3.replace("splits=0", "splits=1")),
+        ("sglang --attention-backend flashinfer", "0.5.10.post1", FLASHINFER),
+        ("sglang --attention-backend fa3 --prefill-attention-backend flashinfer", "0.5.23", FLASHINFER),
+        # Its plans have pages of one key whatever the server's are; fa3's table of the encoder has no larger ones.
+        ("sglang --attention-backend flashinfer --page-size 64", "0.5.23", FLASHINFER),
+        ("sglang --page-size 64", "0.5.23", "for pages of 1 only"),
+        ("sglang", "0.5.10.post1", "asserts one request"),
+        ("sglang --attention-backend triton", "0.5.23", "refuses models with cross-attention"),
+        ("sglang --attention-backend triton --enable-deterministic-inference", "0.5.23", "refuses models with cross"),
+    ],
+)
+def test_what_sglang_runs_on_hopper(name: str, version: str | None, wanted: str) -> None:
+    asked = dataclasses.replace(parse_baseline(name), version=version)
+    (found,) = plan(cross(), H100, [asked]).baselines
+    assert found.candidate == wanted or wanted in str(found.missing)
+    # A candidate is one that is listed, so that it is raced and can be the default.
+    assert found.candidate is None or found.candidate in {
+        candidate.key for backend in REGISTRY.of("attention.cross") for candidate in backend.candidates(cross(), H100)
+    }
+    (captured,) = plan(cross("graph"), H100, [asked]).baselines
     assert captured.candidate is None
+    if "triton" not in name:
+        assert captured.missing == "SGLang captures no prefill over an encoder's keys"
+
+
+def test_what_sglang_runs_on_a_cpu() -> None:
+    for version, wanted in (("0.5.23", "torch.sdpa(kernel=flash)"), ("0.5.10.post1", None)):
+        (found,) = plan(cross(), CPU, [dataclasses.replace(parse_baseline("sglang"), version=version)]).baselines
+        assert found.candidate == wanted
+    assert "from 0.5.16 on" in str(found.missing)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
 import torch
-from attention_cases import FP8_QUERIES, OPERATIONS, attend, problem
+from attention_cases import FP8_QUERIES, OPERATIONS, attend, logical, problem
 
 from autotune_cli.kernels.attention.problem import make_problem
 from autotune_cli.kernels.topk.workload import TopkWorkload
@@ -58,6 +59,47 @@ def test_wrong_is_caught(operation: str, dtype: dict[str, Any], name: str) -> No
     assert not verdict.ok
     assert verdict.error > verdict.limit
     assert verdict.message
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize("extra", [{}, {"softcap": 50.0}, {"kv_dtype": "float8_e4m3fn"}, FP8_QUERIES], ids=str)
+@pytest.mark.parametrize("group", [1, 4])
+def test_a_long_window_that_is_off_by_one_is_far_off(operation: str, extra: dict[str, Any], group: int) -> None:
+    """A decode step of Gemma 2, window 4096, passed with windows of 4095 and 4097: of as many keys one weighs nothing.
+
+    Put back: leave out ``mark_window`` in ``AttentionProblem``.
+    """
+    left = 4095 if operation == "attention.decode" else 300
+    made = problem(operation, window_left=left, num_qo_heads=group, num_kv_heads=1, head_dim=16, **extra)
+    assert made.check(attend(made)[0]).ok
+    for window in (left - 1, left + 1):
+        verdict = made.check(attend(made, window=window)[0])
+        assert not verdict.ok
+        assert verdict.error > 2 * verdict.limit, (window, verdict)
+
+
+@pytest.mark.parametrize("operation", ["attention.decode", "attention.extend"])
+@pytest.mark.parametrize("extra", [{}, {"num_qo_heads": 8, "num_kv_heads": 1, "head_dim": 128}], ids=str)
+@pytest.mark.parametrize("key", [0, 63, 64, 511, 512, -1])
+def test_one_key_that_is_lost_between_blocks_is_caught(operation: str, extra: dict[str, Any], key: int) -> None:
+    """A split that begins one key too late loses one of 2085, which weighs nothing: it passed.
+
+    Put back: leave out ``mark_blocks`` in ``AttentionProblem``.
+    """
+    made = problem(operation, **extra)
+    out, _ = attend(made)
+    assert made.check(out).ok
+    request = made.lengths.kv.index(max(made.lengths.kv))
+    row, start = sum(made.lengths.qo[:request]), sum(made.lengths.kv[:request])
+    assert made.lengths.qo[request] == 1
+    keys, values = (
+        part[start : start + made.lengths.kv[request]].repeat_interleave(made.geometry.group, 1)
+        for part in logical(made, 16)
+    )
+    scores = torch.einsum("hd,khd->hk", made.q[row].double(), keys) * made.geometry.scale
+    scores[:, key] = -math.inf
+    out[row] = torch.einsum("hk,khd->hd", scores.softmax(-1), values).to(out.dtype)
+    assert not made.check(out).ok
 
 
 @pytest.mark.parametrize("case", ["workload", "edges"])

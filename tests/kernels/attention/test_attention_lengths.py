@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import tempfile
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -37,17 +38,19 @@ def lengths_workload(mode: str = "eager", **geometry: Any) -> AttentionWorkload:
     return AttentionWorkload(**{**shape.model_dump(), "points": POINTS, "served_context": 200})
 
 
-def emulate(monkeypatch: pytest.MonkeyPatch, library: str) -> None:
+def emulate(monkeypatch: pytest.MonkeyPatch, library: str) -> Any:
+    """The emulator that keeps the arguments of each call, where the library's does."""
     if library == "sgl_kernel.fa3":
-        fa3_emulator.install(monkeypatch)
-    elif library == "flash_attn.fa4":
-        fa4_emulator.install(monkeypatch)
-    elif library == "flashinfer":
+        return fa3_emulator.install(monkeypatch)
+    if library == "flash_attn.fa4":
+        return fa4_emulator.install(monkeypatch)
+    if library == "flashinfer":
         pytest.importorskip("flashinfer", reason="flashinfer is not installed (or can't be imported here)")
         importlib.import_module("flashinfer_emulator").install(monkeypatch)
         monkeypatch.setattr("autotune_cli.kernels.attention.backends._flashinfer._WORKSPACE", 1 << 20)
         monkeypatch.setattr("autotune_cli.kernels.attention.backends._flashinfer._GRID", 1)
         monkeypatch.setattr("autotune_cli.kernels.attention.backends.flashinfer_xqa._WORKSPACE", 8 << 20)
+    return None
 
 
 @pytest.mark.parametrize("extra", EXTRAS, ids=str)
@@ -73,6 +76,7 @@ def test_every_candidate_is_right_at_every_length(
             if prepared.refill is None:
                 assert (key.split(".")[0], mode) == ("torch", "graph")
                 continue
+            assert prepared.frozen or key.startswith("torch."), key
             prepared.refill(other)
             output = prepared.run()
             (output[0] if isinstance(output, tuple) else output).fill_(float("nan"))
@@ -120,14 +124,106 @@ def test_a_refill_keeps_the_tensors_of_the_capture_and_writes_no_inputs(monkeypa
     assert torch.equal(shared.block_tables, before[1])
 
 
-def test_tritons_buffers_hold_what_a_step_of_these_lengths_has(monkeypatch: pytest.MonkeyPatch) -> None:
+def addresses(arguments: Any) -> list[tuple[str, int]]:
+    """Where the tensors of a launch lie."""
+    named = arguments.items() if isinstance(arguments, dict) else ((str(at), each) for at, each in enumerate(arguments))
+    return [(name, value.data_ptr()) for name, value in named if isinstance(value, torch.Tensor)]
+
+
+def output_of(prepared: Prepared) -> torch.Tensor:
+    output = prepared.run()
+    return output[0] if isinstance(output, tuple) else output
+
+
+def replays(problem: AttentionProblem, prepared: Prepared) -> Iterator[int]:
+    """A capture, and replays at other lengths and of the same ones planned anew; the number of each."""
+    assert prepared.refill is not None
+    yield 0
+    for number, point in enumerate((POINTS[0], POINTS[2], POINTS[1], POINTS[0]), 1):
+        prepared.refill(problem.at(point))
+        yield number
+    if prepared.plan is not None:
+        prepared.plan()
+        yield 5
+
+
+@pytest.mark.parametrize("extra", [{}, {"window_left": 40}, FP8_QUERIES], ids=str)
+@pytest.mark.parametrize("library", ["sgl_kernel.fa3", "flash_attn.fa4", "triton"])
+def test_no_replay_moves_what_a_graph_holds(
+    library: str, extra: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fault: a replay put another tensor in the place of one that the captured kernels read or write; not only the
+    first one, and not only of lengths and tables.
+
+    Put back: give ``arguments`` in a ``refill`` or ``plan`` of a backend a new tensor under any name, in every replay
+    or in the second one alone.
+    """
+    calls: list[Any] = triton_calls(monkeypatch) if library == "triton" else []
+    emulator = emulate(monkeypatch, library)
+    if library == "sgl_kernel.fa3":
+        calls = emulator.calls.setdefault("flash_attn_with_kvcache", [])
+    elif library == "flash_attn.fa4":
+        calls = emulator.calls
+    problem = make_problem(lengths_workload("graph", **extra), "workload", "cpu", 7)
+    found = 0
+    for backend in REGISTRY.of("attention.decode"):
+        for candidate in backend.candidates(problem.workload, H100) if backend.name.startswith(library) else ():
+            if backend.why_unsupported(problem.workload, H100, candidate) is None:
+                prepared = backend.prepare(problem, **dict(candidate.knobs))
+                assert isinstance(prepared, Prepared)
+                held: list[Any] = []
+                for number in replays(problem, prepared):
+                    calls.clear()
+                    prepared.run()
+                    launched = list(map(addresses, calls))
+                    held = held or launched
+                    assert launched[0]
+                    assert launched == held, (candidate.key, number)
+                found += 1
+    assert found or (library, extra) == ("flash_attn.fa4", FP8_QUERIES)
+
+
+def test_no_replay_makes_another_wrapper_of_flashinfer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A captured kernel reads the buffers of the wrapper that it was captured with.
+
+    Put back: make a new wrapper in the ``refill`` of ``flashinfer_decode``.
+    """
+    emulate(monkeypatch, "flashinfer")
+    emulator = importlib.import_module("flashinfer_emulator")
+    made: list[Any] = []
+    for kind in (emulator.Decode, emulator.Paged, emulator.Holistic):
+        init = kind.__init__
+        monkeypatch.setattr(
+            kind, "__init__", lambda self, *a, _init=init, **k: (made.append(self), _init(self, *a, **k))[1]
+        )
+    problem = make_problem(lengths_workload("graph"), "workload", "cpu", 7)
+    for backend in REGISTRY.of("attention.decode"):
+        for candidate in backend.candidates(problem.workload, H100) if backend.name.startswith("flashinfer") else ():
+            if backend.why_unsupported(problem.workload, H100, candidate) is None:
+                prepared = backend.prepare(problem, **dict(candidate.knobs))
+                assert isinstance(prepared, Prepared)
+                before, place = len(made), output_of(prepared).data_ptr()
+                for number in replays(problem, prepared):
+                    assert output_of(prepared).data_ptr() == place, (candidate.key, number)
+                    assert len(made) == before, (candidate.key, number)
+    assert made
+
+
+def triton_calls(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What Triton's kernels are launched with."""
     package = importlib.import_module("autotune_cli.kernels.attention.backends")
-    calls: list[dict[str, Any]] = []
+    calls: list[Any] = []
     kernel = {"__getitem__": lambda self, grid: lambda *positional, **named: calls.append(named)}
+    merge = {"__getitem__": lambda self, grid: lambda *positional, **named: calls.append(positional)}
     fake = SimpleNamespace(
-        paged_decode_kernel=type("Kernel", (), kernel)(), decode_split_merge_kernel=type("K", (), kernel)()
+        paged_decode_kernel=type("Kernel", (), kernel)(), decode_split_merge_kernel=type("K", (), merge)()
     )
     monkeypatch.setattr(package, "_triton_kernels", fake, raising=False)
+    return calls
+
+
+def test_tritons_buffers_hold_what_a_step_of_these_lengths_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = triton_calls(monkeypatch)
     knobs: dict[str, Any] = {"page_size": 16, "block": 64, "warps": 4, "stages": 3, "splits": "sglang"}
     problem = make_problem(lengths_workload("graph", window_left=40), "workload", "cpu", 7)
     prepared = triton_decode.prepare(problem, **knobs)

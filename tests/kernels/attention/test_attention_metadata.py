@@ -9,6 +9,8 @@ import pytest
 import torch
 
 from autotune_cli.kernels.attention.backends import _metadata as metadata
+from autotune_cli.kernels.attention.backends._refill import fill_tables
+from autotune_cli.kernels.attention.paging import PagedKV
 from autotune_cli.kernels.mla.backends._metadata import fill_block_table, fill_lengths
 
 CANARY = -7
@@ -74,6 +76,20 @@ def test_a_replay_writes_nothing_beyond_its_batch() -> None:
     out = ints([CANARY] * (LARGEST + 1))
     metadata.fill_indptr(out, lengths, BATCH)
     assert set(out[BATCH + 1 :].tolist()) == {CANARY}
+
+
+def test_a_table_is_refilled_in_place_and_no_further_than_its_longest_request() -> None:
+    """Put back: ``table.zero_()`` in ``fill_tables``."""
+    wide = torch.full((3, 9), CANARY, dtype=torch.int32)
+    lengths = ints([CANARY] * 3)
+    held = wide.data_ptr(), lengths.data_ptr()
+    tables = (ints([4, 5]), ints([6]), ints([1, 2, 3]))
+    some = torch.zeros(8, 16, 1, 4)
+    fill_tables(wide, lengths, PagedKV(16, some, some, tables, (17, 16, 40)))
+    assert wide[:, :3].tolist() == [[4, 5, 0], [6, 0, 0], [1, 2, 3]]
+    assert set(wide[:, 3:].flatten().tolist()) == {CANARY}
+    assert lengths.tolist() == [17, 16, 40]
+    assert (wide.data_ptr(), lengths.data_ptr()) == held
 
 
 def test_stale_rows_decide_nothing() -> None:

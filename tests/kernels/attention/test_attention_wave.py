@@ -16,7 +16,10 @@ import pytest
 import torch
 from attention_cases import workload
 
-from autotune_cli.kernels.attention.problem import cases, make_problem
+from autotune_cli.kernels.attention.backends import _metadata as metadata
+from autotune_cli.kernels.attention.problem import AttentionProblem, cases, make_problem
+from autotune_cli.kernels.attention.workload import AttentionWorkload
+from autotune_cli.kernels.base import LengthPoint
 from autotune_cli.kernels.engines import parse_baseline
 from autotune_cli.kernels.registry import REGISTRY, Device, Prepared
 from autotune_cli.tuning.plan import plan
@@ -156,10 +159,49 @@ def test_split_counts_are_right_straight_after_the_capture(
     assert counts[torch.tensor(lengths).argsort()].diff().min() >= 0
 
 
+def test_a_replay_counts_the_parts_of_its_own_lengths_where_the_capture_has_them(
+    compiled: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernels share a request out whatever the counts are, so no output shows them.
+
+    Put back: ``batch.fill()`` instead of ``plan()`` in the ``refill`` of ``wave_decode``.
+    """
+    from autotune_cli.kernels.attention.backends import wave_decode
+
+    held: list[torch.Tensor] = []
+    fill = wave_decode.fill_counts
+
+    def keep(problem: Any, batch: Any, counts: torch.Tensor, splits: int) -> None:
+        fill(problem, batch, counts, splits)
+        held.append(counts)
+
+    monkeypatch.setattr(wave_decode, "fill_counts", keep)
+    points = (LengthPoint(context=33), LengthPoint(context=2000))
+    fields = workload("attention.decode", mode="graph").model_dump() | {"context": 2000, "points": points}
+    made = make_problem(AttentionWorkload(**fields), "workload", "cpu", 7)
+    assert isinstance(made, AttentionProblem)
+    prepared = REGISTRY.get("wave.decode").prepare(made, splits=8)
+    assert isinstance(prepared, Prepared)
+    assert prepared.refill is not None
+    captured = held[-1].tolist()
+    prepared.refill(made.at(points[0]))
+    replayed = held[-1].tolist()
+    assert (len(held), held[0].data_ptr()) == (2, held[1].data_ptr())
+    lengths = torch.tensor(made.at(points[0]).lengths.kv, dtype=torch.int32)
+    wanted = torch.zeros_like(lengths)
+    metadata.fill_sglang_splits(
+        wanted, lengths, len(lengths), num_qo_heads=4, num_kv_heads=2, most=8, multiprocessors=304
+    )
+    assert replayed == wanted.tolist() != captured
+
+
 @pytest.mark.parametrize(
     ("device", "extra", "wanted"),
     [
         (H100, {}, "pip install wave-lang on a ROCm machine; this GPU is NVIDIA's"),
+        (Device("cpu", "a CPU"), {}, "needs an AMD GPU of gfx942 (there: pip install wave-lang), this is cpu"),
+        (Device("cuda", "AMD Instinct MI355X", (9, 5), 256), {}, "for gfx942 (MI300), this is gfx95"),
+        (Device("cuda", "AMD Radeon RX 7900 XTX", (11, 0), 96), {}, "for gfx942 (MI300), this is gfx110"),
         (MI300, {"window_left": 40}, "no window"),
         (MI300, {"sinks": True}, "no attention sinks"),
         (MI300, {"kv_dtype": "float8_e4m3fn"}, "not bfloat16 on float8_e4m3fn"),

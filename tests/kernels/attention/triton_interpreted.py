@@ -120,7 +120,8 @@ def main() -> None:
         *metadata((1, 3, 16, 31, 65), 16, None, 1),
         *metadata((5, 2000, 40), 1, 20, 2),
         *metadata(tuple(1 + 37 * number % 300 for number in range(300)), 16, 0, 3),
-        *metadata((4096,) * 9, 64, None, 4),
+        # Programs without splits decide: 8 parts for a batch of 13, 7 for buffers of 15.
+        *metadata((4096,) * 13, 64, None, 4),
         *metadata((1,), 64, 5, 5),
         *(extend(page_size) for page_size in (1, 16, 64)),
         extend(rows=64, block=32, num_qo_heads=8, num_kv_heads=1, head_dim=128),

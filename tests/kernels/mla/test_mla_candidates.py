@@ -6,6 +6,7 @@ The kernels themselves run in tests/gpu.
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from typing import Any
 
@@ -24,6 +25,7 @@ os.environ.setdefault("FLASHINFER_WORKSPACE_BASE", tempfile.mkdtemp(prefix="flas
 H100 = Device("cuda", "NVIDIA H100 80GB HBM3", (9, 0), 132)
 B200 = Device("cuda", "NVIDIA B200", (10, 0), 148)
 A100 = Device("cuda", "NVIDIA A100", (8, 0), 108)
+CPU = Device("cpu", "a CPU")
 NAMES = {
     "decode": ["flashinfer.mla", "sgl_kernel.fa3_mla", "sgl_kernel.flashmla", "sgl_kernel.cutlass_mla"],
     "extend": ["flashinfer.mla", "sgl_kernel.fa3_mla"],
@@ -272,3 +274,23 @@ def test_a_block_table_is_filled_in_place_and_no_further(longer: int) -> None:
     assert (table[3:] == -7).all()
     assert (lengths[3:] == -7).all()
     assert before == (table.data_ptr(), lengths.data_ptr())
+
+
+def test_what_a_backend_says_it_needs_is_what_it_takes() -> None:
+    """``needs`` is text, so nothing else holds it against ``unsupported``."""
+    shapes = [workload("decode"), workload("extend"), workload("prefill").model_copy(update={"context": 90})]
+    shapes.append(workload("sparse_decode").model_copy(update={"index_topk": 2048}))
+    told = [backend for backend in REGISTRY.all() if backend.needs and "mla" in backend.operations[0]]
+    assert len(told) == 7
+    for backend in told:
+        (shape,) = [shape for shape in shapes if shape.operation == backend.operations[0]]
+        gpus = {(major, minor) for major, minor in ((8, 0), (9, 0), (10, 0), (12, 0))}
+        taken = {
+            gpu
+            for gpu in gpus
+            for candidate in backend.candidates(shape, Device("cuda", "a GPU", gpu, 132))
+            if backend.why_unsupported(shape, Device("cuda", "a GPU", gpu, 132), candidate) is None
+        }
+        assert taken == {tuple(map(int, number.split("."))) for number in re.findall(r"\d+\.\d", backend.needs)}
+        (cpu,) = {backend.why_unsupported(shape, CPU, candidate) for candidate in backend.candidates(shape, CPU)}
+        assert cpu == f"needs {backend.needs}, this is cpu"

@@ -110,6 +110,63 @@ def test_the_tensors_of_a_capture_stay(libraries: Any) -> None:
     assert libraries.calls["get_scheduler_metadata"][-1]["max_seqlen_k"] == max(made.workload.lengths_at(17).kv)
 
 
+LAUNCHES = ("flash_attn_with_kvcache", "flash_mla_with_kvcache", "cutlass_mla_decode")
+
+
+@pytest.mark.parametrize(
+    ("device", "backend"),
+    [(GPUS[9], "sgl_kernel.fa3_mla"), (GPUS[9], "sgl_kernel.flashmla"), (GPUS[10], "sgl_kernel.cutlass_mla")],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_no_replay_moves_what_a_graph_holds(libraries: Any, device: Device, backend: str) -> None:
+    """Fault: a replay put another tensor in the place of one that the captured kernels read, be it only the second
+    replay. Put back: give ``arguments`` in a ``plan`` or ``refill`` of a backend a new tensor, in every call or one.
+    """
+    made = problem("graph")
+    for candidate in REGISTRY.get(backend).candidates(made.workload, device):
+        ready = REGISTRY.get(backend).prepare(made, **dict(candidate.knobs))
+        assert isinstance(ready, Prepared)
+        assert ready.refill is not None
+        assert ready.plan is not None
+        held: dict[str, int] = {}
+        for point in (None, POINTS[0], POINTS[2], POINTS[1], POINTS[0], None):
+            if point is None:
+                ready.plan()
+            else:
+                ready.refill(made.at(point))
+            libraries.calls.clear()
+            ready.run()
+            (call,) = (call for name in LAUNCHES for call in libraries.calls.get(name, ()))
+            places = {name: value.data_ptr() for name, value in call.items() if isinstance(value, torch.Tensor)}
+            held = held or places
+            assert places == held, (candidate.key, point)
+
+
+def test_no_replay_makes_another_wrapper_of_flashinfer(libraries: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put back: make a new wrapper in the ``refill`` of ``flashinfer_mla``."""
+    import flashinfer.mla
+
+    kind: Any = flashinfer.mla.BatchMLAPagedAttentionWrapper
+    wrappers: list[Any] = []
+
+    def wrapper(**named: Any) -> Any:
+        wrappers.append(kind(**named))
+        return wrappers[-1]
+
+    monkeypatch.setattr(flashinfer.mla, "BatchMLAPagedAttentionWrapper", wrapper)
+    made = problem("graph")
+    for candidate in REGISTRY.get("flashinfer.mla").candidates(made.workload, GPUS[9]):
+        wrappers.clear()
+        ready = REGISTRY.get("flashinfer.mla").prepare(made, **dict(candidate.knobs))
+        assert isinstance(ready, Prepared)
+        assert ready.refill is not None
+        place = ready.run().data_ptr()
+        for point in POINTS:
+            ready.refill(made.at(point))
+            assert ready.run().data_ptr() == place
+        assert len(wrappers) == 1
+
+
 def test_at_shorter_lengths_the_first_tokens_count_in_the_same_pages() -> None:
     made = problem(kv_dtype="float8_e4m3fn")
     other = made.at(POINTS[0])

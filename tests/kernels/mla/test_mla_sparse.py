@@ -4,6 +4,7 @@ are none.
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import mla_emulator
@@ -116,6 +117,22 @@ def test_every_candidate(library: str, heads: int, dtypes: dict[str, Any], monke
             assert verdict.ok, (candidate.key, case, verdict.message)
 
 
+def select_anew(problem: SelectedProblem, seed: int) -> None:
+    """Another selection, in the tensors of the first one."""
+    other = make_problem(problem.workload, "edges", "cpu", seed)
+    assert isinstance(other, SelectedProblem)
+    problem.selected.copy_(other.selected)
+    fresh = copy.copy(problem)
+    fresh._slots = {}
+    problem.slots(1).copy_(fresh.slots(1))
+    problem.__dict__.pop("reference", None)
+
+
+def addresses(call: dict[str, Any]) -> dict[str, int]:
+    """Where the tensors of a launch lie."""
+    return {name: value.data_ptr() for name, value in call.items() if isinstance(value, torch.Tensor)}
+
+
 @pytest.mark.parametrize("name", ["fa3_mla_sparse", "flashmla_sparse"])
 def test_a_slot_that_is_none_is_never_read(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Fault: a -1 between the selected slots was read, as the kernel takes the first ``min(length, topk)`` of a row
@@ -136,13 +153,15 @@ def test_a_slot_that_is_none_is_never_read(name: str, monkeypatch: pytest.Monkey
     assert counts.tolist() == (problem.selected >= 0).sum(1).tolist()
     for row, count in zip(table, counts.tolist(), strict=True):
         assert (row[:count] > 0).all()
-    # Another step's selection goes into the same tensors.
-    held = (table.data_ptr(), counts.data_ptr())
-    problem.slots(1).copy_(problem.slots(1).flip(1))
+    # Further steps' selections go into the tensors that the captured kernel reads.
+    held = addresses(call)
     assert prepared.plan is not None
-    prepared.plan()
-    assert problem.check(prepared.run()).ok
-    assert (table.data_ptr(), counts.data_ptr()) == held
+    for seed in (8, 9, 10):
+        select_anew(problem, seed)
+        assert not problem.check(prepared.run()).ok
+        prepared.plan()
+        assert problem.check(prepared.run()).ok
+        assert addresses(emulator.calls["flash_attn_with_kvcache" if knobs else "flash_mla_sparse_fwd"][-1]) == held
 
 
 def test_the_table_is_filled_in_place_no_further_and_without_waiting() -> None:

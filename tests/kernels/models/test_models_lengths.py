@@ -72,6 +72,16 @@ def test_a_server_captures_for_the_longest_request_of_the_file(tmp_path: Path) -
     assert eager.served_context is None
 
 
+@pytest.mark.parametrize(("longest", "told"), [(131072, False), (131073, True)])
+def test_a_length_that_the_model_has_no_positions_for_is_told(tmp_path: Path, longest: int, told: bool) -> None:
+    """A server refuses such a request, unless its context was set longer: the file may be another model's."""
+    path = tmp_path / "served"
+    path.write_text(f"1000\n{longest}\n")
+    notes = build_suite("llama-3.1-8b", "cuda", operations="decode", lengths=path).notes
+    said = f"the longest of these lengths, {longest}, is beyond the model's 131072 positions"
+    assert (said in notes) == told
+
+
 def test_many_lengths_are_a_few_of_equal_shares() -> None:
     """Equal middles are one point with more weight."""
     assert [(p.context, p.weight) for p in quantile_points([9] * 6 + [1, 2, 3, 4, 5])] == [(2, 1), (4, 1), (9, 3)]
