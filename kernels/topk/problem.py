@@ -151,14 +151,14 @@ class TopkProblem:
 
 
 def cases(workload: AnyWorkload) -> tuple[str, ...]:
-    """Captured scores, if there are any, the workload's distributions, and ``lengths`` where lengths differ; the first
-    is timed.
+    """Captured scores, if there are any, the workload's distributions, and ``lengths`` where only the GPU knows the
+    rows' lengths, which in a server's batch are any; the first is timed.
     """
     topk = _topk(workload)
     if topk.operation == "topk.indexer":
-        return (COMPUTED_CASE, *((LENGTHS_CASE,) if topk.spread == "uneven" else ()))
+        return (COMPUTED_CASE, LENGTHS_CASE)
     first = () if topk.captured is None else (CAPTURED_CASE,)
-    last = (LENGTHS_CASE,) if topk.spread == "uneven" else ()
+    last = () if _is_full(topk) else (LENGTHS_CASE,)
     return (*first, *topk.distributions, *last)
 
 
