@@ -51,8 +51,9 @@ def _with_line(kind: type[AutotuneError], *args: object) -> AutotuneError:
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """``; did you mean 'x'?`` for the closest known name, or the empty string."""
-    match = difflib.get_close_matches(name.lower(), list(known), n=1, cutoff=0.4)
-    return f"; did you mean {match[0]!r}?" if match else ""
+    lowered = {each.lower(): each for each in known}
+    match = difflib.get_close_matches(name.lower(), list(lowered), n=1, cutoff=0.4)
+    return f"; did you mean {lowered[match[0]]!r}?" if match else ""
 
 
 class BadField(AutotuneError):
