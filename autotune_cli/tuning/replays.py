@@ -2,7 +2,8 @@
 
 A server captures a kernel once, at some lengths, and refills the kernel's inputs in place before each replay. What a
 candidate or its library decided on the host while it was captured then holds for lengths that it never saw. What is not
-captured may know the lengths, yet no more: what it made of the inputs before it was launched would be left out of its time.
+captured may know the lengths, yet no more: what it made of the inputs before it was launched would be left out of its
+time.
 """
 
 from __future__ import annotations

@@ -16,8 +16,8 @@ import torch
 
 from autotune_cli.kernels import register
 
-# Calls of a top-k's launch while it is vetted: two to check it, two more on other inputs in the same tensors; then one to
-# see its kernels, four for its rough time.
+# Calls of a top-k's launch while it is vetted: two to check it, two more on other inputs in the same tensors; then one
+# to see its kernels, four for its rough time.
 CHECKING_CALLS = 4
 VETTING_CALLS = CHECKING_CALLS + 5
 # Of the parent's clock (clocks.py), which leaps over its time limit for each byte that is written here.

@@ -50,6 +50,8 @@ struct Block {
   static constexpr int kFewChunks = 8;
   // Is the next chunk on its way while one is looked at? Where few other warps are there to fill the time.
   static constexpr bool kAhead = kThreads == 1024;
+  // Are keys first counted by digits that suit likely scores? Where no sample tells as much.
+  static constexpr bool kSpread = Keys<Score>::kHasSpread && kResident && kValues == 8;
   static_assert(kValues <= 32 && kValues % kPerLoad == 0 && kBinsEach % 2 == 0, "");
 
   Shared& shared;

@@ -234,6 +234,58 @@ __device__ __forceinline__ bool search_sampled(Block& block, const Buffers& buff
   return false;
 }
 
+// The digit of the needed-th largest key by the counts of all blocks, which all have been grouped and synchronised.
+template <typename Block>
+__device__ __forceinline__ Found found_by_all(Block& block, const uint32_t* counts, const uint32_t* groups,
+                                              uint32_t needed) {
+  if (block.blocks == 1) return block.pick(counts, groups, 1, [&](uint32_t) { return needed; });
+  if (block.warp == 0) {
+    const Found found = block.pick(counts, groups, block.blocks, [&](uint32_t) { return needed; });
+    if (block.lane == 0) block.shared.found = found;
+  }
+  __syncthreads();
+  return block.shared.found;
+}
+
+// By the digits of all keys whose bins are narrow where scores are likely to be: then few keys are left. False: too many
+// are; everything is as it was before.
+template <typename Block>
+__device__ __forceinline__ bool search_spread(Block& block, const Buffers& buffers, uint32_t k, Collected& mine,
+                                              Threshold& threshold) {
+  using Of = Keys<typename Block::Score>;
+  Shared& shared = block.shared;
+  block.each_chunk([&](int) {
+#pragma unroll
+    for (int value = 0; value < Block::kValues; ++value) {
+      atomicAdd(shared.counts[0] + Of::spread(block.keys[value]), 1u);
+    }
+  });
+  __syncthreads();
+  block.group(shared.counts[0], shared.groups[0]);
+  block.sync();
+  const Found found = found_by_all(block, shared.counts[0], shared.groups[0], k);
+  const uint32_t needed = k - found.above;
+  const uint32_t low = Of::least_of_spread(found.digit), high = Of::least_of_spread(found.digit + 1) - 1;
+  if (found.inside == needed) {
+    threshold = {low - 1, 0, 0};
+    return true;
+  }
+  if (found.inside > buffers.most) {
+    block.sync();  // nobody reads the counts any more
+    block.clear(shared.counts[0]);
+    __syncthreads();
+    return false;
+  }
+  collect(block, low, high, buffers, mine);
+  if (threadIdx.x == 0) shared.bound = 0;
+  block.sync();
+  mine.done = true;
+  uint32_t bound = 0, top;
+  const uint32_t count = gather(block, buffers, mine, bound, top);
+  refine(block, buffers, count, low, 32 - __clz(high - low), needed, 1, threshold);
+  return true;
+}
+
 // By the digits of all keys.
 template <typename Block>
 __device__ __forceinline__ Threshold search_all(Block& block, const Buffers& buffers, uint32_t k, Collected& mine) {
@@ -255,17 +307,7 @@ __device__ __forceinline__ Threshold search_all(Block& block, const Buffers& buf
     __syncthreads();
     block.group(counts, groups);
     block.sync();
-    Found found;
-    if (block.blocks == 1) {
-      found = block.pick(counts, groups, 1, [&](uint32_t) { return needed; });
-    } else {
-      if (block.warp == 0) {
-        found = block.pick(counts, groups, block.blocks, [&](uint32_t) { return needed; });
-        if (block.lane == 0) shared.found = found;
-      }
-      __syncthreads();
-      found = shared.found;
-    }
+    const Found found = found_by_all(block, counts, groups, needed);
     // All blocks have read the counts of the level before; the next one takes their place.
     if (level > 0) block.clear(shared.counts[(level + 1) & 1]);
     prefix = (prefix << bits) | found.digit;
@@ -301,6 +343,7 @@ template <typename Block>
 __device__ __forceinline__ Threshold search(Block& block, const Buffers& buffers, uint32_t k, Collected& mine) {
   Threshold threshold;
   if (may_sample(block, k) && search_sampled(block, buffers, k, mine, threshold)) return threshold;
+  if (Block::kSpread && search_spread(block, buffers, k, mine, threshold)) return threshold;
   return search_all(block, buffers, k, mine);
 }
 
