@@ -59,8 +59,9 @@ _LONGEST_NAME = 200
 
 def nearest(name: str, known: Iterable[str], most: int = 1) -> str:
     """``; did you mean 'x'?`` for the closest known names, or the empty string."""
-    matches = [repr(match) for match in difflib.get_close_matches(name.lower(), list(known), n=most, cutoff=0.4)]
-    *others, last = matches or [""]
+    lowered = {each.lower(): each for each in known}
+    matches = difflib.get_close_matches(name.lower(), list(lowered), n=most, cutoff=0.4)
+    *others, last = [repr(lowered[match]) for match in matches] or [""]
     listed = f"{', '.join(others)} or {last}" if others else last
     return f"; did you mean {listed}?" if listed else ""
 

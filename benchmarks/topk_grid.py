@@ -1,14 +1,17 @@
-"""Our top-k beside every other that is installed, on two grids: the tables of docs/benchmarks-topk.md.
+"""Our top-k beside every other that is installed, on grids: the tables of docs/benchmarks-topk.md.
 
-    python benchmarks/topk_grid.py            # both grids; needs a GPU
+    python benchmarks/topk_grid.py            # the next two; needs a GPU
     python benchmarks/topk_grid.py aim        # topk.select, rows 1 to 1024 x width 4096 to 262144 x k 512 and 2048
     python benchmarks/topk_grid.py sglang     # topk.paged, the grid of SGLang's pull request 33237
+    python benchmarks/topk_grid.py jit        # topk.paged and topk.ragged beside SGLang's JIT kernel; needs sglang
 
 Kernel time by CUPTI on normal scores, cold L2, eager. Of each cell all candidates are timed roughly, then the quickest
 three of ours and of the others in interleaved rounds; a time is the median of the rounds' medians. Another's counts
 where it was right on the cell's scores and on all kinds of scores at 16 x 65536; what was quicker and isn't right is
 named beside it. Candidates that promise an order of the output or among equal scores are left out, but for ours, which
-always do. The floor is that of ``autotune tune``: bytes over the measured memory bandwidth.
+always do. The floor is that of ``autotune tune``: bytes over the measured memory bandwidth. Of the grid ``jit``
+another's time counts where it was right on the cell's scores; lines below the table say on which kinds it is wrong, as
+that depends on the shape.
 """
 
 from __future__ import annotations
@@ -53,11 +56,22 @@ def sglang() -> Iterator[TopkWorkload]:
         yield _paged(rows, width, k, page)
 
 
+def jit() -> Iterator[TopkWorkload]:
+    """Decode steps over pages of 64 keys, which SGLang has for DeepSeek sparse attention, and an extend's rows."""
+    shapes = list(itertools.product((512, 2048), (8192, 65536, 262144), (1, 8, 16, 64, 256)))
+    for k, width, rows in shapes:
+        yield _paged(rows, width, k, 64)
+    for k, width, rows in shapes:
+        yield TopkWorkload(operation="topk.ragged", rows=rows, width=width, k=k, mode="eager")
+
+
 def _paged(rows: int, width: int, k: int, page: int) -> TopkWorkload:
     return TopkWorkload(operation="topk.paged", rows=rows, width=width, k=k, mode="eager", page_size=page)
 
 
-GRIDS = {"aim": aim, "sglang": sglang}
+GRIDS = {"aim": aim, "sglang": sglang, "jit": jit}
+# Grids on which ours meets a part of the others: how the names of their backends begin.
+ONLY = {"jit": "sglang.topk_transform"}
 
 
 @dataclass
@@ -67,6 +81,8 @@ class Bench:
     device: Device
     environment: Environment
     timer: Timer
+    only: str = ""
+    """How the names of the others begin."""
     wrong: dict[tuple[str, Candidate], list[str]] = field(default_factory=dict)
     """By operation and candidate."""
 
@@ -74,21 +90,37 @@ class Bench:
         return [
             candidate
             for backend in REGISTRY.of(workload.operation)
+            if backend.name == OURS or backend.name.startswith(self.only)
             if backend.missing() is None
             for candidate in backend.candidates(workload, self.device)
             if backend.why_unsupported(workload, self.device, candidate) is None and _promises_nothing(candidate)
         ]
 
+    def build(self, workload: TopkWorkload) -> None:
+        """Compile what the workload's candidates run."""
+        for candidate in self.candidates(workload):
+            build = REGISTRY.get(candidate.backend).build
+            if build is not None:
+                build(workload, **dict(candidate.knobs))
+
     def check(self, workload: TopkWorkload) -> None:
         """Note which candidates are wrong on which kinds of scores."""
+        for candidate, kinds in self.wrong_on(workload, self.candidates(workload)).items():
+            self.wrong.setdefault((workload.operation, candidate), []).extend(kinds)
+
+    def wrong_on(self, workload: TopkWorkload, candidates: Iterable[Candidate]) -> dict[Candidate, list[str]]:
+        """On which kinds of scores each candidate is wrong; those that are right on all are left out."""
         from autotune_cli.kernels.topk.problem import make_problem
         from autotune_cli.worker.launching import prepare
 
+        found: dict[Candidate, list[str]] = {}
+        chosen = list(candidates)
         for kind in ALL_DISTRIBUTIONS:
             problem = make_problem(workload.model_copy(update={"distributions": (kind,)}), kind, "cuda", 1)
-            for candidate in self.candidates(workload):
+            for candidate in chosen:
                 if not problem.check(prepare(candidate, problem, captured=False).run()).ok:
-                    self.wrong.setdefault((workload.operation, candidate), []).append(kind)
+                    found.setdefault(candidate, []).append(kind)
+        return found
 
     def measure(self, workload: TopkWorkload) -> tuple[dict[Candidate, float], set[Candidate]]:
         """Times in microseconds of the quickest, and which candidates were wrong on what was timed."""
@@ -166,7 +198,7 @@ def _ratio(above: float | None, below: float | None) -> str:
 
 def main(arguments: list[str]) -> int:
     """The command line of the docstring above."""
-    names = arguments or list(GRIDS)
+    names = arguments or [name for name in GRIDS if name not in ONLY]
     if not set(names) <= set(GRIDS):
         print(__doc__, file=sys.stderr)
         return 2
@@ -184,25 +216,51 @@ def main(arguments: list[str]) -> int:
     device = device_of(environment)
     ceilings = measure_ceilings(device, "cupti", gpu)
     environment = environment.model_copy(update=ceilings.model_dump())
-    bench = Bench(device, environment, make_timer("cupti", "cuda"))
-    rows, width, k = CHECKED
+    timer = make_timer("cupti", "cuda")
     for name in names:
         begin = time.monotonic()
-        first = next(GRIDS[name]())
-        checked = first.model_copy(update={"rows": rows, "width": width, "k": k})
-        for candidate in bench.candidates(checked):
-            build = REGISTRY.get(candidate.backend).build
-            if build is not None:
-                build(checked, **dict(candidate.knobs))
-        bench.check(checked)
-        print(f"\n## {name}: {first.operation}, {environment.device}, torch {torch.__version__}\n")
-        for line in table(bench, GRIDS[name]()):
+        bench = Bench(device, environment, timer, ONLY.get(name, ""))
+        workloads = list(GRIDS[name]())
+        # Of each operation the first shape: what is compiled for it serves all.
+        firsts = list({workload.operation: workload for workload in workloads}.values())
+        if name in ONLY and not any(not _is_ours(each) for first in firsts for each in bench.candidates(first)):
+            print(f"{name}: no candidate of {ONLY[name]} here, so there is nothing to compare", file=sys.stderr)
+            return 4
+        for first in firsts:
+            bench.build(first)
+            if name not in ONLY:
+                bench.check(_checked(first))
+        operations = " and ".join(first.operation for first in firsts)
+        print(f"\n## {name}: {operations}, {environment.device}, torch {torch.__version__}\n")
+        for line in table(bench, workloads):
             print(line, flush=True)
-        for (operation, candidate), kinds in bench.wrong.items():
-            if operation == first.operation:
-                print(f"\nWrong at {checked.shape}: {candidate.label} on {', '.join(kinds)}.")
+        for line in wrongs(bench, firsts) if name not in ONLY else wrongs_by_shape(bench, workloads):
+            print(f"\n{line}", flush=True)
         print(f"\n{time.monotonic() - begin:.0f} s.")
     return 0
+
+
+def _checked(workload: TopkWorkload) -> TopkWorkload:
+    rows, width, k = CHECKED
+    return workload.model_copy(update={"rows": rows, "width": width, "k": k})
+
+
+def wrongs(bench: Bench, workloads: Iterable[TopkWorkload]) -> Iterator[str]:
+    """A sentence for each candidate that is wrong on some kind of scores at the shape that is checked."""
+    for workload in workloads:
+        for (operation, candidate), kinds in bench.wrong.items():
+            if operation == workload.operation:
+                yield f"Wrong at {_checked(workload).shape}: {candidate.label} on {', '.join(kinds)}."
+
+
+def wrongs_by_shape(bench: Bench, workloads: Iterable[TopkWorkload]) -> Iterator[str]:
+    """A sentence for each shape of k 2048 with the others that are wrong there."""
+    for workload in workloads:
+        if workload.k != CHECKED[2]:
+            continue
+        others = [candidate for candidate in bench.candidates(workload) if not _is_ours(candidate)]
+        for candidate, kinds in bench.wrong_on(workload, others).items():
+            yield f"Wrong at {workload.shape}: {candidate.label} on {', '.join(kinds)}."
 
 
 if __name__ == "__main__":

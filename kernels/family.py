@@ -127,10 +127,12 @@ class TiesProblem(Problem, Protocol):
 
 
 class ReplayedProblem(Problem, Protocol):
-    """A problem whose inputs a server refills in place before it replays a captured kernel."""
+    """A problem whose inputs may be refilled in place, as a server does before it replays a captured kernel."""
 
-    def other_batch(self) -> Problem:
-        """Another batch of the same shape, other lengths among it: the same names of inputs, each as large."""
+    def other_batch(self, *, same_lengths: bool = False) -> Problem:
+        """Another batch of the same shape, unless told otherwise with other lengths: the same names of inputs, each as
+        large.
+        """
         ...
 
 

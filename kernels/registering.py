@@ -80,6 +80,19 @@ def checked_texts(backend: str, argument: str, values: Any) -> tuple[str, ...]:
     return listed
 
 
+def checked_values(backend: str, argument: str, values: Any) -> Mapping[str, Any]:
+    """Values by the names of knobs, such as ``promises``.
+
+    Raises:
+        ValueError: no mapping of names.
+    """
+    if values is None:
+        return {}
+    if not isinstance(values, Mapping) or not all(isinstance(name, str) for name in values):
+        raise ValueError(f"backend {backend}: {argument}={_short(values)} is no mapping of knobs to values")
+    return dict(values)
+
+
 def checked_devices(backend: str, values: Any) -> tuple[str, ...]:
     """As :func:`checked_texts`, of known kinds of devices."""
     devices = checked_texts(backend, "devices", values)

@@ -25,6 +25,7 @@ from autotune_cli.kernels.registering import (
     checked_operations,
     checked_reason,
     checked_texts,
+    checked_values,
     yielded_knobs,
 )
 from autotune_cli.kernels.workload import OPERATIONS, AnyWorkload, family_names
@@ -73,6 +74,9 @@ class Backend:
         build: ``(workload, **knobs)``: compiles what the candidate needs, outside its time limit, when its turn comes.
         launch_knobs: knobs that only decide which kernels run with how many blocks. Candidates that differ in nothing
             else and fire the same kernels with the same launch shape are one candidate.
+        promises: knobs that make the kernel keep more than being right, such as an order of its output, each with the
+            value without a promise. Another value costs time, so such candidates are tuned only where something is
+            required, all are measured, or a baseline or the user names them.
         forget: drops buffers that the library keeps between calls. Called while nothing of the backend is prepared,
             so that they come to lie elsewhere: times depend on where.
         modules: ``(workload, **knobs)`` to the :class:`~autotune_cli.kernels.modules.Module` objects that the candidate
@@ -102,6 +106,7 @@ class Backend:
         unsupported: WhyNot | None = None,
         build: Callable[..., None] | None = None,
         launch_knobs: Iterable[str] = (),
+        promises: Mapping[str, Knob] | None = None,
         forget: Callable[[], None] | None = None,
         modules: Callable[..., Iterable[Module]] | None = None,
         needs: str = "",
@@ -111,6 +116,7 @@ class Backend:
         self.knobs = checked_knobs(name, knobs)
         self.requires = checked_texts(name, "requires", requires)
         self.launch_knobs = checked_texts(name, "launch_knobs", launch_knobs)
+        self.promises = checked_values(name, "promises", promises)
         self.devices = checked_devices(name, devices)
         if build is not None and modules is not None:
             raise ValueError(f"{name}: modules are built one by one, so there is no build besides")
@@ -133,6 +139,11 @@ class Backend:
     def missing(self) -> str | None:
         """The first module or function of ``requires`` that can't be found, or None."""
         return next((module for module in self.requires if not _is_installed(module)), None)
+
+    def promises_more(self, candidate: Candidate) -> bool:
+        """Does one of its knobs ask for a promise?"""
+        knobs = dict(candidate.knobs)
+        return any(knobs.get(name, without) != without for name, without in self.promises.items())
 
     def why_unsupported(self, workload: AnyWorkload, device: Device, candidate: Candidate) -> str | None:
         if device.kind not in self.devices:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
+from autotune_cli.commands.baselines import chosen_baselines
 from autotune_cli.commands.devices import DeviceKind, choose_device, visible_gpus
 from autotune_cli.commands.options.tune import TuneOptions
 from autotune_cli.commands.printing import write_result
-from autotune_cli.commands.tune_request import chosen_suite, say_note
+from autotune_cli.commands.tune_request import chosen_suite, required_properties, say_note
 from autotune_cli.render.console import Console
 from autotune_cli.render.suite_formats import SuiteView
 
@@ -22,6 +25,9 @@ def dry_run(options: TuneOptions, format_name: str, errors: Console) -> None:
     gpus: tuple[str | None, ...]
     kind, gpus = ("cuda", (None,)) if is_elsewhere else choose_device(options.device, options.gpus)
     chosen = chosen_suite(options, kind, gpus[0])
+    # Refused here as they are when it is meant.
+    required_properties(options, chosen.suite.workloads)
+    chosen_baselines(options.engine, options.baseline, kind, os.environ)
     for note in chosen.notes:
         say_note(errors, note)
     found = chosen.served

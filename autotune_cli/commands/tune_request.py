@@ -86,7 +86,7 @@ def tune_request(options: TuneOptions, errors: Console) -> tuple[Request, str | 
         baselines=held,
         model_type=suite.model_type,
         focus=_focus(options, name, use_cache, [workload.key for workload in suite.workloads]),
-        required=_required(options, suite.workloads),
+        required=required_properties(options, suite.workloads),
         page_sizes=options.page_size or (),
         timeout_s=options.timeout,
         budget_s=options.budget,
@@ -204,7 +204,7 @@ def _focus(options: TuneOptions, name: str, use_cache: bool, workloads: list[str
     return focus_on(wanted, options.root, name, workloads)
 
 
-def _required(options: TuneOptions, workloads: Sequence[AnyWorkload]) -> tuple[Property, ...]:
+def required_properties(options: TuneOptions, workloads: Sequence[AnyWorkload]) -> tuple[Property, ...]:
     """What a kernel must be shown to keep.
 
     Raises:

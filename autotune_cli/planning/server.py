@@ -136,7 +136,7 @@ class Server(Frozen):
     def operations(self, knob: KnobRow) -> tuple[str, ...]:
         """Those that a knob concerns; empty: all."""
         engine = self.table
-        return engine.variables[knob.variable] if knob.variable else engine.options[knob.option].operations
+        return engine.variables[knob.variable].operations if knob.variable else engine.options[knob.option].operations
 
 
 @cache

@@ -76,16 +76,16 @@ class Cases:
             getattr(problem, "reference", None)
             for point in self.points if case == self.timed else ():
                 getattr(self.at(point, problem), "reference", None)
-            if case == self.timed and problem.graph and hasattr(problem, "other_batch"):
-                self._other = cast(ReplayedProblem, problem).other_batch()
+            if case == self.timed and hasattr(problem, "other_batch"):
+                self._other = cast(ReplayedProblem, problem).other_batch(same_lengths=not problem.graph)
             self._guards[case] = InputGuard(problem)
             self._problems[case] = problem
         return self._problems[case]
 
     @property
     def other(self) -> Problem | None:
-        """Another batch of the timed case's shape, for what was captured to be replayed on; made with that case. None:
-        nothing is captured, or the family refills no inputs in place.
+        """Another batch of the timed case's shape, for what was captured to be replayed on, or launched on again; made
+        with that case, of its lengths unless something is captured. None: the family refills no inputs in place.
         """
         return self._other
 

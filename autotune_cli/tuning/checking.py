@@ -30,8 +30,8 @@ class Checker:
         self._replays = Replays(cases, launches, phases)
 
     def check_all(self, candidate: Candidate, launch: Launchable) -> tuple[CaseEvidence, ...]:
-        """The evidence of every case; ``launch`` is the candidate on the timed one. What is captured and right is
-        replayed on another batch as well.
+        """The evidence of every case; ``launch`` is the candidate on the timed one. What is right there runs on another
+        batch in the same tensors as well.
         """
         evidence = self.check_timed(launch)
         if all(case.ok for case in evidence):

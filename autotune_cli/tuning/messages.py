@@ -40,6 +40,9 @@ class Planned:
     status: Status | None = None
     reason: str | None = None
     fix: str | None = None
+    promises: bool = False
+    """Does it keep more than being right, for which it takes longer? See ``promises`` of
+    :func:`autotune_cli.kernels.registry.register`."""
 
 
 @dataclass(frozen=True)

@@ -99,13 +99,14 @@ def _planned(
     backend: Backend, candidate: Candidate, workload: AnyWorkload, device: Device, missing: str | None
 ) -> Planned:
     _check_knobs(candidate)
+    promises = backend.promises_more(candidate)
     reason = backend.why_unsupported(workload, device, candidate)
     if reason is not None:
-        return Planned(candidate, False, "unsupported", reason)
+        return Planned(candidate, False, "unsupported", reason, promises=promises)
     if missing is not None:
         fix = backend.install or f"pip install {missing}"
-        return Planned(candidate, False, "unavailable", f"{missing} is not installed", fix)
-    return Planned(candidate)
+        return Planned(candidate, False, "unavailable", f"{missing} is not installed", fix, promises)
+    return Planned(candidate, promises=promises)
 
 
 def _check_knobs(candidate: Candidate) -> None:

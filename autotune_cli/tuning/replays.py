@@ -1,7 +1,9 @@
-"""Is a captured candidate right on other batches than the one that it was captured on? In the worker process.
+"""Is a candidate right on other batches than the one that it was prepared or captured on? In the worker process.
 
 A server captures a kernel once, at some lengths, and refills the kernel's inputs in place before each replay. What a
-candidate or its library decided on the host while it was captured then holds for lengths that it never saw.
+candidate or its library decided on the host while it was captured then holds for lengths that it never saw. What is not
+captured may know the lengths, yet no more: what it made of the inputs before it was launched would be left out of its
+time.
 """
 
 from __future__ import annotations
@@ -23,10 +25,19 @@ REPLAY = "replay"
 """The case in which what was captured on the timed batch is replayed on another one."""
 CAPTURE = "capture"
 """The case in which what was captured on another batch is replayed on the timed one."""
+REFILLED = "refilled"
+"""The case in which what was prepared on the timed batch is launched on another one of its lengths."""
+_SAYS = {
+    REPLAY: "not graph safe: replayed on another batch of its shape, ",
+    CAPTURE: "not graph safe: replayed on another batch of its shape, ",
+    REFILLED: "it reads inputs before it is launched: with others in the same tensors, ",
+}
 
 
 class Replays:
-    """Judges replays, both ways: each batch is longer than the other in some of its rows."""
+    """Judges replays, both ways: each batch is longer than the other in some of its rows. What isn't captured is
+    launched once more.
+    """
 
     def __init__(self, cases: Cases, launches: Launches, phases: PhaseReporter) -> None:
         self._cases = cases
@@ -34,14 +45,20 @@ class Replays:
         self._phases = phases
 
     def check(self, candidate: Candidate, launch: Launchable) -> tuple[CaseEvidence, ...]:
-        """The evidence of both cases; none where nothing is captured, or the problem knows of no other batch.
+        """The evidence of both cases, or of the one; none where the problem knows of no other batch.
 
         Args:
-            launch: the candidate, captured on the timed case.
+            launch: the candidate on the timed case, captured where the workload says graph.
         """
         own, other = self._cases.problem(self._cases.timed), self._cases.other
         if other is None:
             return ()
+        if not own.graph:
+            with _holding(own, other):
+                refilled = self._judged(REFILLED, launch, other)
+            if launch.plan is not None:
+                launch.plan()
+            return (refilled,)
         with _holding(own, other):
             replayed = self._judged(REPLAY, launch, other)
             elsewhere = self._launches.anew(candidate)
@@ -58,7 +75,7 @@ class Replays:
         self._phases.synchronize()
         with self._phases.aside():
             verdict = problem.check(output)
-        message = "" if verdict.ok else f"not graph safe: replayed on another batch of its shape, {verdict.message}"
+        message = "" if verdict.ok else f"{_SAYS[case]}{verdict.message}"
         return CaseEvidence(
             case=case, ok=verdict.ok, measure=verdict.measure, error=verdict.error, limit=verdict.limit, message=message
         )

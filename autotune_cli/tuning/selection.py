@@ -102,10 +102,13 @@ def to_build(
 
 
 def _narrow(request: Request, plan: PlannedWorkload) -> PlannedWorkload:
-    """Only the backends, page sizes and focus that were asked for. Baselines stay: the rest is held to them."""
+    """Only the backends, page sizes and focus that were asked for, and of candidates that promise more than being right
+    those that somebody asked for. Baselines stay: the rest is held to them.
+    """
     focus = request.focus
     rival = focus.rivals.get(plan.workload.key) if focus is not None else None
     held = {baseline.candidate for baseline in plan.baselines}
+    with_promises = bool(request.required or request.backends or focus or request.policy.exhaustive)
 
     def wanted(backend: str, key: str, page: object) -> bool:
         if focus is not None and key != rival and not focus.has(backend, key):
@@ -117,6 +120,8 @@ def _narrow(request: Request, plan: PlannedWorkload) -> PlannedWorkload:
     kept = []
     for entry in plan.candidates:
         candidate = entry.candidate
+        if entry.promises and not with_promises and candidate.key not in held:
+            continue
         if candidate.key in held or wanted(candidate.backend, candidate.key, dict(candidate.knobs).get("page_size")):
             kept.append(entry)
     return replace(plan, candidates=tuple(kept))

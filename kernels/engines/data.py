@@ -21,6 +21,8 @@ from autotune_cli.kernels.base import Frozen, Mode
 from autotune_cli.kernels.engines.situation import Situation
 
 _FOLDER = Path(__file__).parent
+_TRUE, _FALSE = ("true", "1", "yes", "y"), ("false", "0", "no", "n")
+_EMPTY = "''"
 
 
 class RowConditions(Frozen):
@@ -52,7 +54,7 @@ class RowConditions(Frozen):
     options: dict[str, tuple[str, ...]] = Field({})
     """Any of the values; an option that isn't given has the value of the file's ``options``."""
     variables: dict[str, tuple[str, ...]] = Field({})
-    """Any of the values, in any case; ``""``: not set."""
+    """Any of the values, as :meth:`Variable.read` gives them; ``""``: not set."""
 
     def hold(self, situation: Situation, version: str | None, defaults: Mapping[str, str]) -> bool:
         """Do all of them hold? An unknown version is taken for the newest, which every bound from below admits."""
@@ -121,6 +123,32 @@ class Option(Frozen):
     """Does its value name the backend, past the table (``--attention-backend``)?"""
 
 
+class Variable(Frozen):
+    """An environment variable of the server that changes which kernel runs."""
+
+    operations: tuple[str, ...]
+    """Operations that it concerns."""
+    switch: bool | None = None
+    """A truth value, and what it is unless the variable says otherwise; None: any text."""
+    older_name: str = ""
+    """Of the same variable, which counts where this one isn't set."""
+    older_versions: str = ""
+    """Of the engine, in which the older name is read."""
+
+    def read(self, text: str | None) -> str:
+        """As the engine reads it: ``true`` or ``false`` of a switch; else the text in lower case, ``""`` where it is
+        not set and ``''`` (two marks) where it is empty.
+
+        Source: SGLang's ``environ.py``, ``EnvBool.parse`` and ``EnvField.get``, which takes a switch's default for any
+        other text, with a warning; blanks are not taken off.
+        """
+        text = None if text is None else text.lower()
+        if self.switch is None:
+            return "" if text is None else text or _EMPTY
+        told = True if text in _TRUE else False if text in _FALSE else self.switch
+        return "true" if told else "false"
+
+
 class Engine(Frozen):
     """An engine's table."""
 
@@ -133,8 +161,8 @@ class Engine(Frozen):
     read_in: str
     """For people: in which versions the rows were read."""
     options: dict[str, Option] = Field({})
-    variables: dict[str, tuple[str, ...]] = Field({})
-    """Environment variables that a baseline may name, each with the operations that it concerns."""
+    variables: dict[str, Variable] = Field({})
+    """Environment variables that a baseline may name."""
     beside: dict[str, tuple[str, ...]] = Field({})
     """Baselines that are measured beside the engine's default, by kind of device."""
     backend: tuple[BackendRow, ...]
@@ -150,6 +178,16 @@ class Engine(Frozen):
         """``run`` by backend, in the order of the file."""
         backends = {name for row in self.run for name in row.backends}
         return {name: tuple(row for row in self.run if name in row.backends) for name in backends}
+
+    def variables_read(self, given: Mapping[str, str], version: str | None) -> dict[str, str]:
+        """What the engine makes of its variables in an environment; those that it doesn't know are left out."""
+        found = {}
+        for name, variable in self.variables.items():
+            text = given.get(name)
+            if text is None and variable.older_name and (version is None or within(version, variable.older_versions)):
+                text = given.get(variable.older_name)
+            found[name] = variable.read(text)
+        return found
 
 
 @lru_cache(maxsize=1024)

@@ -31,7 +31,7 @@ def concerns(baseline: Baseline, operation: str) -> bool:
         return True
     engine = load_engine(baseline.engine)
     told = [_concerns(engine, name, operation) for name, _ in baseline.options]
-    told += [_is_among(engine.variables[name], operation) for name, _ in baseline.named]
+    told += [_is_among(engine.variables[name].operations, operation) for name, _ in baseline.named]
     return not told or any(told)
 
 
@@ -42,7 +42,8 @@ def resolve(baseline: Baseline, situation: Situation) -> Resolved:
     engine = load_engine(baseline.engine)
     options = dict(baseline.options)
     given = {**options, **situation.server_options}
-    asked = Situation(**{**vars(situation), "options": given, "variables": dict(baseline.variables)})
+    variables = engine.variables_read(dict(baseline.variables), baseline.version)
+    asked = Situation(**{**vars(situation), "options": given, "variables": variables})
     backend, source = _backend(engine, baseline, asked)
     if backend is None:
         missing = f"{engine.title}'s table has no row for it ({engine.read_in})"

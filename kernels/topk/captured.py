@@ -93,7 +93,7 @@ def load(path: str) -> tuple[torch.Tensor, torch.Tensor]:
     valid = torch.arange(width) < lengths[:, None]
     missing = int((scores.isnan() & valid).sum())
     if missing:
-        raise BadFile(path=path, detail=f"has {missing} scores that are NaN, so there is no right selection")
+        raise BadFile(path=path, detail=f"has scores that are NaN ({missing}), so there is no right selection")
     return scores.contiguous(), lengths
 
 
@@ -123,19 +123,23 @@ def _tensors(path: str) -> Mapping[str, torch.Tensor]:
         raise BadFile(path=path, detail=str(error)) from error
     except OSError as error:
         raise BadFile(path=path, detail=(error.strerror or str(error)).lower()) from error
+    except MemoryError as error:
+        raise BadFile(path=path, detail="holds more than there is memory for, or says so") from error
 
 
 def _read_npy(path: str) -> Mapping[str, torch.Tensor]:
     try:
-        array = np.load(path, allow_pickle=False)
+        # Not np.load, which takes archives and pickles by the same name.
+        with Path(path).open("rb") as file:
+            array = np.lib.format.read_array(file, allow_pickle=False)
     except (ValueError, EOFError) as error:
         # NumPy's own words advise to load what may run code.
         detail = "is no whole .npy file of numbers (Python objects in it are not loaded)"
         raise BadFile(path=path, detail=detail) from error
     try:
         return {"scores": torch.from_numpy(np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("=")))}
-    except (TypeError, AttributeError) as error:
-        raise BadFile(path=path, detail=f"its {getattr(array, 'dtype', 'contents')} is no type of scores") from error
+    except TypeError as error:
+        raise BadFile(path=path, detail=f"its {array.dtype} is no type of scores") from error
 
 
 def _read_pt(path: str) -> Mapping[str, torch.Tensor]:
@@ -154,6 +158,8 @@ def _read_pt(path: str) -> Mapping[str, torch.Tensor]:
         raise BadFile(path=path, detail="holds neither a tensor nor tensors by name")
     if any(value.layout != torch.strided or value.is_quantized for value in tensors.values()):
         raise BadFile(path=path, detail="holds a tensor that is sparse or quantised")
+    if any(value.device.type != "cpu" for value in tensors.values()):
+        raise BadFile(path=path, detail="holds a tensor without its numbers (device meta)")
     return tensors
 
 
@@ -167,13 +173,19 @@ def _read_safetensors(path: str) -> Mapping[str, torch.Tensor]:
         begin = _HEADER_LENGTH.size + length
         header = json.loads(data[_HEADER_LENGTH.size : begin])
         header.pop("__metadata__", None)
-        return {name: _tensor(data, begin, entry) for name, entry in header.items() if entry["dtype"] in _SAFETENSORS}
+        found = {name: _tensor(data, begin, entry) for name, entry in header.items() if entry["dtype"] in _SAFETENSORS}
     except (ValueError, KeyError, TypeError, AttributeError, RuntimeError, RecursionError, struct.error) as error:
-        raise BadFile(path=path, detail=f"is no .safetensors file: {error}") from error
+        raise BadFile(path=path, detail=f"is no .safetensors file: {str(error).partition(chr(10))[0]}") from error
+    other = [f"{name} is {entry['dtype']}" for name, entry in header.items() if name in _SCORES and name not in found]
+    if other and not found:
+        raise BadFile(path=path, detail=f"{other[0]}; scores are float32 or bfloat16")
+    return found
 
 
 def _tensor(data: bytearray, base: int, entry: Any) -> torch.Tensor:
     dtype, (begin, end) = _SAFETENSORS[entry["dtype"]], entry["data_offsets"]
+    if not all(isinstance(length, int) and 0 <= length < 1 << 63 for length in entry["shape"]):
+        raise ValueError("a tensor has no shape")
     size = end - begin
     if not 0 <= begin <= end <= len(data) - base or size % dtype.itemsize:
         raise ValueError("a tensor lies beyond its end")

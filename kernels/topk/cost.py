@@ -35,18 +35,16 @@ def _of_indexer(workload: TopkWorkload, heads: int, dim: int) -> Cost:
 
 def memory_bytes(workload: TopkWorkload) -> int:
     """Bytes on the device, about: one distribution of scores at a time, with a copy for kernels that need one, and the
-    mask; beside a captured one those of another batch to replay it on, and a copy while that is done.
+    mask; beside them those of another batch to run on, and a copy while that is done.
     """
-    copies = 4 if workload.mode == "graph" else 2
-    scores = workload.rows * workload.width * (copies * BYTES[workload.dtype] + 1)
+    scores = workload.rows * workload.width * (4 * BYTES[workload.dtype] + 1)
     # int32 indices of the candidate; int64 indices and values of torch.topk, also as the reference.
     chosen = workload.rows * workload.k * (4 + 2 * (8 + BYTES[workload.dtype]))
     if workload.operation not in PAGED:
         return scores + chosen
     if workload.index_dim is not None:
-        # As drawn in float32, and as cached, a request at a time; another batch of them where it is captured.
-        batches = 2 if workload.mode == "graph" else 1
-        scores += batches * (workload.rows + 1) * workload.keys * (workload.index_dim + 4)
+        # As drawn in float32, a request at a time, and as cached, with another batch.
+        scores += 2 * (workload.rows + 1) * workload.keys * (workload.index_dim + 4)
         scores += 3 * workload.keys * workload.index_dim * 4
     # The page table and, of each slot, its position and its owner, with their indices while they are made.
     slots = (1 + workload.batch_idx_list) * workload.request_count * workload.keys

@@ -129,13 +129,19 @@ class TopkProblem:
             indexer=None if self.indexer is None else self.indexer.of_rows(rows),
         )
 
-    def other_batch(self) -> TopkProblem:
+    def other_batch(self, *, same_lengths: bool = False) -> TopkProblem:
         """Other scores and pages and, where only the GPU knows them, other lengths: short ones, from none to a quarter
         of the longest, so that what a kernel was captured for holds for no row of the other batch.
+
+        Args:
+            same_lengths: of the other batch as well, as a kernel may know them that is prepared for each batch.
         """
         workload, seed = self.workload.model_copy(update={"captured": None}), self.seed + 1
-        if self.full:
-            return _drawn(workload, workload.distributions[0], self.device, seed)
+        if self.full or same_lengths:
+            lengths = tuple(self.lengths.tolist())
+            if self.indexer is not None:
+                return _computed(workload, lengths, self.device, seed)
+            return _drawn(workload, workload.distributions[0], self.device, seed, lengths)
         short = _edge_lengths(workload, seed, max(1, workload.keys // 4))
         if self.indexer is not None:
             return _computed(workload, short, self.device, seed)
@@ -151,14 +157,14 @@ class TopkProblem:
 
 
 def cases(workload: AnyWorkload) -> tuple[str, ...]:
-    """Captured scores, if there are any, the workload's distributions, and ``lengths`` where lengths differ; the first
-    is timed.
+    """Captured scores, if there are any, the workload's distributions, and ``lengths`` where only the GPU knows the
+    rows' lengths, which in a server's batch are any; the first is timed.
     """
     topk = _topk(workload)
     if topk.operation == "topk.indexer":
-        return (COMPUTED_CASE, *((LENGTHS_CASE,) if topk.spread == "uneven" else ()))
+        return (COMPUTED_CASE, LENGTHS_CASE)
     first = () if topk.captured is None else (CAPTURED_CASE,)
-    last = (LENGTHS_CASE,) if topk.spread == "uneven" else ()
+    last = () if _is_full(topk) else (LENGTHS_CASE,)
     return (*first, *topk.distributions, *last)
 
 

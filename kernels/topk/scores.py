@@ -15,6 +15,10 @@ import torch
 _OUTLIER = 1e37
 _CLUSTERS = (-8.0, 8.0)
 _CLUSTER_WIDTH = 1e-3
+# Above all normal scores, below what lies behind a row's end.
+_END = 1e20
+# The share of an indexer's scores that is below zero, in rows that have such.
+_BELOW = 1 / 16
 # Bits of 1.0 as a float32, of which the lower ones are drawn.
 _ONE = 0x3F800000
 _SIGN = -(1 << 31)
@@ -27,15 +31,16 @@ def draw(
 
     Args:
         case: a name of :data:`autotune_cli.kernels.base.Distribution`, or any other for the one of ``infinite``
-            without +inf.
+            without +inf, with the best scores at both ends of a row.
         lengths: valid scores of each of the rows.
     """
     simple = _SIMPLE.get(case)
     if simple is not None:
         simple(out, generator)
+    elif case == "tie_free":
+        _draw_tie_free(out, lengths, generator)
     elif case == "relu":
-        cut = [_cut(fraction) for fraction in _kept(k, first, lengths)]
-        out.normal_(generator=generator).sub_(_column(cut, out)).clamp_min_(0.0)
+        _draw_relu(out, k, first, lengths, generator)
     elif case == "outlier":
         _draw_outlier(out, first, lengths, generator)
     elif case == "plateau":
@@ -78,6 +83,12 @@ def _column(values: list[float], like: torch.Tensor) -> torch.Tensor:
     return torch.tensor(values, dtype=torch.float32, device=like.device)[:, None]
 
 
+def _ends(lengths: tuple[int, ...], like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """int64 [n, 1]: the column of each row's last valid score (of an empty row, the first), and of its first one."""
+    last = torch.tensor([max(0, length - 1) for length in lengths], device=like.device)[:, None]
+    return last, torch.zeros_like(last)
+
+
 def _draw_normal(out: torch.Tensor, generator: torch.Generator) -> None:
     out.normal_(generator=generator)
 
@@ -91,8 +102,9 @@ def _draw_narrow(out: torch.Tensor, generator: torch.Generator) -> None:
     out.uniform_(1.0, 1.245, generator=generator)
 
 
-def _draw_tie_free(out: torch.Tensor, generator: torch.Generator) -> None:
-    """A permutation, row by row, of distinct values evenly spaced in their exponent, from -1024 to 1024.
+def _draw_tie_free(out: torch.Tensor, lengths: tuple[int, ...], generator: torch.Generator) -> None:
+    """A permutation, row by row, of distinct values evenly spaced in their exponent, from -1024 to 1024. The two
+    largest are a row's first and last score, which a kernel that begins too late or ends too early doesn't see.
 
     Neighbours differ by 28 / width of their size, 200 float32 steps or more at a width of 2**20; half are negative.
     """
@@ -100,6 +112,9 @@ def _draw_tie_free(out: torch.Tensor, generator: torch.Generator) -> None:
     t = (torch.arange(width, dtype=torch.float64, device=out.device) + 0.5) * (2.0 / width) - 1.0
     values = (t.sign() * torch.exp2(20.0 * t.abs() - 10.0)).float()
     order = torch.rand(out.shape, generator=generator, device=out.device).argsort(dim=1)
+    for rank, end in enumerate(_ends(lengths, out), start=1):
+        here = (order == width - rank).int().argmax(1, keepdim=True)
+        order.scatter_(1, here, order.gather(1, end)).scatter_(1, end, max(0, width - rank))
     torch.take(values, order, out=out)
 
 
@@ -148,7 +163,6 @@ _SIMPLE: dict[str, Callable[[torch.Tensor, torch.Generator], None]] = {
     "normal": _draw_normal,
     "equal": _draw_equal,
     "narrow": _draw_narrow,
-    "tie_free": _draw_tie_free,
     "denormal": _draw_denormal,
     "shared16": _sharing(16),
     "shared24": _sharing(8),
@@ -158,6 +172,19 @@ _SIMPLE: dict[str, Callable[[torch.Tensor, torch.Generator], None]] = {
     "ascending": _sorted(descending=False),
     "descending": _sorted(descending=True),
 }
+
+
+def _draw_relu(out: torch.Tensor, k: int, first: int, lengths: tuple[int, ...], generator: torch.Generator) -> None:
+    """Zeros, and some scores above: in rows 0, 2 ... fewer than k, in the others more. In rows 0, 4 ... the zeros are
+    -0.0 and a sixteenth of the scores lie below, as an indexer's are whose heads have negative weights.
+    """
+    cut = _column([_cut(fraction) for fraction in _kept(k, first, lengths)], out)
+    out.normal_(generator=generator)
+    weighted = slice(-first % 4, None, 4)
+    below = out[weighted].clone()
+    out.sub_(cut).clamp_min_(0.0)
+    zero = torch.where(below < _cut(1.0 - _BELOW), below, -0.0)
+    out[weighted] = torch.where(out[weighted] > 0.0, out[weighted], zero)
 
 
 def _draw_outlier(out: torch.Tensor, first: int, lengths: tuple[int, ...], generator: torch.Generator) -> None:
@@ -199,13 +226,16 @@ def _draw_ends(
     """Normal scores, most of them -inf: fewer than k others in rows 0, 2 ..., so that some -inf must be selected.
 
     The case ``infinite`` also has +inf: about k / 8 of them, more than k in rows 2, 6 ... The case ``largest`` has the
-    largest finite numbers instead of infinite ones.
+    largest finite numbers instead of infinite ones. In any other case a row's first and last score are the best.
     """
     end = torch.finfo(torch.float32).max if case == "largest" else torch.inf
     out.normal_(generator=generator)
     chance = torch.rand(out.shape, generator=generator, device=out.device)
     kept = _column(_kept(k, first, lengths), out)
     out.masked_fill_(chance >= kept, -end)
-    if case in ("infinite", "largest"):
+    if case not in ("infinite", "largest"):
+        for column in _ends(lengths, out):
+            out.scatter_(1, column, _END)
+    else:
         high = [(2 * k if i % 4 == 2 else k / 8) / max(1, length) for i, length in enumerate(lengths, start=first)]
         out.masked_fill_(chance < _column(high, out), end)

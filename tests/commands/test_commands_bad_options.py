@@ -131,6 +131,26 @@ def test_bad_value_is_one_line_and_exit_2(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--require", ""), "unknown requirement ''"),
+        (("--require", "tie-break=none"), "unknown requirement 'tie-break=none'"),
+        (("--require", "tie-break=small,tie-break=large"), "--require: of equal scores .* not both"),
+        (("--baseline", "sglang --dsa-topk-backend torhc"), "did you mean 'torch'"),
+        (("--baseline", "SGLANG_DSA_FUSE_TOPKS=1 sglang"), "did you mean 'SGLANG_DSA_FUSE_TOPK'"),
+        (("--engine", "sglnag"), "did you mean 'sglang'"),
+    ],
+)
+def test_what_a_run_would_refuse_a_dry_run_refuses(
+    usage: Callable[..., Finished], options: tuple[str, ...], says: str
+) -> None:
+    for more in ((), ("--dry-run",)):
+        finished = usage("tune", "--op", "topk", *options, *more)
+        assert finished.code == 2, more
+        assert re.search(says, finished.err), finished.err
+
+
 @pytest.mark.usefixtures("no_worker")
 @pytest.mark.parametrize(
     ("variable", "value"),

@@ -21,7 +21,7 @@ def test_captured_scores_are_tuned_on_and_found_in_the_cache_wherever_they_lie(a
     assert re.fullmatch(r"topk\.select 2 x 4096 k2048 eager float32 captured [0-9a-f]{16} scores normal", key)
     right = [candidate for candidate in result.candidates if candidate.evidence]
     assert right
-    assert all([case.case for case in candidate.evidence] == ["captured", "normal"] for candidate in right)
+    assert all([case.case for case in candidate.evidence] == ["captured", "refilled", "normal"] for candidate in right)
     assert result.choice is not None
     again = autotune.tune("--scores-file", "second.npy", *options)
     assert "(cache)" in again.err

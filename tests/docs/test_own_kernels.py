@@ -121,7 +121,7 @@ def test_the_torch_kernel_is_tuned(files: Path) -> None:
     assert set(mine) == {"mine.sort(stable=false)", "mine.sort(stable=true)"}
     for candidate in mine.values():
         assert candidate["status"] in MEASURED
-        assert [case["case"] for case in candidate["evidence"]] == ["normal", "narrow"]
+        assert [case["case"] for case in candidate["evidence"]] == ["normal", "refilled", "narrow"]
         assert all(case["ok"] for case in candidate["evidence"])
     assert any(candidate["default"] and candidate["status"] in MEASURED for candidate in found)
 

@@ -16,8 +16,10 @@ import torch
 
 from autotune_cli.kernels import register
 
-# Calls of a launch while it is vetted: two to check it, one to see its kernels, four for its rough time.
-VETTING_CALLS = 7
+# Calls of a top-k's launch while it is vetted: two to check it, two more on other inputs in the same tensors; then one
+# to see its kernels, four for its rough time.
+CHECKING_CALLS = 4
+VETTING_CALLS = CHECKING_CALLS + 5
 # Of the parent's clock (clocks.py), which leaps over its time limit for each byte that is written here.
 HANGS = os.environ["EVIL_HANGS"]
 LEAPS = f"{HANGS}.leaps"
@@ -360,6 +362,8 @@ def later(name: str, then: Callable[[Any], Any]) -> None:
 
         def run() -> Any:
             calls.append(1)
+            if len(calls) <= CHECKING_CALLS:
+                return right(problem)
             return output.clone() if len(calls) <= VETTING_CALLS else then(problem)
 
         return run

@@ -115,7 +115,11 @@ def test_who_was_beaten_by_cheaters_only_is_raced_after_all(topk: WorkloadResult
 
 def test_failures_in_the_race_keep_their_evidence(evil: dict[str, CandidateResult]) -> None:
     wrong = evil["is_wrong_later"]
-    assert [case.ok for case in wrong.evidence] == [True, False]
+    assert [(case.case, case.ok) for case in wrong.evidence] == [
+        ("normal", True),
+        ("refilled", True),
+        ("normal", False),
+    ]
     assert wrong.rounds_us  # what it measured before it was found out
 
 

@@ -78,7 +78,7 @@ def test_a_kernel_that_keeps_them() -> None:
         (
             "turns_every_third",
             {
-                "deterministic": r"^[234] of 7 runs differed in 1 of 5 rows \(on tie_free\)$",
+                "deterministic": r"^[2-5] of 7 runs differed in 1 of 5 rows \(on tie_free\)$",
                 "batch-invariant": r"two runs of the same batch differed in 1 of 5 rows|in a batch of 5 differed",
                 "tie-break=large": "",
             },

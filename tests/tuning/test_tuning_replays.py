@@ -185,9 +185,21 @@ def test_inputs_are_what_they_were_afterwards(vet: Callable[..., Vetted]) -> Non
     assert torch.equal(seen[0], seen[2])
 
 
-def test_eager_ones_are_not_replayed(vet: Callable[..., Vetted]) -> None:
+def test_eager_ones_may_know_the_lengths(vet: Callable[..., Vetted]) -> None:
     eager = WORKLOAD.model_copy(update={"mode": "eager"})
-    assert set(cases(vet(frozen_lengths, eager))) == {"normal", "equal", "lengths"}
+    assert cases(vet(frozen_lengths, eager)) == dict.fromkeys(("normal", "refilled", "equal", "lengths"), True)
+
+
+@pytest.mark.parametrize("workload", [WORKLOAD, FULL], ids=lambda workload: workload.spread)
+def test_work_that_is_done_before_the_launch_is_incorrect(vet: Callable[..., Vetted], workload: TopkWorkload) -> None:
+    def sorted_before(problem: TopkProblem) -> Any:
+        found = select(problem, problem.lengths)
+        return lambda: found.clone()
+
+    vetted = vet(sorted_before, workload.model_copy(update={"mode": "eager"}))
+    assert vetted.status == "incorrect"
+    assert [case for case, ok in cases(vetted).items() if not ok] == ["refilled"]
+    assert "it reads inputs before it is launched: with others in the same tensors, misses" in (vetted.reason or "")
 
 
 def test_replays_and_eager_runs_are_compared_bit_by_bit(vet: Callable[..., Vetted]) -> None:

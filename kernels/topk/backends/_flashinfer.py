@@ -15,16 +15,18 @@ from typing import TYPE_CHECKING
 
 from autotune_cli.kernels.flashinfer_jit import jit_module
 from autotune_cli.kernels.modules import Module
-from autotune_cli.kernels.registry import Decorator, register
+from autotune_cli.kernels.registry import Decorator, Knob, register
 
 if TYPE_CHECKING:
-    from autotune_cli.kernels.registry import Device, Knob
+    from autotune_cli.kernels.registry import Device
     from autotune_cli.kernels.topk.workload import TopkWorkload
 
 VARIABLE = "FLASHINFER_TOPK_ALGO"
 ALGORITHMS = ("auto", "filtered", "multi_cta")
 TIE_BREAKS = {"none": 0, "small": 1, "large": 2}
 """flashinfer.TopKTieBreak"""
+# Each runs what the algorithm without it runs, and more after it.
+PROMISES: dict[str, Knob] = {"deterministic": False, "tie_break": "none"}
 # FILTERED_TOPK_MAX_K and FILTERED_TOPK_SMEM_DYNAMIC.
 FILTERED_MAX_K = 2048
 FILTERED_SHARED_KIB = 128
@@ -43,6 +45,7 @@ def backend(operation: str, name: str) -> Decorator:
         unsupported=unsupported,
         modules=modules,
         launch_knobs=("algorithm",),
+        promises=PROMISES,
         forget=forget_buffers,
     )
 

@@ -185,6 +185,7 @@ def modules(workload: TopkWorkload, **knobs: Knob) -> list[Module]:
     requires=("torch",),
     unsupported=unsupported,
     modules=modules,
+    promises={"tie_break": "small"},
 )
 def prepare(
     problem: TopkProblem, algorithm: str, cluster: int, threads: int, tie_break: str

@@ -124,6 +124,11 @@ def test_sglangs_flashinfer_backend_by_layer_and_variable() -> None:
     assert (
         candidate(FI, "decode", num_qo_heads=8, variables={"SGLANG_FLASHINFER_USE_TENSOR_CORE": "TRUE"}) == tensor_cores
     )
+    # It says no as well, also where the text is none that SGLang takes for one elsewhere.
+    for text in ("false", "0", "1", ""):
+        told = {"SGLANG_FLASHINFER_USE_TENSOR_CORE": text}
+        assert candidate(FI, "decode", **fp8, variables=told) != tensor_cores
+        assert candidate(FI, "decode", num_qo_heads=32, variables=told) != tensor_cores
     pair = "flashinfer.ragged_paged_merge(ragged=fa3,paged=fa2,page_size=1)"
     assert candidate(FI, "extend", window_left=127) == pair
     assert candidate(FI, "extend", A100) == "flashinfer.ragged_paged_merge(ragged=fa2,paged=fa2,page_size=1)"

@@ -92,9 +92,48 @@ def test_flashinfers_variables(load: TopkWorkload, variables: str, knobs: str) -
     ]
 
 
-def test_a_tie_break_that_is_none_is_an_error_there() -> None:
+@pytest.mark.parametrize(
+    ("text", "on"),
+    [
+        ("1", True), ("true", True), ("TRUE", True), ("Yes", True), ("y", True),
+        ("0", False), ("false", False), ("False", False), ("NO", False), ("n", False),
+        # No truth values, so SGLang warns and takes the default.
+        ("", None), (" 1 ", None), (" 0", None), ("on", None), ("off", None), ("2", None), ("t", None), ("none", None),
+    ],
+)  # fmt: skip
+def test_truth_values_are_read_as_sglang_reads_them(text: str, on: bool | None) -> None:
+    def told(variable: str) -> dict[str, str]:
+        return {variable: text}
+
+    def with_variables(name: str, variables: dict[str, str], load: TopkWorkload, version: str = "0.5.23") -> Resolved:
+        baseline = replace(parse_baseline(name, variables), version=version, version_from="installed")
+        return resolve(baseline, situation_of(load, H100))
+
+    on_by_default, off_by_default = on is not False, on is True
+    jit = with_variables("sglang", told("SGLANG_OPT_USE_TOPK_V2"), DECODE)
+    assert jit.candidate == (JIT if on_by_default else FUSED)
+    ragged = with_variables("sglang", told("SGLANG_OPT_USE_TOPK_V2"), RAGGED)
+    assert ragged.candidate == (RAGGED_JIT if on_by_default else RAGGED_FUSED)
+    for name, version in (("SGLANG_DSA_FUSE_TOPK", "0.5.23"), ("SGLANG_NSA_FUSE_TOPK", "0.5.16")):
+        fused = with_variables("sglang", told(name), EXTEND, version)
+        assert fused.candidate == (FUSED if on_by_default else None)
+    ordered = with_variables(FI, told(DETERMINISTIC), RAGGED)
+    assert ("deterministic=true" in (ordered.candidate or "")) is off_by_default
+    # Typed before the engine it means the same.
+    assert found(f"SGLANG_OPT_USE_TOPK_V2='{text}' sglang", DECODE).candidate == jit.candidate
+
+
+def test_an_older_name_counts_only_where_the_newer_one_is_not_set() -> None:
+    older = {"SGLANG_NSA_FUSE_TOPK": "0"}
+    for newer, fused in (({}, False), ({"SGLANG_DSA_FUSE_TOPK": ""}, True), ({"SGLANG_DSA_FUSE_TOPK": "1"}, True)):
+        baseline = replace(parse_baseline("sglang", {**older, **newer}), version="0.5.16", version_from="installed")
+        assert bool(resolve(baseline, situation_of(EXTEND, H100)).candidate) is fused
+
+
+@pytest.mark.parametrize("text", ["", " small", "first", "1"])
+def test_a_tie_break_that_is_none_is_an_error_there(text: str) -> None:
     for load in (DECODE, RAGGED, workload("topk.select")):
-        result = found(f"{TIE_BREAK}=first {FI}", load)
+        result = found(f"{TIE_BREAK}='{text}' {FI}", load)
         assert result.candidate is None
         assert result.missing == "SGLang raises: SGLANG_DSA_TOPK_FLASHINFER_TIE_BREAK must be small or large"
 

@@ -126,6 +126,27 @@ def _pickle(path: Path) -> Path:
     return path
 
 
+def _archive(path: Path) -> Path:
+    with path.open("wb") as file:
+        np.savez(file, scores=SCORES.numpy())
+    return path
+
+
+def _claims(path: Path) -> Path:
+    """A file of 4 PB, as it says."""
+    with path.open("wb") as file:
+        header = {"descr": "<f4", "fortran_order": False, "shape": (10**9, 10**6)}
+        np.lib.format.write_array_header_1_0(file, header)
+        file.write(bytes(64))
+    return path
+
+
+def _header(path: Path, header: object) -> Path:
+    text = json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + bytes(24))
+    return path
+
+
 BAD: dict[str, tuple[Callable[[Path], Path], str]] = {
     "shape": (lambda f: saved(f / "x.pt", SCORES[0]), r"scores is float32 \[50\]; scores are \[rows, width\]"),
     "empty": (lambda f: saved(f / "x.pt", SCORES[:0]), r"scores is float32 \[0, 50\]"),
@@ -134,7 +155,7 @@ BAD: dict[str, tuple[Callable[[Path], Path], str]] = {
     "integers": (lambda f: saved(f / "x.pt", LENGTHS[:, None]), "is int64"),
     "texts": (lambda f: array(f / "x.npy", np.array([["a"]])), "is no type of scores"),
     "objects": (lambda f: array(f / "x.npy", np.array([_Runs()])), r"Python objects in it are not loaded"),
-    "nan": (lambda f: saved(f / "x.pt", SCORES.clone().fill_(torch.nan)), "has 150 scores that are NaN"),
+    "nan": (lambda f: saved(f / "x.pt", SCORES.clone().fill_(torch.nan)), r"has scores that are NaN \(150\)"),
     "no scores": (lambda f: saved(f / "x.pt", {"a": SCORES, "b": SCORES}), "has no tensor named scores or .*but: a, b"),
     "lengths": (lambda f: saved(f / "x.pt", {"scores": SCORES, "lengths": LENGTHS[:2]}), r"lengths are int64 \[2\]"),
     "floats": (lambda f: saved(f / "x.pt", {"scores": SCORES, "lengths": LENGTHS.float()}), "lengths are float32"),
@@ -149,6 +170,21 @@ BAD: dict[str, tuple[Callable[[Path], Path], str]] = {
         "holds something else than tensors, so it is not loaded",
     ),
     "pickle": (lambda f: _pickle(f / "x.pt"), "holds something else than tensors|is no file of torch.save"),
+    "archive": (lambda f: _archive(f / "x.npy"), r"is no whole \.npy file"),
+    "too large": (lambda f: _claims(f / "x.npy"), "more than there is memory for, or says so"),
+    "meta": (lambda f: saved(f / "x.pt", SCORES.to("meta")), "a tensor without its numbers"),
+    "eight bits": (
+        lambda f: _header(f / "x.safetensors", {"scores": {"dtype": "F8_E4M3", "shape": [0], "data_offsets": [0, 0]}}),
+        "scores is F8_E4M3; scores are float32 or bfloat16",
+    ),
+    "negative shape": (
+        lambda f: _header(f / "x.safetensors", {"a": {"dtype": "F32", "shape": [-1, 3], "data_offsets": [0, 24]}}),
+        "a tensor has no shape",
+    ),
+    "endless shape": (
+        lambda f: _header(f / "x.safetensors", {"a": {"dtype": "F32", "shape": [0, 9**99], "data_offsets": [0, 0]}}),
+        "a tensor has no shape$",
+    ),
     "sparse": (lambda f: saved(f / "x.pt", SCORES.to_sparse()), "sparse or quantised"),
     "format": (lambda f: f / "x.bin", r"in a file \.npy, \.pt or \.safetensors"),
     "absent": (lambda f: f / "x.npy", "no such file or directory"),

@@ -74,8 +74,11 @@ def test_distributions_are_what_they_say() -> None:
     assert 1.0 <= float(narrow.min()) < float(narrow.max()) < 1.2451
     relu = problem("relu").scores
     positives = (relu > 0).sum(1).tolist()
-    assert (relu >= 0).all()
     assert positives[0] < k < positives[1]
+    # The first row is as of heads with negative weights.
+    assert torch.signbit(relu[0][relu[0] == 0]).all()
+    assert 0 < (relu[0] < 0).sum() < relu.shape[1] / 8
+    assert not torch.signbit(relu[1:4]).any()
     assert max(positives) < relu.shape[1] / 4
     infinite = problem("infinite").scores
     reals = (infinite > -torch.inf).sum(1).tolist()
