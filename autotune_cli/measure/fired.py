@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
@@ -34,23 +36,27 @@ def kernels_of(session: profiler.profile) -> Iterator[Kernel]:
 
     Grid and block are in the exported trace only, not in the events that torch gives to Python.
     """
-    # A file and no folder of its own: to make and remove that takes 3 ms, as long as all else here.
-    with tempfile.NamedTemporaryFile(suffix=".json", dir=_folder()) as file:
-        session.export_chrome_trace(file.name)
-        events = json.loads(Path(file.name).read_text())["traceEvents"]
+    # A name that nobody guesses, and no file made ahead, which takes 2 ms: torch puts one of its own in the place.
+    path = _folder() / f"autotune-{secrets.token_hex(16)}.json"
+    try:
+        session.export_chrome_trace(str(path))
+        events = json.loads(path.read_text())["traceEvents"]
+    finally:
+        path.unlink(missing_ok=True)
     found = [event for event in events if event.get("cat") in _DEVICE_CATEGORIES]
     found.sort(key=lambda event: float(event["ts"]))
     for event in found:
         yield _kernel(event)
 
 
-def _folder() -> Path | None:
+@functools.cache
+def _folder() -> Path:
     """Where traces are written: in memory where there is room, as a file on a slow disk takes milliseconds."""
     try:
         has_room = shutil.disk_usage(_MEMORY).free > _ROOM and os.access(_MEMORY, os.W_OK)
     except OSError:
-        return None
-    return _MEMORY if has_room else None
+        has_room = False
+    return _MEMORY if has_room else Path(tempfile.gettempdir())
 
 
 def collapse(kernels: Iterable[Kernel]) -> tuple[Kernel, ...]:
