@@ -1,8 +1,9 @@
-"""How long a first run takes, whose modules FlashInfer has yet to compile. On a machine with a GPU, nvcc and 16 cores:
+"""How long a first run takes, whose modules are yet to be compiled. On a machine with a GPU, nvcc and 16 cores:
 
     python benchmarks/first_run.py [--model llama-3.1-8b] [--no-alone] [more options of autotune tune]
 
-Nothing of the user's own cache is touched: FlashInfer gets empty folders (FLASHINFER_WORKSPACE_BASE).
+Nothing of the user's own caches is touched: FlashInfer, Triton and our own kernels get empty folders. Modules that came
+compiled with FlashInfer (``flashinfer/data/aot``, flashinfer-jit-cache) are not hidden: use an installation without.
 
 1. each module alone on the machine, one after another, as they were built before (``--no-alone`` leaves it out);
 2. ``autotune tune --no-cache`` with nothing compiled: the build phase, from the line that begins it to the last
@@ -36,22 +37,24 @@ from autotune_cli.worker.process import Worker
 from autotune_cli.worker.protocol import WorkerSettings
 
 AIM = 1.2
-WORKSPACE = "FLASHINFER_WORKSPACE_BASE"
+FOLDERS = ("FLASHINFER_WORKSPACE_BASE", "TRITON_CACHE_DIR", "AUTOTUNE_BUILD_DIR")
 BEGUN = re.compile(r"^building (\d+) modules? that")
 BUILT = re.compile(r"^  built (.+) in (\d+) s \((\d+) of (\d+)\)")
 
 
 @contextmanager
-def empty_workspace() -> Iterator[str]:
+def empty_folders() -> Iterator[None]:
+    before = {name: os.environ[name] for name in FOLDERS if name in os.environ}
     with tempfile.TemporaryDirectory(prefix="first-run-") as folder:
-        before = os.environ.get(WORKSPACE)
-        os.environ[WORKSPACE] = folder
+        for name in FOLDERS:
+            os.environ[name] = os.path.join(folder, name.lower())
+            os.mkdir(os.environ[name])
         try:
-            yield folder
+            yield
         finally:
-            os.environ.pop(WORKSPACE)
-            if before is not None:
-                os.environ[WORKSPACE] = before
+            for name in FOLDERS:
+                del os.environ[name]
+            os.environ.update(before)
 
 
 def listed(model: str | None, gpu: str | None) -> ToBuild:
@@ -123,10 +126,10 @@ def main() -> None:
     )
     single: dict[str, float] = {}
     if not own.no_alone:
-        with empty_workspace():
+        with empty_folders():
             print("each module alone:")
             single = alone(listed(own.model, gpus[0]))
-    with empty_workspace():
+    with empty_folders():
         wall, phase, times = tune(options)
         again, nothing, _ = tune(options)
     print(f"modules            {len(times):8d}")

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from torch._C._autograd import DeviceType
 from torch.autograd import profiler
 
 from autotune_cli.results.schema import Kernel
@@ -17,6 +20,7 @@ from autotune_cli.results.schema import Kernel
 _MOST_SHAPES = 16
 # A trace of a vetting has less than a megabyte.
 _MEMORY, _ROOM = Path("/dev/shm"), 64 << 20
+_NO_KERNELS = ("Memcpy", "Memset")
 _DEVICE_CATEGORIES = ("kernel", "gpu_memcpy", "gpu_memset")
 
 
@@ -29,28 +33,64 @@ def fired_on_cpu(launch: Callable[[], Any]) -> tuple[Kernel, ...]:
     return collapse(Kernel(name=event.name) for event in outermost)
 
 
+@functools.cache
+def shapes_told() -> Any:
+    """The option of torch's profiler (since 2.10) by which its events tell grid and block; None: there is none."""
+    from torch._C._profiler import _ExperimentalConfig
+
+    try:
+        return _ExperimentalConfig(expose_kineto_event_metadata=True)
+    except TypeError:
+        return None
+
+
 def kernels_of(session: profiler.profile) -> Iterator[Kernel]:
     """The device activities of a profiler session in the order of their start, as many as are asked for.
 
-    Grid and block are in the exported trace only, not in the events that torch gives to Python.
+    Where the session's events don't tell grid and block, they are read from the trace that it exports, which takes
+    3 ms.
     """
-    # A file and no folder of its own: to make and remove that takes 3 ms, as long as all else here.
-    with tempfile.NamedTemporaryFile(suffix=".json", dir=_folder()) as file:
-        session.export_chrome_trace(file.name)
-        events = json.loads(Path(file.name).read_text())["traceEvents"]
+    results: Any = session.kineto_results
+    events = [event for event in results.events() if event.device_type() == DeviceType.CUDA]
+    events.sort(key=lambda event: event.start_ns())
+    if not all(_shape(event) or event.name().startswith(_NO_KERNELS) for event in events[:1]):
+        yield from _traced(session)
+        return
+    for event in events:
+        yield Kernel(name=event.name(), us=event.duration_ns() / 1e3, **_shape(event))
+
+
+def _shape(event: Any) -> dict[str, Any]:
+    """``grid`` and ``block`` of an event of the profiler; empty where it doesn't tell them."""
+    try:
+        told = json.loads(f"{{{event.metadata_json()}}}")
+    except (AttributeError, ValueError):
+        return {}
+    return {name: told[name] for name in ("grid", "block") if name in told}
+
+
+def _traced(session: profiler.profile) -> Iterator[Kernel]:
+    # A name that nobody guesses, and no file made ahead, which takes 2 ms: torch puts one of its own in the place.
+    path = _folder() / f"autotune-{secrets.token_hex(16)}.json"
+    try:
+        session.export_chrome_trace(str(path))
+        events = json.loads(path.read_text())["traceEvents"]
+    finally:
+        path.unlink(missing_ok=True)
     found = [event for event in events if event.get("cat") in _DEVICE_CATEGORIES]
     found.sort(key=lambda event: float(event["ts"]))
     for event in found:
         yield _kernel(event)
 
 
-def _folder() -> Path | None:
+@functools.cache
+def _folder() -> Path:
     """Where traces are written: in memory where there is room, as a file on a slow disk takes milliseconds."""
     try:
         has_room = shutil.disk_usage(_MEMORY).free > _ROOM and os.access(_MEMORY, os.W_OK)
     except OSError:
-        return None
-    return _MEMORY if has_room else None
+        has_room = False
+    return _MEMORY if has_room else Path(tempfile.gettempdir())
 
 
 def collapse(kernels: Iterable[Kernel]) -> tuple[Kernel, ...]:

@@ -8,6 +8,7 @@ changes between rounds.
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -48,7 +49,7 @@ def median(values: Sequence[float]) -> float:
     """
     if not values:
         raise ValueError("no values")
-    return float(np.median(np.asarray(values, dtype=np.float64)))
+    return float(statistics.median(values))
 
 
 def median_interval(values: Sequence[float]) -> tuple[float, float]:

@@ -24,7 +24,7 @@ class RacePolicy:
     """
     least_iterations: int = 9
     """Timed calls a round, at least."""
-    placements: int = 3
+    placements: int = 2
     """At how many placements of the inputs in memory a round's calls are made, in turn."""
     rough_iterations: int = 5
     """Timed calls in the vetting."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -36,15 +37,32 @@ def tuned_by_flashinfer(path: str) -> Iterator[None]:
         return
     _drop_unusable(path)
     context = autotune(True, cache=path)
-    context.__enter__()
+    with _quiet():
+        context.__enter__()
     try:
         yield
     except BaseException as error:
         context.__exit__(type(error), error, error.__traceback__)
         raise
     # A full disk is no fault of the candidate; the process keeps its choices.
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError), _quiet():
         context.__exit__(None, None, None)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the library's word that it begins and ends, which a suite's worker would print thousands of times."""
+    try:
+        from flashinfer.jit.core import logger
+    except ImportError:
+        yield
+        return
+    level = logger.level
+    logger.setLevel(max(level, logging.WARNING))
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _drop_unusable(path: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 
 import torch
@@ -54,12 +55,19 @@ def _digest(tensor: torch.Tensor) -> torch.Tensor:
         bits = bits.view(torch.int32)
     rows = bits[: bits.numel() // _ROW * _ROW].view(-1, _ROW)
     tail = bits[rows.numel() :]
-    parts = [(rows.sum(0, dtype=torch.int64), 1), (rows.sum(1, dtype=torch.int64), 3)] if len(rows) else []
+    parts = [rows.sum(0, dtype=torch.int64), rows.sum(1, dtype=torch.int64)] if len(rows) else []
     if len(tail) or not parts:
-        parts.append((tail.long(), 5))
-    return torch.cat([part * _weights(part, factor) for part, factor in parts]).sum()
+        parts.append(tail.long())
+    return torch.cat(parts).mul_(_weights(len(rows), len(tail), bits.device)).sum()
 
 
-def _weights(part: torch.Tensor, factor: int) -> torch.Tensor:
-    """``factor`` times 1, 3, 5 ...: no change of one element is lost where the sum overflows, as they are odd."""
-    return torch.arange(factor, factor * (2 * len(part) + 1), 2 * factor, device=part.device)
+# Those of a workload's inputs, which are looked at after every candidate: drawing them takes as long as all else here.
+@functools.lru_cache(maxsize=64)
+def _weights(rows: int, tail: int, device: torch.device) -> torch.Tensor:
+    """Of a row's elements, of ``rows`` and of the elements behind them, one after the other.
+
+    Each is a factor times 1, 3, 5 ...: no change of one element is lost where the sum overflows, as they are odd.
+    """
+    counts = ((_ROW, 1), (rows, 3)) if rows else ()
+    parts = (*counts, (tail, 5)) if tail or not rows else counts
+    return torch.cat([torch.arange(f, f * (2 * n + 1), 2 * f, device=device)[:n] for n, f in parts])

@@ -21,8 +21,9 @@ from autotune_cli.kernels.geometry import Geometry
 
 # Score elements held at once; about three copies of them exist (scores, weights, mask): below 1.6 GiB in float32.
 _SCORES = 1 << 27
-# Rows of an output compared at once.
-_ROWS = 8192
+# Elements of an output compared at once: what a CPU's caches hold, and on a GPU what takes as long as its launches.
+_ELEMENTS = {"cuda": 1 << 25}
+_ELEMENTS_ELSE = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -39,9 +40,7 @@ class AttentionReference:
     @cached_property
     def squares(self) -> torch.Tensor:
         """[queries, heads] float64: squared norms of the rows of ``out``."""
-        return torch.cat(
-            [part.square().sum(-1).double() for part in self.out.split(max(1, _ROWS // self.out.shape[1]))]
-        )
+        return torch.cat([part.square().sum(-1).double() for part in self.out.split(_queries_at_once(self.out))])
 
 
 @dataclass(frozen=True)
@@ -256,7 +255,7 @@ def _row_norms(out: torch.Tensor, reference: AttentionReference) -> _Norms:
     """Squares are summed a chunk of queries at a time, in the reference's precision."""
     tokens, heads, _ = reference.out.shape
     off = torch.empty(tokens, heads, dtype=torch.float64, device=out.device)
-    step = max(1, _ROWS // heads)
+    step = _queries_at_once(reference.out)
     for start in range(0, tokens, step):
         part = slice(start, start + step)
         exact = reference.out[part]
@@ -271,6 +270,11 @@ def _row_norms(out: torch.Tensor, reference: AttentionReference) -> _Norms:
     if broken:
         return _Norms(math.inf, math.inf, divmod(int(first), heads), int(broken), off.numel())
     return _Norms(math.sqrt(share), worst, divmod(int(at), heads), 0, off.numel())
+
+
+def _queries_at_once(out: torch.Tensor) -> int:
+    """Of an output [queries, heads, head dim]."""
+    return max(1, _ELEMENTS.get(out.device.type, _ELEMENTS_ELSE) // (out.shape[1] * out.shape[2]))
 
 
 def _place(at: tuple[int, int], lengths: Lengths) -> str:

@@ -62,22 +62,24 @@ class Cupti:
         return [sample(blocks[index * iterations : (index + 1) * iterations], index) for index in range(len(launches))]
 
     def inspect(self, launch: Launch, iterations: int) -> Inspection:
-        from autotune_cli.measure.fired import collapse, kernels_of
+        from autotune_cli.measure.fired import collapse, kernels_of, shapes_told
 
-        session = self._record([launch], iterations, lambda index: None)
+        session = self._record([launch], iterations, lambda index: None, shapes_told())
         blocks = list(iterations_of(_activities(session)))
         if len(blocks) != iterations:
             raise MeasurementError(f"{len(blocks)} iterations recorded, {iterations} launched")
         return Inspection(sample(blocks, 0), collapse(next(between_markers(kernels_of(session)), [])))
 
-    def _record(self, launches: Sequence[Launch], iterations: int, started: Callable[[int], None]) -> profile:
+    def _record(
+        self, launches: Sequence[Launch], iterations: int, started: Callable[[int], None], options: Any = None
+    ) -> profile:
         import torch
         from torch.autograd.profiler import profile
 
         torch.cuda.synchronize()
         session: profile
         # torch.profiler.profile records the same through this class, but imports TorchInductor first (seconds).
-        with profile(use_cpu=False, use_device="cuda", use_kineto=True) as session:
+        with profile(use_cpu=False, use_device="cuda", use_kineto=True, experimental_config=options) as session:
             for index, launch in enumerate(launches):
                 started(index)
                 for _ in range(iterations):

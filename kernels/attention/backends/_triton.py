@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from autotune_cli.kernels.attention.backends import _metadata as metadata
 from autotune_cli.kernels.attention.backends import _refill
+from autotune_cli.kernels.attention.backends._triton_build import is_compiling
 from autotune_cli.kernels.attention.workload import AttentionWorkload
 from autotune_cli.kernels.registry import Device
 
@@ -92,7 +93,7 @@ class ServedBatch:
     @property
     def fillers(self) -> Any:
         """The module whose functions fill buffers: a GPU's are launched in a few kernels of Triton."""
-        if not self.lengths.is_cuda:
+        if not self.lengths.is_cuda and not is_compiling():
             return metadata
         from autotune_cli.kernels.attention.backends import _triton_metadata
 

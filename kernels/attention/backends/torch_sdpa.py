@@ -109,22 +109,19 @@ class _RequestCall:
         self._group = problem.geometry.group
         # The output of a query with one key is its value; torch doesn't give such a request to the cudnn kernel.
         self._one_key = kernel == "cudnn" and seen == 1
-        self._options: dict[str, Any] = {
-            "scale": problem.geometry.scale,
-            "enable_gqa": repeat == 1 and problem.geometry.group > 1,
-            **_mask(problem, kernel, index, seen),
-        }
+        self._call, masked = _masked(problem, kernel, index, seen)
+        self._options: dict[str, Any] = {"scale": problem.geometry.scale, **masked}
+        if repeat == 1 and problem.geometry.group > 1:
+            self._options["enable_gqa"] = True
 
     def attend(self) -> torch.Tensor:
         """[queries, heads, head dim]"""
-        from torch.nn.functional import scaled_dot_product_attention
-
         k, v = (part.transpose(0, 1)[None] for part in self._load())
         if self._one_key:
             return v[0].repeat_interleave(self._group, dim=0).transpose(0, 1)
         if self._repeat > 1:
             k, v = k.repeat_interleave(self._repeat, dim=1), v.repeat_interleave(self._repeat, dim=1)
-        return scaled_dot_product_attention(self._q, k, v, **self._options)[0].transpose(0, 1)
+        return self._call(self._q, k, v, **self._options)[0].transpose(0, 1)
 
 
 def key_value_source(
@@ -185,18 +182,53 @@ def visible(qo: int, seen: int, window: int | None, device: str) -> torch.Tensor
     return mask if window is None else mask & (key >= own - window)
 
 
-def _mask(problem: AttentionProblem, kernel: str, index: int, loaded: int) -> dict[str, Any]:
-    """The cheapest way to say the mask: none, ``is_causal``, a bias that torch knows, or a matrix."""
+def _masked(
+    problem: AttentionProblem, kernel: str, index: int, loaded: int
+) -> tuple[Callable[..., torch.Tensor], dict[str, Any]]:
+    """The function that computes a request, and the cheapest way to tell it the mask: none, ``is_causal``, or a matrix;
+    or the kernel's own operator, which knows a mask aligned to the end.
+    """
+    from torch.nn.functional import scaled_dot_product_attention
+
     qo, kv, window = problem.lengths.qo[index], problem.lengths.kv[index], problem.geometry.window_left
     if qo == 1 or not problem.workload.causal:
-        return {}
+        return scaled_dot_product_attention, {}
     if problem.trees is not None and not is_chain(problem.trees[index]):
-        return {"attn_mask": seen(problem, index, loaded)}
+        return scaled_dot_product_attention, {"attn_mask": seen(problem, index, loaded)}
     if window is None or kv <= window + 1:
         if qo == loaded:
-            return {"is_causal": True}
-        if problem.device == "cuda" and kernel in ("flash", "efficient"):
-            from torch.nn.attention.bias import causal_lower_right
+            return scaled_dot_product_attention, {"is_causal": True}
+        if problem.device == "cuda" and kernel in _AT_END and problem.geometry.head_dim % 8 == 0:
+            return _AT_END[kernel], {}
+    return scaled_dot_product_attention, {"attn_mask": visible(qo, loaded, window, problem.device)}
 
-            return {"attn_mask": causal_lower_right(qo, loaded)}  # type: ignore[no-untyped-call]
-    return {"attn_mask": visible(qo, loaded, window, problem.device)}
+
+def _flash_at_end(
+    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, *, scale: float, enable_gqa: bool = False
+) -> torch.Tensor:
+    """As ``torch.nn.attention.bias.causal_lower_right`` has it computed, whose import takes 2 s, as it brings
+    TorchDynamo along. Flash attention aligns its causal mask to the end, and takes fewer heads of keys.
+    """
+    import torch
+
+    flash = torch.ops.aten._scaled_dot_product_flash_attention
+    found: torch.Tensor = flash(q, k, v, 0.0, is_causal=True, return_debug_mask=False, scale=scale)[0]
+    return found
+
+
+def _efficient_at_end(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, *, scale: float) -> torch.Tensor:
+    """The same of the efficient kernel, which takes [batch, tokens, heads, head dim]."""
+    import torch
+
+    forward = torch.ops.aten._efficient_attention_forward
+    q, k, v = (part.transpose(1, 2) for part in (q, k, v))
+    found: torch.Tensor = forward(
+        q, k, v, bias=None, cu_seqlens_q=None, cu_seqlens_k=None, max_seqlen_q=None, max_seqlen_k=None, dropout_p=0.0,
+        custom_mask_type=_LOWER_RIGHT, compute_log_sumexp=False, scale=scale, seqlen_k=None,
+    )[0]  # fmt: skip
+    return found.transpose(1, 2)
+
+
+# torch's CausalVariant.LOWER_RIGHT.
+_LOWER_RIGHT = 2
+_AT_END: Mapping[str, Callable[..., torch.Tensor]] = {"flash": _flash_at_end, "efficient": _efficient_at_end}

@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from autotune_cli.kernels.attention.backends import _triton as common
+from autotune_cli.kernels.attention.backends import _triton_build
 from autotune_cli.kernels.attention.workload import AttentionWorkload
+from autotune_cli.kernels.modules import Module
 from autotune_cli.kernels.registry import Device, Knob, Prepared, register
 
 if TYPE_CHECKING:
@@ -17,7 +19,8 @@ if TYPE_CHECKING:
 
 # SGLang's --triton-attention-num-kv-splits; its blocks of 32 keys, 4 warps and 2 stages (decode_attention.py).
 SGLANG_SPLITS = 8
-_SGLANG: dict[str, Knob] = {"block": 32, "warps": 4, "stages": 2, "splits": "sglang"}
+SGLANG = "sglang"
+_SGLANG: dict[str, Knob] = {"block": 32, "warps": 4, "stages": 2, "splits": SGLANG}
 # tl.dot wants 16 rows; of a larger group, 64 heads share a tile.
 _LEAST_ROWS, _MOST_ROWS = 16, 64
 # Parts of a request, at most: the merge reads them all.
@@ -81,6 +84,20 @@ def unsupported(workload: AttentionWorkload, device: Device, knobs: Mapping[str,
     return common.why_not(workload, device)
 
 
+def modules(workload: AttentionWorkload, **own: Knob) -> tuple[Module, ...]:
+    """What all settings are compiled to: the number of parts is not a part of that, but whether there are any."""
+    small = _triton_build.small(workload)
+    found = {
+        (*(each[name] for name in ("page_size", "block", "warps", "stages")), each["splits"] == SGLANG): each
+        for each in knobs(small, Device("cuda", ""))
+    }
+    block, warps, stages = _USUAL
+    whole: list[dict[str, Knob]] = [
+        {"page_size": page_size, "block": block, "warps": warps, "stages": stages, "splits": 1} for page_size in (1, 64)
+    ]
+    return _triton_build.modules(prepare, small, [*found.values(), *whole], title=_triton_build.title("decode", small))
+
+
 def split_counter(
     problem: AttentionProblem, batch: common.ServedBatch, splits: int | str, block: int, multiprocessors: int
 ) -> tuple[int, torch.Tensor, Callable[[], None]]:
@@ -117,6 +134,7 @@ def split_counter(
     requires=common.REQUIRES,
     install=common.INSTALL,
     unsupported=unsupported,
+    modules=modules,
 )
 def prepare(
     problem: AttentionProblem, *, page_size: int, block: int, warps: int, stages: int, splits: int | str

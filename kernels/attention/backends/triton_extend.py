@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 
 from autotune_cli.kernels.attention.backends import _metadata as metadata
 from autotune_cli.kernels.attention.backends import _triton as common
+from autotune_cli.kernels.attention.backends import _triton_build
 from autotune_cli.kernels.attention.trees import path_to
 from autotune_cli.kernels.attention.workload import AttentionWorkload
+from autotune_cli.kernels.modules import Module
 from autotune_cli.kernels.registry import Device, Knob, Prepared, register
 
 if TYPE_CHECKING:
@@ -48,6 +50,14 @@ def unsupported(workload: AttentionWorkload, device: Device, knobs: Mapping[str,
     return common.why_not(workload, device)
 
 
+def modules(workload: AttentionWorkload, **own: Knob) -> tuple[Module, ...]:
+    """What all settings are compiled to."""
+    small = _triton_build.small(workload)
+    settings = list(knobs(small, Device("cuda", "")))
+    what = "tree extend" if any(each.get("tree") for each in settings) else "extend"
+    return _triton_build.modules(prepare, small, settings, title=_triton_build.title(what, small))
+
+
 @register(
     "attention.prefill",
     "attention.extend",
@@ -57,6 +67,7 @@ def unsupported(workload: AttentionWorkload, device: Device, knobs: Mapping[str,
     requires=common.REQUIRES,
     install=common.INSTALL,
     unsupported=unsupported,
+    modules=modules,
 )
 def prepare(
     problem: AttentionProblem, *, page_size: int, rows: int, block: int, warps: int, stages: int, tree: bool = False

@@ -9,6 +9,7 @@ import pytest
 import torch
 from attention_cases import FP8_QUERIES, OPERATIONS, attend, logical, problem
 
+from autotune_cli.kernels.attention import reference
 from autotune_cli.kernels.attention.problem import make_problem
 from autotune_cli.kernels.topk.workload import TopkWorkload
 
@@ -206,3 +207,18 @@ def test_unknown_problems_are_refused() -> None:
         make_problem(TopkWorkload(operation="topk.select", rows=1, width=4, k=2, mode="eager"), "edges", "cpu", 0)
     with pytest.raises(ValueError, match="FP8 queries"):
         problem("attention.decode", dtype="float8_e4m3fn")
+
+
+@pytest.mark.parametrize("elements", [1, 64 * 100, 1 << 30])
+def test_a_verdict_does_not_depend_on_how_many_rows_are_compared_at_once(
+    monkeypatch: pytest.MonkeyPatch, elements: int
+) -> None:
+    verdicts = []
+    for at_once in (elements, reference._ELEMENTS_ELSE):
+        monkeypatch.setattr(reference, "_ELEMENTS_ELSE", at_once)
+        made = problem("attention.extend")
+        out = attend(made)[0]
+        out[5, 1] = out[5, 0]
+        verdicts.append(made.check(out))
+    assert verdicts[0] == verdicts[1]
+    assert "head 1" in verdicts[0].message
