@@ -144,7 +144,9 @@ def test_a_step_s_time_of_a_trace(program: Autotune) -> None:
 
 def test_a_step_that_is_shorter_than_its_attention_is_told(program: Autotune) -> None:
     out = program(*H100, "--step-ms", "3", "--chunk-ms", "60", code=0).out
-    assert "a decode step of 3 ms is shorter than the attention of its workloads (6.02 ms untuned), so its share" in out
+    assert "a decode step of 3 ms is shorter than the attention of its workloads (6.02 ms untuned), so no share" in out
+    assert " % of 3 ms" not in out
+    assert " % of 60 ms" in out
     assert "a prefill chunk" not in out
 
 
