@@ -143,7 +143,7 @@ class Plan:
     """What a server is started with: its Hugging Face repository, or a folder; empty: not known."""
     tp: int
     command: tuple[str, ...]
-    """The command that made the result, without its baseline."""
+    """The command that made the result, without its baseline and its budget."""
     settings: tuple[Setting, ...]
     """What is told to the server, variables first; empty: nothing beats its own choice beyond the intervals."""
     values: Mapping[str, str]
