@@ -23,11 +23,13 @@ def export(options: ExportOptions) -> None:
     written, 70 a fault of the program itself, 130 Ctrl-C.
     """
     from autotune_cli.commands.planned import request_of, run_of
+    from autotune_cli.commands.printing import READ, check_no_input
     from autotune_cli.exporting.target import Material, find_target
     from autotune_cli.render.console import Console
 
     target = find_target(options.to)
     _check(target, options.output)
+    check_no_input(options.output, *(options.step_trace or ()), options.traffic_weights, what=READ)
     run = run_of(options.file, options.root, options.name, options.device, options.output)
     exported = target.make(Material(run, request_of(options, target.engine)))
     _write(target, exported, options.output)

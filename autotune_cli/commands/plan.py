@@ -20,12 +20,13 @@ def plan(options: PlanOptions) -> None:
     written, 70 a fault of the program itself, 130 Ctrl-C.
     """
     from autotune_cli.commands.planned import request_of, run_of
-    from autotune_cli.commands.printing import check_format, check_writable, write_result
+    from autotune_cli.commands.printing import READ, check_format, check_no_input, check_writable, write_result
     from autotune_cli.planning.plan import plan_of
     from autotune_cli.render.plan_formats import PlanView
 
     check_writable(options.output)
     check_format("plan", options.format, options.output)
+    check_no_input(options.output, *(options.step_trace or ()), options.traffic_weights, what=READ)
     run = run_of(options.file, options.root, options.name, options.device, options.output)
     view = PlanView(plan_of(run, request_of(options)), options.every)
     write_result("plan", options.format, view, options.output)

@@ -51,9 +51,10 @@ def run_of(name: str, root: Path, of_name: str | None, device: str | None, outpu
     errors = Console(stderr=True)
     for line in doubts(run):
         errors.say(f"note: {shown(str(path))}: {line}", style="yellow")
-    if not run.complete:
+    found = of_one_device(run, device)
+    if not run.is_complete(found.device.device):
         errors.say(f"note: {shown(str(path))} is not complete, so a plan knows only a part of it", style="yellow")
-    return of_one_device(run, device)
+    return found
 
 
 def request_of(options: Asked, engine: str | None = None) -> Request:

@@ -16,13 +16,17 @@ from autotune_cli.planning.configurations import Servers
 from autotune_cli.planning.lines import lines_of
 from autotune_cli.planning.model import ModelOfResult, model_of
 from autotune_cli.planning.pins import parse_pins
-from autotune_cli.planning.records import NoPlan, Plan, Ran, Row
+from autotune_cli.planning.records import NoPlan, Plan, Ran, Row, StepChange
 from autotune_cli.planning.rejecting import rejected_of, unmeasured_of
 from autotune_cli.planning.server import load_server
 from autotune_cli.planning.times import Weighed, mean_of_ratios, ratio_of_steps
 from autotune_cli.planning.tokens import changes_of
 from autotune_cli.planning.weights import weights_of
 from autotune_cli.results.schema import RunFile, WorkloadResult
+
+# Of the command that made a result, what another one has none of: options with a value, and one without.
+_NOT_REPEATED = ("--baseline", "--budget")
+_RESUME = "--resume"
 
 
 @dataclass(frozen=True)
@@ -87,6 +91,7 @@ def plan_of(run: RunFile, request: Request) -> Plan:
     reachable = [_weighed(row, row.reachable) for row in rows]
     best = [_weighed(row, row.best) for row in rows]
     model = None if of_result is None else of_result.model
+    changes = changes_of(rows, layers, request.step_ms, request.chunk_ms)
     return Plan(
         name=run.name,
         device=run.device.device,
@@ -98,7 +103,7 @@ def plan_of(run: RunFile, request: Request) -> Plan:
         model="" if model is None else model.name,
         repository="" if of_result is None else of_result.path,
         tp=1 if of_result is None else of_result.tp,
-        command=_without_baseline(run.command),
+        command=_to_repeat(run.command),
         settings=lines_of(servers, results, weight, chosen.values),
         values=chosen.values,
         baseline=servers.baseline(chosen.values),
@@ -120,19 +125,21 @@ def plan_of(run: RunFile, request: Request) -> Plan:
         rejected=rejected,
         unmeasured=unmeasured_of(servers, rejected),
         pins=pins,
-        changes=changes_of(rows, layers, request.step_ms, request.chunk_ms),
-        notes=_notes(servers, version, chosen.values),
+        changes=changes,
+        notes=(*_notes(servers, version, chosen.values), *_unused(request, changes)),
     )
 
 
-def _without_baseline(command: Sequence[str]) -> tuple[str, ...]:
+def _to_repeat(command: Sequence[str]) -> tuple[str, ...]:
+    """The command that made a result, without its baseline, its budget, and what is done only once."""
     kept: list[str] = []
     words = iter(command)
     for word in words:
-        if word == "--baseline":
-            next(words, None)
-        elif not word.startswith("--baseline="):
+        name, equals, _ = word.partition("=")
+        if name not in (*_NOT_REPEATED, _RESUME):
             kept.append(word)
+        elif not equals and name != _RESUME:
+            next(words, None)
     return tuple(kept)
 
 
@@ -144,6 +151,17 @@ def _ratio(slow: Sequence[Weighed], fast: Sequence[Weighed]) -> Ratio:
     found = ratio_of_steps(slow, fast)
     assert found is not None
     return found
+
+
+def _unused(request: Request, changes: Sequence[StepChange]) -> list[str]:
+    """Steps that were given, and of which nothing is known."""
+    known = {change.step for change in changes}
+    given = (("decode", "a decode step", request.step_ms), ("prefill", "a prefill chunk", request.chunk_ms))
+    return [
+        f"{what} of {ms:g} ms was given, and no change of one is known"
+        for step, what, ms in given
+        if ms is not None and step not in known
+    ]
 
 
 def _notes(servers: Servers, version: str | None, values: Mapping[str, str]) -> tuple[str, ...]:

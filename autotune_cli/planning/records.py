@@ -108,9 +108,19 @@ class StepChange:
     """The whole step, as the user measured it on the untuned server."""
 
     @property
+    def before_ms(self) -> float:
+        """Of the same kernels on the untuned server."""
+        return self.attention_ms - self.change_ms
+
+    @property
+    def is_too_long(self) -> bool:
+        """Do these kernels take longer than the whole step that was given? Then that step is of another batch."""
+        return self.step_ms is not None and self.step_ms < self.before_ms
+
+    @property
     def share(self) -> float | None:
-        """Of the step that the user gave, below zero: it gets shorter."""
-        return None if self.step_ms is None else self.change_ms / self.step_ms
+        """Of the step that was given, below zero: it gets shorter. None: none was, or it is of another batch."""
+        return None if self.step_ms is None or self.is_too_long else self.change_ms / self.step_ms
 
 
 @dataclass(frozen=True)
@@ -133,7 +143,7 @@ class Plan:
     """What a server is started with: its Hugging Face repository, or a folder; empty: not known."""
     tp: int
     command: tuple[str, ...]
-    """The command that made the result, without its baseline."""
+    """The command that made the result, without its baseline and its budget."""
     settings: tuple[Setting, ...]
     """What is told to the server, variables first; empty: nothing beats its own choice beyond the intervals."""
     values: Mapping[str, str]

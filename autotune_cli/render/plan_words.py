@@ -154,11 +154,10 @@ def doubts(plan: Plan) -> list[str]:
 
 def _too_short(change: StepChange) -> str:
     """What is wrong with a step that is shorter than its attention; empty: it isn't."""
-    before = change.attention_ms - change.change_ms
-    if change.step_ms is None or change.step_ms >= before:
+    if not change.is_too_long:
         return ""
     said = f"a {_step_name(change)} of {change.step_ms:g} ms is shorter than the attention of its workloads"
-    return f"{said} ({before:.3g} ms untuned), so its share means nothing: weigh them as the server runs them"
+    return f"{said} ({change.before_ms:.3g} ms untuned), so no share is told: weigh them as that server runs them"
 
 
 def grouped(left_out: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:

@@ -84,5 +84,5 @@ def _described(
         sum(result.choice is not None and result.choice.winner is not None for result in results),
         " and ".join(dict.fromkeys(first.name for first in firsts)),
         tuple(first.speedup for first in firsts if first.speedup is not None),
-        run.complete,
+        run.is_complete(device),
     )

@@ -107,6 +107,15 @@ OTHERS = Path(__file__).parents[1] / "data"
             OTHERS / "traffic" / "sglang.trace.json",
             "--output: in.json is a file that this command reads",
         ),
+        *(
+            (
+                (command, RUN, *options, option, "in.json", "-o", "in.json"),
+                OTHERS / "traffic" / "sglang.trace.json",
+                "--output: in.json is a file that this command reads",
+            )
+            for command, options in (("plan", ()), ("export", ("--to", "csv")))
+            for option in ("--step-trace", "--traffic-weights")
+        ),
         (
             ("tune", "--traffic", "in.json", "--dry-run", "-o", "in.json"),
             OTHERS / "traffic" / "lengths.jsonl",

@@ -102,6 +102,17 @@ def test_an_incomplete_result_is_told(program: Autotune) -> None:
     done = program("plan", "gpt-oss-120b", code=0)
     assert "gpt-oss-120b.json is not complete, so a plan knows only a part of it" in done.err
     assert program(*H100, code=0).err == ""
+    # The last run wrote to a cache of two devices, and was cut short on its own.
+    path = program.root / "cache" / "llama-3.1-8b.json"
+    document = json.loads(path.read_text()) | {"complete": False}
+    devices = {key: each["device"] for key, each in document["environments"].items()}
+    document["environment"] = next(key for key, device in devices.items() if "H100" in device)
+    path.write_text(json.dumps(document))
+    assert "llama-3.1-8b.json is not complete" in program(*H100, code=0).err
+    assert program("plan", "llama-3.1-8b", "--device", "h200", code=0).err == ""
+    rows = json.loads(program("list", "--format", "json", code=0).out)["results"]
+    complete = {row["device"]: row["complete"] for row in rows if row["name"] == "llama-3.1-8b"}
+    assert complete == {"NVIDIA H200": True, "NVIDIA H100 80GB HBM3": False}
 
 
 def test_a_file(program: Autotune) -> None:
@@ -133,7 +144,9 @@ def test_a_step_s_time_of_a_trace(program: Autotune) -> None:
 
 def test_a_step_that_is_shorter_than_its_attention_is_told(program: Autotune) -> None:
     out = program(*H100, "--step-ms", "3", "--chunk-ms", "60", code=0).out
-    assert "a decode step of 3 ms is shorter than the attention of its workloads (6.02 ms untuned), so its share" in out
+    assert "a decode step of 3 ms is shorter than the attention of its workloads (6.02 ms untuned), so no share" in out
+    assert " % of 3 ms" not in out
+    assert " % of 60 ms" in out
     assert "a prefill chunk" not in out
 
 

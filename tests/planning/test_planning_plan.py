@@ -189,6 +189,20 @@ def test_what_lacks_a_measurement_comes_with_the_server_to_measure() -> None:
     assert any(line.endswith(f"--baseline '{server}'") for line in doubts(plan))
 
 
+def test_a_command_to_measure_to_the_end_has_no_budget() -> None:
+    command = ("autotune", "tune", "--budget", "110s", "--resume", "--budget=5m", "--baseline=vllm", "--model", "m")
+    plan = plan_of(small(95.0).model_copy(update={"command": command}), Request())
+    assert plan.command == ("autotune", "tune", "--model", "m")
+
+
+def test_a_step_that_nothing_is_known_of_is_told() -> None:
+    of = run(result(DECODE, candidate(fa3("decode", 1), 100.0), default=fa3("decode", 1)))
+    plan = plan_of(of, Request(step_ms=21.0, chunk_ms=60.0))
+    assert [line for line in doubts(plan) if "given" in line] == [
+        "a prefill chunk of 60 ms was given, and no change of one is known"
+    ]
+
+
 def test_what_is_no_news_is_not_told() -> None:
     """Two servers that can't be told apart: the one that is told nothing."""
     noisy = small(99.0, make=lambda key, us: candidate(key, us, 30.0))

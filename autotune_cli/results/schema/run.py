@@ -76,6 +76,12 @@ class RunFile(FileRecord):
         """The environment of the run which wrote the file."""
         return self.environments[self.environment]
 
+    def is_complete(self, device: str) -> bool:
+        """Is what the file has of a device all that was asked for? A cache keeps whether the last run was cut short,
+        which says nothing of other devices.
+        """
+        return self.complete or device != self.device.device
+
 
 def schema_text() -> str:
     """What docs/run.schema.json holds."""
