@@ -44,7 +44,7 @@ class Emulator:
             # Made for this layer and batch: of another one the kernel would take it, and read a wrong schedule.
             shape = (batch, call["max_seqlen_q"], *q.shape[1:], call["k_cache"].shape[1:3])
             layer = (call["softcap"] > 0, call["window_size"], call["causal"], call["num_splits"])
-            assert set(metadata.tolist()) == {_mark(*shape, *layer)}
+            assert set(metadata.tolist()) == {_mark(*shape, *layer, *lengths.tolist())}
         keys = [
             [call[name][table[request].long()].flatten(0, 1)[: int(length)] for name in ("k_cache", "v_cache")]
             for request, length in enumerate(lengths)
@@ -78,7 +78,7 @@ class Emulator:
         pages = (call["page_size"], call["num_heads_k"])
         shape = (call["batch_size"], call["max_seqlen_q"], call["num_heads"], call["headdim"], pages)
         layer = (call["has_softcap"], call["window_size"], call["causal"], call["num_splits"])
-        return torch.full((size,), _mark(*shape, *layer), dtype=torch.int32)
+        return torch.full((size,), _mark(*shape, *layer, *call["cache_seqlens"].tolist()), dtype=torch.int32)
 
     def _bound(self, function: str, arguments: Any, module: str = MODULE) -> dict[str, Any]:
         bound: dict[str, Any] = {}

@@ -11,6 +11,7 @@ import itertools
 import math
 import sys
 import types
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,11 @@ def tabled(pool: torch.Tensor, table: torch.Tensor, lengths: torch.Tensor) -> li
     return found
 
 
+def mark(lengths: torch.Tensor) -> int:
+    """A number that tells lengths; above 0."""
+    return 1 + zlib.crc32(str(lengths.tolist()).encode()) % 2**30
+
+
 class Emulator:
     """Stands for the modules; keeps the arguments of each call by function."""
 
@@ -83,7 +89,9 @@ class Emulator:
         assert call["k_cache"].dtype == call["v_cache"].dtype == call["q"].dtype == call["qv"].dtype
         assert call["window_size"] == (-1, -1)
         metadata = call["scheduler_metadata"]
-        assert metadata is None or (metadata.dtype == torch.int32 and metadata.count_nonzero() == len(metadata))
+        assert metadata is None or metadata.dtype == torch.int32
+        # Made for the lengths of this step, not for those of the capture.
+        assert metadata is None or set(metadata.tolist()) == {mark(call["cache_seqlens"])}
         keys, values = (
             tabled(call[name], call["page_table"], call["cache_seqlens"]) for name in ("k_cache", "v_cache")
         )
@@ -125,22 +133,26 @@ class Emulator:
     def get_scheduler_metadata(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         call = self.bound("sgl_kernel.flash_attn", "get_scheduler_metadata", args, kwargs)
         assert (call["num_heads_k"], call["headdim"], call["headdim_v"]) == (1, 64, 512)
-        return torch.ones(1 + -(-call["batch_size"] // 4) * 4 * 3, dtype=torch.int32)
+        size = 1 + -(-call["batch_size"] // 4) * 4 * 3
+        return torch.full((size,), mark(call["cache_seqlens"]), dtype=torch.int32)
 
     def get_mla_metadata(self, *args: Any, **kwargs: Any) -> Any:
         call = self.bound("sgl_kernel.flash_mla", "get_mla_metadata", args, kwargs)
         assert call["num_heads_k"] == 1
         assert call["topk"] is None
-        parts = torch.ones(132, 8, dtype=torch.int32)
-        return parts, torch.arange(1, len(call["cache_seqlens"]) + 2, dtype=torch.int32)
+        made = mark(call["cache_seqlens"])
+        parts = torch.full((132, 8), made, dtype=torch.int32)
+        return parts, torch.arange(made, made + len(call["cache_seqlens"]) + 1, dtype=torch.int32)
 
     def flash_mla_with_kvcache(self, *args: Any, **kwargs: Any) -> Any:
         call = self.bound("sgl_kernel.flash_mla", "flash_mla_with_kvcache", args, kwargs)
         q, rank = call["q"], call["head_dim_v"]
         assert call["k_cache"].shape[1:3] == (64, 1)
         assert call["k_cache"].is_contiguous()
-        assert (call["tile_scheduler_metadata"] == 1).all()
-        assert (call["num_splits"] > 0).all()
+        # Made for the lengths of this step, not for those of the capture.
+        made = mark(call["cache_seqlens"])
+        assert (call["tile_scheduler_metadata"] == made).all()
+        assert call["num_splits"].tolist() == list(range(made, made + len(q) + 1))
         found = []
         for request, cached in enumerate(tabled(call["k_cache"], call["block_table"], call["cache_seqlens"])):
             parts = q[request, ..., rank:], q[request, ..., :rank], cached[:, rank:], cached[:, :rank]
