@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from recorded import recorded
 
 from autotune_cli.exporting.target import Material, find_target
 from autotune_cli.planning.device import of_one_device
@@ -20,11 +21,10 @@ pytestmark = [
     pytest.mark.timeout(600),
     pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU"),
 ]
-CACHE = Path(__file__).parents[2] / "cache"
 
 
 def test_flashinfer_decodes_with_our_kernel(tmp_path: Path) -> None:
-    run = of_one_device(read_run(CACHE / "llama-3.1-8b.json"), "h100")
+    run = of_one_device(read_run(recorded("llama-3.1-8b")), "h100")
     few = "decode 1x1024=1,decode 1x8192=1,decode 8x1024=1"
     for name, text in find_target("flashinfer").make(Material(run, Request(weights=few))).files.items():
         path = tmp_path / name

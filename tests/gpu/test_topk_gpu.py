@@ -95,7 +95,12 @@ def output(problem: TopkProblem, candidate: Candidate, mode: str) -> torch.Tenso
 
 def verdict(problem: TopkProblem, candidate: Candidate, mode: str) -> Verdict:
     before = [t.clone() for t in problem.inputs().values()]
-    found = problem.check(output(problem, candidate, mode))
+    try:
+        found = problem.check(output(problem, candidate, mode))
+    except RuntimeError as error:
+        # The context is lost: nothing after it can be told, so the candidate must be named.
+        error.add_note(f"{candidate.key}, {mode}")
+        raise
     assert all(torch.equal(a, b) for a, b in zip(before, problem.inputs().values(), strict=True)), "changed its inputs"
     return found
 
