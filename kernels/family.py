@@ -246,6 +246,11 @@ class Family(ABC, Generic[W]):
         """How a server on a GPU runs the operation."""
         return "eager"
 
+    def run_for(self, model: SuiteModel, operation: str) -> str:
+        """What a server of the model runs where most run the operation. A suite has it in its place, unless the user
+        names the operation itself."""
+        return operation
+
     @abstractmethod
     def cost(self, workload: W) -> Cost:
         """The least that any kernel must do."""

@@ -11,7 +11,7 @@ from autotune_cli.fields import Message
 from autotune_cli.kernels.engines import load_engine
 from autotune_cli.kernels.family import families
 from autotune_cli.kernels.models import Model, Suite, build_suite
-from autotune_cli.kernels.models.options import parse_operations
+from autotune_cli.kernels.models.options import operations_for
 from autotune_cli.results.schema import Traffic
 from autotune_cli.traffic.prepare import layers_of, served, token_bytes
 from autotune_cli.traffic.scheduler import Given, engine_names, scheduler_of
@@ -56,7 +56,7 @@ def traffic_suite(options: TuneOptions, model: Model, kind: DeviceKind, gpu: str
         raise BadField("mode", Message("{fields.traffic} decides what is captured; eager: nothing is"))
     if options.context is not None and len(options.context) > 1:
         raise BadField("context", Message("with {fields.traffic} it is one number, for traces that tell no lengths"))
-    operations = parse_operations(options.op)
+    operations = operations_for(model, options.op)
     engine = load_engine(options.engine.strip().lower()).name
     notes: list[str] = []
     if engine not in engine_names():
@@ -86,8 +86,11 @@ def traffic_suite(options: TuneOptions, model: Model, kind: DeviceKind, gpu: str
     found = served(options.traffic or (), scheduler, options.context[0] if options.context else None)
 
     def make(shape: ServedShape) -> Suite:
-        of_kind = [each.served[shape.kind] for each in families().values() if shape.kind in each.served]
-        wanted = [name for name in of_kind if name in operations]
+        wanted = []
+        for each in families().values():
+            usual = each.served.get(shape.kind)
+            run = () if usual is None else dict.fromkeys((each.run_for(model, usual), usual))
+            wanted += [name for name in run if name in operations][:1]
         found: list[Suite] = []
         refused = EmptySuite(detail=f"{shape.kind} steps run none of what was asked for")
         for operation in wanted:

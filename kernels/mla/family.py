@@ -51,6 +51,12 @@ class MlaFamily(Family[MlaWorkload]):
         """Decode runs from a CUDA graph in servers; prefill and extend don't."""
         return "graph" if operation in ("attention.mla_decode", "attention.mla_sparse_decode") else "eager"
 
+    def run_for(self, model: SuiteModel, operation: str) -> str:
+        """A decode step of a model with a sparse indexer reads the selected tokens only."""
+        if operation == "attention.mla_decode" and model.topk is not None:
+            return "attention.mla_sparse_decode"
+        return operation
+
     def cost(self, workload: MlaWorkload) -> Cost:
         return costs.cost(workload)
 

@@ -43,7 +43,8 @@ def latent_notes(fields: Fields) -> list[str]:
         notes.append("layers beside those of latent attention (MLA) are left out")
     if fields.index_topk is not None:
         said = (
-            "latent attention (MLA) is tuned as dense, over all keys, not over the {} that the sparse indexer selects"
+            "prefill and extend of latent attention (MLA) are tuned as dense, over all keys, "
+            "not over the {} that the sparse indexer selects"
         )
         notes.append(said.format(fields.index_topk))
     return notes

@@ -9,7 +9,7 @@ from typing import cast, get_args
 from autotune_cli.errors import BadField, UnknownName
 from autotune_cli.fields import Field, Message
 from autotune_cli.kernels.base import ALL_DISTRIBUTIONS, DISTRIBUTIONS, Distribution, DType, Mode, Spread
-from autotune_cli.kernels.family import family, short_names
+from autotune_cli.kernels.family import SuiteModel, families, family, short_names
 from autotune_cli.kernels.workload import OPERATIONS
 
 MOST = 10_000_000
@@ -92,6 +92,19 @@ def parse_operations(value: Names) -> tuple[str, ...]:
         if not set(known) <= set(OPERATIONS):
             raise UnknownName("operation", name, (*OPERATIONS, *short))
         chosen.update(known)
+    return tuple(operation for operation in OPERATIONS if operation in chosen)
+
+
+def operations_for(model: SuiteModel, value: Names) -> tuple[str, ...]:
+    """As :func:`parse_operations`; where an operation wasn't named itself, what a server of the model runs in its place.
+
+    Raises:
+        UnknownName: a name that is none of them.
+    """
+    short = short_names()
+    typed = {name for name in _names("op", value) or () if name not in families()}
+    named = {operation for name in typed for operation in short.get(name, (name,))}
+    chosen = {each if each in named else family(each).run_for(model, each) for each in parse_operations(value)}
     return tuple(operation for operation in OPERATIONS if operation in chosen)
 
 

@@ -21,6 +21,7 @@ from autotune_cli.kernels.models.options import (
     parse_dtype,
     parse_modes,
     parse_numbers,
+    operations_for,
     parse_operations,
     parse_q_dtype,
     parse_scores,
@@ -115,7 +116,6 @@ def build_suite(
         BadGeometry: heads that can't be shared out.
         EmptySuite: nothing is left.
     """
-    chosen = parse_operations(operations)
     chosen_modes = parse_modes(modes, device_kind)
     wanted = Wanted(
         parse_numbers("batch", batches),
@@ -131,6 +131,8 @@ def build_suite(
     tp = check_tp(tp)
     if not isinstance(model, Model):
         model = choose_model(model, None, device_kind, operations)
+    # Over lengths a step is measured that reads all keys: one that reads a selection takes about the same at each.
+    chosen = operations_for(model, operations) if distribution is None else parse_operations(operations)
     notes = list(model.notes)
     has_attention = bool(model.layers) or model.latent is not None
     if compute is None and device_kind == "cpu" and has_attention and model.dtype != "float32":

@@ -146,7 +146,8 @@ def test_the_cost_of_a_decode_step_by_hand() -> None:
 @pytest.mark.parametrize("tp", [1, 8, 16])
 def test_suites_of_the_known_models(name: str, heads: int, nope: int, tp: int) -> None:
     found = build_suite(name, "cuda", tp=tp, operations="mla").workloads
-    assert {each.operation for each in found} == set(family("attention.mla_decode").usual)
+    mla = family("attention.mla_decode")
+    assert {each.operation for each in found} == {mla.run_for(load_model(name), each) for each in mla.usual}
     assert {each.latent.key for each in found if isinstance(each, MlaWorkload)} == {
         f"h{heads // tp} mla 512+64 d{nope} bfloat16"
     }

@@ -187,10 +187,21 @@ def test_why_not_flashmla(device: Device, latent: dict[str, Any], words: str) ->
     assert words in str(flashmla.unsupported(workload("sparse_decode", **latent), device, {}))
 
 
-def test_a_suite_has_it_on_request_of_a_model_with_an_indexer() -> None:
+def test_a_model_with_an_indexer_has_it_in_place_of_a_dense_decode() -> None:
+    def operations(model: str, wanted: str | None = None, **options: Any) -> set[str]:
+        found = build_suite(model, "cuda", operations=wanted, **options).workloads
+        return {each.operation for each in found if each.operation.endswith("decode")}
+
     suite = build_suite("deepseek-v3.2", "cuda", operations="mla_sparse_decode", tp=8)
     assert {(each.operation, each.mode, each.index_topk) for each in suite.workloads} == {(OPERATION, "graph", 2048)}  # type: ignore[attr-defined]
-    assert not any(each.operation == OPERATION for each in build_suite("deepseek-v3.2", "cuda").workloads)
+    for wanted in (None, "mla", "mla,topk"):
+        assert operations("deepseek-v3.2", wanted) == {OPERATION}
+    # Named itself, it is what the user gets.
+    assert operations("deepseek-v3.2", "mla_decode") == {"attention.mla_decode"}
+    assert operations("deepseek-v3.2", "attention.mla_decode,mla") == {"attention.mla_decode"}
+    assert operations("deepseek-v3", "mla") == {"attention.mla_decode"}
+    # Over lengths a step is measured that reads all of them.
+    assert operations("deepseek-v3.2", lengths="suite") == {"attention.mla_decode"}
     with pytest.raises(EmptySuite, match="no sparse indexer, so all keys are read"):
         build_suite("deepseek-v3", "cuda", operations="mla_sparse_decode")
 
