@@ -50,8 +50,6 @@ struct Block {
   static constexpr int kFewChunks = 8;
   // Is the next chunk on its way while one is looked at? Where few other warps are there to fill the time.
   static constexpr bool kAhead = kThreads == 1024;
-  // Are keys first counted by digits that suit likely scores, where no sample tells as much?
-  static constexpr bool kSpread = Keys<Score>::kHasSpread && kResident && kValues <= 16;
   static_assert(kValues <= 32 && kValues % kPerLoad == 0 && kBinsEach % 2 == 0, "");
 
   Shared& shared;
@@ -234,17 +232,6 @@ struct Block {
     hit = __ffs(__ballot_sync(kAll, before < needed && needed <= through)) - 1;
     return {static_cast<uint32_t>(32 * chosen + 31 - hit), __shfl_sync(kAll, before, hit),
             __shfl_sync(kAll, count, hit)};
-  }
-
-  // The same by the first warp, for all threads: shuffles of every warp would take turns.
-  __device__ __forceinline__ Found pick_once(const uint32_t* counts, const uint32_t* groups, int of_blocks,
-                                             uint32_t needed) {
-    if (warp == 0) {
-      const Found found = pick(counts, groups, of_blocks, [&](uint32_t) { return needed; });
-      if (lane == 0) shared.found = found;
-    }
-    __syncthreads();
-    return shared.found;
   }
 
   __device__ __forceinline__ void clear(uint32_t* counts) {

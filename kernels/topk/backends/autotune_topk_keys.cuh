@@ -24,24 +24,6 @@ struct Keys<float> {
     const uint32_t bits = __float_as_uint(__fadd_rn(score, 0.0f));
     return bits ^ (static_cast<uint32_t>(static_cast<int32_t>(bits) >> 31) | 0x80000000u);
   }
-  // A digit of 11 bits whose bins are narrow where scores are likely to be: a sign, and of sizes from 2^-14 to 2^18 the
-  // exponent and 5 bits of the fraction; what is smaller or larger shares the bin at that end. Larger keys have no
-  // smaller digits.
-  static constexpr bool kHasSpread = true;
-  static constexpr uint32_t kSmall = 0x38800000u;
-  static constexpr int kSpreadShift = 18;
-  static __device__ __forceinline__ uint32_t spread(uint32_t key) {
-    const int32_t number = static_cast<int32_t>(key ^ 0x80000000u), sign = number >> 31;
-    const uint32_t size = static_cast<uint32_t>(number ^ sign);
-    const uint32_t step = size > kSmall ? min((size - kSmall) >> kSpreadShift, 1023u) : 0u;
-    return 1024u + (step ^ static_cast<uint32_t>(sign));
-  }
-  // The least key with that digit or a larger one; of 2048 it is 2^32, or 0.
-  static __device__ __forceinline__ uint32_t least_of_spread(uint32_t digit) {
-    if (digit == 0 || digit >= 2048) return 0;
-    if (digit > 1024) return 0x80000000u + kSmall + ((digit - 1024u) << kSpreadShift);
-    return digit == 1024 ? 0x80000000u : 0x80000000u - kSmall - ((1024u - digit) << kSpreadShift);
-  }
   static __device__ __forceinline__ void unpack(const uint4& loaded, uint32_t* keys) {
     keys[0] = of(__uint_as_float(loaded.x));
     keys[1] = of(__uint_as_float(loaded.y));
@@ -54,9 +36,6 @@ template <>
 struct Keys<__nv_bfloat16> {
   static constexpr int kBits = 16;
   static constexpr int kPerLoad = 8;
-  static constexpr bool kHasSpread = false;
-  static __device__ __forceinline__ uint32_t spread(uint32_t) { return 0; }
-  static __device__ __forceinline__ uint32_t least_of_spread(uint32_t) { return 0; }
   static __device__ __forceinline__ uint32_t of_bits(uint32_t high) {
     return Keys<float>::of(__uint_as_float(high)) >> 16;
   }

@@ -80,40 +80,19 @@ __device__ __forceinline__ void write(Block& block, const Threshold& threshold, 
       sum_equal += __popc(equal);
     });
   }
-  // Where threads hold a block's scores there are at most 32768, and both counts fit one word.
-  uint32_t through_above, through_equal;
-  if (kResident) {
-    const uint32_t through = scan_lanes(sum_above | sum_equal << 16, lane);
-    through_above = through & 0xffffu;
-    through_equal = through >> 16;
-    if (lane == 31) shared.warp_sums[0][warp] = through;
-  } else {
-    through_above = scan_lanes(sum_above, lane);
-    through_equal = scan_lanes(sum_equal, lane);
-    if (lane == 31) {
-      shared.warp_sums[0][warp] = through_above;
-      shared.warp_sums[1][warp] = through_equal;
-    }
+  const uint32_t through_above = scan_lanes(sum_above, lane), through_equal = scan_lanes(sum_equal, lane);
+  if (lane == 31) {
+    shared.warp_sums[0][warp] = through_above;
+    shared.warp_sums[1][warp] = through_equal;
   }
   if (mine.done && block.blocks > 1) {
     cluster_arrive();  // nothing is read from another block any more; waited for at the end
     count_before(block, threshold, mine, buffers);
   }
   __syncthreads();
-  uint32_t warps_above, warps_equal;  // scanned over the warps
-  uint32_t warp_above = 0, warp_equal_before = 0;  // of the warps before
-  if (kResident) {
-    const uint32_t each = lane < Block::kWarps ? shared.warp_sums[0][lane] : 0;
-    const uint32_t scanned = scan_lanes(each, lane);
-    const uint32_t before = __shfl_sync(kAll, scanned - each, warp);
-    warps_above = scanned & 0xffffu;
-    warps_equal = scanned >> 16;
-    warp_above = before & 0xffffu;
-    warp_equal_before = before >> 16;
-  } else {
-    warps_above = scan_lanes(lane < Block::kWarps ? shared.warp_sums[0][lane] : 0, lane);
-    warps_equal = scan_lanes(lane < Block::kWarps ? shared.warp_sums[1][lane] : 0, lane);
-  }
+  const uint32_t own_above = lane < Block::kWarps ? shared.warp_sums[0][lane] : 0;
+  const uint32_t own_equal = lane < Block::kWarps ? shared.warp_sums[1][lane] : 0;
+  const uint32_t warps_above = scan_lanes(own_above, lane), warps_equal = scan_lanes(own_equal, lane);
   uint32_t before_above = 0, before_equal = 0;  // of the blocks before
   if (block.blocks > 1) {
     uint32_t theirs_above = 0, theirs_equal = 0;
@@ -138,8 +117,10 @@ __device__ __forceinline__ void write(Block& block, const Threshold& threshold, 
     before_above += __reduce_add_sync(kAll, theirs_above);
     before_equal = __reduce_add_sync(kAll, theirs_equal);
   }
-  before_above += warp_above;
-  before_equal += warp_equal_before;
+  if (kResident) {
+    before_above += __shfl_sync(kAll, warps_above - own_above, warp);
+    before_equal += __shfl_sync(kAll, warps_equal - own_equal, warp);
+  }
   for (int chunk = 0; chunk < block.chunks; ++chunk) {
     uint32_t in_above = through_above, in_equal = through_equal;  // scanned over the lanes
     uint32_t chunk_above = 0, chunk_equal = 0;
@@ -170,7 +151,7 @@ __device__ __forceinline__ void write(Block& block, const Threshold& threshold, 
     } else if (!block.has_scores(0)) {
       break;
     }
-    const uint32_t warp_equal = kResident ? shared.warp_sums[0][warp] >> 16 : __shfl_sync(kAll, in_equal, 31);
+    const uint32_t warp_equal = __shfl_sync(kAll, in_equal, 31);
     const uint32_t taken = taken_before(before_equal, threshold, last);
     const uint32_t take = taken_before(before_equal + warp_equal, threshold, last) - taken;
     uint32_t in_taken = in_equal;  // scanned over the lanes

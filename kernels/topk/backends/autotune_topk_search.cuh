@@ -40,8 +40,7 @@ struct Collected {
 
 // Standard deviations by which a sample's bound lies below what it says of the k-th largest.
 constexpr float kMargin = 5.0f;
-// A sample is worth it where at most one of so many scores is selected; one of 8 where digits that suit likely scores do as
-// well.
+// A sample is worth it where at most one of so many scores is selected.
 constexpr int kSelective = 4;
 
 // Put the keys from `low` to `high` into the own buffers; what doesn't fit is counted only.
@@ -150,7 +149,7 @@ __device__ __forceinline__ bool refine(Block& block, const Buffers& buffers, uin
     __syncthreads();
     block.group(counts, groups);
     __syncthreads();
-    const Found found = block.pick_once(counts, groups, 1, needed);
+    const Found found = block.pick(counts, groups, 1, [&](uint32_t) { return needed; });
     if (found.inside == 0) return false;
     // The level before has been read; the next one takes its place.
     if (level > 0) block.clear(shared.counts[(level + 1) & 1]);
@@ -170,7 +169,7 @@ __device__ __forceinline__ bool refine(Block& block, const Buffers& buffers, uin
     if (level > 1) __syncthreads();  // what was cleared
     over = shift;
   }
-  // As many as a warp has lanes: a warp compares one of them with each.
+  // As many as a warp has lanes: each warp compares each with each.
   over = over < kDigitBits ? 0 : over - kDigitBits;
   for (uint32_t i = threadIdx.x; i < count; i += Block::kThreads) {
     const uint32_t key = list[step * i];
@@ -179,16 +178,16 @@ __device__ __forceinline__ bool refine(Block& block, const Buffers& buffers, uin
   __syncthreads();
   const int few = shared.few;
   const uint32_t own = block.lane < few ? shared.rest[block.lane] : kNone;
-  for (int one = block.warp; one < few; one += Block::kWarps) {
-    const uint32_t key = shared.rest[one];
-    const uint32_t larger = __popc(__ballot_sync(kAll, own > key));
-    const uint32_t same = __ballot_sync(kAll, block.lane < few && own == key), equal = __popc(same);
-    // Of equal ones the first says it.
-    const bool hit = larger < needed && needed <= larger + equal && __ffs(same) - 1 == one;
-    if (block.lane == 0 && hit) shared.found = {key, needed - larger, equal};
+  uint32_t larger = 0, equal = 0;
+  for (int other = 0; other < few; ++other) {
+    const uint32_t key = __shfl_sync(kAll, own, other);
+    larger += key > own;
+    equal += key == own;
   }
-  __syncthreads();
-  threshold = {shared.found.digit, shared.found.above, shared.found.inside};
+  const bool hit = block.lane < few && larger < needed && needed <= larger + equal;
+  const int at = __ffs(__ballot_sync(kAll, hit)) - 1;
+  larger = __shfl_sync(kAll, larger, at);
+  threshold = {__shfl_sync(kAll, own, at), needed - larger, __shfl_sync(kAll, equal, at)};
   return true;
 }
 
@@ -204,22 +203,18 @@ __device__ __forceinline__ bool search_sampled(Block& block, const Buffers& buff
   block.group(counts, shared.groups[1]);
   __syncthreads();
   const float share = static_cast<float>(k) / static_cast<float>(block.length);
-  if (block.warp == 0) {
-    uint32_t rank = 0;
-    const Found found = block.pick(counts, shared.groups[1], 1, [&](uint32_t sampled) {
-      const float expected = share * static_cast<float>(sampled);
-      return rank = static_cast<uint32_t>(expected + kMargin * sqrtf(expected)) + 4;
-    });
-    // Within a bin keys are taken to lie evenly. Without so many in the sample, all are collected.
-    uint32_t least = kNone + 1;
-    if (found.inside) {
-      const float below = static_cast<float>(found.above + found.inside - rank) / static_cast<float>(found.inside);
-      least = max(least, (found.digit << kShift) + static_cast<uint32_t>(below * (1 << kShift)));
-    }
-    if (block.lane == 0) shared.bound = least;
+  uint32_t rank = 0;
+  const Found found = block.pick(counts, shared.groups[1], 1, [&](uint32_t sampled) {
+    const float expected = share * static_cast<float>(sampled);
+    return rank = static_cast<uint32_t>(expected + kMargin * sqrtf(expected)) + 4;
+  });
+  // Within a bin keys are taken to lie evenly. Without so many in the sample, all are collected.
+  uint32_t bound = kNone + 1;
+  if (found.inside) {
+    const float below = static_cast<float>(found.above + found.inside - rank) / static_cast<float>(found.inside);
+    bound = max(bound, (found.digit << kShift) + static_cast<uint32_t>(below * (1 << kShift)));
   }
-  __syncthreads();
-  uint32_t bound = shared.bound;
+  if (threadIdx.x == 0) shared.bound = bound;
   collect(block, bound, kAll, buffers, mine);
   block.sync();
   block.clear(counts);
@@ -237,45 +232,6 @@ __device__ __forceinline__ bool search_sampled(Block& block, const Buffers& buff
   mine = {};
   __syncthreads();
   return false;
-}
-
-// By the digits of all keys whose bins are narrow where scores are likely to be: then few keys are left. False: too many
-// are; everything is as it was before.
-template <typename Block>
-__device__ __forceinline__ bool search_spread(Block& block, const Buffers& buffers, uint32_t k, Collected& mine,
-                                              Threshold& threshold) {
-  using Of = Keys<typename Block::Score>;
-  Shared& shared = block.shared;
-  block.each_chunk([&](int) {
-#pragma unroll
-    for (int value = 0; value < Block::kValues; ++value) {
-      atomicAdd(shared.counts[0] + Of::spread(block.keys[value]), 1u);
-    }
-  });
-  __syncthreads();
-  block.group(shared.counts[0], shared.groups[0]);
-  block.sync();
-  const Found found = block.pick_once(shared.counts[0], shared.groups[0], block.blocks, k);
-  const uint32_t needed = k - found.above;
-  const uint32_t low = Of::least_of_spread(found.digit), high = Of::least_of_spread(found.digit + 1) - 1;
-  if (found.inside == needed) {
-    threshold = {low - 1, 0, 0};
-    return true;
-  }
-  if (found.inside > buffers.most) {
-    block.sync();  // nobody reads the counts any more
-    block.clear(shared.counts[0]);
-    __syncthreads();
-    return false;
-  }
-  collect(block, low, high, buffers, mine);
-  if (threadIdx.x == 0) shared.bound = 0;
-  block.sync();
-  mine.done = true;
-  uint32_t bound = 0, top;
-  const uint32_t count = gather(block, buffers, mine, bound, top);
-  refine(block, buffers, count, low, 32 - __clz(high - low), needed, 1, threshold);
-  return true;
 }
 
 // By the digits of all keys.
@@ -299,7 +255,17 @@ __device__ __forceinline__ Threshold search_all(Block& block, const Buffers& buf
     __syncthreads();
     block.group(counts, groups);
     block.sync();
-    const Found found = block.pick_once(counts, groups, block.blocks, needed);
+    Found found;
+    if (block.blocks == 1) {
+      found = block.pick(counts, groups, 1, [&](uint32_t) { return needed; });
+    } else {
+      if (block.warp == 0) {
+        found = block.pick(counts, groups, block.blocks, [&](uint32_t) { return needed; });
+        if (block.lane == 0) shared.found = found;
+      }
+      __syncthreads();
+      found = shared.found;
+    }
     // All blocks have read the counts of the level before; the next one takes their place.
     if (level > 0) block.clear(shared.counts[(level + 1) & 1]);
     prefix = (prefix << bits) | found.digit;
@@ -327,7 +293,6 @@ __device__ __forceinline__ Threshold search_all(Block& block, const Buffers& buf
 
 template <typename Block>
 __device__ __forceinline__ bool may_sample(const Block& block, uint32_t k) {
-  constexpr int kSelective = Block::kSpread ? 8 : autotune_topk::kSelective;
   return Block::kValues >= 16 && k <= static_cast<uint32_t>(block.length) / kSelective;
 }
 
@@ -336,7 +301,6 @@ template <typename Block>
 __device__ __forceinline__ Threshold search(Block& block, const Buffers& buffers, uint32_t k, Collected& mine) {
   Threshold threshold;
   if (may_sample(block, k) && search_sampled(block, buffers, k, mine, threshold)) return threshold;
-  if (Block::kSpread && search_spread(block, buffers, k, mine, threshold)) return threshold;
   return search_all(block, buffers, k, mine);
 }
 
