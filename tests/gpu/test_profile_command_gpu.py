@@ -34,6 +34,11 @@ COMMANDS: dict[str, tuple[str | None, tuple[str, ...]]] = {
     "the option beats the variable": ("true", (*SMALL, "--no-paged", "--phases", "eager,capture,replay")),
     "planned, not executed": ("y", ("--mode", "dllm_extend", *SMALL)),
     "a tree of drafts": (None, ("--mode", "verify", "--eagle-topk", "4", "--batch", "2", "--context", "256")),
+    "our Triton decode": (
+        None,
+        ("--paged", "--mode", "decode", "--backend", "triton.decode", "--batch", "2", "--context", "256"),
+    ),
+    "cross-attention": (None, ("--paged", "--mode", "cross", *SMALL)),
     "kept": (None, ("--mode", "decode", "--batch", "2", "--context", "256", "--trace", "decode.json.gz")),
     "the selected top-k": (None, (*TOPK, *RAGGED_TRANSFORM, "--expect", "TopK")),
     "a forbidden top-k": (None, (*TOPK, *RAGGED_TRANSFORM, "--forbid", "TopK")),
@@ -106,6 +111,18 @@ def test_a_tree_of_drafts_is_verified_under_its_mask(finished: Finished) -> None
     assert families(document) == {name: {"paged", "index"} for name in ("eager", "capture", "replay")}
     for phase in document["phases"]:
         assert phase["facts"][0].endswith("a draft is verified over pages, under the mask of its tree)")
+
+
+def test_what_our_triton_kernels_are_told_is_filled_by_kernels_that_are_known(finished: Finished) -> None:
+    code, document, _ = finished("our Triton decode")
+    assert (code, document["verdict"]) == (0, "pass")
+    assert families(document) == {name: {"paged", "index"} for name in ("eager", "capture", "replay")}
+
+
+def test_cross_attention_is_paged_in_every_phase(finished: Finished) -> None:
+    code, document, _ = finished("cross-attention")
+    assert (code, document["verdict"]) == (0, "pass")
+    assert families(document) == {name: {"paged"} for name in ("eager", "capture", "replay")}
 
 
 def test_the_kept_trace_gets_the_same_verdict_without_a_gpu(finished: Finished) -> None:
