@@ -96,7 +96,7 @@ def parse_operations(value: Names) -> tuple[str, ...]:
 
 
 def operations_for(model: SuiteModel, value: Names) -> tuple[str, ...]:
-    """As :func:`parse_operations`; where an operation wasn't named itself, what a server of the model runs in its place.
+    """As :func:`parse_operations`; for an operation that wasn't named itself, what a server of the model runs.
 
     Raises:
         UnknownName: a name that is none of them.
