@@ -24,6 +24,6 @@ def backends(text: str | None, has_own: bool = False) -> tuple[str, ...]:
     for part in text.split(","):
         name = part.strip()
         if name not in known and not has_own:
-            raise UnknownName("backend", name, known, "autotune kernels", libraries)
+            raise UnknownName("backend", name, known, "autotune kernels", sorted(libraries))
         result.append(name)
     return tuple(result)
