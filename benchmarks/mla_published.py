@@ -14,11 +14,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from racing import head, measured, newest, race, row, us
+from racing import command_line, head, measured, race, row, us
 
 from autotune_cli.kernels.geometry import LatentGeometry
 from autotune_cli.kernels.mla.workload import MlaWorkload
 from autotune_cli.results.schema import CandidateResult, RunFile
+from autotune_cli.tuning.request import RunOutcome
 
 NAME = "mla-published"
 ROUNDS = 3
@@ -78,23 +79,16 @@ def _best(found: list[CandidateResult], prefix: str) -> str:
     return "-" if best is None else f"{us(best):.1f} {best.label.partition(' ')[2]}".strip()
 
 
+def run(budget: str) -> RunOutcome:
+    """The published shapes, in one run."""
+    shapes = [workload for _, workload, _ in rows()]
+    names = tuple(dict.fromkeys(name.partition("(")[0] for name in COLUMNS.values()))
+    return race(NAME, shapes, rounds=ROUNDS, backends=names, budget=budget)
+
+
 def main(arguments: list[str]) -> int:
     """The command line of the docstring above."""
-    match arguments:
-        case ["run", *budget] if len(budget) < 2:
-            shapes = [workload for _, workload, _ in rows()]
-            backends = [name.partition("(")[0] for name in dict.fromkeys(COLUMNS.values())]
-            outcome = race(
-                NAME, shapes, rounds=ROUNDS, backends=tuple(dict.fromkeys(backends)), budget=[*budget, "60s"][0]
-            )
-            print(outcome.path)
-            print(table(outcome.run))
-            return 0 if all(result.choice is not None for result in outcome.run.workloads) else 4
-        case ["table", *paths] if len(paths) < 2:
-            print(table(newest(NAME, paths)))
-            return 0
-    print(__doc__, file=sys.stderr)
-    return 2
+    return command_line(arguments, __doc__, NAME, run, table, "60s")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -87,3 +87,29 @@ def row(*cells: object) -> str:
 def head(*names: str) -> str:
     """The first two lines of a Markdown table."""
     return f"{row(*names)}\n{row(*('---' for _ in names))}"
+
+
+def command_line(
+    arguments: Sequence[str],
+    usage: str | None,
+    name: str,
+    run: Callable[[str], RunOutcome],
+    table: Callable[[RunFile], str],
+    budget: str,
+) -> int:
+    """``run [BUDGET]`` races and prints the table, ``table [RUN]`` prints that of a run. The exit code.
+
+    Args:
+        run: takes a budget such as ``90s``; ``budget`` unless the user gives one.
+    """
+    match list(arguments):
+        case ["run", *given] if len(given) < 2:
+            outcome = run([*given, budget][0])
+            print(outcome.path)
+            print(table(outcome.run))
+            return 0 if all(result.choice is not None for result in outcome.run.workloads) else 4
+        case ["table", *paths] if len(paths) < 2:
+            print(table(newest(name, paths)))
+            return 0
+    print(usage, file=sys.stderr)
+    return 2

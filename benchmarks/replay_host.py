@@ -14,7 +14,7 @@ from __future__ import annotations
 import itertools
 import sys
 
-from racing import backends, head, measured, newest, race, row, us
+from racing import backends, command_line, head, measured, race, row, us
 
 from autotune_cli.kernels.attention.workload import AttentionWorkload
 from autotune_cli.kernels.base import Mode
@@ -23,6 +23,7 @@ from autotune_cli.kernels.mla.workload import MlaWorkload
 from autotune_cli.kernels.workload import AnyWorkload
 from autotune_cli.measure.statistics import geometric_mean
 from autotune_cli.results.schema import RunFile, WorkloadResult
+from autotune_cli.tuning.request import RunOutcome
 
 NAME = "replay-host"
 BATCHES, CONTEXT = (1, 16, 64), 4096
@@ -82,27 +83,16 @@ def _rows(eager: WorkloadResult, graph: WorkloadResult) -> list[tuple[list[str],
     return list(found.values())
 
 
+def run(budget: str) -> RunOutcome:
+    """All pairs, in one run."""
+    workloads = [workload for pair in pairs() for workload in pair]
+    names = backends("attention.decode", "attention.mla_decode")
+    return race(NAME, workloads, rounds=ROUNDS, backends=names, page_sizes=PAGES, budget=budget)
+
+
 def main(arguments: list[str]) -> int:
     """The command line of the docstring above."""
-    match arguments:
-        case ["run", *budget] if len(budget) < 2:
-            workloads = [workload for pair in pairs() for workload in pair]
-            outcome = race(
-                NAME,
-                workloads,
-                rounds=ROUNDS,
-                backends=backends("attention.decode", "attention.mla_decode"),
-                page_sizes=PAGES,
-                budget=[*budget, "90s"][0],
-            )
-            print(outcome.path)
-            print(table(outcome.run))
-            return 0 if all(result.choice is not None for result in outcome.run.workloads) else 4
-        case ["table", *paths] if len(paths) < 2:
-            print(table(newest(NAME, paths)))
-            return 0
-    print(__doc__, file=sys.stderr)
-    return 2
+    return command_line(arguments, __doc__, NAME, run, table, "90s")
 
 
 if __name__ == "__main__":

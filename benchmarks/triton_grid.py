@@ -14,11 +14,12 @@ from __future__ import annotations
 import itertools
 import sys
 
-from racing import backends, head, measured, newest, race, row, us
+from racing import backends, command_line, head, measured, race, row, us
 
 from autotune_cli.kernels.attention.workload import AttentionWorkload
 from autotune_cli.kernels.geometry import Geometry
 from autotune_cli.results.schema import RunFile, WorkloadResult
+from autotune_cli.tuning.request import RunOutcome
 
 NAME = "triton-grid"
 OURS = "triton."
@@ -86,29 +87,18 @@ def _cells(result: WorkloadResult | None) -> tuple[list[str], float | None]:
     ], ratio
 
 
+def run(budget: str) -> RunOutcome:
+    """The grid, in one run."""
+    first = workloads()[0]
+    # What is loaded and compiled once for all of them takes the time of a workload that isn't shown.
+    warm = first.model_copy(update={"context": first.context // 2})
+    names = backends("attention.decode")
+    return race(NAME, [warm, *workloads()], rounds=ROUNDS, backends=names, page_sizes=PAGES, budget=budget)
+
+
 def main(arguments: list[str]) -> int:
     """The command line of the docstring above."""
-    match arguments:
-        case ["run", *budget] if len(budget) < 2:
-            first = workloads()[0]
-            # What is loaded and compiled once for all of them takes the time of a workload that isn't shown.
-            warm = first.model_copy(update={"context": first.context // 2})
-            outcome = race(
-                NAME,
-                [warm, *workloads()],
-                rounds=ROUNDS,
-                backends=backends("attention.decode"),
-                page_sizes=PAGES,
-                budget=[*budget, "150s"][0],
-            )
-            print(outcome.path)
-            print(table(outcome.run))
-            return 0 if all(result.choice is not None for result in outcome.run.workloads) else 4
-        case ["table", *paths] if len(paths) < 2:
-            print(table(newest(NAME, paths)))
-            return 0
-    print(__doc__, file=sys.stderr)
-    return 2
+    return command_line(arguments, __doc__, NAME, run, table, "150s")
 
 
 if __name__ == "__main__":
