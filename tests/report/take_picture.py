@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from pathlib import Path
+
+# As pytest finds what tests of several folders share.
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from browser import Page, chromium
 from report_builders import ROOT
