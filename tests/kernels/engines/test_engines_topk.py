@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from autotune_cli.errors import UnknownName
-from autotune_cli.kernels.engines import parse_baseline, resolve, situation_of
+from autotune_cli.kernels.engines import parse_baseline, resolve, situation_of, without_version
 from autotune_cli.kernels.engines.resolve import Resolved, concerns
 from autotune_cli.kernels.registry import Device
 from autotune_cli.kernels.topk.workload import TopkWorkload
@@ -195,3 +195,13 @@ def test_variables_are_part_of_a_baselines_name() -> None:
         parse_baseline("SGLANG_DSA_FUSE=1 sglang")
     with pytest.raises(UnknownName, match="unknown variable of vllm"):
         parse_baseline(f"{TIE_BREAK}=small vllm")
+
+
+def test_without_a_version_a_baseline_runs_with_the_variables_that_its_name_sets(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SGLANG_DSA_FUSE_TOPK", "0")
+    found = without_version(f"{TIE_BREAK}=small {FI}")
+    assert (found.name, found.version) == (f"{TIE_BREAK}=small {FI}", None)
+    # What the baseline runs is looked up with these; its name alone shows none of them dropped.
+    assert dict(found.variables) == {TIE_BREAK: "small"}
