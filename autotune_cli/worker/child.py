@@ -86,7 +86,9 @@ class Child:
         """Has its side of the connection come to an end?"""
         try:
             self.log.started()
-            ours.sendall(key)
+            # A process that has ended already is found dead when it is first listened to, with what it said.
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                ours.sendall(key)
             ours.setblocking(False)
         except BaseException:
             self.end()

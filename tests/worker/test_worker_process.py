@@ -8,6 +8,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from running import PATIENCE_S, PROMPT_S, is_running, wait_until
@@ -104,8 +105,15 @@ def test_no_gpu_is_said_so() -> None:
     worker.kill()
 
 
-@pytest.mark.usefixtures("started_by_the_program")
-def test_a_worker_that_does_not_start(monkeypatch: pytest.MonkeyPatch, worker: Worker) -> None:
+def _popen_and_wait(*words: Any, **options: Any) -> subprocess.Popen[bytes]:
+    process = subprocess.Popen(*words, **options)
+    process.wait()
+    return process
+
+
+@pytest.mark.parametrize("popen", [subprocess.Popen, _popen_and_wait], ids=["running", "ended before it is greeted"])
+def test_a_worker_that_does_not_start(monkeypatch: pytest.MonkeyPatch, worker: Worker, popen: Any) -> None:
+    monkeypatch.setattr(child.Child, "popen", staticmethod(popen))
     monkeypatch.setattr(child, "_BOOT", "import sys; sys.exit('no libcudart.so')")
     with pytest.raises(NoWorker, match=r"exited with code 1: no libcudart\.so"):
         worker.start()
