@@ -85,6 +85,15 @@ def paired_ratio(times: Mapping[int, float], base: Mapping[int, float], comparis
     return _interval(logs, comparisons)
 
 
+def expected_ratio(ratio: Ratio, rounds: int, later: int) -> Ratio:
+    """What the interval of a :func:`paired_ratio` of ``rounds`` rounds, two or more, is after ``later`` of them, if the
+    further ones are like those so far.
+    """
+    shrunk = t99(later - 1) / t99(rounds - 1) * math.sqrt(rounds / later)
+    low, high = (ratio.value * (bound / ratio.value) ** shrunk for bound in (ratio.low, ratio.high))
+    return Ratio(ratio.value, low, high)
+
+
 def _interval(logs: np.ndarray, comparisons: int) -> Ratio:
     center = float(np.median(logs)) if len(logs) > 2 else float(np.mean(logs))
     if len(logs) < 2:

@@ -126,13 +126,14 @@ class Journal:
         return line
 
     def vetted(self, workload: str, candidate: CandidateResult) -> None:
-        """Record a candidate's vetting; it is on disk when this returns.
+        """Record a candidate's vetting; it is in the file when this returns, and on disk with the next round or result.
+        A run that is killed loses none; where the machine goes down, what is lost is vetted again.
 
         Raises:
             CannotWrite: a full disk ... The journal stays whole and lacks this record.
             ValueError: the journal is closed.
         """
-        self._append(VettedLine(workload=workload, candidate=candidate))
+        self._append(VettedLine(workload=workload, candidate=candidate), sync=False)
 
     def round(self, workload: str, record: RoundRecord) -> None:
         """Record a round of a race; it is on disk when this returns.
@@ -177,7 +178,7 @@ class Journal:
             os.close(self._descriptor)
             self._descriptor = -1
 
-    def _append(self, record: BaseModel) -> None:
+    def _append(self, record: BaseModel, sync: bool = True) -> None:
         data = dump_line(record).encode("utf-8") + b"\n"
         with self._lock:
             if self._descriptor < 0:
@@ -186,8 +187,9 @@ class Journal:
                 written = 0
                 while written < len(data):  # one write, but a nearly full disk takes a part
                     written += os.write(self._descriptor, data[written:])
-                # 0.2 ms on ext4 and an NVMe disk; a round takes a hundred times that.
-                os.fsync(self._descriptor)
+                if sync:
+                    # 0.2 ms on ext4 and an NVMe disk, several on others; a round takes over 50.
+                    os.fsync(self._descriptor)
                 self._end += len(data)
             except OSError as error:
                 self._drop_tail()

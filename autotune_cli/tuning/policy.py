@@ -13,7 +13,7 @@ class RacePolicy:
     rounds: int = 9
     """Rounds of a candidate that stays in."""
     most_rounds: int = 14
-    """When intervals are still wide after ``rounds``. A power cap makes them so, and more rounds don't help."""
+    """When intervals are still wide after ``rounds``, and so many can make them narrow enough."""
     separated_rounds: int = 7
     """Before a race with only one candidate left may end early."""
     iterations: int = 30

@@ -12,10 +12,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from autotune_cli.measure.statistics import Ratio, median, paired_ratio
+from autotune_cli.tuning.decided import can_be_decided, is_clear, is_decided, is_precise
 from autotune_cli.tuning.policy import RacePolicy
 
 # With fewer rounds than this a candidate dropped out because of one or two numbers.
 _FEW_ROUNDS = 3
+# Of two candidates that no round has both of.
+_UNKNOWN = Ratio(1.0, 0.0, math.inf)
 
 
 @dataclass
@@ -237,30 +240,21 @@ class Race:
             return "none left"
         if best is None:
             return None
-        counts = [len(self.times[key]) for key in running]
-        fewest = min(counts)
+        fewest = min(len(self.times[key]) for key in running)
         if fewest >= self.policy.most_rounds:
             return "rounds"
-        rivals = [key for key in running if key != best]
-        widest = max((_half(paired_ratio(self.times[key], self.times[best])) for key in rivals), default=0.0)
-        precise = widest <= self.policy.precision
-        if fewest >= self.policy.rounds and (precise or all(self._is_settled(key, best) for key in rivals)):
-            return "precise"
-        clear = all(self._is_clear(key, best) for key in rivals if key not in self.barred)
+        found = {key: paired_ratio(self.times[key], self.times[best]) for key in running if key != best}
+        rivals = {key: ratio or _UNKNOWN for key, ratio in found.items()}
+        if fewest >= self.policy.rounds:
+            if is_decided(self.policy, rivals.values()):
+                return "precise"
+            if not self.policy.exhaustive and not can_be_decided(self.policy, fewest, rivals.values()):
+                return "rounds"
+        clear = all(is_clear(self.policy, ratio) for key, ratio in rivals.items() if key not in self.barred)
+        precise = is_precise(self.policy, rivals.values())
         if not self.policy.exhaustive and fewest >= self.policy.separated_rounds and clear and precise:
             return "separated"
         return None
-
-    def _is_clear(self, key: str, best: str) -> bool:
-        ratio = paired_ratio(self.times[key], self.times[best])
-        return ratio is not None and ratio.low > 1.0 + self.policy.tie_margin
-
-    def _is_settled(self, key: str, best: str) -> bool:
-        """Clearly slower, or close enough to the best that it doesn't matter which of them runs."""
-        ratio = paired_ratio(self.times[key], self.times[best])
-        return ratio is not None and (
-            ratio.low > 1.0 + self.policy.tie_margin or ratio.high < 1.0 + self.policy.harmless
-        )
 
 
 def _heats(number: int) -> str:
@@ -269,10 +263,6 @@ def _heats(number: int) -> str:
 
 def _rounds(number: int) -> str:
     return f"{number} round{'' if number == 1 else 's'}"
-
-
-def _half(ratio: Ratio | None) -> float:
-    return float("inf") if ratio is None else (ratio.high - ratio.low) / (2.0 * ratio.value)
 
 
 def usual_clock(clocks: Sequence[float | None]) -> float | None:

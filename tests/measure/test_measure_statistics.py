@@ -10,6 +10,7 @@ from scipy import stats
 
 from autotune_cli.measure.statistics import (
     SMALLEST_SPREAD,
+    expected_ratio,
     geometric_mean,
     median,
     median_interval,
@@ -87,6 +88,18 @@ def test_ratio_is_symmetric(pairs: list[tuple[float, float]]) -> None:
     assert math.log(back.value) == pytest.approx(-math.log(there.value), abs=1e-6)
     if there.low > 1e-300 and there.high < 1e300:
         assert math.log(back.low) == pytest.approx(-math.log(there.high), abs=1e-6)
+
+
+def test_an_interval_to_come_is_that_of_as_many_rounds_with_the_same_spread() -> None:
+    few = {i: 10.0 * math.exp(0.01 * (-1) ** i) for i in range(8)}
+    many = {i: 10.0 * math.exp(0.01 * (-1) ** i) for i in range(16)}
+    now, then = (paired_ratio(times, dict.fromkeys(times, 9.0)) for times in (few, many))
+    assert now is not None
+    assert then is not None
+    # A standard deviation over 8 is not quite that over 16.
+    assert expected_ratio(now, 8, 16) == pytest.approx(then, rel=5e-4)
+    assert expected_ratio(now, 8, 8) == pytest.approx(now)
+    assert expected_ratio(now, 8, 16).low > now.low
 
 
 @given(ROUNDS)

@@ -94,7 +94,9 @@ def test_rounds_without_sense_cannot_be_written() -> None:
         RoundRecord(conditions=Conditions(round=1), times={}, noise_us=1.0)
 
 
-def test_each_record_is_synced_before_append_returns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rounds_are_synced_before_append_returns_and_vettings_with_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     calls: list[str] = []
     write, sync = os.write, os.fsync
     monkeypatch.setattr(os, "write", lambda fd, data: (calls.append("write"), write(fd, data))[1])
@@ -103,7 +105,9 @@ def test_each_record_is_synced_before_append_returns(tmp_path: Path, monkeypatch
         assert calls == ["write", "fsync", "fsync"]  # the header, and the folder for the name
         calls.clear()
         journal.vetted(W, candidate())
-        assert calls == ["write", "fsync"]
+        assert calls == ["write"]
+        journal.round(W, round_record(0))
+        assert calls == ["write", "write", "fsync"]
 
 
 def test_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

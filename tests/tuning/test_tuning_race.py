@@ -144,10 +144,22 @@ def test_one_candidate_ends_early_and_two_equal_ones_at_the_number_of_rounds() -
     assert len(tied.times["a"]) >= POLICY.rounds
 
 
-def test_noisy_candidates_get_more_rounds_up_to_the_limit() -> None:
+def test_more_rounds_are_made_where_they_decide() -> None:
+    race, _ = run({"a": 10.0, "b": 10.0}, spread=0.006)
+    assert race.finished() == "precise"
+    assert POLICY.rounds < len(race.times["a"]) <= POLICY.most_rounds
+
+
+def test_no_more_rounds_where_none_of_them_would_decide_unless_all_are_asked_for() -> None:
     race, _ = run({"a": 10.0, "b": 10.0}, spread=0.03)
-    assert race.finished() == "rounds"
-    assert len(race.times["a"]) == POLICY.most_rounds
+    assert (race.finished(), len(race.times["a"])) == ("rounds", POLICY.rounds)
+    race, _ = run({"a": 10.0, "b": 10.0}, spread=0.03, policy=replace(POLICY, exhaustive=True))
+    assert (race.finished(), len(race.times["a"])) == ("rounds", POLICY.most_rounds)
+
+
+def test_a_rival_that_is_clearly_slower_is_no_reason_for_more_rounds() -> None:
+    race, _ = run({"a": 10.0, "b": 14.0}, spread=0.012, held=frozenset({"b"}))
+    assert (race.finished(), len(race.times["b"])) == ("precise", POLICY.rounds)
 
 
 def test_first_places_and_neighbours_change_from_round_to_round() -> None:
