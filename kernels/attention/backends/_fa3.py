@@ -34,6 +34,9 @@ TILE_N = {64: 128, 96: 128, 128: 128, 192: 112, 256: 80}
 _USUAL_M = 128
 # Blocks beyond this many to a multiprocessor are work enough without splits.
 _FULL = 4
+# Where a causal call has tiles for 0.8 of the multiprocessors, the library chooses no splits (heuristics.h [S]). The
+# factor is for tiles that it cuts in another way than is known here.
+_WHOLE = 2
 
 
 def why_not(workload: AttentionWorkload, device: Device) -> str | None:
@@ -67,6 +70,11 @@ def splits(workload: AttentionWorkload, device: Device) -> list[int]:
     blocks = -(-max(workload.lengths.kv) // TILE_N[workload.geometry.head_dim])
     most = _FULL * (device.multiprocessors or 132)
     return [count for count in SPLITS if count <= blocks and tiles(workload) * count <= most]
+
+
+def is_whole(workload: AttentionWorkload, device: Device) -> bool:
+    """Is the library's choice of splits certainly none, so that asking for it and for none is the same call?"""
+    return workload.causal and tiles(workload) >= _WHOLE * (device.multiprocessors or 132)
 
 
 def is_tma(workload: AttentionWorkload, page_size: int) -> bool:

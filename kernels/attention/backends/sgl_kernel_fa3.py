@@ -29,7 +29,7 @@ _WHOLE_PAGES = (1, 64, 128)
 def knobs(workload: AttentionWorkload, device: Device) -> Iterator[dict[str, Knob]]:
     """``num_splits``: parts of the keys, 0 = the library's choice. ``scheduler_metadata``: made once a step, outside
     the call (decode). ``pack_gqa``: query heads of a KV head share a tile, None = the library's choice (prefill and
-    extend; it chooses True for gathered pages and for splits).
+    extend; it chooses True for gathered pages and for splits). It is a template argument, and changes nothing else.
     """
     fixed = common.splits(workload, device) if workload.geometry.head_dim in common.TILE_N else []
     if workload.eagle_topk is not None and workload.eagle_topk > 1:
@@ -38,8 +38,9 @@ def knobs(workload: AttentionWorkload, device: Device) -> Iterator[dict[str, Kno
                 yield {"page_size": page_size, "num_splits": num_splits, "pack_gqa": None, "tree": tree}
         return
     decode = workload.operation == "attention.decode"
+    is_whole = not decode and common.is_whole(workload, device)
     for page_size in PAGE_SIZES:
-        whole = (1,) if page_size in _WHOLE_PAGES else ()
+        whole = (1,) if page_size in _WHOLE_PAGES and not is_whole else ()
         for num_splits in (0, *whole, *(fixed if page_size in _SPLIT_PAGES else ())):
             if decode:
                 yield {"page_size": page_size, "num_splits": num_splits, "scheduler_metadata": True}
@@ -49,7 +50,7 @@ def knobs(workload: AttentionWorkload, device: Device) -> Iterator[dict[str, Kno
             yield {"page_size": page_size, "num_splits": 0, "scheduler_metadata": False}
         elif not decode and common.is_tma(workload, page_size):
             for pack_gqa in (True, False):
-                yield {"page_size": page_size, "num_splits": 1, "pack_gqa": pack_gqa}
+                yield {"page_size": page_size, "num_splits": 0 if is_whole else 1, "pack_gqa": pack_gqa}
 
 
 def unsupported(workload: AttentionWorkload, device: Device, knobs: Mapping[str, Knob]) -> str | None:
@@ -66,6 +67,7 @@ def unsupported(workload: AttentionWorkload, device: Device, knobs: Mapping[str,
     "attention.cross",
     name="sgl_kernel.fa3",
     knobs=knobs,
+    launch_knobs=("pack_gqa",),
     requires=common.REQUIRES,
     install=common.INSTALL,
     unsupported=unsupported,

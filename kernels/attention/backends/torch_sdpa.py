@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from autotune_cli.kernels.attention.trees import is_chain
-from autotune_cli.kernels.attention.workload import ON_PREFIX, AttentionWorkload
+from autotune_cli.kernels.attention.workload import AttentionWorkload
 from autotune_cli.kernels.registry import Device, Knob, Prepared, register
 
 if TYPE_CHECKING:
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
     from autotune_cli.kernels.attention.problem import AttentionProblem
 
-_KERNELS = {"cpu": ("flash", "math"), "cuda": ("flash", "cudnn", "efficient", "math")}
+# cuDNN's isn't among them: torch 2.11 makes a plan for each length, 30 ms each on an H200 (4.1 s for a decode step of
+# 128 requests), and a server's lengths are new in each step.
+_KERNELS = {"cpu": ("flash", "math"), "cuda": ("flash", "efficient", "math")}
 # The math kernel holds all scores of a request in float32; beyond this it is no candidate.
 _MAX_SCORES_BYTES = 4 << 30
-# torch 2.11 on an H200: 4.1 s for a decode step of 128 requests, 30 ms a length; in a server lengths are new each step.
-_MOST_CUDNN_PLANS = 4
 
 
 def knobs(workload: AttentionWorkload, device: Device) -> Iterator[dict[str, Knob]]:
@@ -39,17 +39,13 @@ def unsupported(workload: AttentionWorkload, device: Device, knobs: Mapping[str,
         scores = max(qo * kv for qo, kv in zip(*workload.lengths, strict=True)) * g.num_qo_heads * 4
         if scores > _MAX_SCORES_BYTES:
             return f"its scores of one request would take {scores / 2**30:.0f} GiB"
-    if device.kind == "cuda" and kernel in ("flash", "cudnn"):
+    if device.kind == "cuda" and kernel == "flash":
         if g.dtype == "float32":
-            return f"the {kernel} kernel takes bfloat16 or float16"
+            return "the flash kernel takes bfloat16 or float16"
         if g.window_left is not None and workload.operation != "attention.decode":
-            return f"a window needs a mask, which the {kernel} kernel doesn't take"
+            return "a window needs a mask, which the flash kernel doesn't take"
         if workload.eagle_topk is not None and workload.eagle_topk > 1:
-            return f"a tree of drafts needs a mask, which the {kernel} kernel doesn't take"
-        if kernel == "cudnn" and len(set(workload.lengths.kv)) > _MOST_CUDNN_PLANS:
-            return "the cudnn kernel makes a plan for each length, 30 ms each: no use for a batch of so many lengths"
-        if kernel == "cudnn" and workload.operation in ON_PREFIX:
-            return "torch can't ask the cudnn kernel for a causal mask aligned to the end"
+            return "a tree of drafts needs a mask, which the flash kernel doesn't take"
     return None
 
 
@@ -70,7 +66,6 @@ def prepare(problem: AttentionProblem, *, kernel: str) -> Prepared:
 
     backend = {
         "flash": SDPBackend.FLASH_ATTENTION,
-        "cudnn": SDPBackend.CUDNN_ATTENTION,
         "efficient": SDPBackend.EFFICIENT_ATTENTION,
         "math": SDPBackend.MATH,
     }[kernel]
@@ -106,9 +101,6 @@ class _RequestCall:
         self._q = problem.q[self.rows].transpose(0, 1)[None]
         self._load, seen = key_value_source(problem, index, self.rows)
         self._repeat = repeat
-        self._group = problem.geometry.group
-        # The output of a query with one key is its value; torch doesn't give such a request to the cudnn kernel.
-        self._one_key = kernel == "cudnn" and seen == 1
         self._call, masked = _masked(problem, kernel, index, seen)
         self._options: dict[str, Any] = {"scale": problem.geometry.scale, **masked}
         if repeat == 1 and problem.geometry.group > 1:
@@ -117,8 +109,6 @@ class _RequestCall:
     def attend(self) -> torch.Tensor:
         """[queries, heads, head dim]"""
         k, v = (part.transpose(0, 1)[None] for part in self._load())
-        if self._one_key:
-            return v[0].repeat_interleave(self._group, dim=0).transpose(0, 1)
         if self._repeat > 1:
             k, v = k.repeat_interleave(self._repeat, dim=1), v.repeat_interleave(self._repeat, dim=1)
         return self._call(self._q, k, v, **self._options)[0].transpose(0, 1)

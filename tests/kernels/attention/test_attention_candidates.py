@@ -55,7 +55,6 @@ SINKS = {"sinks": True}
         ("attention.decode", {"window_left": 9}, "flashinfer.batch_attention(page_size=1)", "window"),
         ("attention.prefill", FP8, "flashinfer.paged(path=fa3,page_size=16)", "FP8"),
         ("attention.prefill", {"window_left": 9}, "torch.sdpa(kernel=flash)", "mask"),
-        ("attention.extend", {}, "torch.sdpa(kernel=cudnn)", "aligned to the end"),
         ("attention.extend", FP8, "flashinfer.ragged_paged_merge(ragged=fa3,paged=fa3,page_size=1)", "paged: fa3"),
         (
             "attention.extend",

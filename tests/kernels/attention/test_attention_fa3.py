@@ -155,7 +155,18 @@ def test_splits_are_tried_where_the_gpu_has_room_for_them() -> None:
     assert splits(64, 8192) == {0, 1}
     # Two blocks of keys have no room for three parts.
     assert splits(1, 256) == {0, 1, 2}
-    assert {entry["num_splits"] for entry in knobs(llama("prefill", 4, 4096, 4096))} == {0, 1}
+    # None and the library's choice are one call where that is certainly none.
+    assert {entry["num_splits"] for entry in knobs(llama("prefill", 4, 4096, 4096))} == {0}
+    assert {0, 1} <= {entry["num_splits"] for entry in knobs(llama("prefill", 1, 512, 512))}
+
+
+def test_where_a_call_certainly_splits_nothing() -> None:
+    device = Device("cuda", "", (9, 0), 132)
+    assert common.is_whole(llama("extend", 4, 1024, 5120), device)
+    assert not common.is_whole(llama("extend", 1, 512, 2048), device)
+    # The same tiles on a larger GPU; and what isn't causal may be split for its keys' sake.
+    assert not common.is_whole(llama("extend", 4, 1024, 5120), Device("cuda", "", (9, 0), 1000))
+    assert not common.is_whole(llama("cross", 64, 512, 1500), device)
 
 
 def test_page_sizes_and_what_opens_tma() -> None:
