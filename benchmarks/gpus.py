@@ -1,10 +1,11 @@
 """How much faster several GPUs of one machine tune a suite, and whether they come to the same winners:
 
-    python benchmarks/gpus.py [--gpus 4,2,1] [--no-warm-up] [options of autotune tune]
+    python benchmarks/gpus.py [--gpus 4,2,1] [--no-warm-up] [--root FOLDER] [options of autotune tune]
 
 Each number of GPUs is a run of ``autotune tune --no-cache --gpus 0,1,...``, the suite Llama-3.1-8B's unless ``--model``
-or ``--config`` says otherwise; no result of it stays. One run on the most GPUs goes ahead and isn't counted, as it
-compiles what isn't (``--no-warm-up``: all is compiled). Times are of the whole command, from its start to its end.
+or ``--config`` says otherwise; results stay where ``--root`` says so. One run on the most GPUs goes ahead and isn't
+counted, as it compiles what isn't (``--no-warm-up``: all is compiled). Times are of the whole command, from its start
+to its end.
 
 The aim: 4 GPUs take a 3.6th of one's time. Exit code 1: missed, or a winner outside of both tie sets.
 """
@@ -82,12 +83,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--gpus", default="4,2,1", help="numbers of GPUs, commas between, in the order of the runs")
     parser.add_argument("--no-warm-up", action="store_true", help="everything is compiled")
+    parser.add_argument("--root", metavar="FOLDER", help="where results stay")
     mine, options = parser.parse_known_args()
     counts = [int(part) for part in mine.gpus.split(",")]
     if not {"--model", "--config"} & {option.partition("=")[0] for option in options}:
         options = ["--model", "llama-3.1-8b", *options]
     runs = {}
-    with tempfile.TemporaryDirectory(prefix="gpus-") as root:
+    with tempfile.TemporaryDirectory(prefix="gpus-") as folder:
+        root = mine.root or folder
         if not mine.no_warm_up:
             print(f"warm-up on {max(counts)}: {timed(max(counts), options, root)[0]:.1f} s", flush=True)
         for count in counts:
