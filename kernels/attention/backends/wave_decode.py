@@ -7,6 +7,7 @@ file; its metadata is tested on a CPU.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from autotune_cli.kernels.attention.backends import _metadata as metadata
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from autotune_cli.kernels.attention.problem import AttentionProblem
 
+_PACKAGE = "wave_lang"
 # What torch on ROCm says of an MI300's compute capability.
 _GFX942 = (9, 4)
 # The kernel takes slots, not pages.
@@ -32,7 +34,8 @@ SPLITS = (8, 16)
 def unsupported(workload: AttentionWorkload, device: Device, knobs: Mapping[str, Knob]) -> str | None:
     g = workload.geometry
     if device.cuda:
-        return "Wave compiles for AMD's gfx942: pip install wave-lang on a ROCm machine; this GPU is NVIDIA's"
+        # Where the package isn't there, that is said first: the command names the GPU too.
+        return "Wave compiles for AMD's gfx942; this GPU is NVIDIA's" if find_spec(_PACKAGE) else None
     if device.capability != _GFX942:
         found = "".join(map(str, device.capability or ()))
         return f"Wave's decode is for gfx942 (MI300), this is gfx{found}.."
@@ -49,7 +52,7 @@ def unsupported(workload: AttentionWorkload, device: Device, knobs: Mapping[str,
     "attention.decode",
     name="wave.decode",
     knobs={"splits": SPLITS},
-    requires=("wave_lang",),
+    requires=(_PACKAGE,),
     install="pip install wave-lang, on a ROCm machine with a GPU of gfx942",
     unsupported=unsupported,
     needs="an AMD GPU of gfx942 (there: pip install wave-lang)",

@@ -198,7 +198,7 @@ def test_a_replay_counts_the_parts_of_its_own_lengths_where_the_capture_has_them
 @pytest.mark.parametrize(
     ("device", "extra", "wanted"),
     [
-        (H100, {}, "pip install wave-lang on a ROCm machine; this GPU is NVIDIA's"),
+        (H100, {}, None),
         (Device("cpu", "a CPU"), {}, "needs an AMD GPU of gfx942 (there: pip install wave-lang), this is cpu"),
         (Device("cuda", "AMD Instinct MI355X", (9, 5), 256), {}, "for gfx942 (MI300), this is gfx95"),
         (Device("cuda", "AMD Radeon RX 7900 XTX", (11, 0), 96), {}, "for gfx942 (MI300), this is gfx110"),
@@ -216,14 +216,24 @@ def test_why_not(device: Device, extra: dict[str, Any], wanted: str | None) -> N
     assert wanted is None or wanted in str(reason)
 
 
-def test_on_amd_it_is_unavailable_with_the_command() -> None:
+def test_on_nvidia_an_installed_wave_is_of_no_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    from autotune_cli.kernels.attention.backends import wave_decode
+
+    monkeypatch.setattr(wave_decode, "find_spec", lambda name: name)
+    backend, shape = REGISTRY.get("wave.decode"), workload("attention.decode")
+    reasons = {backend.why_unsupported(shape, H100, each) for each in backend.candidates(shape, H100)}
+    assert reasons == {"Wave compiles for AMD's gfx942; this GPU is NVIDIA's"}
+
+
+@pytest.mark.parametrize("device", [MI300, H100], ids=["AMD", "NVIDIA"])
+def test_it_is_unavailable_with_the_command(device: Device) -> None:
     if REGISTRY.get("wave.decode").missing() is None:
         pytest.skip("wave-lang is installed")
     shape = workload("attention.decode")
-    (baseline,) = plan(shape, MI300, [parse_baseline("sglang --attention-backend wave")]).baselines
+    (baseline,) = plan(shape, device, [parse_baseline("sglang --attention-backend wave")]).baselines
     assert baseline.candidate == "wave.decode(splits=8)"
     assert str(baseline.missing).startswith("unavailable: wave_lang is not installed")
-    entries = [entry for entry in plan(shape, MI300).candidates if entry.candidate.backend == "wave.decode"]
+    entries = [entry for entry in plan(shape, device).candidates if entry.candidate.backend == "wave.decode"]
     assert {(entry.status, entry.fix) for entry in entries} == {
         ("unavailable", "pip install wave-lang, on a ROCm machine with a GPU of gfx942")
     }
