@@ -25,9 +25,9 @@ def send() -> None:
         os.kill(os.getpid(), signal.Signals[name])
 
 
-def stopping(self: Journal, record: Any) -> None:
+def stopping(self: Journal, record: Any, **options: Any) -> None:
     global seen
-    append(self, record)
+    append(self, record, **options)
     if record.record == KIND and (KIND != "vetted" or record.candidate.key.startswith("steady")):
         seen += 1
         if seen == int(NUMBER):
