@@ -11,6 +11,7 @@ import itertools
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from autotune_cli.kernels.flashinfer_jit import jit_module
@@ -34,15 +35,24 @@ FILTERED_SHARED_KIB = 128
 SHARED_KIB = {(7, 5): 64, (8, 6): 100, (8, 9): 100, (12, 0): 100, (12, 1): 100}
 
 
-def backend(operation: str, name: str) -> Decorator:
-    """Register a function of FlashInfer's, which takes all of the knobs."""
+def backend(operation: str, name: str, refuses: Mapping[str, str] = MappingProxyType({})) -> Decorator:
+    """Register a function of FlashInfer's, which takes all of the knobs.
+
+    Args:
+        refuses: algorithms that are no candidates where the order isn't fixed, and why.
+    """
+
+    def why_not(workload: TopkWorkload, device: Device, knobs: Mapping[str, Knob]) -> str | None:
+        reason = unsupported(workload, device, knobs)
+        return reason if reason or knobs.get("deterministic") else refuses.get(str(knobs["algorithm"]))
+
     return register(
         operation,
         name=name,
         knobs=knobs,
         requires=("flashinfer",),
         install="pip install 'kernel-autotune[cuda]'",
-        unsupported=unsupported,
+        unsupported=why_not,
         modules=modules,
         launch_knobs=("algorithm",),
         promises=PROMISES,

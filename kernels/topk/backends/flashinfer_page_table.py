@@ -13,7 +13,13 @@ if TYPE_CHECKING:
     from autotune_cli.kernels.topk.problem import TopkProblem
 
 
-@_flashinfer.backend("topk.paged", "flashinfer.top_k_page_table_transform")
+# The memory checker on an H100, FlashInfer 0.6.18.post1, 16 x 65536: now and then RadixTopKKernel_Unified takes entries
+# twice or from beyond the row, and reads the page table there. Without it two of some ten processes that shared a GPU
+# with others were ended by that; docs/engines.md has the conditions.
+_REFUSED = {"multi_cta": "its multi-CTA kernel reads beyond the page table now and then (seen in FlashInfer 0.6.18)"}
+
+
+@_flashinfer.backend("topk.paged", "flashinfer.top_k_page_table_transform", _REFUSED)
 def prepare(
     problem: TopkProblem,
     algorithm: str,

@@ -161,6 +161,16 @@ def test_flashinfer_says_what_it_cannot_do(shape, device: Device, left: int, rea
         assert reason is None or any(reason in text for text in reasons if text)
 
 
+@pytest.mark.parametrize("page_size", [1, 64])
+def test_the_kernel_that_reads_beyond_the_page_table_is_no_candidate(page_size: int) -> None:
+    load = TopkWorkload(operation="topk.paged", rows=16, width=65536, k=2048, page_size=page_size)  # type: ignore[arg-type]
+    backend = REGISTRY.get("flashinfer.top_k_page_table_transform")
+    reasons = {c.key: backend.why_unsupported(load, H200, c) for c in backend.candidates(load, H200)}
+    (refused,) = (key for key, reason in reasons.items() if reason is not None)
+    assert refused == "flashinfer.top_k_page_table_transform(algorithm=multi_cta)"
+    assert "reads beyond the page table" in str(reasons[refused])
+
+
 def test_sgl_kernel_is_for_2048_on_cuda() -> None:
     sgl = REGISTRY.get("sgl_kernel.fast_topk_v2")
     (candidate,) = sgl.candidates(workload(4, 65536, 2048), H200)

@@ -135,15 +135,17 @@ def test_what_is_passed_to_flashinfer_means_the_same_to_it(
     fake_flashinfer: Any, operation: str, batch: dict[str, Any]
 ) -> None:
     name = {"topk.paged": "flashinfer.top_k_page_table_transform", "topk.ragged": "flashinfer.ragged_transform"}
+    # One of the paged transform's is refused.
+    count = {"topk.paged": 15, "topk.ragged": 16}[operation]
     for case in ("normal", "equal", "lengths"):
         drawn = problem(operation, case, **batch)
         found = list(supported(name[operation], drawn.workload))
-        assert len(found) == 16
+        assert len(found) == count
         for candidate in found:
             verdict = drawn.check(run(drawn, candidate))
             assert verdict.ok, (candidate.key, case, verdict.message)
-    seen = [tuple(call.values()) for call in fake_flashinfer.calls[-16:]]
-    assert len(set(seen)) == 16
+    seen = [tuple(call.values()) for call in fake_flashinfer.calls[-count:]]
+    assert len(set(seen)) == count
     assert (None, False, 2, False) in seen
     assert (None, False, 0, True) in seen
 
