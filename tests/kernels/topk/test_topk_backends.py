@@ -163,7 +163,7 @@ def test_flashinfer_says_what_it_cannot_do(shape, device: Device, left: int, rea
 
 @pytest.mark.parametrize("page_size", [1, 64])
 def test_the_kernel_that_reads_beyond_the_page_table_is_no_candidate(page_size: int) -> None:
-    load = TopkWorkload(operation="topk.paged", rows=16, width=65536, k=2048, page_size=page_size)  # type: ignore[arg-type]
+    load = TopkWorkload(operation="topk.paged", mode="eager", rows=16, width=65536, k=2048, page_size=page_size)
     backend = REGISTRY.get("flashinfer.top_k_page_table_transform")
     reasons = {c.key: backend.why_unsupported(load, H200, c) for c in backend.candidates(load, H200)}
     (refused,) = (key for key, reason in reasons.items() if reason is not None)
