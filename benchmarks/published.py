@@ -6,7 +6,9 @@
     python benchmarks/published.py table [RUN.json ...]    the Markdown table; without a run, theirs alone
 
 Lengths are even and decode is captured into a graph. ``run`` races the libraries that have a column, within a budget
-such as 90s. Runs land in runs/; the config.json files of ``suites`` in a temporary folder that stays.
+such as 90s. ``table`` takes any result, and shows its workloads that have these lengths; ~ is the time of a vetting,
+where a candidate was too far behind for more. Runs land in runs/; the config.json files of ``suites`` in a temporary
+folder that stays.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from typing import Any
 
 from autotune_cli.kernels.attention.workload import AttentionWorkload
 from autotune_cli.kernels.geometry import Geometry
+from autotune_cli.kernels.workload import AnyWorkload
 from autotune_cli.measure.statistics import median
 from autotune_cli.results.files import read_run
 from autotune_cli.results.naming import find_all
@@ -35,7 +38,7 @@ NAME = "published"
 ROUNDS = 3
 OPERATIONS = ("attention.decode", "attention.prefill")
 # A library's column, and the backends whose best candidate stands in it.
-COLUMNS = {"FA3": ("sgl_kernel.fa3",), "FA4": ("flash_attn.",), "FlashInfer": ("flashinfer.",)}
+COLUMNS = {"FA3": ("sgl_kernel.fa3",), "FA4": ("flash_attn.",), "FlashInfer": ("flashinfer.",), "Triton": ("triton.",)}
 
 
 @dataclass(frozen=True)
@@ -165,7 +168,11 @@ def run_all(budget: str | None) -> int:
 
 def table(runs: list[RunFile]) -> Iterator[str]:
     """Lines of Markdown: theirs, ours, and what differs."""
-    ours = {result.key: (run, result) for run in runs for result in run.workloads}
+    found = [(run, result) for run in runs for result in run.workloads]
+    ours = {
+        _exact_key(result.workload): (run, result)
+        for run, result in sorted(found, key=lambda each: each[1].measured_at)
+    }
     columns = ["workload", "published us", "our best us", *(f"our {name} us" for name in COLUMNS), "theirs / ours"]
     yield f"| {' | '.join([*columns, 'by, on', 'differences'])} |"
     yield "|" + " --- |" * (len(columns) + 2)
@@ -180,6 +187,13 @@ def table(runs: list[RunFile]) -> Iterator[str]:
         yield f"| {' | '.join([*cells, source, about])} |"
 
 
+def _exact_key(workload: AnyWorkload) -> str:
+    """The key by which a row finds its result: the lengths of a batch of one are even whatever its spread is called."""
+    if isinstance(workload, AttentionWorkload) and workload.batch == 1:
+        workload = workload.model_copy(update={"spread": "even"})
+    return workload.key
+
+
 def shown(workload: AttentionWorkload) -> str:
     """``decode 1 x 1024, 32/4/128 float16``."""
     g = workload.geometry
@@ -192,18 +206,22 @@ def _ours(row: Row, result: WorkloadResult | None) -> list[str]:
     """Our best with its name, each library's best, and the quickest of theirs over our best."""
     if result is None:
         return ["-"] * (len(COLUMNS) + 2)
-    found = [entry for entry in result.candidates if entry.status in MEASURED and entry.median_us is not None]
-    best = _best(found)
+    found = [entry for entry in result.candidates if entry.status in MEASURED]
+    best = _best([entry for entry in found if entry.median_us is not None])
     cells = ["-" if best is None else f"{best.median_us:.1f} {best.label}"]
     for prefixes in COLUMNS.values():
         own = _best([entry for entry in found if entry.backend.startswith(prefixes)])
-        cells.append("-" if own is None else f"{own.median_us:.1f}")
+        cells.append("-" if own is None else f"{'' if own.median_us else '~'}{_us(own):.1f}")
     ratio = "-" if best is None or best.median_us is None else f"{min(row.us.values()) / best.median_us:.2f}"
     return [*cells, ratio]
 
 
 def _best(candidates: list[CandidateResult]) -> CandidateResult | None:
-    return min(candidates, key=lambda entry: entry.median_us or float("inf"), default=None)
+    return min(candidates, key=_us, default=None)
+
+
+def _us(entry: CandidateResult) -> float:
+    return entry.median_us or entry.rough_us or float("inf")
 
 
 def _clock(result: WorkloadResult) -> str:

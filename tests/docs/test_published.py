@@ -20,6 +20,8 @@ from render_builders import candidate, result, run_file
 
 ROOT = Path(__file__).parents[2]
 
+UNRACED: dict[str, Any] = {"rounds": (), "rounds_us": (), "median_us": None, "interval_us": None}
+
 
 @pytest.fixture(scope="module")
 def published() -> ModuleType:
@@ -78,6 +80,7 @@ def test_the_table_has_theirs_and_ours(published: ModuleType, tmp_path: Path, ca
         candidate("decode", 8.26, backend="flashinfer.decode"),
         candidate("fa3", 12.0, backend="sgl_kernel.fa3", status="eliminated", reason="1.5 times the best"),
         candidate("broken", 1.0, backend="flash_attn.fa4", status="incorrect", reason="wrong"),
+        candidate("triton", backend="triton.decode", status="eliminated", reason="late", rough_us=14.03, **UNRACED),
     ]
     path = tmp_path / "run.json"
     path.write_text(dump_run(run_file(result(workload, *measured, winner="xqa"))))
@@ -87,9 +90,21 @@ def test_the_table_has_theirs_and_ours(published: ModuleType, tmp_path: Path, ca
     cells = [cell.strip() for cell in first.strip("|").split("|")]
     assert cells[0] == "decode 1 x 1024, 32/4/128 float16"
     assert cells[1] == "TileOPs 6.9, FA3 16.2, FlashInfer 9.5"
-    assert cells[2:7] == ["6.0 flashinfer.xqa page 64", "12.0", "-", "6.0", "1.15"]
-    assert cells[8].endswith("ours: NVIDIA H200, clocks not read")
-    assert [cell.strip() for cell in second.strip("|").split("|")][2:7] == ["-"] * 5
+    assert cells[2:8] == ["6.0 flashinfer.xqa page 64", "12.0", "-", "6.0", "~14.0", "1.15"]
+    assert cells[9].endswith("ours: NVIDIA H200, clocks not read")
+    assert [cell.strip() for cell in second.strip("|").split("|")][2:8] == ["-"] * 6
+
+
+def test_lengths_of_a_batch_of_one_are_even_whatever_the_spread_is_called(published: ModuleType) -> None:
+    one, several = (
+        next(row.workload for row in published.rows() if (row.workload.batch == 1) == alone) for alone in (True, False)
+    )
+    for workload, is_shown in ((one, True), (several, False)):
+        uneven = workload.model_copy(update={"spread": "uneven"})
+        lines = published.table(
+            [run_file(result(uneven, candidate("fa3", 5.0, backend="sgl_kernel.fa3"), winner="fa3"))]
+        )
+        assert any("| 5.0 fa3 |" in line for line in lines) == is_shown
 
 
 def test_what_is_not_run_says_why(published: ModuleType) -> None:
