@@ -144,11 +144,12 @@ class JournalState:
 
 
 def read_state(data: bytes, path: Path) -> JournalState:
-    """What the bytes of a journal add up to; a last line that is cut off or garbage is noted and left out.
+    """What the bytes of a journal add up to; a last line that is cut off or garbage is noted and left out. So are lines
+    that a machine which went down has left in pieces: vettings are not on disk before what is written behind them.
 
     Raises:
         NewerSchema: written by a newer version.
-        BadFile: no header, or garbage before the last line; the message says in which line.
+        BadFile: no header, or garbage before a line that was on disk; the message says in which line.
     """
     first, newline, rest = data.partition(b"\n")
     if not newline:
@@ -162,14 +163,24 @@ def read_state(data: bytes, path: Path) -> JournalState:
         try:
             state.add(_parse(text))
         except ValueError as error:
-            if not last:
+            if not all(map(_may_be_in_pieces, lines[index + 1 :])):
                 raise BadFile(path=path, detail=f"line {index + 2}: {error}") from error
-            state.notes.append(f"{path}: line {index + 2}, the last, can't be read and is left out: {error}")
+            place = f"line {index + 2}, the last," if last else f"line {index + 2}"
+            more = "" if last else ", with the vettings behind it"
+            state.notes.append(f"{path}: {place} can't be read and is left out{more}: {error}")
             return state
         state.end += len(text) + 1
     if unfinished:
         state.notes.append(f"{path}: line {len(lines) + 2}, the last, is cut off and is left out")
     return state
+
+
+def _may_be_in_pieces(text: bytes) -> bool:
+    """Was nothing before this line on disk for certain when it was written?"""
+    try:
+        return isinstance(_parse(text), VettedLine)
+    except ValueError:
+        return True
 
 
 def read_header(first: bytes, path: Path) -> JournalHeader:

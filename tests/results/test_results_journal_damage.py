@@ -56,7 +56,7 @@ def test_without_a_whole_header_there_is_nothing(tmp_path: Path, length: int) ->
         b"[" * 100_000,
     ],
 )
-def test_garbage_is_tolerated_in_the_last_line_only(tmp_path: Path, garbage: bytes) -> None:
+def test_garbage_is_tolerated_behind_all_that_was_on_disk_only(tmp_path: Path, garbage: bytes) -> None:
     path = killed(tmp_path)
     data = path.read_bytes()
     for end in (b"\n", b""):
@@ -69,11 +69,35 @@ def test_garbage_is_tolerated_in_the_last_line_only(tmp_path: Path, garbage: byt
     path.write_bytes(b"\n".join([*lines[:2], garbage, *lines[2:]]))
     with pytest.raises(BadFile, match=r"journal: line 3: "):
         load(path)
-    path.write_bytes(data + garbage + b'\n{"record"')  # not the last line, though that is cut off
-    with pytest.raises(BadFile, match=r"journal: line 5: "):
-        load(path)
+    path.write_bytes(data + garbage + b'\n{"record"')
+    state = load(path)
+    assert contents(state) == (1, [0, 1], [])
+    assert state.end == len(data)
     path.write_bytes(garbage + b"\n" + data)
     with pytest.raises(BadFile, match=r"journal: line 1: "):
+        load(path)
+
+
+@pytest.mark.parametrize("lost", [(0.0, 1.5), (0.5, 1.0), (1.2, 3.0), (2.0, 2.1)])
+def test_vettings_that_a_machine_that_went_down_left_in_pieces(tmp_path: Path, lost: tuple[float, float]) -> None:
+    """They are synced with the next round only, and any part of them may be missing: here it reads as zeros."""
+    path = killed(tmp_path)
+    with Journal.resume(path)[0] as journal:
+        for key in ("a", "b", "c"):
+            journal.vetted(W, candidate(key))
+    lines = path.read_bytes().splitlines(keepends=True)
+    whole, vettings = b"".join(lines[:-3]), b"".join(lines[-3:])
+    first, last = (int(part * len(vettings) / 3) for part in lost)
+    path.write_bytes(whole + vettings[:first] + bytes(last - first) + vettings[last:])
+    state = load(path)
+    assert contents(state) == (1 + int(lost[0]), [0, 1], [])
+    assert state.end == len(whole) + int(lost[0]) * len(lines[-1])
+    with Journal.resume(path)[0] as journal:
+        journal.round(W, round_record(2))
+    assert contents(load(path)) == (1 + int(lost[0]), [0, 1, 2], [])
+    # What was on disk before a round isn't left in pieces by that: such a journal is damaged.
+    path.write_bytes(whole.replace(b'"vetted"', b'\0vetted"'))
+    with pytest.raises(BadFile, match="line 2"):
         load(path)
 
 
