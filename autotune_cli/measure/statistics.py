@@ -85,13 +85,19 @@ def paired_ratio(times: Mapping[int, float], base: Mapping[int, float], comparis
     return _interval(logs, comparisons)
 
 
-def expected_ratio(ratio: Ratio, rounds: int, later: int) -> Ratio:
-    """What the interval of a :func:`paired_ratio` of ``rounds`` rounds, two or more, is after ``later`` of them, if the
-    further ones are like those so far.
+def expected_ratio(ratio: Ratio, rounds: int, later: int, comparisons: int = 1) -> Ratio:
+    """What the interval of a :func:`paired_ratio` of ``rounds`` rounds is after ``later`` of them, if the further ones
+    are like those so far. After one round nothing is known of them, and all is hoped for.
     """
-    shrunk = t99(later - 1) / t99(rounds - 1) * math.sqrt(rounds / later)
+    shrunk = _t(later - 1, comparisons) / _t(rounds - 1, comparisons) * math.sqrt(rounds / later)
     low, high = (ratio.value * (bound / ratio.value) ** shrunk for bound in (ratio.low, ratio.high))
     return Ratio(ratio.value, low, high)
+
+
+def _t(degrees: int, comparisons: int) -> float:
+    if comparisons <= 1 or degrees < 1:
+        return t99(degrees)
+    return student.quantile(1.0 - 0.01 / comparisons, degrees)
 
 
 def _interval(logs: np.ndarray, comparisons: int) -> Ratio:
@@ -99,8 +105,7 @@ def _interval(logs: np.ndarray, comparisons: int) -> Ratio:
     if len(logs) < 2:
         return Ratio(math.exp(center), 0.0, math.inf)
     spread = max(float(np.std(logs, ddof=1)), SMALLEST_SPREAD)
-    t = t99(len(logs) - 1) if comparisons <= 1 else student.quantile(1.0 - 0.01 / comparisons, len(logs) - 1)
-    half = min(t * spread / math.sqrt(len(logs)), _LARGEST_LOG)
+    half = min(_t(len(logs) - 1, comparisons) * spread / math.sqrt(len(logs)), _LARGEST_LOG)
     # Two rounds that have nothing in common can have an interval beyond what a float holds.
     high = math.exp(min(center + half, _LARGEST_LOG))
     return Ratio(math.exp(center), math.exp(max(center - half, -_LARGEST_LOG)), high)

@@ -3,31 +3,55 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import NamedTuple
 
 from autotune_cli.measure.statistics import Ratio, expected_ratio
 from autotune_cli.tuning.policy import RacePolicy
 
 
-def is_decided(policy: RacePolicy, rivals: Collection[Ratio]) -> bool:
-    """Is each rival clearly slower, or so close that it doesn't matter which of the two runs; or is it known of all of
-    them how far behind they are?
-    """
-    settled = all(is_clear(policy, rival) or rival.high < 1.0 + policy.harmless for rival in rivals)
-    return settled or is_precise(policy, rivals)
+class Rival(NamedTuple):
+    """What the rounds say of one of them."""
+
+    ratio: Ratio
+    rounds: int
+    """That it has in common with the best one."""
 
 
-def can_be_decided(policy: RacePolicy, rounds: int, rivals: Collection[Ratio]) -> bool:
-    """Would the most rounds that there can be decide what so many haven't, if they are like these? Those under a power
+def is_decided(policy: RacePolicy, rivals: Collection[Rival]) -> bool:
+    """Is of each rival known what matters of it?"""
+    return all(_is_settled(policy, rival.ratio) for rival in rivals)
+
+
+def can_be_decided(policy: RacePolicy, rivals: Collection[Rival]) -> bool:
+    """Would the most rounds that there can be decide what these haven't, if they are like these? Times under a power
     cap scatter so that it takes a hundred.
     """
-    return is_decided(policy, [expected_ratio(rival, rounds, policy.most_rounds) for rival in rivals])
+    return all(_is_settled(policy, expected_ratio(*rival, policy.most_rounds)) for rival in rivals)
 
 
-def is_clear(policy: RacePolicy, rival: Ratio) -> bool:
+def may_be_beaten(policy: RacePolicy, default: Rival, margin: float, compared: int) -> bool:
+    """Is the default not beaten beyond doubt, and may it be after the most rounds? It need only be likely to be slower
+    then: with the margin as well, a third of those that all rounds would show to be beaten stay (simulated).
+
+    Args:
+        margin: relative; closer than this is a tie.
+        compared: how many candidates were raced; the interval of ``default.ratio`` holds for them together.
+    """
+    if default.ratio.low > 1.0 + margin:
+        return False
+    return expected_ratio(*default, policy.most_rounds, compared).low > 1.0
+
+
+def is_clear(policy: RacePolicy, ratio: Ratio) -> bool:
     """Is it certainly no tie?"""
-    return rival.low > 1.0 + policy.tie_margin
+    return ratio.low > 1.0 + policy.tie_margin
 
 
-def is_precise(policy: RacePolicy, rivals: Collection[Ratio]) -> bool:
-    """Are all intervals so narrow that more rounds are of no use?"""
-    return all((rival.high - rival.low) / (2.0 * rival.value) <= policy.precision for rival in rivals)
+def is_precise(policy: RacePolicy, ratio: Ratio) -> bool:
+    """Is it so narrow that more rounds are of no use?"""
+    return (ratio.high - ratio.low) / (2.0 * ratio.value) <= policy.precision
+
+
+def _is_settled(policy: RacePolicy, ratio: Ratio) -> bool:
+    """Clearly slower, so close that it doesn't matter which of the two runs, or known to be in between."""
+    return is_clear(policy, ratio) or ratio.high < 1.0 + policy.harmless or is_precise(policy, ratio)

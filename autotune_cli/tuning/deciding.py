@@ -17,16 +17,15 @@ from autotune_cli.tuning.task import Findings, Task
 
 def decide(task: Task, findings: Findings, race: Race) -> Choice | None:
     """The choice on what was measured so far; None: there is no candidate left, or no round yet."""
-    margin = max(task.policy.tie_margin, race.noise or 0.0)
     baselines = task.planned.baselines
     return choose(
         {key: race.times[key] for key in race.running},
         race.running,
         findings.default,
-        margin,
+        race.margin,
         over=baselines[0].name if baselines else "default",
         held=task.held,
-        compared=sum(bool(rounds) for rounds in race.times.values()),
+        compared=race.compared,
         barred=race.barred,
     )
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from autotune_cli.measure.statistics import Ratio, median, paired_ratio
-from autotune_cli.tuning.decided import can_be_decided, is_clear, is_decided, is_precise
+from autotune_cli.tuning.decided import Rival, can_be_decided, is_clear, is_decided, is_precise, may_be_beaten
 from autotune_cli.tuning.policy import RacePolicy
 
 # With fewer rounds than this a candidate dropped out because of one or two numbers.
@@ -82,6 +82,16 @@ class Race:
             return None
         ratio = paired_ratio(self.copies, self.times[self.copied])
         return None if ratio is None else abs(ratio.value - 1.0)
+
+    @property
+    def margin(self) -> float:
+        """Closer than this to the best is a tie, relative."""
+        return max(self.policy.tie_margin, self.noise or 0.0)
+
+    @property
+    def compared(self) -> int:
+        """How many candidates were raced, those that dropped out among them: the best one was picked out of these."""
+        return sum(map(bool, self.times.values()))
 
     @property
     def best(self) -> str | None:
@@ -243,18 +253,33 @@ class Race:
         fewest = min(len(self.times[key]) for key in running)
         if fewest >= self.policy.most_rounds:
             return "rounds"
-        found = {key: paired_ratio(self.times[key], self.times[best]) for key in running if key != best}
-        rivals = {key: ratio or _UNKNOWN for key, ratio in found.items()}
+        rivals = {key: self._rival(key, best) for key in running if key != best}
         if fewest >= self.policy.rounds:
             if is_decided(self.policy, rivals.values()):
                 return "precise"
-            if not self.policy.exhaustive and not can_be_decided(self.policy, fewest, rivals.values()):
+            hopeless = not can_be_decided(self.policy, rivals.values()) and not self._may_beat_default(best)
+            if hopeless and not self.policy.exhaustive:
                 return "rounds"
-        clear = all(is_clear(self.policy, ratio) for key, ratio in rivals.items() if key not in self.barred)
-        precise = is_precise(self.policy, rivals.values())
+        clear = all(is_clear(self.policy, rival.ratio) for key, rival in rivals.items() if key not in self.barred)
+        precise = all(is_precise(self.policy, rival.ratio) for rival in rivals.values())
         if not self.policy.exhaustive and fewest >= self.policy.separated_rounds and clear and precise:
             return "separated"
         return None
+
+    def _rival(self, key: str, best: str) -> Rival:
+        ratio = paired_ratio(self.times[key], self.times[best])
+        return Rival(ratio or _UNKNOWN, len(self.times[key].keys() & self.times[best].keys()))
+
+    def _may_beat_default(self, best: str) -> bool:
+        """May further rounds show that the default is beaten, where these don't?"""
+        default = self.default
+        if default is None or default == best or default in self.dropped:
+            return False
+        ratio = paired_ratio(self.times[default], self.times[best], self.compared)
+        if ratio is None:
+            return False
+        rival = Rival(ratio, self._rival(default, best).rounds)
+        return may_be_beaten(self.policy, rival, self.margin, self.compared)
 
 
 def _heats(number: int) -> str:

@@ -157,6 +157,20 @@ def test_no_more_rounds_where_none_of_them_would_decide_unless_all_are_asked_for
     assert (race.finished(), len(race.times["a"])) == ("rounds", POLICY.most_rounds)
 
 
+def test_rounds_go_on_while_they_may_show_that_the_default_is_beaten() -> None:
+    """Two equal ones that no round tells apart are no reason to stay with a default that is 3 % slower."""
+    truth, default = {"d": 10.3, "b": 10.0, "c": 10.0}, "d"
+    lengths, kept = [], 0
+    for seed in range(40):
+        race, _ = run(truth, spread=0.012, seed=seed, default=default, policy=NO_HEATS)
+        lengths.append(len(race.times["d"]))
+        kept += winner(race) == "d"
+    longest = replace(NO_HEATS, rounds=POLICY.most_rounds)
+    kept_by_all = sum(winner(run(truth, 0.012, seed, default, longest)[0]) == "d" for seed in range(40))
+    assert kept <= kept_by_all + 2
+    assert min(lengths) == POLICY.rounds < max(lengths)
+
+
 def test_a_rival_that_is_clearly_slower_is_no_reason_for_more_rounds() -> None:
     race, _ = run({"a": 10.0, "b": 14.0}, spread=0.012, held=frozenset({"b"}))
     assert (race.finished(), len(race.times["b"])) == ("precise", POLICY.rounds)
