@@ -34,8 +34,8 @@ TILE_N = {64: 128, 96: 128, 128: 128, 192: 112, 256: 80}
 _USUAL_M = 128
 # Blocks beyond this many to a multiprocessor are work enough without splits.
 _FULL = 4
-# Where a causal call has tiles for 0.8 of the multiprocessors, the library chooses no splits (heuristics.h [S]). The
-# factor is for tiles that it cuts in another way than is known here.
+# Where a causal call has tiles for 0.8 of the multiprocessors, the library chooses no splits (heuristics.h [S]). Of a
+# batch of several lengths it counts the tiles of all rows together, going by the kernels that it ran in 62 workloads.
 _WHOLE = 2
 
 
@@ -74,7 +74,9 @@ def splits(workload: AttentionWorkload, device: Device) -> list[int]:
 
 def is_whole(workload: AttentionWorkload, device: Device) -> bool:
     """Is the library's choice of splits certainly none, so that asking for it and for none is the same call?"""
-    return workload.causal and tiles(workload) >= _WHOLE * (device.multiprocessors or 132)
+    g = workload.geometry
+    whole = g.num_kv_heads * (sum(workload.lengths.qo) * g.group // TILE_M.get(g.head_dim, _USUAL_M))
+    return workload.causal and whole >= _WHOLE * (device.multiprocessors or 132)
 
 
 def is_tma(workload: AttentionWorkload, page_size: int) -> bool:

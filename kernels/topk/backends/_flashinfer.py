@@ -11,12 +11,11 @@ import itertools
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from autotune_cli.kernels.flashinfer_jit import jit_module
 from autotune_cli.kernels.modules import Module
-from autotune_cli.kernels.registry import Decorator, Knob, register
+from autotune_cli.kernels.registry import Decorator, Knob, WhyNot, register
 
 if TYPE_CHECKING:
     from autotune_cli.kernels.registry import Device
@@ -35,24 +34,19 @@ FILTERED_SHARED_KIB = 128
 SHARED_KIB = {(7, 5): 64, (8, 6): 100, (8, 9): 100, (12, 0): 100, (12, 1): 100}
 
 
-def backend(operation: str, name: str, refuses: Mapping[str, str] = MappingProxyType({})) -> Decorator:
+def backend(operation: str, name: str, unsupported: WhyNot | None = None) -> Decorator:
     """Register a function of FlashInfer's, which takes all of the knobs.
 
     Args:
-        refuses: algorithms that are no candidates where the order isn't fixed, and why.
+        unsupported: in place of what all of them have in common.
     """
-
-    def why_not(workload: TopkWorkload, device: Device, knobs: Mapping[str, Knob]) -> str | None:
-        reason = unsupported(workload, device, knobs)
-        return reason if reason or knobs.get("deterministic") else refuses.get(str(knobs["algorithm"]))
-
     return register(
         operation,
         name=name,
         knobs=knobs,
         requires=("flashinfer",),
         install="pip install 'kernel-autotune[cuda]'",
-        unsupported=why_not,
+        unsupported=unsupported or why_not,
         modules=modules,
         launch_knobs=("algorithm",),
         promises=PROMISES,
@@ -77,10 +71,10 @@ def knobs(workload: TopkWorkload, device: Device) -> Iterator[Mapping[str, Knob]
                 yield {"algorithm": "auto", **order, **ties, **({"dsa_graph_safe": True} if graph_safe else {})}
 
 
-def unsupported(workload: TopkWorkload, device: Device, knobs: Mapping[str, Knob]) -> str | None:
+def why_not(workload: TopkWorkload, device: Device, knobs: Mapping[str, Knob]) -> str | None:
     """Why FlashInfer refuses these knobs, or would silently run another algorithm."""
     forced = next((name for name in ("tie_break", "dsa_graph_safe") if knobs.get(name)), None)
-    if forced is None and knobs["algorithm"] != "filtered":
+    if forced is None and knobs.get("algorithm") != "filtered":
         return None
     name = f"{forced} runs the filtered algorithm, which" if forced else "the filtered algorithm"
     if workload.k > FILTERED_MAX_K:
@@ -91,6 +85,35 @@ def unsupported(workload: TopkWorkload, device: Device, knobs: Mapping[str, Knob
     if forced is None and workload.width <= workload.k:
         return f"{name} needs rows longer than k; FlashInfer runs multi_cta on {workload.width} scores"
     return None
+
+
+def why_no_page_table(workload: TopkWorkload, device: Device, knobs: Mapping[str, Knob]) -> str | None:
+    """The same of ``top_k_page_table_transform``, whose multi-CTA kernel is not to be relied upon.
+
+    The memory checker on an H100, FlashInfer 0.6.18.post1, 16 x 65536: now and then RadixTopKKernel_Unified takes
+    entries twice or from beyond the row, and reads the page table there. Without the checker two of some ten processes
+    that shared a GPU with others were ended by that; docs/engines.md has the conditions. With a fixed order, which is
+    another kernel, it was right throughout.
+    """
+    reason = why_not(workload, device, knobs)
+    if reason is None and not knobs.get("deterministic") and _is_multi_cta(workload, device, knobs):
+        return "FlashInfer's multi-CTA kernel reads beyond the page table now and then (seen in 0.6.18)"
+    return reason
+
+
+def _is_multi_cta(workload: TopkWorkload, device: Device, knobs: Mapping[str, Knob]) -> bool:
+    """Does it select there, where the order isn't fixed? ``ShouldUseFilteredTopK`` of 0.6.18.post1."""
+    if workload.width <= workload.k:
+        return False  # all of a row is taken
+    algorithm = knobs.get("algorithm", "auto")
+    if algorithm != "auto" or any(knobs.get(name) for name in ("tie_break", "dsa_graph_safe")):
+        return algorithm == "multi_cta"
+    shared = SHARED_KIB.get(device.capability or (0, 0), FILTERED_SHARED_KIB)
+    if shared < FILTERED_SHARED_KIB or workload.k > FILTERED_MAX_K:
+        return True
+    if workload.dtype != "float32":
+        return workload.width > 16384
+    return workload.width > 32768 and workload.rows <= workload.width // 16384
 
 
 @contextmanager

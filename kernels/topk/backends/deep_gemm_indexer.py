@@ -42,7 +42,7 @@ def _unsupported_sglang(workload: TopkWorkload, device: Device, knobs: Mapping[s
 
 
 def _unsupported_flashinfer(workload: TopkWorkload, device: Device, knobs: Mapping[str, Knob]) -> str | None:
-    return _unsupported(workload, device, knobs) or _flashinfer.unsupported(workload, device, knobs)
+    return _unsupported(workload, device, knobs) or _flashinfer.why_no_page_table(workload, device, knobs)
 
 
 @dataclass(frozen=True)

@@ -13,13 +13,7 @@ if TYPE_CHECKING:
     from autotune_cli.kernels.topk.problem import TopkProblem
 
 
-# The memory checker on an H100, FlashInfer 0.6.18.post1, 16 x 65536: now and then RadixTopKKernel_Unified takes entries
-# twice or from beyond the row, and reads the page table there. Without it two of some ten processes that shared a GPU
-# with others were ended by that; docs/engines.md has the conditions.
-_REFUSED = {"multi_cta": "its multi-CTA kernel reads beyond the page table now and then (seen in FlashInfer 0.6.18)"}
-
-
-@_flashinfer.backend("topk.paged", "flashinfer.top_k_page_table_transform", _REFUSED)
+@_flashinfer.backend("topk.paged", "flashinfer.top_k_page_table_transform", _flashinfer.why_no_page_table)
 def prepare(
     problem: TopkProblem,
     algorithm: str,

@@ -167,6 +167,9 @@ def test_where_a_call_certainly_splits_nothing() -> None:
     # The same tiles on a larger GPU; and what isn't causal may be split for its keys' sake.
     assert not common.is_whole(llama("extend", 4, 1024, 5120), Device("cuda", "", (9, 0), 1000))
     assert not common.is_whole(llama("cross", 64, 512, 1500), device)
+    # Many requests of few new tokens fill no more tiles than their rows together: the library splits their keys.
+    assert not common.is_whole(llama("extend", 64, 4, 4096), device)
+    assert not common.is_whole(llama("extend", 33, 16, 4096, num_qo_heads=16, head_dim=256), device)
 
 
 def test_page_sizes_and_what_opens_tma() -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -161,14 +162,47 @@ def test_flashinfer_says_what_it_cannot_do(shape, device: Device, left: int, rea
         assert reason is None or any(reason in text for text in reasons if text)
 
 
-@pytest.mark.parametrize("page_size", [1, 64])
-def test_the_kernel_that_reads_beyond_the_page_table_is_no_candidate(page_size: int) -> None:
-    load = TopkWorkload(operation="topk.paged", mode="eager", rows=16, width=65536, k=2048, page_size=page_size)
-    backend = REGISTRY.get("flashinfer.top_k_page_table_transform")
+PAGED = ("flashinfer.top_k_page_table_transform", "deep_gemm.indexer_flashinfer")
+
+
+@pytest.mark.parametrize("name", PAGED)
+@pytest.mark.parametrize(
+    ("fields", "refused"),
+    [
+        ({"rows": 16, "width": 65536}, {"multi_cta"}),
+        ({"rows": 5, "width": 65536}, {"multi_cta"}),
+        ({"rows": 4, "width": 65536}, {"auto", "multi_cta"}),
+        ({"rows": 1, "width": 32768}, {"multi_cta"}),
+        ({"rows": 64, "width": 32768, "dtype": "bfloat16"}, {"auto", "multi_cta"}),
+        ({"rows": 64, "width": 16384, "dtype": "bfloat16"}, {"multi_cta"}),
+        ({"rows": 1, "width": 8192, "k": 4096}, {"auto", "multi_cta"}),
+    ],
+    ids=str,
+)
+def test_the_kernel_that_reads_beyond_the_page_table_is_no_candidate(
+    name: str, fields: dict[str, Any], refused: set[str]
+) -> None:
+    operation = REGISTRY.get(name).operations[0]
+    if operation == "topk.indexer" and "dtype" in fields:
+        pytest.skip("an indexer's scores are float32")
+    shape = {"operation": operation, "mode": "eager", "k": 2048, "page_size": 64, **fields}
+    if operation == "topk.indexer":
+        shape |= {"index_heads": 64, "index_dim": 128}
+    load, backend = TopkWorkload.model_validate(shape), REGISTRY.get(name)
     reasons = {c.key: backend.why_unsupported(load, H200, c) for c in backend.candidates(load, H200)}
-    (refused,) = (key for key, reason in reasons.items() if reason is not None)
-    assert refused == "flashinfer.top_k_page_table_transform(algorithm=multi_cta)"
-    assert "reads beyond the page table" in str(reasons[refused])
+    wanted = {f"{name}(algorithm={algorithm})" for algorithm in refused}
+    assert {key for key, reason in reasons.items() if "reads beyond the page table" in str(reason)} == wanted
+    if load.k == 2048:
+        assert {key for key, reason in reasons.items() if reason is not None} == wanted
+
+
+def test_a_candidate_need_not_name_the_algorithm() -> None:
+    load = TopkWorkload.model_validate(
+        {"operation": "topk.paged", "mode": "eager", "rows": 16, "width": 65536, "k": 2048}
+    )
+    for name, shape in (("flashinfer.top_k", workload(16, 65536, 2048)), (PAGED[0], load)):
+        candidate = Candidate(name, (("tie_break", "small"),))
+        assert REGISTRY.get(name).why_unsupported(shape, H200, candidate) is None
 
 
 def test_sgl_kernel_is_for_2048_on_cuda() -> None:

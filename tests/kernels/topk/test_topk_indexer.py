@@ -183,10 +183,11 @@ def test_deep_gemm_is_called_as_it_is_meant(
 ) -> None:
     problem = drawn(case)
     backend = REGISTRY.get(name)
-    found = list(backend.candidates(problem.workload, H100))
-    assert found
+    every = list(backend.candidates(problem.workload, H100))
+    found = [each for each in every if backend.why_unsupported(problem.workload, H100, each) is None]
+    # One of FlashInfer's settings is refused.
+    assert len(every) - len(found) == (name == "deep_gemm.indexer_flashinfer")
     for candidate in found:
-        assert backend.why_unsupported(problem.workload, H100, candidate) is None
         made = prepared(candidate, problem)
         verdict = problem.check(made.run())
         assert verdict.ok, (candidate.key, verdict.message)
