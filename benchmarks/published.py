@@ -188,7 +188,9 @@ def table(runs: list[RunFile]) -> Iterator[str]:
 
 
 def _exact_key(workload: AnyWorkload) -> str:
-    """The key by which a row finds its result: the lengths of a batch of one are even whatever its spread is called."""
+    """The key by which a row finds its result. An uneven batch of one lacks three keys of its context, and is taken for
+    an even one.
+    """
     if isinstance(workload, AttentionWorkload) and workload.batch == 1:
         workload = workload.model_copy(update={"spread": "even"})
     return workload.key
@@ -206,7 +208,9 @@ def _ours(row: Row, result: WorkloadResult | None) -> list[str]:
     """Our best with its name, each library's best, and the quickest of theirs over our best."""
     if result is None:
         return ["-"] * (len(COLUMNS) + 2)
-    found = [entry for entry in result.candidates if entry.status in MEASURED]
+    every = tuple(prefix for prefixes in COLUMNS.values() for prefix in prefixes)
+    measured = [entry for entry in result.candidates if entry.status in MEASURED and _us(entry) < float("inf")]
+    found = [entry for entry in measured if entry.backend.startswith(every)]
     best = _best([entry for entry in found if entry.median_us is not None])
     cells = ["-" if best is None else f"{best.median_us:.1f} {best.label}"]
     for prefixes in COLUMNS.values():
