@@ -169,18 +169,18 @@ PAGED = ("flashinfer.top_k_page_table_transform", "deep_gemm.indexer_flashinfer"
 @pytest.mark.parametrize(
     ("fields", "refused"),
     [
-        ({"rows": 16, "width": 65536}, {"multi_cta"}),
-        ({"rows": 5, "width": 65536}, {"multi_cta"}),
-        ({"rows": 4, "width": 65536}, {"auto", "multi_cta"}),
-        ({"rows": 1, "width": 32768}, {"multi_cta"}),
-        ({"rows": 64, "width": 32768, "dtype": "bfloat16"}, {"auto", "multi_cta"}),
-        ({"rows": 64, "width": 16384, "dtype": "bfloat16"}, {"multi_cta"}),
-        ({"rows": 1, "width": 8192, "k": 4096}, {"auto", "multi_cta"}),
+        ({"rows": 16, "width": 65536}, ("multi_cta",)),
+        ({"rows": 5, "width": 65536}, ("multi_cta",)),
+        ({"rows": 4, "width": 65536}, ("auto", "multi_cta")),
+        ({"rows": 1, "width": 32768}, ("multi_cta",)),
+        ({"rows": 64, "width": 32768, "dtype": "bfloat16"}, ("auto", "multi_cta")),
+        ({"rows": 64, "width": 16384, "dtype": "bfloat16"}, ("multi_cta",)),
+        ({"rows": 1, "width": 8192, "k": 4096}, ("auto", "multi_cta")),
     ],
     ids=str,
 )
 def test_the_kernel_that_reads_beyond_the_page_table_is_no_candidate(
-    name: str, fields: dict[str, Any], refused: set[str]
+    name: str, fields: dict[str, Any], refused: tuple[str, ...]
 ) -> None:
     operation = REGISTRY.get(name).operations[0]
     if operation == "topk.indexer" and "dtype" in fields:
