@@ -14,6 +14,8 @@ from autotune_cli.kernels.attention.problem import cases, make_problem
 from autotune_cli.kernels.attention.workload import AttentionWorkload
 from autotune_cli.kernels.geometry import Geometry
 from autotune_cli.kernels.registry import REGISTRY, Backend, Candidate, Device, Prepared
+from autotune_cli.results.schema import CandidateResult, Kernel
+from autotune_cli.tuning.duplicates import mark_duplicates
 
 H100 = Device("cuda", "NVIDIA H100 80GB HBM3", (9, 0), 132)
 EXTRAS: list[dict[str, Any]] = [
@@ -187,3 +189,24 @@ def test_no_two_candidates_are_alike() -> None:
     for operation, new in (("decode", 1), ("prefill", 8192), ("extend", 512)):
         keys = [candidate.key for _, candidate in candidates(llama(operation, 1, new, 8192))]
         assert len(set(keys)) == len(keys)
+
+
+def test_one_launch_under_two_settings_of_packing_is_one_candidate_and_splits_are_not() -> None:
+    """A library's choice of packing that is the same as a fixed one fires the same kernel with the same grid."""
+    launch_knobs = {"sgl_kernel.fa3": REGISTRY.get("sgl_kernel.fa3").launch_knobs}
+    kernel = Kernel(name="flash::FlashAttnFwdSm90<...>", grid=(132, 1, 1), block=(384, 1, 1), us=300.0)
+    knobs = [{"page_size": 128, "num_splits": n, "pack_gqa": pack} for n, pack in ((0, None), (0, True), (2, True))]
+    results = {
+        str(index): CandidateResult(
+            key=str(index),
+            backend="sgl_kernel.fa3",
+            knobs=each,
+            label="",
+            status="ok",
+            kernels=(kernel,),
+            rough_us=300.0,
+        )
+        for index, each in enumerate(knobs)
+    }
+    marked = mark_duplicates(results, "eager", launch_knobs)
+    assert [each.status for each in marked.values()] == ["ok", "duplicate", "ok"]
