@@ -99,13 +99,13 @@ def tune(options: list[str]) -> tuple[float, float, dict[str, float]]:
     assert process.stderr is not None
     first, last, times = 0.0, 0.0, {}
     for line in process.stderr:
+        # As they come, so that a run that is cut off has told how far it was.
+        print(f"  {time.monotonic() - begin:6.1f} s  {line.rstrip()}", flush=True)
         if BEGUN.match(line):
             first = time.monotonic()
         elif match := BUILT.match(line):
             last = time.monotonic()
             times[match[1]] = float(match[2])
-        elif line.startswith("building "):
-            print(f"  ! {line.rstrip()}")
     code = process.wait()
     wall = time.monotonic() - begin
     if code:

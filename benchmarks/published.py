@@ -48,7 +48,6 @@ class Row:
     source: dict[str, str]
     workload: AttentionWorkload
     us: dict[str, float]
-    not_run: str | None
 
 
 def rows() -> list[Row]:
@@ -79,12 +78,12 @@ def _row(source: dict[str, str], row: dict[str, Any]) -> Row:
         mode="graph" if decode else "eager",
         spread="even",
     )
-    return Row(source, workload, row["us"], row.get("not_run"))
+    return Row(source, workload, row["us"])
 
 
 def to_run() -> list[AttentionWorkload]:
     """Each workload once, those of one geometry together."""
-    found = dict.fromkeys(row.workload for row in rows() if row.not_run is None)
+    found = dict.fromkeys(row.workload for row in rows())
     return sorted(found, key=lambda workload: (workload.geometry.key, workload.operation))
 
 
@@ -181,7 +180,7 @@ def table(runs: list[RunFile]) -> Iterator[str]:
         run, result = ours.get(row.workload.key, (None, None))
         cells = [shown(row.workload), theirs, *_ours(row, result)]
         source = f"[{row.source['title']}]({row.source['link']}), {row.source['hardware']}"
-        about = row.source["about"] if row.not_run is None else f"{row.source['about']}; not run: {row.not_run}"
+        about = row.source["about"]
         if run is not None and result is not None:
             about += f"; ours: {run.environments[result.environment].device}, {_clock(result)}"
         yield f"| {' | '.join([*cells, source, about])} |"

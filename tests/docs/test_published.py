@@ -107,12 +107,6 @@ def test_a_batch_of_one_is_shown_whatever_its_spread(published: ModuleType) -> N
         assert any("| 5.0 fa3 |" in line for line in lines) == is_shown
 
 
-def test_what_is_not_run_says_why(published: ModuleType) -> None:
-    (fp8,) = [row for row in published.rows() if row.not_run]
-    assert fp8.workload not in published.to_run()
-    assert any(f"not run: {fp8.not_run}" in line for line in published.table([]))
-
-
 def test_heads_make_a_config(published: ModuleType, tmp_path: Path) -> None:
     geometry = published.rows()[0].workload.geometry
     (tmp_path / "config.json").write_text(json.dumps(published.config_of(geometry)))
