@@ -51,7 +51,8 @@ def with_status(baseline: BaselineResult, planned: Mapping[str, Planned]) -> Bas
     entry = planned.get(baseline.candidate or "")
     if entry is None or entry.status is None:
         return baseline
-    return baseline.model_copy(update={"missing": f"{entry.status}: {entry.reason}"})
+    fix = f"; get it: {entry.fix}" if entry.fix else ""
+    return baseline.model_copy(update={"missing": f"{entry.status}: {entry.reason}{fix}"})
 
 
 def judged(

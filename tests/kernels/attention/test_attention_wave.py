@@ -232,7 +232,7 @@ def test_it_is_unavailable_with_the_command(device: Device) -> None:
     shape = workload("attention.decode")
     (baseline,) = plan(shape, device, [parse_baseline("sglang --attention-backend wave")]).baselines
     assert baseline.candidate == "wave.decode(splits=8)"
-    assert str(baseline.missing).startswith("unavailable: wave_lang is not installed")
+    assert str(baseline.missing).startswith("unavailable: wave_lang is not installed; get it: pip install w")
     entries = [entry for entry in plan(shape, device).candidates if entry.candidate.backend == "wave.decode"]
     assert {(entry.status, entry.fix) for entry in entries} == {
         ("unavailable", "pip install wave-lang, on a ROCm machine with a GPU of gfx942")
