@@ -5,8 +5,10 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
@@ -41,6 +43,18 @@ def layer(operation: str, batch: int, new: int, context: int, **extra: object) -
     )
 
 
+def stand_in_driver(folder: Path) -> dict[str, str]:
+    """Variables that name a driver's library without a function, which C code can be linked with; none where nothing
+    can be compiled.
+    """
+    compiler = shutil.which("gcc")
+    if compiler is None or not (Path(sysconfig.get_paths()["include"]) / "Python.h").exists():
+        return {}
+    folder.mkdir()
+    subprocess.run([compiler, "-shared", "-x", "c", os.devnull, "-o", folder / "libcuda.so.1"], check=True, timeout=60)
+    return {"TRITON_LIBCUDA_PATH": str(folder), "CC": compiler}
+
+
 def modules_of(workload: AttentionWorkload) -> dict[str, Module]:
     """Of all its candidates of ours in Triton, by name."""
     return {
@@ -58,7 +72,8 @@ def test_a_module_holds_what_candidates_of_all_batches_launch(tmp_path: Path) ->
     setting = {"page_size": 16, "block": 32, "warps": 4, "stages": 2, "splits": 2}
     # One that can't be compiled, which is no matter of the others.
     settings = json.dumps([setting | {"block": 33}, setting, setting | {"splits": 1}])
-    environment = os.environ | {"TRITON_CACHE_DIR": str(tmp_path), _triton_build.TARGET: "90", "MAX_JOBS": "2"}
+    driver = stand_in_driver(tmp_path / "driver")
+    environment = os.environ | {"TRITON_CACHE_DIR": str(tmp_path), _triton_build.TARGET: "90", "MAX_JOBS": "2"} | driver
     done = subprocess.run(
         [sys.executable, "-c", BUILD, workload.model_dump_json(), settings],
         env=environment,
@@ -73,6 +88,8 @@ def test_a_module_holds_what_candidates_of_all_batches_launch(tmp_path: Path) ->
     decode = ["paged_decode", "paged_decode", "decode_split_merge"]
     filled = ["kv_lens", "kv_indices", *["equal_parts"] * 2]
     assert kept == sorted([*decode, *filled])
+    # What launches them, in C, is compiled as well where there is a driver to link it with.
+    assert bool(list(tmp_path.rglob("cuda_utils*.so"))) == bool(driver)
 
 
 @needs_triton
