@@ -105,11 +105,12 @@ class MlaFamily(Family[MlaWorkload]):
         return steps.layers(request, request.latent, model.max_context, model.topk)
 
     def why_no_step(self, model: SuiteModel) -> str:
-        return self.why_none(model, "attention.mla_decode" if model.latent is None else "attention.mla_sparse_decode")
+        return self.why_none(model, "attention.mla_sparse_decode")
 
     def why_none(self, model: SuiteModel, operation: str) -> str:
         if model.latent is None:
-            return "it has no multi-head latent attention (MLA); deepseek-v3 has"
+            has_it = "deepseek-v3.2" if operation == "attention.mla_sparse_decode" else "deepseek-v3"
+            return f"it has no multi-head latent attention (MLA); {has_it} has"
         if operation == "attention.mla_sparse_decode" and model.topk is None:
             return "it has no sparse indexer, so all keys are read; deepseek-v3.2 has"
         if operation == "attention.mla_extend":

@@ -142,6 +142,14 @@ def test_a_step_of_a_family_without_any() -> None:
     assert Family.why_no_step(made, model) == made.why_none(model, "topk.select")
 
 
+def test_a_model_without_mla_is_pointed_to_one_that_runs_the_operation() -> None:
+    made, model = families()["mla"], load_model("llama-3.1-8b")
+    sparse = "it has no multi-head latent attention (MLA); deepseek-v3.2 has"
+    assert made.why_no_step(model) == made.why_none(model, "attention.mla_sparse_decode") == sparse
+    assert made.why_none(model, "attention.mla_decode").endswith("; deepseek-v3 has")
+    assert "no sparse indexer" in made.why_no_step(load_model("deepseek-v3"))
+
+
 def test_the_inputs_of_a_step_have_its_own_lengths_and_trees() -> None:
     made = families()["attention"]
     geometry = Geometry(num_qo_heads=2, num_kv_heads=1, head_dim=64)
