@@ -7,8 +7,8 @@
 
 Lengths are even and decode is captured into a graph. ``run`` races the libraries that have a column, within a budget
 such as 90s. ``table`` takes any result, and shows its workloads that have these lengths; ~ is the time of a vetting,
-where a candidate was too far behind for more. Runs land in runs/; the config.json files of ``suites`` in a temporary
-folder that stays.
+where all of a library's candidates dropped out before their first round. Runs land in runs/; the config.json files of
+``suites`` in a temporary folder that stays.
 """
 
 from __future__ import annotations
@@ -213,7 +213,9 @@ def _ours(row: Row, result: WorkloadResult | None) -> list[str]:
     best = _best([entry for entry in found if entry.median_us is not None])
     cells = ["-" if best is None else f"{best.median_us:.1f} {best.label}"]
     for prefixes in COLUMNS.values():
-        own = _best([entry for entry in found if entry.backend.startswith(prefixes)])
+        its = [entry for entry in found if entry.backend.startswith(prefixes)]
+        # A time of the vetting may be lower by chance: it counts where the library has no other.
+        own = _best([entry for entry in its if entry.median_us is not None] or its)
         cells.append("-" if own is None else f"{'' if own.median_us else '~'}{_us(own):.1f}")
     ratio = "-" if best is None or best.median_us is None else f"{min(row.us.values()) / best.median_us:.2f}"
     return [*cells, ratio]

@@ -10,8 +10,8 @@ from autotune_cli.measure.statistics import SMALLEST_SPREAD, Ratio
 from autotune_cli.results.schema import MEASURED, CandidateResult, WorkloadResult
 
 # Half of a 95 % interval, relative, of a candidate that dropped out before its first round: one rough time at one
-# placement in memory. Of 1,315 candidates of H100 and H200 results (cache/) that were raced three rounds and more, the
-# rough time was between 3.0 % less and 2.2 % more than the median in 95 %.
+# placement in memory. Of 1,439 candidates of H100 and H200 results (cache/) that were raced three rounds and more, the
+# rough time was between 3.5 % less and 2.2 % more than the median in 95 %.
 ROUGH_GPU = 0.04
 # On a CPU, which other processes disturb, a rough time can be off by far more: comparing.rough.CPU_FACTOR.
 ROUGH_CPU = 0.5

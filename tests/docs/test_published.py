@@ -79,6 +79,7 @@ def test_the_table_has_theirs_and_ours(published: ModuleType, tmp_path: Path, ca
         candidate("xqa", 6.0, backend="flashinfer.xqa", label="flashinfer.xqa page 64"),
         candidate("decode", 8.26, backend="flashinfer.decode"),
         candidate("fa3", 12.0, backend="sgl_kernel.fa3", status="eliminated", reason="1.5 times the best"),
+        candidate("lucky", backend="sgl_kernel.fa3", status="eliminated", reason="late", rough_us=11.0, **UNRACED),
         candidate("broken", 1.0, backend="flash_attn.fa4", status="incorrect", reason="wrong"),
         candidate("triton", backend="triton.decode", status="eliminated", reason="late", rough_us=14.03, **UNRACED),
     ]
