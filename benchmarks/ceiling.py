@@ -104,7 +104,7 @@ def _products(timer: Timer, gpu: Gpu, environment: Environment) -> None:
 
 
 def check(paths: Sequence[str], now: Environment | None) -> bool:
-    """Print a line a file; is every candidate that is right at or below its floor?"""
+    """Print a line for each device of a file; is every candidate that is right at or below its floor?"""
     if not paths:
         return True
     print("| file | device | floors | highest share | above 100 % | workloads above the floors of now |")
@@ -112,18 +112,22 @@ def check(paths: Sequence[str], now: Environment | None) -> bool:
     lines = []
     for path in find_all(paths):
         run = read_run(path)
-        here = now if now is not None and now.device == run.device.device else None
-        shares = [share for result in run.workloads for share in _shares(result)]
-        found = [(result, candidate) for result in run.workloads for candidate in above_floor(result)]
-        others = "-" if here is None else str(sum(_is_above(result, here, run.settings.l2) for result in run.workloads))
-        floors = sum(result.floor_us is not None for result in run.workloads)
-        highest = f"{100 * max(shares):.1f} %" if shares else "-"
-        print(f"| {path} | {run.device.device} | {floors} | {highest} | {len(found)} | {others} |")
-        lines += [
-            f"{path}: {result.key}: {candidate.label}, {candidate.median_us:.2f} us {candidate.interval_us}, "
-            f"floor {result.floor_us:.2f} us"
-            for result, candidate in found
-        ]
+        by_device: dict[str, list[WorkloadResult]] = {}
+        for result in run.workloads:
+            by_device.setdefault(run.environments[result.environment].device, []).append(result)
+        for device, results in by_device.items():
+            here = now if now is not None and now.device == device else None
+            shares = [share for result in results for share in _shares(result)]
+            found = [(result, candidate) for result in results for candidate in above_floor(result)]
+            others = "-" if here is None else str(sum(_is_above(result, here, run.settings.l2) for result in results))
+            floors = sum(result.floor_us is not None for result in results)
+            highest = f"{100 * max(shares):.1f} %" if shares else "-"
+            print(f"| {path} | {device} | {floors} | {highest} | {len(found)} | {others} |")
+            lines += [
+                f"{path}: {result.key}: {candidate.label}, {candidate.median_us:.2f} us {candidate.interval_us}, "
+                f"floor {result.floor_us:.2f} us"
+                for result, candidate in found
+            ]
     print("\n".join(["", *lines, f"{len(lines)} above their floor, beyond their interval"]))
     return not lines
 

@@ -40,6 +40,7 @@ AIM = 1.2
 FOLDERS = ("FLASHINFER_WORKSPACE_BASE", "TRITON_CACHE_DIR", "AUTOTUNE_BUILD_DIR")
 BEGUN = re.compile(r"^building (\d+) modules? that")
 BUILT = re.compile(r"^  built (.+) in (\d+) s \((\d+) of (\d+)\)")
+FAILED = re.compile(r"^building .+: ")
 
 
 @contextmanager
@@ -97,7 +98,7 @@ def tune(options: list[str]) -> tuple[float, float, dict[str, float]]:
     begin = time.monotonic()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
-    first, last, times = 0.0, 0.0, {}
+    first, last, failed, times = 0.0, 0.0, 0, {}
     for line in process.stderr:
         # As they come, so that a run that is cut off has told how far it was.
         print(f"  {time.monotonic() - begin:6.1f} s  {line.rstrip()}", flush=True)
@@ -106,10 +107,15 @@ def tune(options: list[str]) -> tuple[float, float, dict[str, float]]:
         elif match := BUILT.match(line):
             last = time.monotonic()
             times[match[1]] = float(match[2])
+        elif FAILED.match(line):
+            last = time.monotonic()
+            failed += 1
     code = process.wait()
     wall = time.monotonic() - begin
     if code:
         sys.exit(f"autotune tune ended with exit code {code}")
+    if failed:
+        print(f"  ! {failed} of {failed + len(times)} modules could not be built")
     return wall, max(0.0, last - first), times
 
 

@@ -17,7 +17,7 @@ from autotune_cli.render.formats import Page
 _SIZES = ("COLUMNS", "LINES")
 _WIDEST = 10_000
 # Columns of a table in a pipe or a file.
-_WIDTH = 160
+_WIDTH = 240
 
 
 class Console(rich.console.Console):
@@ -52,7 +52,7 @@ def _is_size(text: str) -> bool:
 
 
 def drawn(draw: Callable[[Console], None], page: Page, padded: bool = True) -> str:
-    """The text that ``draw`` prints: on a terminal as wide as that and with colours, else plain and 160 columns wide.
+    """The text that ``draw`` prints: on a terminal as wide as that and with colours, else plain and 240 columns wide.
 
     Args:
         padded: a table's rows may end with blanks where it is no terminal's.

@@ -15,6 +15,7 @@ from autotune_cli.plain_text import csv_cell, json_text, markdown, shown
 from autotune_cli.render.console import Console, drawn
 from autotune_cli.render.folding import Record, folded
 from autotune_cli.render.formats import Page
+from autotune_cli.render.text import plural
 from autotune_cli.results.overview import Overview
 
 _COLUMNS = ("kind", "name", "measured", "device", "workloads", "gain")
@@ -103,4 +104,7 @@ def _row(entry: Overview) -> tuple[str, ...]:
         workloads += ", not complete"
     mean = geometric_mean(entry.speedups)
     gain = "" if mean is None else f"{mean.value:.2f}x over {entry.over}"
+    if mean is not None and len(entry.speedups) < entry.chosen:
+        # The others have no baseline.
+        gain += f", {plural(len(entry.speedups), 'workload')}"
     return entry.kind, entry.name, entry.created[:16].replace("T", " "), entry.device, workloads, gain

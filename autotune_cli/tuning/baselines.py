@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from autotune_cli.kernels.engines import Baseline, Resolved, resolve, situation_of
 from autotune_cli.kernels.engines.resolve import concerns
@@ -10,7 +10,7 @@ from autotune_cli.kernels.registry import REGISTRY, Candidate, Device, parse_key
 from autotune_cli.kernels.workload import AnyWorkload
 from autotune_cli.measure.statistics import paired_ratio
 from autotune_cli.results.schema import MEASURED, BaselineResult, CandidateResult
-from autotune_cli.tuning.messages import Planned
+from autotune_cli.tuning.messages import Planned, PlannedWorkload
 
 
 def planned_baselines(
@@ -44,6 +44,19 @@ def planned_baselines(
                     added.append(candidate)
         found.append(_result(resolved, key, missing))
     return tuple(found), added
+
+
+def missing_everywhere(planned: Sequence[PlannedWorkload]) -> Iterator[str]:
+    """For people: baselines that can be measured in none of the workloads that they concern, each with why. A run that
+    takes minutes says so first.
+    """
+    reasons: dict[str, list[str | None]] = {}
+    for plan in planned:
+        for baseline in plan.baselines:
+            reasons.setdefault(baseline.name, []).append(baseline.missing)
+    for name, why in reasons.items():
+        if None not in why:
+            yield f"{name} can't be measured: {'; '.join(dict.fromkeys(filter(None, why)))}"
 
 
 def with_status(baseline: BaselineResult, planned: Mapping[str, Planned]) -> BaselineResult:

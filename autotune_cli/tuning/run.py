@@ -16,6 +16,7 @@ from autotune_cli.results.identity import environment_key, identity
 from autotune_cli.results.journal import Journal
 from autotune_cli.results.records import JournalHeader
 from autotune_cli.results.schema import RunFile, Settings
+from autotune_cli.tuning.baselines import missing_everywhere
 from autotune_cli.tuning.bench_process import BenchProcess
 from autotune_cli.tuning.flashinfer_choices import FlashinferFiles, beside
 from autotune_cli.tuning.measurer import Measurer
@@ -166,6 +167,8 @@ class TuningRun:
                 return
             journal = stack.enter_context(Journal.create(state.request.root, header, state.created))
         self._journal = journal
+        for note in missing_everywhere(todo):
+            progress.note(note)
         candidates = sum(len(plan.candidates) for plan in self._planned)
         Measuring(state, self._workers, journal, known, self._identities).run(todo, candidates)
         if state.errors:

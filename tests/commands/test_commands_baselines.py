@@ -28,6 +28,7 @@ def test_a_candidate_named_as_baseline_is_measured_and_kept(autotune: Autotune) 
     done = autotune.tune(*TINY, "--no-cache", "--baseline", KEY)
     (result,) = done.run.workloads
     assert [baseline.name for baseline in result.baselines] == ["sglang", KEY]
+    assert "can't be measured" not in done.err
     assert result.choice is not None
     assert result.choice.over == "sglang"
     named = result.baseline(KEY)
@@ -50,6 +51,8 @@ def test_an_engine_whose_kernel_is_missing_leaves_its_place_empty(autotune: Auto
     assert "no candidate yet" in (baseline.missing or "")
     assert result.choice is not None
     assert (result.choice.default, result.choice.over, result.choice.speedup) == (None, None, None)
+    # Told before the run, which may take minutes, and in the table.
+    assert f"note: vllm can't be measured: {baseline.missing}" in done.err
     table = autotune("show", done.path, code=0).out
     assert "missing: vllm" in table
     assert "missing" in table.split("topk.select")[1]

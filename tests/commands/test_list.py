@@ -75,6 +75,16 @@ def test_one_workload_has_no_interval_over_workloads(autotune: Autotune) -> None
     assert found["speedup_interval"] is None
 
 
+def test_a_mean_of_some_workloads_says_of_how_many(autotune: Autotune) -> None:
+    run = json.loads(recorded("llama-3.1-70b-tp8").read_text())
+    for result in run["workloads"][3:]:
+        result["choice"] |= {"speedup": None, "speedup_interval": None}
+    (autotune.root / "cache").mkdir()
+    (autotune.root / "cache" / "some.json").write_text(json.dumps(run))
+    (row,) = csv.DictReader(io.StringIO(autotune("list", "--format", "csv", code=0).out))
+    assert row["gain"].endswith("x over sglang --attention-backend flashinfer, 3 workloads")
+
+
 def test_where_nothing_is(autotune: Autotune) -> None:
     assert autotune("list", code=0).out.startswith("no results in")
     assert json.loads(autotune("list", "--format", "json", code=0).out)["results"] == []

@@ -19,6 +19,7 @@ from autotune_cli.kernels.engines import (
 from autotune_cli.kernels.geometry import Geometry
 from autotune_cli.kernels.registry import REGISTRY, Candidate, Device, parse_key
 from autotune_cli.kernels.topk.workload import TopkWorkload
+from autotune_cli.tuning.baselines import missing_everywhere
 from autotune_cli.tuning.plan import plan
 
 H100 = Device("cuda", "NVIDIA H100 80GB HBM3", (9, 0), 132, cuda="13.0")
@@ -253,6 +254,17 @@ def test_who_serves_with_a_kernel_of_their_own_names_its_candidate() -> None:
     assert planned.candidates[1].candidate.key == key
     unknown = plan(workload("extend"), H100, [parse_baseline("mine.kernel(block=4)")]).baselines[0]
     assert unknown.missing == "mine.kernel(block=4) is no candidate for attention.extend here"
+
+
+def test_a_baseline_that_no_workload_can_have_is_told_before_the_run() -> None:
+    wanted = [parse_baseline("flashinfer.ragged(path=fa3)"), parse_baseline("mine.kernel")]
+    planned = [plan(workload(operation), H100, wanted) for operation in ("prefill", "decode", "extend")]
+    told = "mine.kernel can't be measured: " + "; ".join(
+        f"mine.kernel is no candidate for attention.{operation} here" for operation in ("prefill", "decode", "extend")
+    )
+    # The other one is measured in prefill, where its library is installed.
+    is_there = planned[0].baselines[0].missing is None
+    assert [line for line in missing_everywhere(planned) if is_there or line.startswith("mine")] == [told]
 
 
 @pytest.mark.parametrize(
