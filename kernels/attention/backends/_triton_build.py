@@ -152,7 +152,7 @@ def _launch_nothing(capability: int) -> None:
         if has_launchers:
             try:
                 _compile_launcher(kernel)
-            except Exception:  # no C compiler or no driver of NVIDIA's; from Triton 3.7 on no kernel has one of its own
+            except Exception:  # no C compiler, or none of NVIDIA's driver: the next kernel's would fail too
                 has_launchers = False
         return kernel
 
