@@ -84,6 +84,7 @@ def tune_request(options: TuneOptions, errors: Console) -> tuple[Request, str | 
         cluster=cluster,
         backends=backends(options.backend, has_own=bool(files)),
         baselines=held,
+        asked=column,
         model_type=suite.model_type,
         focus=_focus(options, name, use_cache, [workload.key for workload in suite.workloads]),
         required=required_properties(options, suite.workloads),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 
 from autotune_cli.kernels.engines import Baseline, Resolved, resolve, situation_of
 from autotune_cli.kernels.engines.resolve import concerns
@@ -46,14 +46,15 @@ def planned_baselines(
     return tuple(found), added
 
 
-def missing_everywhere(planned: Sequence[PlannedWorkload]) -> Iterator[str]:
-    """For people: baselines that can be measured in none of the workloads that they concern, each with why. A run that
-    takes minutes says so first.
+def missing_everywhere(planned: Sequence[PlannedWorkload], names: Container[str | None]) -> Iterator[str]:
+    """For people: which of these baselines can be measured in none of the workloads that they concern, each with why. A
+    run that takes minutes says so first.
     """
     reasons: dict[str, list[str | None]] = {}
     for plan in planned:
         for baseline in plan.baselines:
-            reasons.setdefault(baseline.name, []).append(baseline.missing)
+            if baseline.name in names:
+                reasons.setdefault(baseline.name, []).append(baseline.missing)
     for name, why in reasons.items():
         if None not in why:
             yield f"{name} can't be measured: {'; '.join(dict.fromkeys(filter(None, why)))}"

@@ -27,6 +27,8 @@ class Request:
     root: Path
     baselines: tuple[Baseline, ...] = ()
     """What winners are held to; the default first."""
+    asked: str | None = None
+    """Name of the baseline that the user named; None: the default is enough."""
     model_type: str = ""
     """Of the model's config.json, by which some engines choose."""
     use_cache: bool = True

@@ -167,7 +167,8 @@ class TuningRun:
                 return
             journal = stack.enter_context(Journal.create(state.request.root, header, state.created))
         self._journal = journal
-        for note in missing_everywhere(todo):
+        # Of the others, which stand beside, the table tells.
+        for note in missing_everywhere(todo, {state.request.asked, *(b.name for b in state.request.baselines[:1])}):
             progress.note(note)
         candidates = sum(len(plan.candidates) for plan in self._planned)
         Measuring(state, self._workers, journal, known, self._identities).run(todo, candidates)
