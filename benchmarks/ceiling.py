@@ -8,7 +8,6 @@ Exit 1 if a candidate that is right is faster than its workload's floor, beyond 
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Sequence
 
@@ -149,11 +148,13 @@ def _mhz(clock: float | None) -> str:
     return "-" if clock is None else f"{clock:.0f}"
 
 
-def main() -> None:
+def main(arguments: Sequence[str]) -> int:
     """Measure, then check."""
     now = measure()
-    sys.exit(0 if check(sys.argv[1:], now) else 1)
+    return 0 if check(arguments, now) else 1
 
 
 if __name__ == "__main__":
-    main()
+    from starting import start
+
+    start(main, __doc__, least=0)

@@ -9,8 +9,8 @@ best over FA3's best. Above 1, the first of the two is slower. What left the rac
 
 from __future__ import annotations
 
-import sys
 from collections import defaultdict
+from collections.abc import Sequence
 
 from autotune_cli.measure.statistics import geometric_mean
 from autotune_cli.results.files import read_run
@@ -38,9 +38,9 @@ def of(result: WorkloadResult, name: str) -> float | None:
     return result.candidate(baseline.candidate).median_us
 
 
-def main() -> None:
+def main(arguments: Sequence[str]) -> int:
     """Print a Markdown table for each device of the file."""
-    run = read_run(find_all(sys.argv[1:2])[0])
+    run = read_run(find_all(arguments[:1])[0])
     ratios: dict[str, dict[str, list[tuple[float | None, ...]]]] = defaultdict(lambda: defaultdict(list))
     for result in run.workloads:
         default, flashinfer = of(result, "sglang"), of(result, FLASHINFER)
@@ -66,7 +66,10 @@ def main() -> None:
                 cells.append("-" if mean is None else f"{mean.value:.2f}")
             print(f"| {operation}, {len(rows)} workloads | {' | '.join(cells)} |")
         print()
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    from starting import start
+
+    start(main, __doc__, least=1)

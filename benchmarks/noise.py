@@ -10,7 +10,9 @@ all candidates that both runs raced are compared.
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 
+from autotune_cli.errors import EXIT_USAGE
 from autotune_cli.measure.statistics import percentile
 from autotune_cli.results.files import read_run
 from autotune_cli.results.naming import find_all
@@ -27,9 +29,9 @@ def agrees(a: WorkloadResult, b: WorkloadResult) -> bool:
     return both <= set(a.choice.tie_set) or both <= set(b.choice.tie_set)
 
 
-def main() -> None:
+def main(arguments: Sequence[str]) -> int:
     """Print the workloads that disagree and the distribution of the medians' differences."""
-    first, second = (read_run(path) for path in find_all(sys.argv[1:3]))
+    first, second = (read_run(path) for path in find_all(arguments[:2]))
     # A cache file holds several devices.
     other = {(result.key, second.environments[result.environment].device): result for result in second.workloads}
     differences: list[float] = []
@@ -50,6 +52,9 @@ def main() -> None:
             median = medians.get(candidate.key)
             if candidate.status == "ok" and candidate.median_us and median and candidate.median_us >= SHORTEST_US:
                 differences.append(abs(median / candidate.median_us - 1.0))
+    if not same + tied + len(apart):
+        print("no workload in common", file=sys.stderr)
+        return EXIT_USAGE
     print(f"winners: {same} the same, {tied} within a tie set, {len(apart)} apart {apart or ''}")
     within = sum(difference <= 0.005 for difference in differences)
     print(
@@ -58,8 +63,10 @@ def main() -> None:
         f"{100 * (percentile(differences, 95) or 0):.3f} %, largest {100 * max(differences, default=0.0):.3f} %"
     )
     print(f"noise bands recorded: {first.noise_floor:.4f}, {second.noise_floor:.4f}")
-    sys.exit(1 if apart else 0)
+    return 1 if apart else 0
 
 
 if __name__ == "__main__":
-    main()
+    from starting import start
+
+    start(main, __doc__, least=2)

@@ -19,14 +19,13 @@ import subprocess
 import sys
 import tempfile
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from autotune_cli.kernels.attention.workload import AttentionWorkload
 from autotune_cli.kernels.geometry import Geometry
-from autotune_cli.kernels.workload import AnyWorkload
 from autotune_cli.measure.statistics import median
 from autotune_cli.results.files import read_run
 from autotune_cli.results.naming import find_all
@@ -168,10 +167,7 @@ def run_all(budget: str | None) -> int:
 def table(runs: list[RunFile]) -> Iterator[str]:
     """Lines of Markdown: theirs, ours, and what differs."""
     found = [(run, result) for run in runs for result in run.workloads]
-    ours = {
-        _exact_key(result.workload): (run, result)
-        for run, result in sorted(found, key=lambda each: each[1].measured_at)
-    }
+    ours = {result.key: (run, result) for run, result in sorted(found, key=lambda each: each[1].measured_at)}
     columns = ["workload", "published us", "our best us", *(f"our {name} us" for name in COLUMNS), "theirs / ours"]
     yield f"| {' | '.join([*columns, 'by, on', 'differences'])} |"
     yield "|" + " --- |" * (len(columns) + 2)
@@ -184,15 +180,6 @@ def table(runs: list[RunFile]) -> Iterator[str]:
         if run is not None and result is not None:
             about += f"; ours: {run.environments[result.environment].device}, {_clock(result)}"
         yield f"| {' | '.join([*cells, source, about])} |"
-
-
-def _exact_key(workload: AnyWorkload) -> str:
-    """The key by which a row finds its result. An uneven batch of one lacks three keys of its context, and is taken for
-    an even one.
-    """
-    if isinstance(workload, AttentionWorkload) and workload.batch == 1:
-        workload = workload.model_copy(update={"spread": "even"})
-    return workload.key
 
 
 def shown(workload: AttentionWorkload) -> str:
@@ -234,7 +221,7 @@ def _clock(result: WorkloadResult) -> str:
     return f"SM clock {median(clocks):.0f} MHz" if clocks else "clocks not read"
 
 
-def main(arguments: list[str]) -> int:
+def main(arguments: Sequence[str]) -> int:
     """The command line of the docstring above."""
     match arguments:
         case ["suites", "--run", *options]:
@@ -253,4 +240,6 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    from starting import start
+
+    start(main, __doc__, least=1)

@@ -11,15 +11,17 @@ seconds of the race (its vetting included) over those of the exhaustive run.
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 
+from autotune_cli.errors import EXIT_USAGE
 from autotune_cli.measure.statistics import geometric_mean
 from autotune_cli.results.files import read_run
 from autotune_cli.results.naming import find_all
 
 
-def main() -> None:
+def main(arguments: Sequence[str]) -> int:
     """Print a line a workload and the two figures."""
-    race, *exhaustive = (read_run(path) for path in find_all(sys.argv[1:]))
+    race, *exhaustive = (read_run(path) for path in find_all(arguments))
     # A run that was cut off has judged its last workload with a few rounds only.
     judged = {result.key: result for run in exhaustive for result in run.workloads if result.stopped != "interrupted"}
     regrets = []
@@ -45,13 +47,17 @@ def main() -> None:
         )
     mean = geometric_mean(regrets)
     if mean is None:
-        sys.exit("no workload in common")
+        print("no workload in common", file=sys.stderr)
+        return EXIT_USAGE
     print(
         f"\nregret: geometric mean {100 * (mean.value - 1):.3f} %, worst {100 * (max(regrets) - 1):.2f} % "
         f"of {len(regrets)} workloads"
     )
     print(f"cost: {spent:.1f} s of {full:.1f} s = {spent / full:.3f}")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    from starting import start
+
+    start(main, __doc__, least=2)

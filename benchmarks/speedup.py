@@ -8,8 +8,8 @@ One table a device and baseline. Exit 1 if a winner is slower than a baseline, b
 
 from __future__ import annotations
 
-import sys
 from collections import defaultdict
+from collections.abc import Sequence
 
 from autotune_cli.measure.statistics import geometric_mean
 from autotune_cli.results.files import read_run
@@ -34,10 +34,10 @@ def slower(found: list[BaselineResult]) -> int:
     return sum(baseline.speedup_interval is not None and baseline.speedup_interval[1] < 1.0 for baseline in found)
 
 
-def main() -> None:
+def main(arguments: Sequence[str]) -> int:
     """Print the Markdown tables."""
     tables: dict[tuple[str, str], Groups] = defaultdict(lambda: defaultdict(list))
-    for path in find_all(sys.argv[1:]):
+    for path in find_all(arguments):
         run = read_run(path)
         for result in run.workloads:
             device = run.environments[result.environment].device
@@ -55,8 +55,10 @@ def main() -> None:
             print(row(group, groups[group]))
         print()
         bad += slower(groups["all"])
-    sys.exit(1 if bad else 0)
+    return 1 if bad else 0
 
 
 if __name__ == "__main__":
-    main()
+    from starting import start
+
+    start(main, __doc__, least=1)

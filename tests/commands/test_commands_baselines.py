@@ -58,6 +58,13 @@ def test_an_engine_whose_kernel_is_missing_leaves_its_place_empty(autotune: Auto
     assert "missing" in table.split("topk.select")[1]
 
 
+def test_a_named_baseline_that_is_no_candidate_is_told_before_the_run(autotune: Autotune) -> None:
+    done = autotune.tune(*TINY, "--no-cache", "--baseline", "mine.kernel")
+    note, first = (done.err.index(text) for text in ("note: mine.kernel can't be measured: mine.kernel is no", "[1/1]"))
+    assert note < first
+    assert "missing: mine.kernel" in autotune("show", done.path, code=0).out
+
+
 def test_another_baseline_is_a_miss_that_says_so(autotune: Autotune) -> None:
     autotune.tune(*TINY, "--cache")
     again = autotune.tune(*TINY, "--cache", "--baseline", KEY)
